@@ -202,8 +202,9 @@ class MemberReader:
         """Yield the members of a document or video, which may have none."""
         for found in parts:
             if isinstance(found, SampledFrames):
-                # Counted like a member, so that the number of records is bounded.
-                self._count()
+                # Counted like a member, so that the number of records is bounded. The last ones come after
+                # the time has run out, and then the reason.
+                self._count(timed=False)
                 yield structs.replace(found, place=before)
                 continue
             place = before + found.name
@@ -219,11 +220,11 @@ class MemberReader:
                 reply = self._decode(PreadFile(found.content), DRAWN, False)
                 yield Member(place, kind=DRAWN, reply=reply)
 
-    def _count(self) -> None:
+    def _count(self, *, timed: bool = True) -> None:
         self._members += 1
         if self._members > self._limits.members:
             raise ContainerError(Reason.CONTAINER_MEMBERS)
-        if self._members % _CLOCK_EVERY == 1:
+        if timed and self._members % _CLOCK_EVERY == 1:
             self._check_time()
 
     def _check_time(self) -> None:

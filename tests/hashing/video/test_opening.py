@@ -7,8 +7,9 @@ import io
 import itertools
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,6 +24,8 @@ from hashscan.hashing.member_records import FRAME_SIZE, Borders, ContainerEnd, M
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import DecodedPicture
+from hashscan.hashing.video import opening
+from hashscan.hashing.video.frames import Fault, Sampling, VideoCover, VideoEnd, VideoFrame
 from hashscan.hashing.video.opening import VideoOpener
 from hashscan.model import MemberLimits, Reason
 from tests.hashing.documents.conftest import Open, made, opened, records_of, sandbox
@@ -187,6 +190,34 @@ def test_the_frames_of_vpdq_are_sampled_besides() -> None:
             ]  # fmt: skip
             first = int.from_bytes(sampled[0].values[:FRAME_SIZE])
             assert (first ^ digest(plain[0])).bit_count() <= NEAR
+
+
+def test_the_time_up_to_which_vpdq_was_sampled_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = video(scenes(range(5)))
+    opener = VideoOpener([PDQ()], (), 1 << 26, samples=True)
+    reader = MemberReader(None, len(content), [], None, MemberLimits(), {}, opener.frames)
+    hash_video = opening.hash_video
+
+    def without_time(
+        file: PreadFile, hashes: list[PDQ], sampling: Sampling, *others: Any
+    ) -> Iterator[VideoFrame | VideoCover | VideoEnd]:
+        if sampling is not Sampling.VPDQ:
+            yield from hash_video(file, hashes, sampling, *others)
+            return
+        *frames, end = hash_video(file, hashes, sampling, *others)
+        yield from frames[:3]
+        reader._deadline = 0.0
+        assert isinstance(end, VideoEnd)
+        yield end._replace(fault=Fault.TIMEOUT, until=2.0)
+
+    monkeypatch.setattr(opening, "hash_video", without_time)
+    kind = sniff(content)
+    assert kind is not None
+    *_, frames, last, end = reader.records(PreadFile(content), kind)
+    assert isinstance(frames, SampledFrames)
+    assert isinstance(last, Member)
+    assert isinstance(end, ContainerEnd)
+    assert (frames.frames, last.place, last.reason, end.reason) == (3, b"00:00:02", Reason.TIMEOUT, None)
 
 
 def test_frames_that_repeat_are_kept_once(look: Look) -> None:

@@ -1,4 +1,4 @@
-"""Draw videos by code, and alter them as people do before they publish them again."""
+"""Draw videos by code, read others, and alter them as people do before they publish them again."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ def _scene(random: np.random.Generator, size: tuple[int, int]) -> Image.Image:
         shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
         shape((left, top, left + across, top + down), fill=colour)
     return scene
+
+
+def frames_of(path: Path, seconds: float) -> list[Image.Image]:
+    """Return the first frames of a video, no wider than those that are drawn."""
+    frames: list[Image.Image] = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if len(frames) >= seconds * RATE:
+                break
+            width = min(SIZE[0], frame.width) // 4 * 4
+            height = frame.height * width // frame.width // 4 * 4
+            small = frame.reformat(width=width, height=height, format="rgb24")
+            frames.append(Image.fromarray(small.to_ndarray()))
+    return frames
 
 
 @contextmanager
@@ -109,7 +123,7 @@ def _each(change: Callable[[Image.Image], Image.Image]) -> Alteration:
 
 
 def _letterboxed(picture: Image.Image) -> Image.Image:
-    boxed = Image.new("RGB", (picture.width, picture.width * 3 // 4))
+    boxed = Image.new("RGB", (picture.width, picture.height * 2 // 3 * 2))
     boxed.paste(picture, (0, (boxed.height - picture.height) // 2))
     return boxed
 
@@ -123,7 +137,7 @@ def _watermarked(picture: Image.Image) -> Image.Image:
 
 
 def _with_intro(frames: list[Image.Image]) -> Iterator[Image.Image]:
-    yield from shots(10_000, 2)
+    yield from shots(10_000, 2, frames[0].size)
     yield from frames
 
 
@@ -140,7 +154,7 @@ ALTERATIONS: dict[str, Altered] = {
     "AV1": Altered(encoding=Encoding("libsvtav1", ".mkv", (("preset", "11"), ("svtav1-params", "lp=1")))),
     "a tenth of the bits": Altered(),
     "half the size": Altered(
-        _each(lambda picture: picture.resize((picture.width // 2, picture.height // 2)))
+        _each(lambda picture: picture.resize((picture.width // 4 * 2, picture.height // 4 * 2)))
     ),
     "letterboxed": Altered(_each(_letterboxed)),
     "mirrored": Altered(_each(ImageOps.mirror)),

@@ -1,15 +1,18 @@
-"""Count altered videos that are found, and other videos that match, beside the reference of vPDQ.
+"""Count altered videos that a scan finds, and other videos that match, beside the reference of vPDQ.
 
-    python -m benchmarks.video.recall [--videos N] [--reference PYTHON] [--work DIR]
+    python -m benchmarks.video.recall [--videos N] [--corpus DIR] [--reference PYTHON] [--work DIR]
 
-Videos are drawn by code. Stills of them (the middle of each shot) are the entries of a picture list, and the
-videos those of a vPDQ list. Each is altered in every way of drawn.py. Columns:
+Videos are drawn by code; the first 12 seconds of those in a corpus are added. Their stills (the middle of
+each three seconds) are the entries of a picture list, and `publish hash --algorithm vpdq` makes those of a
+list of videos. Each is altered in every way of drawn.py; `scan` then checks all altered ones with both lists.
+Columns, each with the number of videos found and of false alarms (pairs of an altered video and another
+one's entries that match):
 
-- stills: altered videos with a key frame near one of their own stills (31 bits; 21 if turned or trimmed);
-- vPDQ, listed 80: videos of which 80 % of the listed frames were found, the rule of the reference's page;
+- stills: matches of the picture list;
+- vPDQ, listed 80: videos of which 80 % of the listed frames were found, the default;
 - vPDQ, scanned 80: videos of whose own frames 80 % were found, the default of python-threatexchange;
-- variants: the same two, where the video is compared mirrored, turned and without borders, too;
-- reference: the same two with the digests and the comparison of the reference.
+- as stored: the two kinds of lists without variants (`--skip-variant all`);
+- reference: the digests and the comparison of the reference, with both rules.
 
 PYTHON is one that has `vpdq` (built from its sdist, with FFmpeg's libraries and cmake) and `threatexchange`.
 It also tells by how many bits hashscan's digests differ from the reference's for the same frames.
@@ -18,203 +21,183 @@ It also tells by how many bits hashscan's digests differ from the reference's fo
 from __future__ import annotations
 
 import argparse
-import io
+import csv
+import hashlib
 import json
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.video.drawn import ALTERATIONS, H264, RATE, SHOT_SECONDS, shots, tenth
+from benchmarks.video.drawn import ALTERATIONS, H264, RATE, SHOT_SECONDS, frames_of, shots, tenth
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.variants import is_trimmed
-from hashscan.hashing.video.frames import Sampling, VideoEnd, VideoFrame, VideoLimits, hash_video, sequences
-from hashscan.lists.formats.vpdq import VpdqFormat
-from hashscan.lists.index.compiled_index import CompiledIndex
-from hashscan.lists.index.video_matching import VideoIndex, VideoMatch, VideoRule
-from hashscan.lists.store import ListStore
-from hashscan.matching.evaluation import TIGHT_THRESHOLD
+from hashscan.hashing.video.frames import Sampling, VideoEnd, VideoFrame, VideoLimits, hash_video
 from hashscan.model import ALGORITHMS
 
 SHOTS = 4
 REFERENCE = Path(__file__).with_name("reference.py")
 SHARE = 80.0
+RULES = {
+    "listed 80": ("--video-listed-share", "80"),
+    "scanned 80": ("--video-listed-share", "1", "--video-scanned-share", "80"),
+}
+AS_STORED = ("--skip-variant", "all")
 
-Shares = dict[Path, dict[Path, tuple[float, float]]]
-"""For each scanned and each listed video, the percentages of the listed and of the scanned frames."""
+Found = dict[str, set[int]]
+"""For each altered video, by name, the numbers of the listed ones that match."""
 
 
-def records(path: Path, sampling: Sampling) -> list[VideoFrame]:
-    """Hash a video."""
+def sampled(path: Path) -> list[VideoFrame]:
+    """Hash the frames of vPDQ."""
     with path.open("rb") as file:
-        *frames, end = hash_video(PreadFile(file.fileno()), [PDQ()], sampling, VideoLimits(seconds=600))
+        *frames, end = hash_video(PreadFile(file.fileno()), [PDQ()], Sampling.VPDQ, VideoLimits(seconds=600))
     assert isinstance(end, VideoEnd)
     assert end.fault is None, (path, end)
     return [frame for frame in frames if isinstance(frame, VideoFrame)]
 
 
-def write(folder: Path, number: int) -> tuple[list[Path], dict[str, list[Path]]]:
-    """Write videos and their alterations."""
-    listed: list[Path] = []
-    altered: dict[str, list[Path]] = {name: [] for name in ALTERATIONS}
+def sources(number: int, corpus: Path | None) -> Iterator[list[Image.Image]]:
+    """Yield the frames of each video."""
     for seed in range(number):
-        frames = list(shots(seed, SHOTS))
-        listed.append(folder / f"{seed}.mp4")
-        H264.write(listed[-1], frames)
-        for place, (name, alteration) in enumerate(ALTERATIONS.items()):
-            encoding = tenth(listed[-1]) if name == "a tenth of the bits" else alteration.encoding
-            path = folder / f"{seed}-{place}{encoding.suffix}"
-            encoding.write(path, alteration.frames(frames))
-            altered[name].append(path)
-    return listed, altered
+        yield list(shots(seed, SHOTS))
+    for path in sorted(corpus.iterdir()) if corpus else ():
+        yield frames_of(path, SHOTS * SHOT_SECONDS)
 
 
-def stills(seed: int) -> list[int]:
-    """Return the PDQ of the stills of a video."""
-    frames: list[Image.Image] = list(shots(seed, SHOTS))
+def stills(frames: Sequence[Image.Image]) -> Iterator[bytes]:
+    """Yield the PDQ of the stills of a video."""
     every = RATE * SHOT_SECONDS
-    digests = (PDQ().digest(np.asarray(frame.convert("L"))) for frame in frames[every // 2 :: every])
-    return [int.from_bytes(value) for value, quality in digests if quality >= ALGORITHMS["pdq"].min_quality]
+    for frame in frames[every // 2 :: every]:
+        value, quality = PDQ().digest(np.asarray(frame.convert("L")))
+        if quality >= ALGORITHMS["pdq"].min_quality:
+            yield value
 
 
-def still_hits(frames: list[VideoFrame], entries: Mapping[int, list[int]]) -> set[int]:
-    """Return the videos one of whose stills is near one of the frames."""
-    found = set()
-    for frame in frames:
-        for run in frame.runs:
-            if run.quality < ALGORITHMS["pdq"].min_quality:
-                continue
-            for digest in run.digests():
-                tight = digest.turn or is_trimmed(digest.rendering)
-                limit = TIGHT_THRESHOLD if tight else ALGORITHMS["pdq"].threshold
-                value = int.from_bytes(digest.value)
-                for video, stills_of in entries.items():
-                    if any((value ^ still).bit_count() <= limit for still in stills_of):
-                        found.add(video)
-    return found
+class Videos:
+    """The listed videos, their alterations, and a state folder with both lists."""
+
+    def __init__(self, folder: Path, number: int, corpus: Path | None) -> None:
+        """Write the videos and the lists."""
+        self._folder = folder
+        self.listed: list[Path] = []
+        self.altered: dict[str, list[Path]] = {name: [] for name in ALTERATIONS}
+        """By the way, in the order of the listed ones."""
+        (folder / "listed").mkdir()
+        (folder / "altered").mkdir()
+        pictures: list[list[str]] = []
+        for seed, frames in enumerate(sources(number, corpus)):
+            self._write(seed, frames)
+            pictures += [
+                [f"{seed}-{place}", "pdq", digest.hex(), "A1"] for place, digest in enumerate(stills(frames))
+            ]
+        with (folder / "stills.csv").open("w") as file:
+            csv.writer(file).writerows([["id", "algorithm", "value", "category"], *pictures])
+        made = ("--algorithm", "sha256", "--algorithm", "vpdq", "--category", "A1")
+        self._run("publish", "hash", folder / "listed", *made, "--output", folder / "videos.csv")
+        for name in ("stills", "videos"):
+            self._run("lists", "import", folder / f"{name}.csv", "--name", name)
+        self._number_of = {
+            hashlib.sha256(path.read_bytes()).hexdigest()[:32]: seed for seed, path in enumerate(self.listed)
+        }
+
+    def _write(self, seed: int, frames: list[Image.Image]) -> None:
+        path = self._folder / "listed" / f"{seed}.mp4"
+        H264.write(path, frames)
+        self.listed.append(path)
+        for place, (name, alteration) in enumerate(ALTERATIONS.items()):
+            encoding = tenth(path) if name == "a tenth of the bits" else alteration.encoding
+            self.altered[name].append(self._folder / "altered" / f"{seed}-{place}{encoding.suffix}")
+            encoding.write(self.altered[name][-1], alteration.frames(frames))
+
+    def _run(self, *arguments: object, codes: Sequence[int] = (0,)) -> str:
+        command = [sys.executable, "-m", "hashscan", *map(str, arguments)]
+        if arguments[0] != "publish":
+            command += ["--state", str(self._folder / "state")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode in codes, done.stderr
+        return done.stdout
+
+    def scan(self, *options: str) -> tuple[Found, Found]:
+        """Scan the altered videos; return those found by their stills, and those by vPDQ."""
+        target = self._folder / "altered"
+        text = self._run("scan", target, "--reread", "100%", "--report", "-", *options, codes=(0, 1))
+        by_list: dict[str, Found] = {"stills": {}, "videos": {}}
+        for record in map(json.loads, text.splitlines()):
+            if record["type"] == "finding" and record["verdict"] == "match":
+                for match in record["matches"]:
+                    name = match["entry"].partition("-")[0]
+                    listed = int(name) if match["list"] == "stills" else self._number_of[name]
+                    by_list[match["list"]].setdefault(Path(record["path"]).name, set()).add(listed)
+            elif record["type"] == "summary":
+                verdicts = {verdict: count for verdict, count in record["verdicts"].items() if count}
+                assert not verdicts.keys() - {"match", "clean"}, verdicts
+        return by_list["stills"], by_list["videos"]
 
 
-def shares_of(
-    folder: Path, listed: list[Path], scanned: list[Path], ours: Mapping[Path, list[VideoFrame]]
-) -> list[Shares]:
-    """Import the listed videos, and compare the scanned ones with them by the project's index.
-
-    Returns:
-        The shares of the videos as they are stored, and the largest of those in all variants.
-    """
-    lines = [
-        f"{frame.number},{frame.runs[0].quality},{frame.runs[0].values[:32].hex()},{frame.seconds:.3f}\n"
-        for path in listed
-        for frame in ours[path]
-    ]
-    store = ListStore(folder / "lists")
-    store.import_entries(
-        "videos", VpdqFormat("A1").blocks(io.BytesIO("".join(lines).encode()), "drawn"), "drawn"
-    )
-    both: list[Shares] = [{path: dict.fromkeys(listed, (0.0, 0.0)) for path in scanned} for _ in range(2)]
-    with store.open(["videos"], datetime.now(UTC)) as opened:
-        index = VideoIndex(CompiledIndex.open(opened.handles, algorithms=["vpdq"]))
-        # The id of each listed video in the index: that of its best match.
-        path_of = {matches(index, *next(sequences(ours[path])))[0].video: path for path in listed}
-        for path in scanned:
-            for sequence in sequences(ours[path]):
-                for match in matches(index, *sequence):
-                    for shares in both[bool(sequence[0]) :]:
-                        entry = path_of[match.video]
-                        most = shares[path][entry]
-                        shares[path][entry] = (
-                            max(match.listed_percent, most[0]),
-                            max(match.scanned_percent, most[1]),
-                        )
-    return both
-
-
-def matches(index: VideoIndex, name: str, digests: bytes, qualities: list[int]) -> list[VideoMatch]:
-    """Return all listed videos of which the scanned one has a frame."""
-    frames = np.frombuffer(digests, np.uint8).reshape(-1, 32)
-    return index.matches(frames, np.array(qualities), VideoRule(listed_percent=0))
-
-
-def counted(shares: Shares, listed: list[Path], paths: list[Path], which: int) -> tuple[int, int]:
-    """Count the videos found, and the false alarms, at `SHARE` of the listed (0) or scanned (1) frames."""
-    hits = [
-        (own == number)
-        for own, path in enumerate(paths)
-        for number, entry in enumerate(listed)
-        if shares[path][entry][which] >= SHARE
-    ]
-    return sum(hits), len(hits) - sum(hits)
-
-
-def from_reference(
-    python: str, listed: list[Path], scanned: list[Path], ours: Mapping[Path, list[VideoFrame]]
-) -> Shares:
-    """Run the reference, print how digests differ, and return its shares."""
-    order = json.dumps({"listed": list(map(str, listed)), "scanned": list(map(str, scanned))})
+def from_reference(python: str, videos: Videos) -> list[Found]:
+    """Run the reference, print how digests differ, and return what it finds by each rule."""
+    scanned = [path for paths in videos.altered.values() for path in paths]
+    order = json.dumps({"listed": list(map(str, videos.listed)), "scanned": list(map(str, scanned))})
     done = subprocess.run([python, str(REFERENCE)], input=order, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)
-    bits, qualities, frames = [], [], 0
-    for path, own in ours.items():
-        theirs = result["frames"][str(path)]
+    bits, qualities = [], []
+    for path in (*videos.listed, *scanned):
+        own, theirs = sampled(path), result["frames"][str(path)]
         assert [frame.number for frame in own] == [number for number, _, _ in theirs], path
         for frame, (_, quality, digest) in zip(own, theirs, strict=True):
             bits.append((int.from_bytes(frame.runs[0].values[:32]) ^ int(digest, 16)).bit_count())
             qualities.append(abs(frame.runs[0].quality - quality))
-            frames += 1
     print(
-        f"{frames} frames, the same as the reference's: digests differ by {np.mean(bits):.2f} bits, ", end=""
+        f"{len(bits)} frames, the same as the reference's: digests differ by {np.mean(bits):.2f} bits, ",
+        end="",
     )
     print(
         f"{max(bits)} at most; {sum(b > 4 for b in bits)} by more than 4; quality by {max(qualities)} at most"
     )
-    return {
-        Path(path): {Path(entry): (a, b) for entry, (a, b) in of.items()}
-        for path, of in result["shares"].items()
-    }
-
-
-def rows(folder: Path, number: int, reference: str | None) -> Iterator[list[str]]:
-    """Yield the rows of the table."""
-    listed, altered = write(folder, number)
-    entries = {seed: stills(seed) for seed in range(number)}
-    scanned = [path for paths in altered.values() for path in paths]
-    ours = {path: records(path, Sampling.VPDQ) for path in (*listed, *scanned)}
-    every = shares_of(folder, listed, scanned, ours)
-    if reference:
-        every.append(from_reference(reference, listed, scanned, ours))
-        differ = sum(
-            np.abs(np.subtract(every[0][p][e], every[2][p][e])).max() > 1e-9 for p in scanned for e in listed
-        )
-        print(f"{differ} of {len(scanned) * len(listed)} pairs have other shares than the reference's")
-    for name, paths in altered.items():
-        hits = [still_hits(records(path, Sampling.KEY_FRAMES), entries) for path in paths]
-        found = sum(own in videos for own, videos in enumerate(hits))
-        cells = [(found, sum(map(len, hits)) - found)]
-        cells += [counted(shares, listed, paths, which) for shares in every for which in (0, 1)]
-        yield [name, *(f"{found}/{number}, {false}" for found, false in cells)]
+    return [
+        {
+            Path(path).name: {
+                number for number, entry in enumerate(videos.listed) if shares[str(entry)][which] >= SHARE
+            }
+            for path, shares in result["shares"].items()
+        }
+        for which in (0, 1)
+    ]
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Recall of altered videos.")
     parser.add_argument("--videos", type=int, default=12)
+    parser.add_argument("--corpus", type=Path, help="a folder of further videos")
     parser.add_argument("--reference", help="a Python with vpdq and threatexchange")
     parser.add_argument("--work", type=Path)
     given = parser.parse_args()
-    head = ["altered (found, false alarms)", "stills", "vPDQ, listed 80", "vPDQ, scanned 80"]
-    head += ["variants, listed 80", "variants, scanned 80"]
-    head += ["reference, listed 80", "reference, scanned 80"] if given.reference else []
+    columns: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
-        table = list(rows(Path(folder), given.videos, given.reference))
-    print("| " + " | ".join(head) + " |")
-    print("| " + " | ".join("---" for _ in head) + " |")
-    for row in table:
-        print("| " + " | ".join(row) + " |")
+        videos = Videos(Path(folder), given.videos, given.corpus)
+        for rule, options in RULES.items():
+            columns["stills"], columns[f"vPDQ, {rule}"] = videos.scan(*options)
+        plain = videos.scan(*RULES["listed 80"], *AS_STORED)
+        columns["stills, as stored"], columns["vPDQ, listed 80, as stored"] = plain
+        if given.reference:
+            for rule, found in zip(RULES, from_reference(given.reference, videos), strict=True):
+                columns[f"reference, {rule}"] = found
+    number = len(videos.listed)
+    print("| " + " | ".join([f"{number} videos: found, false alarms", *columns]) + " |")
+    print("| " + " | ".join("---" for _ in ["", *columns]) + " |")
+    for way, paths in videos.altered.items():
+        cells = []
+        for found in columns.values():
+            hits = [found.get(path.name, set()) for path in paths]
+            own = sum(seed in matched for seed, matched in enumerate(hits))
+            cells.append(f"{own}, {sum(map(len, hits)) - own}")
+        print("| " + " | ".join([way, *cells]) + " |")
 
 
 if __name__ == "__main__":

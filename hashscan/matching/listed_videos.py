@@ -50,8 +50,8 @@ class VideoMatcher:
         if not self.any:
             return []
         best: dict[tuple[str, str], Match] = {}
-        for variant, values in sequences(frames):
-            for found in self._index.matches(values, None, self._rule):
+        for variant, values in _sequences(frames):
+            for found in self._index.matches(values, self._rule):
                 match = self._match(found, variant)
                 key = match.list_name, match.entry_id
                 if key not in best or match.distance < best[key].distance:
@@ -61,7 +61,7 @@ class VideoMatcher:
     def is_near(self, frames: Sequence[SampledFrames]) -> bool:
         """Return True if any frame is near a listed one, so that the video may match."""
         return self.any and any(
-            self._index.near_any(values, self._rule.distance) for _, values in sequences(frames)
+            self._index.near_any(values, self._rule.distance) for _, values in _sequences(frames)
         )
 
     def _match(self, found: VideoMatch, variant: str) -> Match:
@@ -90,7 +90,7 @@ class VideoMatcher:
         return excepted
 
 
-def sequences(frames: Sequence[SampledFrames]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _sequences(frames: Sequence[SampledFrames]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield the digests of a whole video in each variant: mirrored, turned, borders trimmed.
 
     A video is compared with listed ones once for each, since all its frames are altered in the same way.

@@ -25,7 +25,7 @@ from hashscan.hashing.hash_algorithms import PictureHash
 from hashscan.hashing.media.picture_opening import Frame
 from hashscan.hashing.media.renderings import hash_frame
 from hashscan.hashing.pread import PictureFile
-from hashscan.hashing.variants import TRIMMED, TURNS, DigestRun, Kind, Part
+from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.hashing.video.luma import luma_by_colours, luma_of
 
 if TYPE_CHECKING:
@@ -145,31 +145,6 @@ def hash_video(
         formats: some of `FORMATS`, of which the file must be.
     """
     yield from _Video(file, hashes, sampling, limits, variants, formats).records()
-
-
-def sequences(frames: Sequence[VideoFrame]) -> Iterator[tuple[str, bytes, list[int]]]:
-    """Yield the digests of a whole video in each variant: mirrored, turned, borders trimmed.
-
-    A video is compared with listed ones once for each, since all its frames are altered in the same way.
-
-    Args:
-        frames: those of one stream, hashed by one algorithm; at least one.
-
-    Yields:
-        The variant's name, empty for the video as it is stored; the frames' digests, concatenated; and their
-        qualities. A frame without borders has the same digests in both.
-    """
-    whole = [frame.runs[0] for frame in frames]
-    trimmed = [
-        next((run for run in frame.runs if run.rendering == TRIMMED), frame.runs[0]) for frame in frames
-    ]
-    ways = {"": whole, "borders trimmed": trimmed} if trimmed != whole else {"": whole}
-    for way, runs in ways.items():
-        size = len(whole[0].values) // len(whole[0].turns)
-        for place, turn in enumerate(whole[0].turns):
-            name = ", ".join(filter(None, (way, TURNS[turn])))
-            part = slice(place * size, (place + 1) * size)
-            yield name, b"".join(run.values[part] for run in runs), [run.quality for run in runs]
 
 
 _TIME_MAX = 1e7

@@ -31,8 +31,6 @@ class VideoRule(Struct, frozen=True):
 
     distance: int = ALGORITHMS[ALGORITHM].threshold
     """Largest distance of two frames that are near, in bits."""
-    quality: int = ALGORITHMS[ALGORITHM].min_quality
-    """Scanned frames of lower quality are left out, as listed ones were when they were imported."""
     listed_percent: float = 80.0
     """Least share of the listed video's frames that must be near one of the scanned video."""
     scanned_percent: float = 0.0
@@ -64,19 +62,16 @@ class VideoIndex:
         """Search an index that was opened with `video_frames.ALGORITHM` among its algorithms."""
         self._index = index
 
-    def matches(
-        self, frames: NDArray[np.uint8], qualities: NDArray[np.int_] | None, rule: VideoRule
-    ) -> list[VideoMatch]:
+    def matches(self, frames: NDArray[np.uint8], rule: VideoRule) -> list[VideoMatch]:
         """Return the listed videos that match, those with the largest shares first.
 
         Args:
-            frames: PDQ of each sampled frame of the scanned video, shape (n, 32).
-            qualities: their qualities, shape (n,); None if those of low quality were left out before.
+            frames: PDQ of the sampled frames of the scanned video that have enough quality, shape (n, 32).
 
         Raises:
             DamagedIndexError: a compiled file has changed since it was opened.
         """
-        distinct = np.unique(frames if qualities is None else frames[qualities >= rule.quality], axis=0)
+        distinct = np.unique(frames, axis=0)
         found = _Hits(self._index)
         for start in range(0, len(distinct), _TOGETHER):
             some = distinct[start : start + _TOGETHER]

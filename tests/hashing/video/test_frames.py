@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.variants import DIHEDRAL, TURNS
 from hashscan.hashing.video import frames as frames_module
 from hashscan.hashing.video.frames import (
     Fault,
@@ -24,7 +23,6 @@ from hashscan.hashing.video.frames import (
     VideoEnd,
     VideoLimits,
     hash_video,
-    sequences,
 )
 from tests.examples import examples
 from tests.hashing.video.drawn import RATE, Content, digest, nearest, read, scenes, video
@@ -145,24 +143,6 @@ def test_mirrored_and_letterboxed_videos_are_found() -> None:
     (frame, *_), _ = read(video([boxed] * 5))
     assert nearest(frame, scene(5, 160, 120)) <= NEAR
     assert nearest(frame, scene(5, 160, 120), plain=True) > NEAR
-
-
-def test_a_video_is_compared_in_each_variant_as_a_whole() -> None:
-    boxed = []
-    for picture in scenes(range(3)):
-        boxed.append(Image.new("RGB", (160, 200)))
-        boxed[-1].paste(ImageOps.mirror(picture), (0, 40))
-    plain, _ = read(video(scenes(range(3))), Sampling.VPDQ)
-    wanted = [int.from_bytes(frame.runs[0].values[:32]) for frame in plain]
-    found, _ = read(video(boxed), Sampling.VPDQ)
-    near = {}
-    for name, digests, qualities in sequences(found):
-        assert len(qualities) == len(digests) // 32 == 3
-        values = [int.from_bytes(digests[at : at + 32]) for at in range(0, len(digests), 32)]
-        near[name] = max((a ^ b).bit_count() for a, b in zip(values, wanted, strict=True))
-    assert len(near) == 16
-    assert {name for name, bits in near.items() if bits <= NEAR} == {"borders trimmed, mirrored"}
-    assert [name for name, _, _ in sequences(plain)] == list(TURNS[:DIHEDRAL])
 
 
 def test_the_size_changes_in_mid_stream() -> None:

@@ -20,8 +20,8 @@ from hashscan.model import CATEGORIES, Entry
 from tests.examples import examples
 from tests.lists.storage.test_column_writer import written
 
-Video = list[tuple[bytes, int]]
-"""PDQ and quality of each frame."""
+Video = list[bytes]
+"""PDQ of each frame."""
 
 
 def near(value: int, bits: int) -> bytes:
@@ -31,15 +31,11 @@ def near(value: int, bits: int) -> bytes:
 
 
 FRAMES = st.builds(near, st.integers(0, 6), st.sampled_from([0, 0, 1, 16, 31, 32, 60]))
-VIDEOS = st.lists(st.tuples(FRAMES, st.sampled_from([0, 49, 50, 51, 100])), max_size=12)
-
-
-def kept(video: Video, quality: int = 50) -> list[bytes]:
-    return list(dict.fromkeys(value for value, of in video if of >= quality))
+VIDEOS = st.lists(FRAMES, max_size=12)
 
 
 def entries_of(name: str, video: Video) -> list[Entry]:
-    frames = kept(video)
+    frames = list(dict.fromkeys(video))
     return [
         Entry(str(FrameId(name, number, len(frames))), "vpdq", value, "A1")
         for number, value in enumerate(frames)
@@ -55,10 +51,10 @@ def share(of: Sequence[bytes], other: Sequence[bytes], distance: int) -> float:
 
 def plainly(listed: dict[str, Video], scanned: Video, rule: VideoRule) -> list[VideoMatch]:
     """Compare each listed video with the scanned one as python-threatexchange does."""
-    query = kept(scanned, rule.quality)
+    query = list(dict.fromkeys(scanned))
     found = []
     for name, video in listed.items():
-        if (frames := kept(video)) and query:
+        if (frames := list(dict.fromkeys(video))) and query:
             match = VideoMatch(
                 "ours", name, "A1", share(frames, query, rule.distance), share(query, frames, rule.distance)
             )
@@ -77,8 +73,7 @@ _RULE = VideoRule()
 def matches(folder: Path, entries: list[Entry], scanned: Video, rule: VideoRule = _RULE) -> list[VideoMatch]:
     handle = ListHandle("ours", 1, folder, CATEGORIES, written(folder, entries) if entries else ())
     index = VideoIndex(CompiledIndex.open([handle], algorithms=["vpdq"]))
-    frames = np.frombuffer(b"".join(value for value, _ in scanned), np.uint8).reshape(-1, 32)
-    return index.matches(frames, np.array([quality for _, quality in scanned], dtype=int), rule)
+    return index.matches(np.frombuffer(b"".join(scanned), np.uint8).reshape(-1, 32), rule)
 
 
 @given(
@@ -87,7 +82,6 @@ def matches(folder: Path, entries: list[Entry], scanned: Video, rule: VideoRule 
     rule=st.builds(
         VideoRule,
         distance=st.sampled_from([0, 16, 31, 40]),
-        quality=st.sampled_from([0, 50, 51]),
         listed_percent=st.sampled_from([0.0, 1.0, 50.0, 80.0, 100.0]),
         scanned_percent=st.sampled_from([0.0, 50.0, 100.0]),
     ),
@@ -105,20 +99,16 @@ def test_videos_are_found_as_by_comparing_each_with_each(
 
 
 def test_an_entry_whose_id_names_no_frame_is_a_video_of_one(tmp_path: Path) -> None:
-    (found,) = matches(
-        tmp_path, [Entry("odd", "vpdq", near(1, 0), "B1")], [(near(1, 31), 50), (near(2, 0), 99)]
-    )
+    (found,) = matches(tmp_path, [Entry("odd", "vpdq", near(1, 0), "B1")], [near(1, 31), near(2, 0)])
     assert found == VideoMatch("ours", "odd", "B1", 100.0, 50.0)
 
 
 def test_withdrawn_frames_make_the_share_no_larger_than_all(tmp_path: Path) -> None:
     entries = [Entry(f"v@{n}/1", "vpdq", near(n, 0), "A1") for n in range(3)]
-    (found,) = matches(tmp_path, entries, [(near(n, 0), 100) for n in range(3)])
+    (found,) = matches(tmp_path, entries, [near(n, 0) for n in range(3)])
     assert found.listed_percent == 100.0
 
 
 def test_the_index_of_files_has_no_videos(tmp_path: Path) -> None:
-    handle = ListHandle(
-        "ours", 1, tmp_path, CATEGORIES, written(tmp_path, entries_of("v", [(near(1, 0), 99)]))
-    )
+    handle = ListHandle("ours", 1, tmp_path, CATEGORIES, written(tmp_path, entries_of("v", [near(1, 0)])))
     assert not CompiledIndex.open([handle]).algorithms

@@ -206,6 +206,7 @@ class MemberReader:
                 # the time has run out, and then the reason.
                 self._count(timed=False)
                 yield structs.replace(found, place=before)
+                yield BEFORE_RISK
                 continue
             place = before + found.name
             if isinstance(found, Stopped):
@@ -214,6 +215,8 @@ class MemberReader:
             self._count()
             if isinstance(found, HashedPicture):
                 yield Member(place, kind=DRAWN, reply=found.reply)
+                # The decoder of the video may die of the next frame.
+                yield BEFORE_RISK
             elif not isinstance(found, DrawnPicture):
                 yield from self._digested(place, found.pieces, depth)
             elif self._decode is not None:

@@ -20,7 +20,14 @@ from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.container_kinds import seconds_to_open
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, sniff
-from hashscan.hashing.member_records import FRAME_SIZE, Borders, ContainerEnd, Member, SampledFrames
+from hashscan.hashing.member_records import (
+    BEFORE_RISK,
+    FRAME_SIZE,
+    Borders,
+    ContainerEnd,
+    Member,
+    SampledFrames,
+)
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import DecodedPicture
@@ -70,7 +77,8 @@ def look(opener: VideoOpener) -> Look:
         assert kind is not None
         within = MemberLimits(**limits)  # type: ignore[arg-type]
         reader = MemberReader(None, len(content), [], None, within, {}, opener.frames)
-        *members, end = reader.records(PreadFile(content), kind)
+        records = reader.records(PreadFile(content), kind)
+        *members, end = (record for record in records if record is not BEFORE_RISK)
         assert isinstance(end, ContainerEnd)
         frames = [member for member in members if isinstance(member, Member)]
         assert end.members == len(frames)
@@ -178,7 +186,7 @@ def test_the_frames_of_vpdq_are_sampled_besides() -> None:
         reader = MemberReader(None, len(content), [], None, limits, {}, opener.frames)
         *records, end = reader.records(PreadFile(content), kind)
         assert isinstance(end, ContainerEnd)
-        members = [record for record in records if isinstance(record, Member)]
+        members = [record for record in records if isinstance(record, Member) and record is not BEFORE_RISK]
         assert end.members == len(members)
         assert end.reason == reason or members[-1].reason == reason
         sampled = [record for record in records if isinstance(record, SampledFrames)]
@@ -213,7 +221,8 @@ def test_the_time_up_to_which_vpdq_was_sampled_is_named(monkeypatch: pytest.Monk
     monkeypatch.setattr(opening, "hash_video", without_time)
     kind = sniff(content)
     assert kind is not None
-    *_, frames, last, end = reader.records(PreadFile(content), kind)
+    *_, frames, sent, last, end = reader.records(PreadFile(content), kind)
+    assert sent is BEFORE_RISK
     assert isinstance(frames, SampledFrames)
     assert isinstance(last, Member)
     assert isinstance(end, ContainerEnd)

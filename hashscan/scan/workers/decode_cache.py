@@ -4,12 +4,12 @@ All workers of a scan share one table: an anonymous file in memory of a fixed si
 with the last of them. If the system can't provide it, each worker has a table of its own. Two workers that
 read the same content at the same moment may still both decode it.
 
-The key is the SHA-256 of the content together with the owner of the file: a cached result is never used for
-another owner's file. Otherwise a decoder that one customer's picture has taken over could hide content
-wherever it is stored, and so could a file that its owner changes, unnoticed by the system, between the
-decoder's reading and ours. With this key no owner can hide more than the owner's own files, and that was
-possible before: decoders serve one owner only. If the files of all customers belong to one user, customers
-share decoders, and so cached results.
+The key is a digest of the content's SHA-256 and of the algorithms, together with the owner of the file: a
+cached result is never used for another owner's file. Otherwise a decoder that one customer's picture has
+taken over could hide content wherever it is stored, and so could a file that its owner changes, unnoticed by
+the system, between the decoder's reading and ours. With this key no owner can hide more than the owner's own
+files, and that was possible before: decoders serve one owner only. If the files of all customers belong to
+one user, customers share decoders, and so cached results.
 
 A cached result is the reply that the decoder sent, and each reader checks it as if a decoder had just sent
 it. A match that follows from a cached result is confirmed by a fresh decoder, as any other match.
@@ -89,9 +89,9 @@ class DecodeCache(ClosedOnExit):
         before, self._memory[place] = self._memory[place], tag
         return before == tag
 
-    def get(self, owner: int, sha256: bytes) -> bytes | None:
-        """Return the cached reply for an owner's content, or None."""
-        key = _key(owner, sha256)
+    def get(self, owner: int, content: bytes) -> bytes | None:
+        """Return the cached reply for an owner's content, given by a digest of 32 bytes, or None."""
+        key = _key(owner, content)
         (place,) = _PLACE.unpack_from(self._memory, _slot(key))
         start = _RING_AT + place * _ALIGNED
         if not place or start + _ENTRY.size > len(self._memory):
@@ -103,9 +103,9 @@ class DecodeCache(ClosedOnExit):
         answer = self._memory[first : first + length]
         return answer if _checksum(key, answer) == checksum else None
 
-    def put(self, owner: int, sha256: bytes, answer: bytes) -> None:
+    def put(self, owner: int, content: bytes, answer: bytes) -> None:
         """Store a reply, if necessary in place of the oldest; a reply too long for the ring is not stored."""
-        key = _key(owner, sha256)
+        key = _key(owner, content)
         entry = _ENTRY.pack(_checksum(key, answer), key, len(answer)) + answer
         size = -(-len(entry) // _ALIGNED) * _ALIGNED
         if size > self._ring_bytes - _ALIGNED:
@@ -159,8 +159,8 @@ def _received(ring_bytes: int, passed: Any) -> DecodeCache:
     return DecodeCache(ring_bytes, descriptor=passed.detach())
 
 
-def _key(owner: int, sha256: bytes) -> bytes:
-    return sha256 + owner.to_bytes(8, "little")
+def _key(owner: int, content: bytes) -> bytes:
+    return content + owner.to_bytes(8, "little")
 
 
 def _slot(key: bytes) -> int:

@@ -5,6 +5,7 @@ The same class serves in the scanning process, in a process of a pool and on a n
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import sys
@@ -93,6 +94,7 @@ class Worker(ClosedOnExit):
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
         self._decodes = setup.pictures_compared and bool(setup.pictures)
+        self._asked_for = ",".join(setup.pictures).encode()
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
             setup.decoder,
@@ -456,7 +458,7 @@ class Worker(ClosedOnExit):
                 continue
             sha256 = file.exact.get("sha256")
             if file.reply and sha256 is not None and file.ctime is CtimeTrust.PROVEN:
-                self.answers.put(file.opened.stat.uid, sha256, file.reply)
+                self.answers.put(file.opened.stat.uid, self._cached_as(sha256), file.reply)
 
     def _seen_before(self, opened: OpenFile, first: memoryview) -> bool:
         """Return True if a picture of this owner with this size, beginning and end was read before."""
@@ -472,12 +474,20 @@ class Worker(ClosedOnExit):
         sha256 = file.exact.get("sha256")
         if sha256 is None:
             return False
-        reply = self.answers.get(opened.stat.uid, sha256)
+        reply = self.answers.get(opened.stat.uid, self._cached_as(sha256))
         # It was validated before it was cached.
         if reply is None or not store_reply(file, reply, self._pictures):
             return False
         file.reply = reply
         return True
+
+    def _cached_as(self, sha256: bytes) -> bytes:
+        """Return the key of a content in the cache.
+
+        A service's workers share it while lists change. A reply does not name its algorithms, so that digests
+        of one would be compared with entries of another.
+        """
+        return hashlib.sha256(self._asked_for + sha256).digest()
 
     def _begin(self, file: FileTask, opened: OpenFile, *, fresh: bool = False, memory_bytes: int = 0) -> None:
         assert file.kind is not None
@@ -560,7 +570,7 @@ class Worker(ClosedOnExit):
         known = again.decoded is not None and bool(again.reply) and file.ctime is CtimeTrust.PROVEN
         if known and "sha256" in file.exact:
             # It replaces the first decoder's reply, which it may contradict.
-            self.answers.put(file.opened.stat.uid, file.exact["sha256"], again.reply)
+            self.answers.put(file.opened.stat.uid, self._cached_as(file.exact["sha256"]), again.reply)
         match_files(self.matcher, self.setup.algorithms, [again])
         if again.decoded is not None:
             again.exact, again.confirmed = file.exact, True

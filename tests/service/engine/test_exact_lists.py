@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import zipfile
@@ -131,19 +132,40 @@ def test_pictures_are_decoded_as_soon_as_a_list_has_some(tmp_path: Path) -> None
     store_list(tmp_path, entry_of(LISTED))
     similar, owner = picture(1) + b"more", client(1, "owner")
 
-    async def verdicts_after_reload() -> None:
+    async def test() -> None:
         async with serving(opening(tmp_path)) as engine:
-            for entry, verdict in ((pdq_entry(LISTED, tmp_path), Verdict.MATCH), (None, Verdict.CLEAN)):
-                for _ in range(3):
-                    before = Verdict.CLEAN if verdict is Verdict.MATCH else Verdict.MATCH
-                    assert (await check(engine, similar, owner)).verdict is before
-                store_list(tmp_path, entry_of(LISTED), *([] if entry is None else [entry]))
+            verdict = Verdict.CLEAN
+            for entries in ([pdq_entry(LISTED, tmp_path)], []):
+                former, before = verdict, engine.version
+                store_list(tmp_path, entry_of(LISTED), *entries)
+                during = [asyncio.create_task(check(engine, similar, owner)) for _ in range(8)]
                 assert await engine.reload()
+                verdict = Verdict.MATCH if entries else Verdict.CLEAN
+                for answer in await asyncio.gather(*during):
+                    assert (answer.version, answer.verdict) in {(before, former), (engine.version, verdict)}
                 for _ in range(3):
                     answer = await check(engine, similar, owner)
                     assert (answer.verdict, answer.version) == (verdict, engine.version)
 
-    run(verdicts_after_reload)
+    run(test)
+
+
+def test_digests_of_other_algorithms_are_not_taken_for_those_of_new_lists(tmp_path: Path) -> None:
+    """The cache of decoded pictures lasts longer than the workers that fill it."""
+    store_list(tmp_path, entry_of(LISTED), PDQ_ENTRY)
+    owner = client(1, "owner")
+
+    async def test() -> None:
+        async with serving(opening(tmp_path)) as engine:
+            for _ in range(3):
+                assert (await check(engine, OTHER, owner)).verdict is Verdict.CLEAN
+            store_list(tmp_path, entry_of(LISTED), PDQ_ENTRY, Entry("h", "dhash", bytes(7) + b"\1", "A1"))
+            assert await engine.reload()
+            for _ in range(3):
+                answer = await check(engine, OTHER, owner)
+                assert (answer.verdict, answer.result.reason) == (Verdict.CLEAN, None)
+
+    run(test)
 
 
 def test_a_finding_and_a_door_that_shows_digests_have_those_of_pictures(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ FLUSH_FAILED = 120
 NOT_IMPORTED = ("hashscan.hashing.", "hashscan.sandbox.", "hashscan.scan.workers.die_with_scan")
 """The modules that only other processes import."""
 CLUSTER = "hashscan.scan.cluster."
-RARE = ("hashscan.lists.exchanges.", CLUSTER)
+EXCHANGES = "hashscan.lists.exchanges."
+RARE = (EXCHANGES, CLUSTER)
 """Modules of large libraries that few commands use: the more memory a process has, the longer it takes to
 fork."""
 LATE = (
@@ -61,7 +62,9 @@ LATE = (
 )
 """Modules that many commands import when they use them first."""
 
-MODULES = ("hashscan", "tests.scan.hostile_node")
+FETCHING = "hashscan.lists.exchanges.fetching_process"
+NODE = "tests.scan.hostile_node"
+MODULES = ("hashscan", NODE, FETCHING)
 """The programs that can be forked."""
 FORKED_OPTIONS = {
     "bufsize",
@@ -441,15 +444,15 @@ def _become(order: dict[str, Any], streams: Sequence[int], connection: socket.so
         sys.modules["__main__"] = program
         _open_streams()
         importlib.import_module("tests.forked_zygote").fork_zygotes()
-        if module != "hashscan" or "worker" in order["arguments"]:
+        if module == NODE or "worker" in order["arguments"]:
             _prepare_processes(NODE_PROCESSES)
         elif not {"scan", "selftest"}.isdisjoint(order["arguments"]):
             _prepare_processes(1)
         exec(compile(order["code"], "sitecustomize", "exec"), {})
-        if module == "hashscan":
-            code = program.main()
-        else:
+        if module == NODE:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            code = (program if module == "hashscan" else importlib.import_module(module)).main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
     except BaseException:

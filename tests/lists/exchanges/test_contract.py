@@ -353,6 +353,7 @@ def test_a_pull_that_is_killed_at_any_page_goes_on(
     assert values(store, name) == expected(interface, range(35))
 
 
+@pytest.mark.usefixtures("started_fetches")
 def test_nothing_travels_where_another_user_sees_it(
     store: ListStore, served: AllServed, interface: Interface, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -446,6 +446,7 @@ def test_a_pull_that_is_killed_at_any_moment_goes_on(served: Served, tmp_path: P
     assert entries(killed) == entries(undisturbed) == expected(served)
 
 
+@pytest.mark.usefixtures("started_fetches")
 def test_no_module_of_the_working_folder_is_run(
     store: ListStore, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

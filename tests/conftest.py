@@ -55,7 +55,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "search", hypothesis.settings.get_profile("full"), derandomize=False, max_examples=1000
 )
-hypothesis.settings.load_profile("quick")
+hypothesis.settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 
 HERE = Path(__file__).parent
 
@@ -79,6 +79,12 @@ INTEGRATION = (
 )
 """Those in the folders of unit tests that are not as quick; and all that is not listed."""
 
+EXCHANGE = (
+    *("lists/exchanges", "test_registry.py", "cli/commands/test_lists_exchange.py", "test_getting_lists.py"),
+    "test_threatexchange_command.py",
+)
+"""Those that need the extra for exchanges, which a plain installation for tests has not."""
+
 LONGEST = (
     *("test_readme.py", "test_examples.py", "cli/test_year.py", "scan/cluster/test_cluster.py"),
     *("lists/pulling/test_pull_killed.py", "cases/test_endings.py", "test_benchmarks.py", "test_ci.py"),
@@ -89,11 +95,17 @@ LONGEST = (
 
 
 @cache
+def folders_of(path: Path) -> set[str]:
+    """Return a file and all its folders, by their names beneath the tests."""
+    inside = path.relative_to(HERE)
+    return {inside.as_posix(), *map(Path.as_posix, inside.parents)}
+
+
+@cache
 def tier_of(path: Path) -> str:
     """Return the tier of those tests in a file that have no mark of another."""
-    folders = {path.relative_to(HERE).as_posix(), *map(Path.as_posix, path.relative_to(HERE).parents)}
     for tier, names in (("integration", INTEGRATION), ("system", SYSTEM), ("unit", UNIT)):
-        if not folders.isdisjoint(names):
+        if not folders_of(path).isdisjoint(names):
             return tier
     return "integration"
 
@@ -146,6 +158,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = "integration" if item.get_closest_marker("integration") else tier_of(item.path)
         if tier != "unit" or item.get_closest_marker("slow") is None:
             item.add_marker(tier)
+        if not folders_of(item.path).isdisjoint(EXCHANGE):
+            item.add_marker("exchange")
     place = {HERE / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
 

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 _WIDE = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
-_SCHEME = re.compile(rb"(?:([\"'`(=])\s{0,256})?data:([^,]{0,512}),", re.IGNORECASE)
+_SCHEME = re.compile(rb"(?:([\"'`(=])\s{0,256})?data:", re.IGNORECASE)
 """The begin of an URL, with what precedes it."""
+_TYPE_MAX = 512
+"""Bytes of the type of an URL, up to the comma behind it."""
 
 _ENDS = {
     b'"': re.compile(rb'"'),
@@ -43,7 +45,7 @@ _ENDS = {
 }
 """The end of an URL, by what precedes it."""
 
-_IN_SET = re.compile(rb"\s+[0-9.]+[wxh]\s*(?:,|$)")
+_IN_SET = re.compile(rb"(?<!\s)\s+[0-9.]+[wxh]\s*(?:,|$)")
 """Stands behind each URL of a `srcset`."""
 
 _IS_BASE64 = re.compile(rb";\s*base64\s*$", re.IGNORECASE)
@@ -105,14 +107,27 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 
 def _contents(text: bytes) -> Iterator[bytes]:
-    """Yield the contents of all URLs in a text."""
-    at = 0
-    while (begin := _SCHEME.search(text, at)) is not None:
-        # The type may hold the begin of another URL, where this is none.
-        at = begin.start(2)
-        end = _ENDS[begin[1] or b""].search(text, begin.end())
-        body = text[begin.end() : end.start() if end else len(text)]
-        is_base64 = _IS_BASE64.search(begin[2]) is not None
+    """Yield the contents of all URLs in a text.
+
+    No byte is searched twice for the same sign, however many URLs begin before it.
+    """
+    comma = fragment = -1
+    ends = dict.fromkeys(_ENDS, -1)
+    # The type may hold the begin of another URL, where this is none.
+    for begin in _SCHEME.finditer(text):
+        if comma < begin.end() and (comma := text.find(b",", begin.end())) < 0:
+            break
+        if comma - begin.end() > _TYPE_MAX:
+            continue
+        before = begin[1] or b""
+        if ends[before] <= comma:
+            end = _ENDS[before].search(text, comma + 1)
+            ends[before] = end.start() if end else len(text)
+        if fragment <= comma:
+            found = text.find(b"#", comma + 1)
+            fragment = found if found >= 0 else len(text)
+        body = text[comma + 1 : min(ends[before], fragment)]
+        is_base64 = _IS_BASE64.search(text[begin.end() : comma]) is not None
         in_set = _IN_SET.search(body)
         if in_set is not None:
             yield _content(body[: in_set.start()], is_base64=is_base64)
@@ -123,7 +138,7 @@ def _contents(text: bytes) -> Iterator[bytes]:
 
 def _content(body: bytes, *, is_base64: bool) -> bytes:
     """Return the content of an URL by its part behind the comma, as browsers decode it."""
-    body = unquote_to_bytes(body.partition(b"#")[0].translate(None, b"\t\r\n"))
+    body = unquote_to_bytes(body.translate(None, b"\t\r\n"))
     if not is_base64:
         return body
     digits = _DIGITS.match(body.translate(None, b" \f"))

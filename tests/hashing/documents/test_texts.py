@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 from collections.abc import Callable
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -139,3 +141,33 @@ def test_an_office_document_is_an_archive(opened: Open, content: Callable[[], by
     members, end = opened(content())
     assert by_place(members)[place][0].exact == digests(JPEG)
     assert (end.reason, reasons(members)) == (None, {})
+
+
+class _Counting(bytes):
+    """A text that counts the bytes that are searched."""
+
+    searched = 0
+
+    def find(self, *arguments: Any) -> int:
+        found = super().find(*arguments)
+        self.searched += (len(self) if found < 0 else found) - arguments[1]
+        return found
+
+
+@pytest.mark.parametrize(
+    "piece", [b'"data:', b"data:,", b"(data:,#", b'"data:' + b"x" * 600 + b",", b"'data:;base64,"]
+)
+def test_the_begins_of_many_urls_are_searched_once(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = _Counting(piece * 200)
+
+    class Ends(NamedTuple):
+        pattern: re.Pattern[bytes]
+
+        def search(self, text: _Counting, at: int) -> re.Match[bytes] | None:
+            found = self.pattern.search(text, at)
+            text.searched += (found.start() if found else len(text)) - at
+            return found
+
+    monkeypatch.setattr(texts, "_ENDS", {before: Ends(end) for before, end in texts._ENDS.items()})
+    list(texts._contents(text))
+    assert text.searched <= 3 * len(text)

@@ -24,8 +24,12 @@ _GROWTH_MAX = 64 << 20
 class _HashlibHash(ExactHash):
     """A hash that hashlib has by the same name."""
 
+    def __init__(self) -> None:
+        # A copy takes a fifth of the time of a new one.
+        self._empty = hashlib.new(self.name, usedforsecurity=False)
+
     def new(self) -> Hasher:
-        return hashlib.new(self.name, usedforsecurity=False)
+        return self._empty.copy()
 
 
 class MD5(_HashlibHash):

@@ -267,7 +267,8 @@ def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
     if has_data_url(text, first == _MARKUP):
         return True
     if first != _MARKUP:
-        return _ESCAPED.search(text) is not None and _WRITTEN.search(text) is not None
+        # Most texts have no escape, and are searched for that in a tenth of the time.
+        return b"\\" in text and _ESCAPED.search(text) is not None and _WRITTEN.search(text) is not None
     # Browsers pass over the ends of lines in an URL.
     if has_data_url(text.translate(None, _ENDS_OF_LINES), True) or _BINARY_ELEMENT.search(text) is not None:
         return True

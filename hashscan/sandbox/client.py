@@ -317,6 +317,7 @@ class Sandbox(ClosedOnExit):
         *,
         seconds: float,
         parts_max: int,
+        fresh: bool = False,
         alone: bool = False,
     ) -> Generator[bytes, None, None]:
         """Have a decoder reply to one file in parts, and yield each.
@@ -329,7 +330,8 @@ class Sandbox(ClosedOnExit):
             seconds: processor time limit for the file. All times of waiting together are limited by
                 `wall_factor` times this.
             parts_max: a decoder that sends more parts than this is lost.
-            alone: use a decoder that has not seen any file, and for no other file; else that of the owner.
+            fresh: use a decoder that has not seen any file; else that of the owner.
+            alone: use it for no other file, before or after.
 
         Raises:
             DecoderLost: the decoder has ended before the last part; there is no second try, since earlier
@@ -344,12 +346,12 @@ class Sandbox(ClosedOnExit):
             raise _over_budget()
         usual = PARTS_SECONDS + os.fstat(descriptor).st_size / PARTS_BYTES
         now = self._decoders
-        if (alone and now.files) or not self._serves(owner, seconds):
+        if ((fresh or alone) and now.files) or not self._serves(owner, seconds):
             self._leave_decoder(owner)
         since, used, whole = time.monotonic(), 0.0, False
         link: DecoderLink | None = None
         try:
-            if self._options.parked and now.link is None and not alone:
+            if self._options.parked and now.link is None and not (fresh or alone):
                 now.resume(owner)
             link = now.link or now.replace()
             now.trim(self._options.parked)

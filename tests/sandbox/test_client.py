@@ -624,7 +624,10 @@ def test_a_decoder_that_replies_in_parts_alone(sandbox: Sandbox, file: int) -> N
     before = ask(sandbox, file, "pid")
     found = [*parts_of(sandbox, file, "pid", alone=True), *parts_of(sandbox, file, "pid", alone=True)]
     assert sandbox.first
-    assert len({before, *found, ask(sandbox, file, "pid")}) == 4
+    (fresh,) = sandbox.parts(file, b"pid", 1000, seconds=PATIENT, parts_max=1, fresh=True)
+    after = ask(sandbox, file, "pid")
+    assert after == REPLY.unpack(fresh)[2]
+    assert len({before, *found, after}) == 4
     until(lambda: not any(map(alive, (before, *found))))
 
 

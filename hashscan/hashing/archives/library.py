@@ -90,6 +90,10 @@ class ArchiveLibrary:
         self._files: dict[int, PreadFile] = {}
         self._blocks: dict[int, bytes] = {}
         self._numbers = count(1)
+        # Without the check of libarchive-c, which takes longer than most calls.
+        self._read_data: Any = ffi.libarchive["archive_read_data"]
+        self._read_data.argtypes = [ffi.c_archive_p, ctypes.c_void_p, ctypes.c_size_t]
+        self._read_data.restype = ctypes.c_ssize_t
         # Made only once: they need executable memory.
         self._read, self._seek = ffi.READ_CALLBACK(self._read_block), ffi.SEEK_CALLBACK(self._move)
         names = {*chain(*ARCHIVES.values()), *STREAMED, *_FORMATS_WITHIN}
@@ -97,6 +101,7 @@ class ArchiveLibrary:
         self._filters = {name: ffi.get_read_filter_function(name) for name in ("compress", *_RPM_FILTERS)}
         # One for all members: to make one takes longer than to read a small member.
         self._buffer = ctypes.create_string_buffer(PIECE_SIZE)
+        self._bytes = memoryview(self._buffer)
 
     @property
     def version(self) -> str:
@@ -221,16 +226,14 @@ class ArchiveLibrary:
     def _pieces(self, archive: int, entry: int) -> Iterator[bytes]:
         if self._ffi.entry_is_encrypted(entry):
             raise MemberError(Reason.ENCRYPTED)
-        try:
-            while length := self._ffi.read_data(archive, self._buffer, PIECE_SIZE):
-                if length < 0:
-                    # The bytes that could be read have a wrong checksum, for example.
-                    raise MemberError(Reason.CONTAINER_BROKEN)
-                yield ctypes.string_at(self._buffer, length)
-        except self._error as error:
-            if getattr(error, "retcode", None) == _FAILED:
-                raise MemberError(_reason(error)) from None
-            raise ContainerError(_reason(error)) from None
+        while (length := self._read_data(archive, self._buffer, PIECE_SIZE)) > 0:
+            yield self._bytes[:length].tobytes()
+        if length == _WARN:
+            # The bytes that could be read have a wrong checksum, for example.
+            raise MemberError(Reason.CONTAINER_BROKEN)
+        if length < 0:
+            reason = _reason(self._ffi.archive_error(archive, length))
+            raise MemberError(reason) if length == _FAILED else ContainerError(reason)
 
 
 def _reason(error: Exception) -> Reason:

@@ -313,7 +313,7 @@ class Worker(ClosedOnExit):
         before: Sequence[Match] = ()
         if not self.sandbox.first and (found.matches or lost is not None or found.lacked_memory):
             before = found.matches
-            found, lost = self._members_of(file, opened, kind, alone=True)
+            found, lost = self._members_of(file, opened, kind, fresh=True)
         if file.kind is None or file.kind.pillow is None:
             file.confirmed = self.sandbox.first
         try:
@@ -331,7 +331,7 @@ class Worker(ClosedOnExit):
             file.members = None
 
     def _members_of(
-        self, file: FileTask, opened: OpenFile, kind: FileFormat, *, alone: bool
+        self, file: FileTask, opened: OpenFile, kind: FileFormat, *, fresh: bool = False, alone: bool = False
     ) -> tuple[MemberMatching, DecoderLost | None]:
         """Have a decoder open a container; return what was found in it, and the loss of the decoder."""
         limits = self.setup.containers
@@ -344,6 +344,7 @@ class Worker(ClosedOnExit):
             # The decoder stops itself at its own limit, when it has decoded the picture that it has begun.
             seconds=2 * seconds_to_open(kind, opened.stat.size, limits) + 1,
             parts_max=3 * limits.members + 3,
+            fresh=fresh,
             alone=alone,
         )
         lost = None

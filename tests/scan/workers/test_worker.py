@@ -384,7 +384,7 @@ def test_a_decoder_that_an_archive_has_taken_over_accuses_no_other(tmp_path: Pat
     assert [(result.verdict, result.reason) for result in results] == [
         (Verdict.MATCH, None),
         (Verdict.UNDECODED, Reason.UNCONFIRMED),
-        # The decoder that confirms is used for nothing else, so that this one has a new one.
+        # The decoder that cleared the other one opens this one, too.
         (Verdict.CLEAN, None),
     ]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from hashscan.cli.main import cli
 from hashscan.cli.options.base import HashscanCommand
 from hashscan.cli.options.privileges import RootRights, controlling_uid
 from tests.cli.conftest import Ran, environment, runner
+from tests.prefork import Prefork
 from tests.sources.children import needs_root
 
 USER, OTHER = 54321, 54322
@@ -73,6 +75,9 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "selftest": [],
 }
 
+STARTED = frozenset({"scan", "check", "lookup", "quarantine add", "serve", "worker", "selftest"})
+"""Commands that start interpreters, which have to be readable to the user that these continue as."""
+
 
 def commands(
     command: click.Command = cli, words: tuple[str, ...] = ()
@@ -106,11 +111,11 @@ def readable_to_all() -> list[str]:
             hidden.setdefault(closed, []).append(str(path))
     for closed, folders in hidden.items():
         # Kept aside by descriptors, since nothing else is in sight of all users for certain.
-        opened = "".join(f"exec {10 + n}<'{folder}'\n" for n, folder in enumerate(folders))
+        opened = "".join(f"exec {200 + n}<'{folder}'\n" for n, folder in enumerate(folders))
         script += f"{opened}mount -t tmpfs -o mode=755 none '{closed}'\n"
         for number, folder in enumerate(folders):
-            script += f"mkdir -p '{folder}'; mount -c --bind /proc/self/fd/{10 + number} '{folder}'\n"
-            script += f"exec {10 + number}<&-\n"
+            script += f"mkdir -p '{folder}'; mount -c --bind /proc/self/fd/{200 + number} '{folder}'\n"
+            script += f"exec {200 + number}<&-\n"
     return ["unshare", "--mount", "--propagation", "private", "bash", "-c", f'{script}exec "$@"', "bash"]
 
 
@@ -141,13 +146,22 @@ def give(folder: Path, user: int) -> None:
     subprocess.run(["chown", "-hR", f"{user}:{user}", folder], check=True)
 
 
+@cache
+def prefork() -> Prefork:
+    """Return what forks commands of root; they continue as another user in the process that is forked."""
+    return Prefork(prefix=readable_to_all())
+
+
 def run(place: Path, command: str, *more: str, user: int = 0) -> Ran:
+    variables = environment(place / "state", {"HASHSCAN_WORKERS": "1"})
+    if not user and command not in STARTED:
+        done = prefork().run([*command.split(), *ARGUMENTS[command], *more], env=variables, cwd=place)
+        return Ran(done.returncode, done.stdout, done.stderr)
     become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
     words = [*command.split(), *ARGUMENTS[command], *more]
     done = subprocess.run(
         [*readable_to_all(), *become, sys.executable, "-m", "hashscan", *words],
-        cwd=place, env=environment(place / "state", {"HASHSCAN_WORKERS": "1"}), capture_output=True,
-        text=True, timeout=120, check=False,
+        cwd=place, env=variables, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     return Ran(done.returncode, done.stdout, done.stderr)
 

@@ -251,6 +251,19 @@ def sniff(prefix: bytes | memoryview) -> FileFormat | None:
     return TEXT if contains_pictures(bytes(prefix)) else None
 
 
+def is_plain_picture(kind: FileFormat, prefix: bytes | memoryview) -> bool:
+    """Return True if a file is a picture that does not begin like a container or a text with pictures, too.
+
+    Files of some formats do by their nature (AVIF and HEIF like MP4), others by intent: the name and the time
+    in the header of a gzip file can make it begin like FLIC. Only decoding shows if it is such a picture.
+
+    Args:
+        kind: what the file was recognised as.
+        prefix: as of `sniff`.
+    """
+    return not kind.container and container_of(prefix) is None and not contains_pictures(bytes(prefix))
+
+
 def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
     """Return True if a text contains pictures, or an URL of one.
 

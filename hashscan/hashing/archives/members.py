@@ -24,7 +24,7 @@ from hashscan.hashing.archives.zip_structure import zip_doubt
 from hashscan.hashing.container_kinds import VIDEOS, is_opened, seconds_to_open
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, sniff
+from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, is_plain_picture, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
 from hashscan.hashing.member_records import (
     BEFORE_RISK,
@@ -60,16 +60,20 @@ class MemberReader:
         limits: MemberLimits,
         openers: Mapping[str, Opener],
         frames: Frames | None = None,
+        *,
+        by_bytes: bool = False,
     ) -> None:
         """Set the limits.
 
         Args:
             library: None if it is not installed; archives are not opened then.
             size: length of the outermost container in bytes.
-            decode: None to check pictures by their bytes alone.
+            decode: None to digest bytes alone.
             openers: of documents, by the name of their format.
             frames: opens videos; None to open none.
+            by_bytes: True to check pictures by their bytes, unless they begin like a container, too.
         """
+        self._by_bytes = by_bytes
         self._frames = frames
         self._library, self._size, self._hashes, self._openers = library, size, hashes, openers
         self._decode, self._limits = decode, limits
@@ -219,7 +223,7 @@ class MemberReader:
                 yield BEFORE_RISK
             elif not isinstance(found, DrawnPicture):
                 yield from self._digested(place, found.pieces, depth)
-            elif self._decode is not None:
+            elif self._decode is not None and not self._by_bytes:
                 reply = self._decode(PreadFile(found.content), DRAWN, False)
                 yield Member(place, kind=DRAWN, reply=reply)
 
@@ -320,15 +324,16 @@ class MemberReader:
         """Yield a picture, and what is in it if it is a container, too."""
         containers = _containers_in(file, kind)
         opens = depth < self._limits.depth and any(self._opens(each) for each, _ in containers)
-        if self._decode is not None and kind.pillow is not None:
+        file.seek(0)
+        if self._by_bytes and is_plain_picture(kind, file.read(SEARCHED)):
+            reason = Reason.CONTAINER if containers and not opens else None
+            yield Member(member.place, member.size, member.exact, reason=reason)
+        elif kind.pillow is None or self._decode is None:
+            yield Member(member.place, member.size, member.exact, reason=Reason.UNSUPPORTED)
+        else:
             file.seek(0)
             reply = self._decode(file, kind, opens)
             yield Member(member.place, member.size, member.exact, kind, reply)
-        else:
-            reason = Reason.CONTAINER if containers and not opens else None
-            if self._decode is not None:
-                reason = Reason.UNSUPPORTED
-            yield Member(member.place, member.size, member.exact, reason=reason)
         if opens:
             yield from self._nested(member.place, file, containers, depth)
 

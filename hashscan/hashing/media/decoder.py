@@ -163,8 +163,8 @@ def load(*arguments: str) -> Decode:
             digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
             decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
             compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
-            exact hashes) and `containers=JSON` (of `MemberLimits`); `members=bytes` to decode none of the
-            pictures in them, and `videos=vpdq` to have videos sampled.
+            exact hashes) and `containers=JSON` (of `MemberLimits`); `members=bytes` to check the
+            pictures in them by their bytes, and `videos=vpdq` to have videos sampled.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
@@ -234,7 +234,7 @@ def _container_decoder(
     """Return a function that opens containers, and decodes pictures by another one.
 
     Args:
-        by_bytes: True to decode no pictures in containers, except frames of videos.
+        by_bytes: True to check pictures in containers by their bytes, except frames of videos.
     """
     try:
         library = ArchiveLibrary() if ContainerKind.ARCHIVE in limits.kinds else None
@@ -255,8 +255,9 @@ def _container_decoder(
         if not kind.container:
             return decode(descriptor, request)
         file = PreadFile(descriptor)
-        members = None if by_bytes else decode_member
-        reader = MemberReader(library, file.size, hashes, members, limits, openers, frames)
+        reader = MemberReader(
+            library, file.size, hashes, decode_member, limits, openers, frames, by_bytes=by_bytes
+        )
         return pack_messages(reader.records(file, kind))
 
     return handle

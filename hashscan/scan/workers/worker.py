@@ -20,7 +20,14 @@ from hashscan.hashing.container_kinds import VIDEOS, is_opened, missing_extra, s
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import PREFIX_SIZE, TEXT, all_containers_of, contains_pictures_later, sniff
+from hashscan.hashing.formats import (
+    PREFIX_SIZE,
+    TEXT,
+    all_containers_of,
+    contains_pictures_later,
+    is_plain_picture,
+    sniff,
+)
 from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.locking import ClosedOnExit
@@ -93,7 +100,7 @@ class Worker(ClosedOnExit):
         self._spend_bytes: Callable[[int], None] | None = None
         self._reader = ExactReader([EXACT_HASHES[name]() for name in setup.exact])
         self._pictures = setup.pictures
-        self._decodes = setup.pictures_compared and bool(setup.pictures)
+        self._by_bytes = not setup.pictures_compared
         self._asked_for = ",".join(setup.pictures).encode()
         arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
         plugin = Plugin(
@@ -265,7 +272,7 @@ class Worker(ClosedOnExit):
             undecoded = file.kind is not None and file.opened is not None and not file.unreadable
             if file.reason is Reason.CONTAINER or (file.reason is not None and undecoded):
                 self._look_into(file)
-            if file.matches and not self.setup.pictures_compared:
+            if file.matches and self._by_bytes and file.decoded is None:
                 self._decode_finding(file)
             file.close()
 
@@ -384,13 +391,19 @@ class Worker(ClosedOnExit):
             else:
                 first = self._reader.begin_content(opened.content)
             file.kind = sniff(first)
-            decoding = self._decodes and file.kind is not None and file.kind.pillow is not None
+            by_bytes = self._by_bytes and file.kind is not None and is_plain_picture(file.kind, first)
+            decoding = (
+                not by_bytes
+                and file.kind is not None
+                and file.kind.pillow is not None
+                and bool(self._pictures)
+            )
             # Decoding runs while we digest; but if the digest may make it unnecessary, the digest comes
             # first.
             waiting = decoding and self._seen_before(opened, first)
             if decoding and not waiting:
                 self._send_to_decoder(file, opened)
-            self._digest(file, opened, first)
+            self._digest(file, opened, first, by_bytes=by_bytes)
         except FileGrewError as error:
             raise FileError(Reason.CHANGED, "it is much longer than it was") from error
         except OSError as error:
@@ -403,8 +416,11 @@ class Worker(ClosedOnExit):
         if file.begun is None:
             opened.check_unchanged()
 
-    def _digest(self, file: FileTask, opened: OpenFile, first: memoryview) -> None:
+    def _digest(self, file: FileTask, opened: OpenFile, first: memoryview, *, by_bytes: bool) -> None:
         """Read a file to its end, and store its digests and whether it is a container.
+
+        Args:
+            by_bytes: True if it is a picture that is not decoded.
 
         Raises:
             OSError: it can't be read, or became much longer.
@@ -418,7 +434,7 @@ class Worker(ClosedOnExit):
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
         if file.kind is None:
             return
-        if not self.setup.pictures_compared and not file.kind.container:
+        if by_bytes:
             # As the decoder does, which would have looked behind the picture.
             if self._containers_in(file.kind, opened):
                 file.reason, file.detail = Reason.CONTAINER, file.kind.name

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import struct
 import zipfile
+import zlib
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -84,18 +86,32 @@ def test_a_listed_file_is_found_wherever_it_is_put(tmp_path: Path, more: tuple[E
     run(test)
 
 
+def gzip_like_flic(content: bytes) -> bytes:
+    """A gzip file whose time, name and first block have the values of a FLIC header."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = b"\0" + struct.pack("<HH", 256, 256 ^ 0xFFFF) + content[:256]
+    rest = packer.compress(content[256:]) + packer.flush()
+    header = b"\x1f\x8b\x08\x08" + b"\x11\xaf\0\0" + b"\2\3" + b"ab\x08\0"
+    return header + first + rest + struct.pack("<II", zlib.crc32(content), len(content))
+
+
 UNOPENED: dict[str, Callable[[], bytes]] = {
     "encrypted": encrypted,
     "encrypted behind a picture": lambda: OTHER + encrypted(),
     "encrypted behind a picture in an archive": lambda: zipped(OTHER + encrypted()),
     "cut in an archive": lambda: zipped(OTHER)[:-400],
     "too deep": lambda: zipped(zipped(zipped(zipped(zipped(OTHER + zipped(LISTED)))))),
+    "like a picture": lambda: gzip_like_flic(LISTED),
+    "like a picture in an archive": lambda: zipped(gzip_like_flic(LISTED)),
+    "a film like a picture": lambda: b"\0\0\0\x18ftypavif\0\0\0\0avifmp42" + bytes(400),
+    "a style like a picture": lambda: b"/* XPM */ a{background:url(data:image/png;base64,AAAA)}",
     "not opened": lambda: OTHER + b"\xc4\x3d\x7b\0\x40\7\0",
 }
 
 
 @pytest.mark.parametrize("more", [(), (PDQ_ENTRY,)], ids=["exact", "pictures"])
 def test_a_container_that_was_not_opened_is_not_clean(tmp_path: Path, more: tuple[Entry, ...]) -> None:
+    assert gzip.decompress(gzip_like_flic(LISTED)) == LISTED
     store_list(tmp_path, entry_of(LISTED), *more)
 
     async def test() -> None:

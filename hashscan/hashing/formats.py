@@ -289,14 +289,23 @@ def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
 
 
 def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:
-    """Return all containers that programs may see in a file, a page around another one too.
+    """Return all containers that programs may see in a file, a page around another one or in a picture too.
+
+    A picture is shown as a page where its name or the server says that it is one. Pages in the middle of long
+    pictures are not noticed.
 
     Args:
         known, prefix, tail: as of `containers.containers_of`.
     """
     found = containers_of(known, prefix, tail)
-    if found and TEXT not in found and _first_of_text(prefix) == _MARKUP and contains_pictures(prefix):
+    if TEXT in found:
+        return found
+    if found and _first_of_text(prefix) == _MARKUP and contains_pictures(prefix):
         return *found, TEXT
+    if has_data_url(prefix, True) or has_data_url(tail, True):
+        begin = sniff(prefix[:PREFIX_SIZE])
+        if begin is not None and begin.pillow is not None:
+            return *found, TEXT
     return found
 
 

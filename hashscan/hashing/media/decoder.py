@@ -15,10 +15,10 @@ from msgspec import Struct, json, structs
 from hashscan.hashing.archives.library import ArchiveLibrary
 from hashscan.hashing.archives.members import Frames, MemberReader
 from hashscan.hashing.container_kinds import VIDEO_OPENER
-from hashscan.hashing.containers import START_SIZE, TAIL_SIZE, container_behind, container_beside
+from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.formats import FORMATS, all_containers_of
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
@@ -299,7 +299,7 @@ def _decoder(
             shortfall = error.reason
         except MemoryError:
             shortfall = Reason.MEMORY
-        if shortfall is None and not opened and _is_container(PreadFile(*file.place)):
+        if shortfall is None and not opened and _is_container(PreadFile(*file.place), picture_format):
             shortfall = Reason.CONTAINER
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
@@ -311,13 +311,11 @@ def _decoder(
     return decode
 
 
-def _is_container(file: PreadFile) -> bool:
+def _is_container(file: PreadFile, known: FileFormat) -> bool:
     """Return True if a picture is a container for other programs, too."""
     start = file.read(TAIL_SIZE)
-    if container_beside(start[:START_SIZE], start) is not None:
-        return True
     file.seek(max(0, file.size - TAIL_SIZE))
-    return container_behind(start if file.size <= TAIL_SIZE else file.read(TAIL_SIZE)) is not None
+    return bool(all_containers_of(known, start, start if file.size <= TAIL_SIZE else file.read(TAIL_SIZE)))
 
 
 class _DigestCollector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import resource
@@ -369,6 +370,19 @@ def test_a_listed_picture_in_an_archive_is_found_with_its_place(
     assert {name for name, r in found.items() if r.verdict is Verdict.CLEAN} == {"innocent.zip", "text.zip"}
     broken = found["broken.zip"]
     assert (broken.verdict, broken.reason) == (Verdict.UNDECODED, Reason.CONTAINER_BROKEN)
+
+
+def test_a_picture_that_is_a_page_is_both(tmp_path: Path, files: Path) -> None:
+    listed, other = encoded(scene(1), "PNG"), encoded(scene(2), "GIF")
+    page = b'<img src="data:image/png;base64,%b">'
+    (files / "a.gif").write_bytes(other + page % base64.b64encode(listed))
+    (files / "b.gif").write_bytes(other + page % base64.b64encode(b"nothing"))
+    (files / "c.gif").write_bytes(other + b"data: nothing")
+    entry = Entry("e", "sha256", digest_of(listed, "sha256", tmp_path), "A1")
+    with worker_with(tmp_path, entry, containers=CONTAINERS) as worker:
+        found = check(worker, files)
+    assert [m.member for m in found["a.gif"].matches] == ["data=1"]
+    assert [result.verdict for result in found.values()] == [Verdict.MATCH, Verdict.CLEAN, Verdict.CLEAN]
 
 
 def test_a_decoder_that_an_archive_has_taken_over_accuses_no_other(tmp_path: Path, files: Path) -> None:

@@ -47,6 +47,7 @@ RULES = {
     "scanned 80": ("--video-listed-share", "1", "--video-scanned-share", "80"),
 }
 AS_STORED = ("--skip-variant", "all")
+AGAIN = ("--foreground", "--reread", "100%")
 
 Found = dict[str, set[int]]
 """For each altered video, by name, the numbers of the listed ones that match."""
@@ -125,7 +126,8 @@ class Videos:
     def scan(self, *options: str) -> tuple[Found, Found]:
         """Scan the altered videos; return those found by their stills, and those by vPDQ."""
         target = self._folder / "altered"
-        text = self._run("scan", target, "--reread", "100%", "--report", "-", *options, codes=(0, 1))
+        # A match that other options found stays open, and makes the scan incomplete.
+        text = self._run("scan", target, *AGAIN, "--report", "-", *options, codes=(0, 1, 3, 4))
         by_list: dict[str, Found] = {"stills": {}, "videos": {}}
         for record in map(json.loads, text.splitlines()):
             if record["type"] == "finding" and record["verdict"] == "match":

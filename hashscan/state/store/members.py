@@ -19,7 +19,7 @@ from hashscan.model import Reason, StoredContentData
 from hashscan.state.store.packing import Packed, pack, unpack
 
 RECORD_MAX = 16 << 20
-"""Longest record in bytes."""
+"""Longest record in bytes; the frames of nine hours of a video with borders are as long."""
 _UNPACKED_MAX = 64 << 20
 
 

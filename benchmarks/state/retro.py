@@ -36,7 +36,7 @@ from benchmarks.state.known_state import fill
 from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.lists.store import ListStore
-from hashscan.matching.evaluation import TIGHT_THRESHOLD, has_tight_threshold
+from hashscan.matching.evaluation import TIGHT_REACH, has_tight_threshold
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED
 from hashscan.sandbox.client import SandboxOptions
@@ -89,7 +89,7 @@ def digests_of(reader: StateReader, row: int) -> Iterator[tuple[bytes, int]]:
         if run.algorithm == "pdq" and run.quality >= ALGORITHMS["pdq"].min_quality:
             for digest in run.digests():
                 tight = has_tight_threshold(run.rendering, digest.turn, run.shown)
-                yield digest.value, TIGHT_THRESHOLD if tight else FULL
+                yield digest.value, TIGHT_REACH if tight else FULL
 
 
 def plant(state: Path, entries: int) -> list[int]:
@@ -178,7 +178,7 @@ def peers(state: Path, contents: int) -> Iterator[tuple[str, float]]:
         if ask is None:
             continue
         began = time.process_time()
-        for limit in (FULL, TIGHT_THRESHOLD):
+        for limit in (FULL, TIGHT_REACH):
             values = [value for value, far in mine if far == limit]
             ask(entries, np.frombuffer(b"".join(values), np.uint8).reshape(-1, 32), limit)
         yield name, (time.process_time() - began) / SHARE * contents

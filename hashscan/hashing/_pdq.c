@@ -25,6 +25,8 @@
 #define LONG_ROW (1 << 17) /* From this width on one at a time, since each takes memory. */
 #define SAMPLES 128 /* As in kernel.py. */
 #define COLUMNS 512 /* Measured at a time. */
+#define BOXES 128 /* Along a side, for restorations. */
+#define MAP 6 /* Numbers that say how a restoration is sampled. */
 #define BINS 32
 #define TILES 16 /* Along a side; this and what follows as in kernel.py. */
 #define TILE (SIDE / TILES)
@@ -374,6 +376,42 @@ done:
     while (taken > 0)
         PyBuffer_Release(&view[--taken]);
     PyBuffer_Release(&seen);
+    return result;
+}
+
+/* The digests of restorations of a picture reduced to boxes. */
+static PyObject *restored(PyObject *module, PyObject *arguments)
+{
+    static const char *const names[3] = {"small", "maps", "dct"};
+    static const Py_ssize_t numbers[3] = {BOXES * BOXES, -1, FREQUENCIES * SIDE};
+    PyObject *given[3], *result = NULL;
+    Py_buffer view[3];
+    int taken = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOO", &given[0], &given[1], &given[2]))
+        return NULL;
+    for (; taken < 3; taken++)
+        if (!take(given[taken], &view[taken], PyBUF_SIMPLE, 4, numbers[taken], names[taken]))
+            goto done;
+    if (view[1].len % (MAP * 4)) {
+        PyErr_SetString(PyExc_ValueError, "the arrays don't fit together");
+        goto done;
+    }
+    if ((result = PyBytes_FromStringAndSize(NULL, view[1].len / (MAP * 4) * (BITS / 8)))) {
+        unsigned char *bytes = (unsigned char *)PyBytes_AsString(result), above[BITS];
+        const float *maps = view[1].buf, *dct = view[2].buf;
+        Py_BEGIN_ALLOW_THREADS
+        memset(bytes, 0, (size_t)(view[1].len / (MAP * 4) * (BITS / 8)));
+        for (Py_ssize_t number = 0; number < view[1].len / (MAP * 4); number++) {
+            BEST(restored)(view[0].buf, maps + number * MAP, dct, above);
+            for (int bit = 0; bit < BITS; bit++)
+                bytes[number * (BITS / 8) + bit / 8] |= (unsigned char)(above[BITS - 1 - bit] << (7 - bit % 8));
+        }
+        Py_END_ALLOW_THREADS
+    }
+done:
+    while (taken > 0)
+        PyBuffer_Release(&view[--taken]);
     return result;
 }
 
@@ -782,6 +820,7 @@ static PyMethodDef methods[] = {
     {"reduce", reduce, METH_VARARGS, "Sum up a picture by two tables of weights."},
     {"judge", judge, METH_VARARGS, "Digests, what they hang on, qualities and doubts of a reduced picture."},
     {"hashed", hashed, METH_VARARGS, "Sum up a picture, and judge what comes of it."},
+    {"restored", restored, METH_VARARGS, "Digests of restorations of a picture reduced to boxes."},
     {"rounded", rounded, METH_VARARGS, "Reduce a picture in the reference's order."},
     {"lines", lines, METH_VARARGS, "Means and standard deviations of all rows or columns."},
     {"inner_boxes", inner_boxes, METH_O, "The picture inside a border, and its largest panel."},

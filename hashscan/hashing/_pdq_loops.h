@@ -318,6 +318,76 @@ static void FOR(judge)(const float *small, int64_t ways, const float *dct, float
     FOR(even_body)(small, lines, judged);
 }
 
+/* The 16x16 frequencies of a square plane by weights of rows, [frequency][row], and of columns, [column][frequency]. */
+INLINE void FOR(transform)(const float *plane, int side, const float *down, const float *across, float *whole)
+{
+    for (int frequency = 0; frequency < FREQUENCIES; frequency++) {
+        float half[BOXES];
+        Eight parts[FREQUENCIES / LANES] = {{0}};
+        for (int start = 0; start < side; start += STRIP) {
+            Sums sums = {{{0}}};
+            for (int row = 0; row < side; row++)
+                ADD_FLOATS(sums, down[frequency * side + row], plane + row * side + start)
+            memcpy(half + start, &sums, sizeof sums);
+        }
+        for (int column = 0; column < side; column++)
+            for (int part = 0; part < FREQUENCIES / LANES; part++) {
+                Eight values;
+                memcpy(&values, across + column * FREQUENCIES + LANES * part, sizeof values);
+                parts[part] += half[column] * values;
+            }
+        memcpy(whole + frequency * FREQUENCIES, parts, sizeof parts);
+    }
+}
+
+/* The box before a place and the share of the next; every place is clamped, one that is no number to 0. */
+INLINE int FOR(between)(float place, float *share)
+{
+    place = place > 0 ? place < BOXES - 1 ? place : BOXES - 1 : 0;
+    int before = (int)place;
+    before = before < BOXES - 2 ? before : BOXES - 2;
+    *share = place - (float)before;
+    return before;
+}
+
+/* A restoration sampled from a picture's boxes, as in pdq_restored.py, and which of its frequencies are above the median. */
+static void FOR(restored)(const float *small, const float *map, const float *dct, unsigned char *above)
+{
+    float down[FREQUENCIES * BOXES] = {0}, across[BOXES * FREQUENCIES] = {0}, plane[SMALL], whole[BITS];
+    if (map[1] == 0 && map[3] == 0) {
+        /* Rows and columns are moved apart from each other, so that the weights say it all. */
+        for (int place = 0; place < SIDE; place++) {
+            float beside, below;
+            int left = FOR(between)(map[0] * (float)place + map[2], &beside);
+            int top = FOR(between)(map[4] * (float)place + map[5], &below);
+            for (int frequency = 0; frequency < FREQUENCIES; frequency++) {
+                float weight = dct[frequency * SIDE + place];
+                down[frequency * BOXES + top] += weight * (1 - below);
+                down[frequency * BOXES + top + 1] += weight * below;
+                across[left * FREQUENCIES + frequency] += weight * (1 - beside);
+                across[(left + 1) * FREQUENCIES + frequency] += weight * beside;
+            }
+        }
+        FOR(transform)(small, BOXES, down, across, whole);
+    } else {
+        for (int row = 0; row < SIDE; row++)
+            for (int column = 0; column < SIDE; column++) {
+                float beside, below;
+                int left = FOR(between)(map[0] * (float)column + map[1] * (float)row + map[2], &beside);
+                int top = FOR(between)(map[3] * (float)column + map[4] * (float)row + map[5], &below);
+                const float *at = small + top * BOXES + left;
+                float upper = at[0] + (at[1] - at[0]) * beside;
+                float lower = at[BOXES] + (at[BOXES + 1] - at[BOXES]) * beside;
+                plane[row * SIDE + column] = upper + (lower - upper) * below;
+            }
+        for (int column = 0; column < SIDE; column++)
+            for (int frequency = 0; frequency < FREQUENCIES; frequency++)
+                across[column * FREQUENCIES + frequency] = dct[frequency * SIDE + column];
+        FOR(transform)(plane, SIDE, dct, across, whole);
+    }
+    FOR(above_median)(whole, above);
+}
+
 /* Blur some rows along themselves, bytes or floats; all columns, or those that are kept. */
 INLINE void FOR(across_body)(const uint8_t *const *bytes, const float *const *floats, Window window, int lanes,
                         int kept, float *const *out)

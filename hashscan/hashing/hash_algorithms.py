@@ -42,9 +42,9 @@ class RenderingDigests(NamedTuple):
     """Digests of one rendering of a picture, one for each turn."""
 
     rendering: int
-    """`PLAIN`, `SQUARED` or `ENLARGED` of `variants`."""
+    """`PLAIN`, `SQUARED`, `ENLARGED` or `RESTORED` of `variants`."""
     turns: tuple[int, ...]
-    """Indices in `variants.TURNS`."""
+    """Indices in `variants.TURNS`; of `RESTORED`, in `variants.RESTORATIONS`."""
     values: bytes
     """The digests, concatenated in the order of `turns`."""
     quality: int
@@ -90,7 +90,8 @@ class PictureHash(ABC):
             luma: as for `digest`.
             stored: as for `digest`.
             turns: indices in `variants.TURNS`, including 0.
-            wanted: some of `variants.VARIANTS`; only 512x512 and enlarged have an effect here.
+            wanted: some of `variants.VARIANTS`; only 512x512, enlarged and restored have an
+                effect here.
 
         Yields:
             The digests of one rendering together, first that of the unaltered picture.

@@ -26,6 +26,7 @@ from hashscan.hashing.pdq_reduction import (
     reduction_factor,
     reductions,
 )
+from hashscan.hashing.pdq_restored import BOXES, box_means, box_weights, restored_frequencies
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
 
 try:
@@ -136,6 +137,15 @@ class Kernel(ABC):
             yield self.judged(small, turns, slack)
 
     @abstractmethod
+    def restored(self, luma: Luma, maps: NDArray[np.float32]) -> bytes:
+        """Hash restorations of a picture; return the digests, concatenated.
+
+        Args:
+            luma: brightness, shape (height, width).
+            maps: shape (restorations, 6), as `pdq_restored.restoration_maps` returns it.
+        """
+
+    @abstractmethod
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Return the picture reduced to (64, 64) and its 16x16 frequencies, rounded as in `pdq_reduction`."""
 
@@ -179,6 +189,10 @@ class NumpyKernel(Kernel):
             similarity_doubt(plain),
             _area(largest_rectangle(rows_of_tiles(plain))),
         )
+
+    def restored(self, luma: Luma, maps: NDArray[np.float32]) -> bytes:
+        """Hash one restoration after another."""
+        return b"".join(map(digest_of, restored_frequencies(box_means(luma), maps)))
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Reduce row by row."""
@@ -241,6 +255,14 @@ class CKernel(Kernel):
         places = places_of(turns)
         for tables in _tables_of(stored or luma.shape, height, width, groups):
             yield _judged(_pdq.hashed(luma, *tables, _DCT, _LIMITS, places, slack))
+
+    def restored(self, luma: Luma, maps: NDArray[np.float32]) -> bytes:
+        """Hash all restorations in one call."""
+        down, across = box_weights(luma.shape[0]), box_weights(luma.shape[1])
+        small = np.empty((BOXES, BOXES), np.float32)
+        # Columns come first.
+        _pdq.reduce(_with_rows(luma), *down, *across, small)
+        return _pdq.restored(np.ascontiguousarray(small.T), maps, _DCT)
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Reduce eight rows at a time."""

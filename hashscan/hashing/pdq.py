@@ -17,13 +17,27 @@ from numpy.typing import NDArray
 from hashscan.hashing.hash_algorithms import PictureHash, RenderingDigests
 from hashscan.hashing.kernel import Kernel, KernelResult, best_kernel, digest_of, gradients, quality_of
 from hashscan.hashing.pdq_reduction import SQUARED_SIDE, ReductionMode
-from hashscan.hashing.variants import DIHEDRAL, ENLARGED, INVERTED, PLAIN, RENDERINGS, SQUARED
+from hashscan.hashing.pdq_restored import SIDE_MAX, restoration_maps
+from hashscan.hashing.variants import (
+    DIHEDRAL,
+    ENLARGED,
+    INVERTED,
+    PLAIN,
+    RENDERINGS,
+    RESTORATIONS,
+    RESTORED,
+    SQUARED,
+)
 from hashscan.model import ALGORITHMS
 
 MIN_SIDE = 5
 """Minimum side in pixels. Smaller pictures have the digest zero and the quality 0, as in the reference."""
 
 _BITS = 256
+_EVEN_MAX = 80
+"""Share of a picture, in 256ths, in one part with even brightness, from which no crop or rotation of it is
+undone: what remains resembles that of other such pictures. The 202 photographs had 75 at most."""
+_RESTORATIONS = tuple(range(len(RESTORATIONS)))
 _INVERSE = bytes(byte ^ 0xFF for byte in range(256))
 
 
@@ -78,7 +92,10 @@ class PDQ(PictureHash):
         turns: tuple[int, ...] = (0,),
         wanted: Collection[str] = (),
     ) -> Iterator[RenderingDigests]:
-        """Hash one picture in several renderings, each mirrored and turned, all from one pass over it."""
+        """Hash one picture in several renderings, each mirrored and turned, all from one pass over it.
+
+        `RESTORED` comes last, and only of a picture with enough detail: a near-empty one has none.
+        """
         stored = None if stored == luma.shape else stored
         height, width = stored or luma.shape
         if min(height, width) < MIN_SIDE:
@@ -89,6 +106,7 @@ class PDQ(PictureHash):
         noise = rounding_noise(luma.shape)
         slack = 2 * noise * 100 / 255
         found = self._kernel.hashed(luma, stored, plan.groups, plan.dihedral, slack)
+        detailed = 0
         for rendering, judged in zip(plan.renderings, found, strict=True):
             values, quality = judged.digests, judged.quality
             if rendering == PLAIN and stored is None and not _sure(judged, noise):
@@ -100,7 +118,12 @@ class PDQ(PictureHash):
                 values += values[: _BITS // 8].translate(_INVERSE)
             # A digest below the minimum quality is not matched, so it needs no doubt.
             doubt = judged.doubt if quality >= ALGORITHMS[self.name].min_quality else 0
+            if rendering == PLAIN and "restored" in wanted and not doubt and judged.even < _EVEN_MAX:
+                detailed = quality if quality >= ALGORITHMS[self.name].min_quality else 0
             yield RenderingDigests(rendering, plan.turns, values, quality, doubt, judged.even)
+        if detailed and max(luma.shape) <= SIDE_MAX:
+            restored = self._kernel.restored(luma, restoration_maps(height, width))
+            yield RenderingDigests(RESTORED, _RESTORATIONS, restored, detailed)
 
 
 def rounding_noise(shape: tuple[int, ...]) -> float:

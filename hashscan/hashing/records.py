@@ -26,7 +26,7 @@ concatenated:
 | 1 | the turn that the EXIF orientation requires; 0 for none |
 | 1 | index of the algorithm among the requested ones |
 | 1, 1 | quality 0 to 100, and doubt (see `variants`) |
-| 2 | a bit for each turn, the lowest for the first |
+| 2 | a bit for each turn, the lowest for the first; of `RESTORED`, for each restoration |
 
 The first runs are for the file's first picture as it is stored, by each requested algorithm, in that order.
 If that picture couldn't be decoded, they are for a preview or a later picture. If nothing was decoded, there
@@ -46,6 +46,7 @@ from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.variants import (
     RENDERINGS,
+    RESTORED,
     SIMILARITY_DOUBTS,
     TURNS,
     WHOLE,
@@ -53,6 +54,7 @@ from hashscan.hashing.variants import (
     Kind,
     Part,
     PictureDigest,
+    turns_of,
 )
 from hashscan.model import ALGORITHMS, Digest, Picture, Reason
 
@@ -73,7 +75,7 @@ last one is for a picture that was decoded, and is a container, too."""
 
 DIGESTS_MAX = 1024
 """Maximum number of digests in a reply. It limits the time that a decoder can cost its worker in queries to
-the index: a tenth of a second with ten million entries. A still picture has 8 to 32 digests."""
+the index: a tenth of a second with ten million entries. A still picture has 8 to 46 digests."""
 
 _REQUEST = struct.Struct("<BBI")
 _HEADER = struct.Struct("<BBIIHI")
@@ -273,7 +275,9 @@ def _described(
     """
     number, kind, rendering, shown, place, quality, doubt, bits = _HEAD.unpack(head)
     kinds = tuple(Kind)
-    if kind >= len(kinds) or rendering >= len(RENDERINGS) or shown >= len(TURNS) or bits >> len(TURNS):
+    if kind >= len(kinds) or rendering >= len(RENDERINGS) or shown >= len(TURNS):
+        raise ValueError("reply with an unknown variant")
+    if bits >> turns_of(rendering) or (shown and rendering == RESTORED):
         raise ValueError("reply with an unknown variant")
     if not bits:
         raise ValueError("reply with a run of nothing")
@@ -286,7 +290,7 @@ def _described(
     if doubt >= len(SIMILARITY_DOUBTS):
         raise ValueError("reply with an unknown doubt")
     part = Part(kinds[kind], number) if kind or number else WHOLE
-    turns = tuple(turn for turn in range(len(TURNS)) if bits >> turn & 1)
+    turns = tuple(turn for turn in range(turns_of(rendering)) if bits >> turn & 1)
     name = algorithms[place]
     size = len(turns) * ALGORITHMS[name].size
     return (part, rendering, turns, shown, name), (quality, doubt), len(turns), size

@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import install_hint
 from hashscan.hashing.records import DecodedPicture, unpack_reply
-from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun, Kind, is_shown, is_trimmed
+from hashscan.hashing.variants import (
+    PLAIN,
+    RESTORED,
+    SIMILARITY_DOUBTS,
+    DigestRun,
+    Kind,
+    is_shown,
+    is_trimmed,
+)
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.base import default_threshold
@@ -58,10 +66,15 @@ if TYPE_CHECKING:
     from hashscan.hashing.member_records import OpenedContainer
 
 TIGHT_THRESHOLD = 21
-"""Largest distance in bits for pictures that were turned, mirrored or trimmed, for single planes and those
-whose contrast was raised. A query costs a tenth of one at 31, and these are most of the queries; see
-`benchmarks/recall/recall.py` for what it finds.
+"""Largest distance in bits of a match for pictures that were turned, mirrored or trimmed, for single planes
+and those whose contrast was raised. See `benchmarks/recall/recall.py` for what it finds.
 """
+TIGHT_REACH = 28
+"""Largest distance in bits at which an entry is for review there. A query costs two thirds of one at 31, and
+these are most of the queries."""
+RESTORED_DOUBT = "the picture is like it only if it was cropped or rotated a little"
+"""Why a match of a restored picture is for review only: there are 14 restorations of each, and many pictures
+of one site have the same frame."""
 
 _FEW = 16
 """Number of queries up to which it is worthwhile to ask first if none can have a match."""
@@ -82,11 +95,13 @@ def thresholds_of_lists(lists: Iterable[ListHandle], videos: VideoRule | None = 
 
 
 def has_tight_threshold(rendering: int, turn: int, shown: int) -> bool:
-    """Return True if only entries within `TIGHT_THRESHOLD` count for a digest.
+    """Return True if only entries within `TIGHT_THRESHOLD` accuse by a digest.
 
     Args:
         shown: the turn that EXIF asks for.
     """
+    if rendering == RESTORED:
+        return False
     return turn not in {0, shown} or is_trimmed(rendering) or not is_shown(rendering)
 
 
@@ -101,7 +116,9 @@ class Query(NamedTuple):
     @property
     def doubt(self) -> str:
         """The reason why similarity alone proves little for the picture; empty if there is none."""
-        return SIMILARITY_DOUBTS[self.run.doubt] if self.run is not None else ""
+        if self.run is None:
+            return ""
+        return RESTORED_DOUBT if self.run.rendering == RESTORED else SIMILARITY_DOUBTS[self.run.doubt]
 
     def match(self, place: int, found: Match) -> Match:
         """Return a match of one of the digests, with the variant and doubt of the picture."""
@@ -128,8 +145,8 @@ class Matcher:
 
         Args:
             review_threshold: distance in bits up to which an entry of PDQ that is too far away for a match is
-                a near miss, for review; None leaves near misses out. Turned, trimmed and doubted pictures
-                have none.
+                a near miss, for review; None leaves near misses out. Turned and trimmed pictures have near
+                misses up to `TIGHT_REACH`; doubted and restored ones have none.
             thresholds: by algorithm, where these lists are only a part of those they follow from.
             videos: the rule by which videos are matched.
             many: True if so many digests will be looked up that small lists are worth an index, too.
@@ -161,9 +178,14 @@ class Matcher:
         tight = min(full, TIGHT_THRESHOLD)
         limits = np.frombuffer(b"".join(_limits(query.run, full, tight) for query in queries), np.int64)
         reach = limits
-        if self._review_threshold is not None and name == "pdq":
-            near = max(full, self._review_threshold)
-            wide = [_limits(query.run, full if query.doubt else near, tight) for query in queries]
+        if name == "pdq":
+            near = self.reach(name)
+            wide = [
+                _limits(query.run, full, tight)
+                if query.doubt
+                else _limits(query.run, near, min(full, TIGHT_REACH))
+                for query in queries
+            ]
             reach = np.frombuffer(b"".join(wide), np.int64)
         values = np.frombuffer(b"".join(query.values for query in queries), np.uint8)
         found = self._index.query(name, values.reshape(len(limits), -1), reach)
@@ -176,22 +198,32 @@ class Matcher:
             match = self._match(name, entry, distance, int(limits[row]))
             yield asked, queries[asked].match(row - first[asked], match)
 
-    def near(self, name: str, values: NDArray[np.uint8], *, tight: bool = False) -> NDArray[np.int64]:
+    def reach(self, name: str, rendering: int = PLAIN, turn: int = 0, shown: int = 0) -> int:
+        """Return the largest distance at which an entry is named for a digest, for a match or for review.
+
+        Args:
+            rendering: index in `variants.RENDERINGS`.
+            turn: the digest's.
+            shown: the turn that EXIF asks for.
+        """
+        full = self.thresholds[name]
+        if has_tight_threshold(rendering, turn, shown):
+            return min(full, TIGHT_REACH if name == "pdq" else TIGHT_THRESHOLD)
+        if name != "pdq" or rendering == RESTORED or self._review_threshold is None:
+            return full
+        return max(full, self._review_threshold)
+
+    def near(self, name: str, values: NDArray[np.uint8], reach: int) -> NDArray[np.int64]:
         """Return which of many digests of one algorithm are near any entry, for a match or for review.
 
         Args:
             values: shape (digests, size).
-            tight: True if they are of pictures for which only entries within `TIGHT_THRESHOLD` count.
+            reach: the largest distance; see the method of that name.
 
         Returns:
             Their indices; some may be included although the picture is too doubtful for review.
         """
-        limit = self.thresholds[name]
-        if tight:
-            limit = min(limit, TIGHT_THRESHOLD)
-        elif self._review_threshold is not None and name == "pdq":
-            limit = max(limit, self._review_threshold)
-        return np.unique(self._index.query(name, values, np.full(len(values), limit, np.int64))[0])
+        return np.unique(self._index.query(name, values, np.full(len(values), reach, np.int64))[0])
 
     def _match(self, name: str, entry: int, distance: int, threshold: int) -> Match:
         """Return the match with an entry, given by its number in the index; withheld if it is excepted."""

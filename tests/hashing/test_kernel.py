@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,25 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 
-from hashscan.hashing.kernel import SIMILARITY_LIMITS, Kernel, NumpyKernel, similarity_doubt, taps
+from hashscan.hashing.kernel import (
+    SIMILARITY_LIMITS,
+    Kernel,
+    NumpyKernel,
+    digest_of,
+    similarity_doubt,
+    taps,
+)
 from hashscan.hashing.media.borders import find_inner_boxes
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_dihedral import places_of
 from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode, dct_matrix
+from hashscan.hashing.pdq_restored import box_means, restoration_maps, restored_frequencies
 from hashscan.hashing.variants import (
     DIHEDRAL,
     ENLARGED,
     FEW_GREYS,
     PLAIN,
+    RESTORATIONS,
     ROWS_AND_COLUMNS,
     SIMILARITY_DOUBTS,
     SQUARED,
@@ -327,6 +337,74 @@ def plaid() -> np.ndarray:
     """Stripes both ways in many greys."""
     y, x = np.mgrid[0:400, 0:500]
     return (60 + 4 * (y // 23 * 7 % 17) + 6 * (x // 31 * 5 % 19)).astype(np.uint8)
+
+
+@given(st.integers(5, 600), st.integers(5, 600), st.integers(0, 2**32))
+@settings(max_examples=examples(20), deadline=None)
+def test_restored_pictures_are_the_same(height: int, width: int, seed: int) -> None:
+    luma = pictures(height, width, seed, 9)
+    maps = restoration_maps(height, width)
+    for plane in (luma, luma[::-1, ::-1], luma.T):
+        expected = list(restored_frequencies(box_means(plane), maps))
+        found = np.frombuffer(C.restored(plane, maps), np.uint8).reshape(-1, 32)
+        assert NUMPY.restored(plane, maps) == b"".join(map(digest_of, expected))
+        for digest, frequencies in zip(found, expected, strict=True):
+            flat = frequencies.ravel()
+            middle = np.sort(flat)[len(flat) // 2 - 1]
+            sure = np.abs(flat - middle) > 0.01
+            above = np.unpackbits(digest)[::-1].astype(bool)
+            assert (above == (flat > middle))[sure].all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 3000), (64, 64), (130, 127), (1001, 40)])
+def test_boxes_are_means(height: int, width: int) -> None:
+    assert np.allclose(box_means(np.full((height, width), 77, np.uint8)), 77, atol=1e-3)
+    steps = np.repeat(np.arange(128, dtype=np.uint8), 3)
+    assert np.allclose(box_means(np.tile(steps, (height, 1))), np.arange(128), atol=1e-3)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("place", range(len(RESTORATIONS)))
+def test_what_was_lost_is_restored(kernel: Kernel, place: int) -> None:
+    """The digest of a picture that was cut in just this way is near that of the original."""
+    image = Image.fromarray(scene(480, 640))
+    lost = RESTORATIONS[place]
+    original = PDQ(kernel).digest(np.asarray(image))[0]
+    if lost.degrees:
+        turned = image.rotate(-lost.degrees, Image.Resampling.BICUBIC)
+        angle = math.radians(abs(lost.degrees))
+        shrunk = math.cos(2 * angle)
+        across = 640 - (640 * math.cos(angle) - 480 * math.sin(angle)) / shrunk
+        down = 480 - (480 * math.cos(angle) - 640 * math.sin(angle)) / shrunk
+        cut = turned.crop(
+            (round(across / 2), round(down / 2), round(640 - across / 2), round(480 - down / 2))
+        )
+    else:
+        cut = image.crop(
+            (
+                round(640 * lost.left),
+                round(480 * lost.top),
+                640 - round(640 * lost.right),
+                480 - round(480 * lost.bottom),
+            )
+        )
+    luma = np.asarray(cut)
+    digests = np.frombuffer(kernel.restored(luma, restoration_maps(*luma.shape)), np.uint8).reshape(-1, 32)
+    apart = np.bitwise_count(digests ^ np.frombuffer(original, np.uint8)).sum(axis=1)
+    assert apart.argmin() == place, apart
+    assert apart.min() <= 40, apart
+
+
+def test_a_map_reads_nothing_outside_of_the_picture() -> None:
+    maps = np.array(
+        [[1e30, 0, 0, 0, -1e30, 0], [np.nan] * 6, [0, np.inf, 0, -np.inf, 0, 0], [1, 0, 500, 0, 1, -500]],
+        np.float32,
+    )
+    assert len(_pdq.restored(np.ones((128, 128), np.float32), maps, dct_matrix())) == 4 * 32
+    assert _pdq.restored(np.ones((128, 128), np.float32), maps[:0], dct_matrix()) == b""
+    for small, wrong in (((127, 128), (1, 6)), ((128, 128), (1, 5))):
+        with pytest.raises(ValueError, match=r"right size|fit together"):
+            _pdq.restored(np.ones(small, np.float32), np.ones(wrong, np.float32), dct_matrix())
 
 
 @pytest.mark.parametrize(

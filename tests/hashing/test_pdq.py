@@ -18,7 +18,8 @@ from hashscan.hashing import pdq, pdq_reduction
 from hashscan.hashing.kernel import Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARED_SIDE, ReductionMode
-from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, SQUARED, VARIANTS
+from hashscan.hashing.pdq_restored import SIDE_MAX
+from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, RESTORED, SQUARED, VARIANTS
 from hashscan.model import ALGORITHMS
 from tests.examples import examples
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
@@ -213,7 +214,7 @@ def enlarged(luma: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(512, 400), (80, 121)])
 def test_small_pictures_are_enlarged_instead(shape: tuple[int, int]) -> None:
     luma = scene(*shape)
-    first, second = digests(PDQ(), luma, wanted=VARIANTS)
+    first, second, *_ = digests(PDQ(), luma, wanted=VARIANTS)
     assert (first.rendering, second.rendering) == (PLAIN, ENLARGED)
     assert bits_apart(second.value, PDQ().digest(enlarged(luma))[0]) <= 4
 
@@ -222,7 +223,7 @@ def test_a_small_copy_is_nearer_where_it_is_enlarged() -> None:
     luma = rings(1200, 1600)
     original, _ = PDQ().digest(luma)
     copy = np.asarray(Image.fromarray(luma).resize((130, 98), Image.Resampling.BICUBIC))
-    first, second = digests(PDQ(), copy, wanted=VARIANTS)
+    first, second, *_ = digests(PDQ(), copy, wanted=VARIANTS)
     assert bits_apart(second.value, original) < bits_apart(first.value, original) / 2
 
 
@@ -256,3 +257,16 @@ def test_reduced_pictures_are_turned_too(factor: int) -> None:
     original, _ = PDQ().digest(np.ascontiguousarray(luma[:, ::-1]))
     found = {h.turn: h.value for h in digests(PDQ(), small, shape, range(8)) if h.rendering == 0}
     assert bits_apart(found[4], original) <= 8
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_only_pictures_with_detail_are_restored(kernel: Kernel) -> None:
+    """A near-empty picture resembles others once its margins are repeated outwards."""
+    hasher, detailed = PDQ(kernel), scene(300, 400)
+    corner = np.full((300, 400), 30, np.uint8)
+    corner[:90, :120] = detailed[:90, :120]
+    restored = [
+        [run.rendering for run in hasher.runs(luma, wanted=("restored",))]
+        for luma in (detailed, corner, np.full((300, 400), 90, np.uint8), noise(8, SIDE_MAX + 1))
+    ]
+    assert restored == [[PLAIN, RESTORED], [PLAIN], [PLAIN], [PLAIN]]

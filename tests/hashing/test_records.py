@@ -26,6 +26,8 @@ from hashscan.hashing.records import (
 )
 from hashscan.hashing.variants import (
     RENDERINGS,
+    RESTORATIONS,
+    RESTORED,
     SIMILARITY_DOUBTS,
     TURNS,
     WHOLE,
@@ -71,7 +73,11 @@ def any_variant(algorithms: list[str]) -> st.SearchStrategy[PictureDigest]:
                 st.integers(0, len(SIMILARITY_DOUBTS) - 1),
             )
             # What isn't turned has no turn that could be the one it is shown in.
-            .map(lambda digest: digest if digest.turn else digest._replace(shown=False))
+            .map(
+                lambda digest: (
+                    digest if digest.turn and digest.rendering != RESTORED else digest._replace(shown=False)
+                )
+            )
         )
     )
 
@@ -135,6 +141,18 @@ def test_runs_come_back() -> None:
     assert isinstance(answer, DecodedPicture)
     assert answer.runs == (plain, run)
     assert packed.endswith(bytes(range(96)))
+
+
+def test_restorations_come_back_and_no_others() -> None:
+    first = DigestRun(WHOLE, 0, (0,), 0, "pdq", bytes(32), 90, 0)
+    restored = DigestRun(WHOLE, RESTORED, (0, len(RESTORATIONS) - 1), 0, "pdq", bytes(range(64)), 90, 0)
+    answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [first, restored]), JPEG, ["pdq"])
+    assert isinstance(answer, DecodedPicture)
+    assert answer.runs == (first, restored)
+    assert answer.digests[-1].variant == "restored, rotated 5 degrees counterclockwise"
+    for wrong in (restored._replace(shown=1), restored._replace(turns=(0, len(RESTORATIONS)))):
+        with pytest.raises(ValueError, match="unknown variant"):
+            unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [first, wrong]), JPEG, ["pdq"])
 
 
 def test_a_run_is_cut_where_there_is_no_more_room() -> None:

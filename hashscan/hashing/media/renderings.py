@@ -24,8 +24,10 @@ from hashscan.hashing.variants import (
     MIRRORED,
     PLAIN,
     RAISED,
+    RESTORED,
     TRIMMED,
     TURN_OF_ORIENTATION,
+    WHOLE,
     DigestRun,
     Kind,
     Part,
@@ -85,6 +87,8 @@ def hash_frame(
             nor, unless it is a preview, trimmed: a reply has no room for dozens of digests of each of
             hundreds of frames.
 
+    Only the first picture of a file is hashed as if lost margins were restored.
+
     Yields:
         The runs, first those of the picture as it is stored, by each algorithm in order. With several
         algorithms, the turned ones follow as separate runs; with one, its first run includes them.
@@ -116,7 +120,8 @@ class _FrameHasher(Struct):
 
     def plain(self) -> Iterator[DigestRun]:
         luma, stored, hashes = self.picture.luma, self.picture.blocks_of, self.hashes
-        running = [(algorithm, algorithm.runs(luma, stored, self.turns, self.wanted)) for algorithm in hashes]
+        wanted = self.wanted if self.picture.part == WHOLE and not self.picture.look else self._unrestored
+        running = [(algorithm, algorithm.runs(luma, stored, self.turns, wanted)) for algorithm in hashes]
         others = []
         for algorithm, found in running:
             first = self._judged(algorithm, next(found), luma, stored)
@@ -145,8 +150,13 @@ class _FrameHasher(Struct):
     def _runs(self, luma: Luma, stored: Size | None) -> Iterator[tuple[PictureHash, RenderingDigests]]:
         for algorithm in self.hashes:
             if algorithm.has_variants:
-                for run in algorithm.runs(luma, stored, self.turns, self.wanted):
+                for run in algorithm.runs(luma, stored, self.turns, self._unrestored):
                     yield algorithm, run
+
+    @property
+    def _unrestored(self) -> Collection[str]:
+        """Variants for what is not the first picture as it is: restorations of all would be too many."""
+        return [name for name in self.wanted if name != "restored"]
 
     def _judged(
         self, algorithm: PictureHash, run: RenderingDigests, luma: Luma, stored: Size | None, trim: int = 0
@@ -158,9 +168,13 @@ class _FrameHasher(Struct):
 
     def _named(self, algorithm: PictureHash, run: RenderingDigests, trim: int = 0) -> DigestRun:
         rendering, turns, values, quality, doubt, even = run
-        rendering += trim + LOOK * self.picture.look
+        shown = self.shown
+        if rendering == RESTORED:
+            shown = 0
+        else:
+            rendering += trim + LOOK * self.picture.look
         part, name = self.picture.part, algorithm.name
-        return DigestRun(part, rendering, turns, self.shown, name, values, quality, doubt, even)
+        return DigestRun(part, rendering, turns, shown, name, values, quality, doubt, even)
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hashscan.hashing.member_records import OpenedContainer
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
 from hashscan.matching.container_members import member_tasks
-from hashscan.matching.evaluation import FileTask, Matcher, has_tight_threshold, thresholds_of_lists
+from hashscan.matching.evaluation import TIGHT_REACH, FileTask, Matcher, thresholds_of_lists
 from hashscan.matching.worker_setup import VPDQ_RULE, WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.state.store.contents import NOWHERE, OPAQUE, Contents, file_task_of
@@ -72,8 +72,8 @@ class RetroMatcher:
         name = files.algorithm
         metric = ALGORITHMS[name].metric
         reach = str(self._thresholds[name] if metric == "hamming" else 0)
-        if name == "pdq" and self._review is not None:
-            reach = str(max(self._thresholds[name], self._review))
+        if name == "pdq":
+            reach = f"{max(self._thresholds[name], self._review or 0)}, {TIGHT_REACH}"
         elif metric == "video":
             # Workers name the videos that match by this rule, and no others that are near.
             reach = f"{self._videos.listed_percent:g}/{self._videos.scanned_percent:g}"
@@ -122,7 +122,7 @@ class RetroMatcher:
             count = min(_BLOCK, contents.rows - first)
             for name in matcher.algorithms.intersection(COLUMN_DIGESTS):
                 values = contents.columns[name].read(first, count).view(np.uint8).reshape(count, -1)
-                yield from (first + matcher.near(name, values)).tolist()
+                yield from (first + matcher.near(name, values, matcher.reach(name))).tolist()
         others = matcher.algorithms - set(COLUMN_DIGESTS)
         of_bytes = frozenset(name for name in others if not ALGORITHMS[name].of_picture)
         if of_bytes:
@@ -209,12 +209,13 @@ def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tup
     """Return the contents of a block that came near to an entry, and those to be compared one by one."""
     near: list[Rows] = []
     beyond: list[Rows] = []
-    waiting: dict[tuple[str, bool], list[Unpacked]] = {}
+    waiting: dict[tuple[str, int], list[Unpacked]] = {}
     for found in block.digests():
         if isinstance(found, Beyond):
             beyond.append(found.rows)
         elif found.algorithm in names:
-            key = found.algorithm, has_tight_threshold(found.rendering, found.turn, found.shown)
+            reach = matcher.reach(found.algorithm, found.rendering, found.turn, found.shown)
+            key = found.algorithm, reach
             alike = waiting.setdefault(key, [])
             alike.append(found)
             if sum(len(some.rows) for some in alike) >= _AT_ONCE:
@@ -223,6 +224,6 @@ def _near_of_block(matcher: Matcher, names: frozenset[str], block: Block) -> tup
     return near, beyond
 
 
-def _near_of(matcher: Matcher, name: str, tight: bool, alike: list[Unpacked]) -> Rows:
-    places = matcher.near(name, np.concatenate([some.values for some in alike]), tight=tight)
+def _near_of(matcher: Matcher, name: str, reach: int, alike: list[Unpacked]) -> Rows:
+    places = matcher.near(name, np.concatenate([some.values for some in alike]), reach)
     return np.concatenate([some.rows for some in alike])[places]

@@ -15,9 +15,10 @@ first digest of more than 255 bytes is in the rest, too.
 | 254 | the digest, where its algorithm has digests of eight bytes |
 | 255 | the digest, where they have any other length |
 
-Only digests of 32 bytes are predicted. How long a digest is follows from its algorithm, whose index is in
-the head of its run. An algorithm whose digests get another length gets another version, so that the profile
-of contents that were digested before marks them as opaque, and they are not unpacked.
+Only digests of 32 bytes are predicted, but for those of restored pictures, which differ too much. How long a
+digest is follows from its algorithm, whose index is in the head of its run. An algorithm whose digests get
+another length gets another version, so that the profile of contents that were digested before marks them as
+opaque, and they are not unpacked.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.variants import RESTORED
 from hashscan.model import ALGORITHMS
 
 Bytes = NDArray[np.uint8]
@@ -111,12 +113,13 @@ def _steps(runs: tuple[bytes, ...], algorithms: tuple[str, ...]) -> tuple[Step, 
         own, picture = of_rendering.setdefault(_rendering(run), {}), _picture(run)
         for turn in _turns_in(run[-2:]):
             known, base = None, 0
-            if size == SIZE and turn < ALL_TURNS:
+            turned = size == SIZE and turn < ALL_TURNS and run[_RENDERING] != RESTORED
+            if turned:
                 base = next((one for one in (_partner(turn), 0) if one in own), 0)
                 known = own.get(base, of_picture.get(picture))
             swaps, mask = (False, 0) if known is None else _between(base, turn)
             steps.append(Step(number, turn, size, known, swaps, mask))
-            if size == SIZE:
+            if turned:
                 own.setdefault(turn, len(steps) - 1)
                 if not turn:
                     of_picture.setdefault(picture, len(steps) - 1)
@@ -191,7 +194,7 @@ def _partner(turn: int) -> int:
 
 HEAD, RUN_HEAD = 16, 12
 """Bytes of a reply's head, and of a run's."""
-_ALGORITHM, _QUALITY, _TURNS = 7, 8, slice(10, 12)
+_RENDERING, _ALGORITHM, _QUALITY, _TURNS = 5, 7, 8, slice(10, 12)
 MOST_BITS = 28
 _SHORT_SIZE, _SHORT_MARK, _MARK = 8, 254, 255
 _FIRST_BIT = 1 << (8 * SIZE - 1)

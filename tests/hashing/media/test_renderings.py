@@ -13,7 +13,7 @@ from hashscan.hashing.media.picture_opening import Frame
 from hashscan.hashing.media.renderings import CROPS, hash_frame, make_crops
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.perceptual import DHash
-from hashscan.hashing.variants import VARIANTS, Kind, Part, PictureDigest
+from hashscan.hashing.variants import RESTORATIONS, VARIANTS, Kind, Part, PictureDigest
 from hashscan.model import ALGORITHMS
 from tests.hashing.drawings import scene
 
@@ -98,6 +98,7 @@ def test_the_picture_as_stored_comes_first_by_each_algorithm() -> None:
         (("as-shown",), ["as stored", "as shown"]),
         (("inverted",), ["as stored", "inverted"]),
         (("trimmed",), ["as stored", "borders trimmed"]),
+        (("restored",), ["as stored", *(f"restored, {one.name}" for one in RESTORATIONS)]),
         (
             ("trimmed", "512x512", "as-shown"),
             [
@@ -114,10 +115,10 @@ def test_what_is_not_wanted_is_left_out(wanted: tuple[str, ...], expected: list[
 
 def test_all_there_is() -> None:
     found = variants(digests(VARIANTS, border=30, orientation=3))
-    assert len(found) == len(set(found)) == 36
+    assert len(found) == len(set(found)) == 36 + len(RESTORATIONS)
     assert "as shown" in found
     assert "turned 180" not in found
-    assert len(variants(digests(VARIANTS))) == 18
+    assert len(variants(digests(VARIANTS))) == 18 + len(RESTORATIONS)
 
 
 def test_an_upright_picture_is_shown_as_it_is_stored() -> None:

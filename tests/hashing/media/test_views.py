@@ -11,7 +11,17 @@ from PIL import Image
 
 from hashscan.hashing.media.low_contrast import chroma_planes, raise_contrast
 from hashscan.hashing.media.luma_alpha import alpha_of, compose_over
-from hashscan.hashing.variants import LOOK, LOOKS, RAISED, RENDERINGS, TRIMMED, is_shown, is_trimmed
+from hashscan.hashing.variants import (
+    LOOK,
+    LOOKS,
+    RAISED,
+    RENDERINGS,
+    RESTORED,
+    TRIMMED,
+    is_basic,
+    is_shown,
+    is_trimmed,
+)
 from hashscan.model import Reason
 from tests.hashing.media.test_icc_profiles import decoded
 from tests.pictures import scene
@@ -93,7 +103,9 @@ def test_planes_of_colour() -> None:
 
 
 def test_places_of_renderings() -> None:
-    assert len(RENDERINGS) == LOOK * 2 * RAISED <= 256
+    assert len(RENDERINGS) - 1 == LOOK * 2 * RAISED == RESTORED < 256
+    assert RENDERINGS[RESTORED] == "restored"
+    assert not is_basic(RESTORED)
     assert len(set(RENDERINGS)) == len(RENDERINGS)
     for place, rendering in enumerate(RENDERINGS):
         assert is_trimmed(place) == ("borders trimmed" in rendering)

@@ -13,7 +13,7 @@ from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
 from hashscan.lists.store import ListStore
-from hashscan.matching.evaluation import TIGHT_THRESHOLD
+from hashscan.matching.evaluation import TIGHT_REACH
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALWAYS_COMPUTED, Entry, StoredContentData
 from hashscan.sandbox.client import SandboxOptions
@@ -56,13 +56,13 @@ def test_just_those_that_are_near_are_found(
             digests, _ = pictures[random.integers(PICTURES)]
             turn = random.integers(len(TURNS))
             flipped = np.unpackbits(digests[turn])
-            flips = (TIGHT_THRESHOLD if turn else FULL) + place // 2 % 2
+            flips = (TIGHT_REACH if turn else FULL) + place // 2 % 2
             flipped[random.choice(256, flips, replace=False)] ^= 1
             values[place] = np.packbits(flipped)
         store = ListStore(tmp_path / "lists")
         entries = [Entry(f"e{n}", "pdq", value.tobytes(), "baseline") for n, value in enumerate(values)]
         store.import_entries("gained", entries, "a test")
-        limits = np.array([FULL, *[TIGHT_THRESHOLD] * (len(TURNS) - 1)])
+        limits = np.array([FULL, *[TIGHT_REACH] * (len(TURNS) - 1)])
         wanted = [
             row
             for row, (digests, quality) in enumerate(pictures)

@@ -209,6 +209,8 @@ _OWN_ALGORITHMS = {
         # Its authors license it to few, and publish no threshold. This is a quarter of the 40,000 that the
         # forensic program IPED has by default, where a person looks at each hit.
         Algorithm("photodna", 1152, "euclidean", of_picture=True, threshold=10_000, review_only=True),
+        # Its longer form, which is for Microsoft's service to compare. Nothing public says how.
+        Algorithm("photodna_edge", 7392, "none", of_picture=True),
         # PDQ of a video's frames, compared by the rule of `lists.index.video_matching`.
         Algorithm("vpdq", 256, "video", of_picture=True, threshold=31, min_quality=50),
     )
@@ -217,6 +219,9 @@ ALGORITHMS: dict[str, Algorithm] = with_algorithms(_OWN_ALGORITHMS)
 """Every algorithm for which a list may have entries, by name; those of plug-ins come last."""
 
 COMPUTED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
+
+SEARCHED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.searched)
+"""Algorithms of which a single digest can be looked up in lists, even if scans don't compute it."""
 
 ALWAYS_COMPUTED: tuple[str, ...] = ("md5", "sha1", "sha256", "pdq")
 """Algorithms that are computed even if no list asks for them, since digests are cached while lists change."""

@@ -91,6 +91,11 @@ class Algorithm(Struct, frozen=True):
         return self.metric in {"exact", "hamming"}
 
     @property
+    def searched(self) -> bool:
+        """True if lists can be searched for a single digest of it."""
+        return self.matched or self.metric == "euclidean"
+
+    @property
     def indexed(self) -> bool:
         """True if lists are searched for it."""
         return self.metric != "none"

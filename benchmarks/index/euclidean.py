@@ -172,7 +172,9 @@ def _with_faiss(
             # range_search finds what is nearer than the radius.
             return len(index.range_search(query.astype(np.float32), threshold + 0.5)[1])
 
-        found[f"faiss {name}"] = {kind: _timed(ask, queries[:FAISS_QUERIES]) for kind, queries in asked.items()}
+        found[f"faiss {name}"] = {
+            kind: _timed(ask, queries[:FAISS_QUERIES]) for kind, queries in asked.items()
+        }
     return found
 
 

@@ -456,7 +456,8 @@ def _likeness(match: Match) -> str:
             f"finds {100 - match.distance} % of the listed video's frames, "
             f"and {match.scanned_share} % of this one's in it"
         )
-    return "equal" if match.threshold == 0 else f"{match.distance} of {match.threshold} bits apart"
+    unit = "squared" if ALGORITHMS[match.algorithm].metric == "euclidean" else "bits"
+    return "equal" if match.threshold == 0 else f"{match.distance} of {match.threshold} {unit} apart"
 
 
 _PLACE_SHOWN = 200

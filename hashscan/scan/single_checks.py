@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+from collections.abc import Sequence
 
 from hashscan.errors import TargetError, UsageError
 from hashscan.matching.evaluation import Query
@@ -79,28 +80,29 @@ def _is_folder(path: bytes) -> bool:
     return True
 
 
-def digests_named(text: str) -> dict[str, bytes]:
+def digests_named(text: str, known: Sequence[str] = COMPUTED) -> dict[str, bytes]:
     """Return a digest that is written as hex digits, under each algorithm whose digests have its length.
 
     Args:
         text: hex digits, with or without `ALGORITHM:` before them.
+        known: the algorithms that may be named.
 
     Raises:
         UsageError: the text is no digest.
     """
     name, colon, digits = text.rpartition(":")
-    names = [name.lower()] if colon else list(COMPUTED)
+    names = [name.lower()] if colon else list(known)
     try:
         value = bytes.fromhex(digits)
     except ValueError:
         value = b""
     # fromhex allows white space between the digits.
     if value and len(digits) == 2 * len(value):
-        found = {n: value for n in names if n in COMPUTED and ALGORITHMS[n].size == len(value)}
+        found = {n: value for n in names if n in known and ALGORITHMS[n].size == len(value)}
         if found:
             return found
     if digits and not digits.strip(string.hexdigits):
-        lengths = ", ".join(f"{name} {2 * ALGORITHMS[name].size}" for name in COMPUTED)
+        lengths = ", ".join(f"{name} {2 * ALGORITHMS[name].size}" for name in known)
         raise UsageError(
             f"{text!r} is neither a file nor a digest that can be checked: it has "
             f"{plural(len(digits), 'digit')}",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
 
-from hashscan.model import ListInfo
+from hashscan.model import ALGORITHMS, ListInfo
 from hashscan.reports.records import Record, path_text
 from hashscan.text import printable
 
@@ -135,6 +135,12 @@ def show_customers(findings: Mapping[str, int]) -> None:
     )
 
 
+def _counted(algorithm: str, entries: int) -> str:
+    """Return how many entries a list has of an algorithm, and if scans don't look for them."""
+    kept = ALGORITHMS[algorithm].metric in {"euclidean", "none"}
+    return f"{entries} {algorithm}{' (not scanned for)' if kept else ''}"
+
+
 def show_lists(infos: Sequence[ListInfo]) -> None:
     """Draw a table of the states of hash lists."""
     print_table(
@@ -144,7 +150,7 @@ def show_lists(infos: Sequence[ListInfo]) -> None:
                 info.name,
                 info.state.value,
                 str(info.version or "-"),
-                ", ".join(f"{count} {name}" for name, count in info.by_algorithm) or "-",
+                ", ".join(_counted(name, count) for name, count in info.by_algorithm) or "-",
                 info.expires or "-",
                 ", ".join(key[:8] for key in info.key_ids) or "-",
                 info.problem or "",

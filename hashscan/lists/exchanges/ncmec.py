@@ -30,7 +30,8 @@ from threatexchange.exchanges.impl import ncmec_api
 
 from hashscan.lists.exchanges.base import Exchange, Opinion, Page, Record, Request, Submitted
 from hashscan.lists.exchanges.transport import ASK_EXCHANGE, FetchError, Transport
-from hashscan.lists.formats.ncmec import ALGORITHM_NAMES, CLASSIFICATIONS, photodna_hex
+from hashscan.lists.formats.ncmec import ALGORITHM_NAMES, CLASSIFICATIONS
+from hashscan.lists.formats.text import read_photodna
 from hashscan.text import printable
 
 OVERLAP = 3600
@@ -354,7 +355,7 @@ def _digests(update: hash_api.NCMECEntryUpdate) -> dict[str, str]:
         algorithm, value = ALGORITHM_NAMES.get(name.lower(), name.lower()), text.strip()
         if algorithm == "photodna":
             try:
-                value = photodna_hex(value)
+                algorithm, value = read_photodna(value)
             except ValueError:
                 value = "-"
         if value:

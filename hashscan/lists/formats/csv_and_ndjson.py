@@ -6,10 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 from hashscan.lists.formats.base import ListFormat, ListWriter
-from hashscan.lists.formats.text import LineError, RawEntry, numbered_lines, shown, text_lines
+from hashscan.lists.formats.text import LineError, RawEntry, numbered_lines, read_photodna, shown, text_lines
 from hashscan.model import Entry
 
 _COLUMNS = ("id", "algorithm", "value", "category")
@@ -37,7 +38,7 @@ class CsvFormat(ListFormat):
                     f"{len(row)} fields instead of {len(_COLUMNS)}",
                     "Give each line a field for each column",
                 )
-            yield number, row[id_at], row[algorithm_at], row[value_at], row[category_at]
+            yield _entry(number, row[id_at], row[algorithm_at], row[value_at], row[category_at])
 
 
 def _csv_rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
@@ -57,6 +58,15 @@ def _csv_rows(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
             raise LineError(number, "a quoted field runs over the end of the line", "Close the quote")
         if row:
             yield number, row
+
+
+def _entry(number: int, entry_id: str, algorithm: str, value: str, category: str) -> RawEntry:
+    """Return an entry; a value of PhotoDNA may be base64, and of either form."""
+    if algorithm == "photodna":
+        # Those that can't be read are refused like those of other algorithms.
+        with suppress(ValueError):
+            algorithm, value = read_photodna(value)
+    return number, entry_id, algorithm, value, category
 
 
 class CsvWriter(ListWriter):
@@ -96,7 +106,7 @@ class NdjsonFormat(ListFormat):
                 or any(not isinstance(fields.get(member), str) for member in _COLUMNS)
             ):
                 raise LineError(number, f"not the four texts {', '.join(_COLUMNS)}", _NDJSON_MEND)
-            yield number, *(fields[member] for member in _COLUMNS)
+            yield _entry(number, *(fields[member] for member in _COLUMNS))
 
 
 class NdjsonWriter(ListWriter):

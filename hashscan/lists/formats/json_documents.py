@@ -16,7 +16,6 @@ category a supplier gives. Records whose `hashStatus` is Withdrawn or Deleted ar
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -24,7 +23,7 @@ import ijson
 import numpy as np
 
 from hashscan.lists.formats.base import ListFormat, id_stem
-from hashscan.lists.formats.text import BOM, LineError, RawEntry, refuse_not_utf8, shown
+from hashscan.lists.formats.text import BOM, LineError, RawEntry, read_photodna, refuse_not_utf8, shown
 
 _CHUNK = 1 << 16
 _DEPTH_MAX = 64
@@ -195,9 +194,7 @@ class VicsFormat(ListFormat):
             value = media.get(member)
             if value is None or value == "":
                 continue
-            if algorithm == "photodna" or not isinstance(value, str):
-                value = _hexadecimal(number, algorithm, value)
-            found.append((algorithm, value))
+            found.append(_hexadecimal(number, algorithm, value))
         others = media.get("AlternativeHashes")
         if others is not None:
             found += self._others(number, others)
@@ -214,7 +211,7 @@ class VicsFormat(ListFormat):
                 raise LineError(number, "an alternative hash without a name", "Export the file again")
             algorithm = _VICS_ALGORITHMS.get(other["HashName"].lower().replace("-", ""), "")
             if algorithm:
-                yield algorithm, _hexadecimal(number, algorithm, other.get("HashValue"))
+                yield _hexadecimal(number, algorithm, other.get("HashValue"))
             else:
                 self.left_out["of an algorithm that hashscan doesn't know"] += 1
 
@@ -230,15 +227,16 @@ def _vics_category(number: int, given: object) -> str | None:
     return "baseline" if given == _VICS_BASELINE else "other"
 
 
-def _hexadecimal(number: int, algorithm: str, value: object) -> str:
+def _hexadecimal(number: int, algorithm: str, value: object) -> tuple[str, str]:
+    """Return the algorithm, which is that of its form for PhotoDNA, and the value in hexadecimal."""
     if not isinstance(value, str):
         raise LineError(number, f"the {algorithm} is no text", "Export the file again")
     if algorithm != "photodna":
-        return value
+        return algorithm, value
     try:
-        return binascii.a2b_base64(value, strict_mode=True).hex()
+        return read_photodna(value)
     except ValueError as error:
-        raise LineError(number, "the photodna is not base64", "Export the file again") from error
+        raise LineError(number, "the photodna can't be read", "Export the file again") from error
 
 
 _STOPNCII_SIGNALS = {

@@ -7,7 +7,6 @@ are not entries. Only a document without a document type is read: entities, inte
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import BinaryIO
 from xml.etree.ElementTree import Element, ParseError
@@ -16,7 +15,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from hashscan.lists.formats.base import ListFormat, id_stem
-from hashscan.lists.formats.text import LineError, RawEntry, refuse_compressed
+from hashscan.lists.formats.text import LineError, RawEntry, read_photodna, refuse_compressed
 
 CLASSIFICATIONS = frozenset({"A1", "A2", "B1", "B2"})
 """Classifications that keep their names as our categories."""
@@ -67,21 +66,10 @@ class NcmecFormat(ListFormat):
             elif value:
                 if algorithm == "photodna":
                     try:
-                        value = photodna_hex(value)
+                        algorithm, value = read_photodna(value)
                     except ValueError as error:
                         raise LineError(number, "the photodna can't be read", _MEND) from error
                 yield number, f"{stem}:{algorithm}", algorithm, value, category
-
-
-def photodna_hex(value: str) -> str:
-    """Return a PhotoDNA value in hexadecimal, from base64, from 144 numbers with commas, or as it is.
-
-    Raises:
-        ValueError: the value can't be read.
-    """
-    if "," in value:
-        return bytes(int(part) for part in value.split(",", 145)).hex()
-    return value if len(value) == 288 else base64.b64decode(value, validate=True).hex()
 
 
 def _records(stream: BinaryIO) -> Iterator[Element]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Iterator
 from typing import BinaryIO, TypeAlias
 
@@ -95,3 +96,28 @@ def numbered_lines(stream: BinaryIO, comment: str = "") -> Iterator[tuple[int, s
         text = line.removesuffix("\n").removesuffix("\r")
         if text.strip() and not (comment and text.startswith(comment)):
             yield number, text
+
+
+_PHOTODNA = {144: "photodna", 924: "photodna_edge"}
+"""Algorithm by the length of its value in bytes; values of different forms can't be compared."""
+_HEX_LENGTHS = frozenset(2 * size for size in _PHOTODNA)
+
+
+def read_photodna(text: str) -> tuple[str, str]:
+    """Return the algorithm of a value, and the value in hexadecimal.
+
+    Args:
+        text: base64, hexadecimal digits, or numbers with commas.
+
+    Raises:
+        ValueError: it is none of them, or of another length than either form.
+    """
+    if "," in text:
+        value = bytes(int(part) for part in text.split(",", max(_PHOTODNA)))
+    elif len(text) in _HEX_LENGTHS:
+        value = binascii.unhexlify(text)
+    else:
+        value = binascii.a2b_base64(text, strict_mode=True)
+    if len(value) not in _PHOTODNA:
+        raise ValueError(f"a value of PhotoDNA has 144 or 924 bytes, not {len(value)}")
+    return _PHOTODNA[len(value)], value.hex()

@@ -49,14 +49,14 @@ class CompiledIndex:
 
         Args:
             many: True if so many queries will follow that small segments are worth an index of their own.
-            algorithms: those that will be asked for; None for all that scans compute.
+            algorithms: those that will be asked for; None for all of which single digests are compared.
 
         Raises:
             ColumnError: a file is not as its handle describes it.
             OSError: a column can't be opened.
         """
         parts: dict[str, list[_Part]] = {}
-        wanted = {name for name, a in ALGORITHMS.items() if a.matched} if algorithms is None else algorithms
+        wanted = {name for name, a in ALGORITHMS.items() if a.searched} if algorithms is None else algorithms
         for handle in handles:
             for files in handle.columns:
                 if files.algorithm not in wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -499,14 +500,30 @@ def test_bare_digests_of_one_algorithm_or_recognized_by_length(
     assert run("lists", "import", file, *named).code == 2
 
 
-def test_photodna_is_kept_counted_and_not_scanned_for(run: Run, uploads: Path, tmp_path: Path) -> None:
+def test_photodna_is_kept_compared_with_single_digests_and_not_scanned_for(
+    run: Run, uploads: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "x.csv"
-    file.write_text(f"id,algorithm,value,category\na,photodna,{'07' * 144},A1\nb,md5,{'0' * 32},A1\n")
+    both = [base64.b64encode(bytes((value,)) * 144).decode() for value in (80, 200)]
+    edge = base64.b64encode(b"\7" * 924).decode()
+    lines = [f"a,photodna,{'07' * 144},A1", *(f"b{n},photodna,{value},A1" for n, value in enumerate(both))]
+    file.write_text("\n".join(["id,algorithm,value,category", *lines, f"e,photodna,{edge},A1", ""]))
     assert run("lists", "import", file, "--name", "x").code == 0
-    assert "1 photodna" in run("lists", "status").out
+    status = run("lists", "status").out
+    assert "3 photodna (not scanned for)" in status
+    assert "1 photodna_edge (not scanned for)" in status
     ran = run("scan", uploads, "--report", "-")
     assert ran.code == 0, ran.err
     assert "photodna" not in ran.lines[0]["algorithms"]
+    # 8 and 9 steps in each of 144 bytes: squared, 9,216 and 11,664.
+    for digit, found in (("0f", ["a"]), ("10", [])):
+        (record,) = run("check", "--format", "json", f"photodna:{digit * 144}").lines
+        assert [match["entry"] for match in record.get("matches", [])] == found
+        assert record["verdict"] == ("review" if found else "clean")
+    assert run("check", f"photodna:{'07' * 924}").code == 2
+    assert run("check", f"photodna_edge:{'07' * 924}").code == 2
+    exported = run("lists", "export", "x", "--format", "ndjson").lines
+    assert {line["id"]: line["algorithm"] for line in exported}["e"] == "photodna_edge"
 
 
 def test_vpdq_is_counted_and_scanned_for(run: Run, uploads: Path, tmp_path: Path) -> None:

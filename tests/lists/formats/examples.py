@@ -13,6 +13,7 @@ SHA1 = MD5 + "01234567"
 SHA256 = MD5 * 2
 SHA512 = MD5 * 4
 PHOTO = base64.b64encode(bytes(range(144))).decode()
+EDGE = base64.b64encode(bytes(231) * 4).decode()
 VICS = '{"@odata.context":"http://x/2.0#Media","value":[%s]}'
 MEDIUM = f'{{"MediaID":7,"Category":1,"MD5":"{MD5}","SHA1":"{SHA1}","PhotoDNA":"{PHOTO}","IsX":"True"}}'
 NCMEC = '<queryResult xmlns="http://x"><images>%s</images></queryResult>'
@@ -71,6 +72,7 @@ EXAMPLES = {
                 '{"HashName":"F1","HashValue":"x"}]}',
                 [("photodna", "baseline")],
             ),
+            (VICS % f'{{"Category":1,"PhotoDNA":"{EDGE}"}}', [("photodna_edge", "baseline")]),
             (VICS % "", []),
         ),
         (
@@ -87,6 +89,7 @@ EXAMPLES = {
     "ncmec": Examples(
         (
             (NCMEC % IMAGE, [("md5", "A2"), ("sha1", "A2"), ("photodna", "A2")]),
+            (NCMEC % IMAGE.replace(PHOTO, EDGE), [("md5", "A2"), ("sha1", "A2"), ("photodna_edge", "A2")]),
             (NCMEC % IMAGE.replace("A2", "C9").replace("pdna", "x"), [("md5", "other"), ("sha1", "other")]),
             (NCMEC % IMAGE.replace("image>", "deletedImage>"), []),
         ),

@@ -36,7 +36,8 @@ from PIL import Image
 from benchmarks.video.drawn import ALTERATIONS, H264, RATE, SHOT_SECONDS, frames_of, shots, tenth
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.video.frames import Sampling, VideoEnd, VideoFrame, VideoLimits, hash_video
+from hashscan.hashing.video.frames import VideoEnd, VideoFrame, VideoLimits, hash_video
+from hashscan.hashing.video.streams import Sampling
 from hashscan.model import ALGORITHMS
 
 SHOTS = 4

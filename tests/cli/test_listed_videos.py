@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
-from hashscan.hashing.video.frames import Sampling
+from hashscan.hashing.video.streams import Sampling
 from hashscan.model import Entry
 from tests.cli.conftest import Run
 from tests.cli.published import publish

@@ -6,12 +6,12 @@ PyAV decodes, by FFmpeg. It reads the file through the given object and can open
 
 from __future__ import annotations
 
-import math
-import re
 import time
+from array import array
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
-from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import av
@@ -24,11 +24,15 @@ from hashscan.hashing.formats import sniff
 from hashscan.hashing.hash_algorithms import PictureHash
 from hashscan.hashing.media.picture_opening import Frame
 from hashscan.hashing.media.renderings import hash_frame
+from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.hashing.video.luma import luma_by_colours, luma_of
+from hashscan.hashing.video.streams import TIME_MAX, Sampling, StreamState
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from av.container import InputContainer
     from av.subtitles.stream import SubtitleStream
     from av.video.stream import VideoStream
@@ -41,17 +45,6 @@ FORMATS = (
 
 VARIANTS = ("as-shown", "turned", "trimmed")
 """The variants in which key frames are hashed by default; see `hashing.variants`."""
-
-
-class Sampling(StrEnum):
-    """The frames that are hashed."""
-
-    KEY_FRAMES = "key frames"
-    """Each frame that is stored whole, of all video streams; the others are not decoded."""
-    ALL = "all frames"
-    """All frames of all video streams are decoded; key frames are hashed, and one every half second."""
-    VPDQ = "vPDQ"
-    """One frame a second of the first video stream, chosen as the reference implementation of vPDQ does."""
 
 
 class Fault(StrEnum):
@@ -95,6 +88,8 @@ class VideoFrame(NamedTuple):
     width: int
     height: int
     """Size in pixels, as it is stored."""
+    sampled: bool
+    """True for a frame of vPDQ."""
 
 
 class VideoCover(NamedTuple):
@@ -102,6 +97,13 @@ class VideoCover(NamedTuple):
 
     stream: int
     content: bytes
+
+
+class KeyFramesLeft(NamedTuple):
+    """The record after which the frames of vPDQ alone follow, though `BOTH` was asked for.
+
+    To decode all frames takes too long to be sure of all key frames, or there are too many of them.
+    """
 
 
 class VideoEnd(NamedTuple):
@@ -122,7 +124,9 @@ class VideoEnd(NamedTuple):
     """Largest number of frames, one after another in one stream, that were not looked at; the times may be
     false."""
     decoded: int
-    """Number of decoded frames in the stream that has the fewest."""
+    """Number of decoded frames in the stream that has the fewest; of `BOTH`, key frames."""
+    lost: int
+    """Number of packets of the stream that is sampled for vPDQ that gave no frame; 0 except with `BOTH`."""
 
 
 def hash_video(
@@ -132,7 +136,7 @@ def hash_video(
     limits: VideoLimits,
     variants: Collection[str] = VARIANTS,
     formats: Collection[str] = FORMATS,
-) -> Iterator[VideoFrame | VideoCover | VideoEnd]:
+) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
     """Decode a video and yield a record for each hashed frame, then a `VideoEnd`.
 
     Of frames that follow one another with the same digest, only the first is yielded, except for vPDQ. Covers
@@ -140,23 +144,33 @@ def hash_video(
 
     Args:
         file: read and seek only; no other file is opened.
-        hashes: the algorithms; for vPDQ, PDQ alone.
+        hashes: the algorithms for frames that are not those of vPDQ.
         variants: some of `variants.VARIANTS`.
         formats: some of `FORMATS`, of which the file must be.
     """
     yield from _Video(file, hashes, sampling, limits, variants, formats).records()
 
 
-_TIME_MAX = 1e7
-"""Latest time in seconds that is believed; a third of a year."""
-_RATE = 25
-"""Frames a second, where the file doesn't say."""
-_RATE_MAX = 240
-"""Largest number of frames that vPDQ passes over: a file may say that it has a million a second."""
-_INTRA_SECONDS = 0.5
-"""Time between hashed frames of a codec that stores each frame whole (MJPEG, ProRes), and of all frames."""
-_INTRA_FRAMES = 32
-"""Frames passed over at most meanwhile, should their times be false."""
+def has_same_packets(file: PictureFile, limits: VideoLimits, formats: Collection[str]) -> bool:
+    """Return True if `KEY_FRAMES` and `VPDQ` read the same packets of the first video stream.
+
+    The edit list of an MP4 may leave frames out, or show them twice; vPDQ heeds it.
+    """
+    if not _WITH_EDIT_LISTS.intersection(formats):
+        return True
+    found = []
+    for sampling in (Sampling.KEY_FRAMES, Sampling.VPDQ):
+        file.seek(0)
+        found.append(_Video(file, (), sampling, limits, (), formats).index())
+    return found[0] is not None and found[0] == found[1]
+
+
+_WITH_EDIT_LISTS = {FORMATS[0]}
+_INDEX_MAX = 1 << 19
+"""Number of packets up to which two indexes are compared; six hours."""
+_SHARE_ALONE, _SHARE_MAX = 1 / 16, 1 / 2
+"""Shares of the processor time in which `BOTH` must have begun, and be at the end of the video: key frames
+alone take much less, and must not be missing because there is no time for vPDQ."""
 _SLACK_SECONDS = 5.0
 _SLACK_SHARE = 0.02
 """Time before the stated end at which the last frame may be: sound may last longer than pictures."""
@@ -167,114 +181,6 @@ _ORIENTATIONS = {90: 8, -90: 6, 180: 3, -180: 3}
 
 class _Ended(Exception):
     """A limit is reached."""
-
-
-class _Stream:
-    """The state of one video stream."""
-
-    def __init__(self, stream: VideoStream, sampling: Sampling, start: float) -> None:
-        """Describe a stream of which no packet was read yet.
-
-        Args:
-            start: time in seconds, as the file counts, at which the video begins.
-        """
-        self.index = stream.index
-        self._start = start
-        self._sampling = sampling
-        self.duration = _duration_of(stream)
-        rate = stream.average_rate or stream.base_rate or Fraction(_RATE)
-        self.rate = float(rate) if rate > 0 else float(_RATE)
-        self.step = min(max(1, int(self.rate)), _RATE_MAX)
-        codec = stream.codec_context.codec
-        self._intra = codec.intra_only
-        self._vp9 = codec.name == "vp9"
-        self.number = 0
-        self.until = 0.0
-        """Time of the last packet."""
-        self.shown = 0.0
-        """Time of the last decoded frame."""
-        self._seconds = 0.0
-        self._gap = 0.0
-        self._passed = 0
-        self._fed = -math.inf
-        self._unseen = self.run = 0
-        self.last = b""
-        """Digests of the last frame that was hashed."""
-
-    @property
-    def gap(self) -> float:
-        """Longest time in which no frame was looked at."""
-        return max(self._gap, self.until - self._seconds)
-
-    def see(self, time: float | None) -> None:
-        """Count a frame; `time` is that at which the file says it is shown."""
-        seconds = self._believed(time)
-        if seconds is None:
-            seconds = self._seconds + 1 / self.rate if self.number else 0.0
-        self._gap = max(self._gap, seconds - self._seconds)
-        self._seconds = max(self._seconds, seconds)
-        self.until = max(self.until, seconds)
-        self.shown = seconds
-        self.number += 1
-        self._unseen = 0
-
-    def wants(self, packet: av.Packet[Any]) -> bool:
-        """Return True if a packet is to be decoded; most of FFmpeg's decoders find key frames themselves."""
-        if packet.size == 0:
-            # The end: frames that the decoder holds back follow.
-            return True
-        time = float(packet.pts * packet.time_base) if packet.pts is not None and packet.time_base else None
-        seconds = self._believed(time)
-        if seconds is not None:
-            self.until = max(self.until, seconds)
-        self._unseen += 1
-        self.run = max(self.run, self._unseen)
-        if self._sampling is not Sampling.KEY_FRAMES:
-            return True
-        if self._vp9:
-            return _is_vp9_key(memoryview(packet)[0])
-        return not self._intra or self._is_due(seconds)
-
-    def samples(self, *, key_frame: bool) -> bool:
-        """Return True if the frame that was seen last is to be hashed."""
-        if self._sampling is Sampling.VPDQ:
-            return not (self.number - 1) % self.step
-        return key_frame or (self._sampling is Sampling.ALL and self._is_due(self.shown))
-
-    def _is_due(self, seconds: float | None) -> bool:
-        """Return True if enough time has passed since the frame for which this was True before."""
-        if seconds is not None and 0 <= seconds - self._fed < _INTRA_SECONDS and self._passed < _INTRA_FRAMES:
-            self._passed += 1
-            return False
-        self._fed, self._passed = -math.inf if seconds is None else seconds, 0
-        return True
-
-    def _believed(self, time: float | None) -> float | None:
-        seconds = -1.0 if time is None else time - self._start
-        return seconds if 0 <= seconds <= _TIME_MAX else None
-
-
-def _duration_of(stream: VideoStream) -> float | None:
-    """Return the length of a stream in seconds, as the file says; None if it doesn't."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    # Matroska.
-    if (tag := _DURATION.match(stream.metadata.get("DURATION", ""))) is not None:
-        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
-    return None
-
-
-_DURATION = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)\Z", re.ASCII)
-
-
-def _is_vp9_key(first: int) -> bool:
-    """Return True if the header of a VP9 frame names it a key frame; what the container says may be false.
-
-    Source: VP9 Bitstream & Decoding Process Specification, section 6.2.
-    """
-    if first & 0x30 == 0x30:
-        first <<= 1
-    return not first & 0x0C
 
 
 class _Video:
@@ -295,14 +201,18 @@ class _Video:
         self._sampling = sampling
         self._limits = limits
         self._variants = variants
-        self._processor_deadline = time.process_time() + limits.seconds
+        self._started = time.process_time()
         self._fault: Fault | None = None
-        self._streams: dict[int, _Stream] = {}
-        self._hashed = 0
+        self._streams: dict[int, StreamState] = {}
+        self._both: StreamState | None = None
+        """The state for vPDQ of the stream that has another one for its key frames."""
+        self._key_frames_left = False
+        self._pdq = [PDQ()]
+        self._hashed: Counter[Sampling] = Counter()
         self._duration = 0.0
         self._sound = False
 
-    def records(self) -> Iterator[VideoFrame | VideoCover | VideoEnd]:
+    def records(self) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
         ended = False
         try:
             with self._opened() as container:
@@ -317,19 +227,39 @@ class _Video:
             self._note(_fault_of(error))
         # Decoders hold frames back, and may refuse packets.
         streams = self._streams.values()
-        until = max((stream.shown if self._fault else stream.until for stream in streams), default=0.0)
+        ends = streams if self._both is None else [self._both]
+        until = max((stream.shown if self._fault else stream.until for stream in ends), default=0.0)
         if not ended and any(map(self._is_cut, streams)):
             self._note(Fault.TRUNCATED)
         gap = max((stream.gap for stream in streams), default=0.0)
         run = max((stream.run for stream in streams), default=0)
         decoded = min((stream.number for stream in streams), default=0)
-        yield VideoEnd(self._fault, until, self._duration, self._hashed, gap, run, decoded)
+        lost = 0 if self._both is None else abs(self._both.packets - self._both.number)
+        hashed = self._hashed.total()
+        yield VideoEnd(self._fault, until, self._duration, hashed, gap, run, decoded, lost)
 
-    def _is_cut(self, stream: _Stream) -> bool:
+    def index(self) -> tuple[int, Fraction | None, array[int]] | None:
+        """Return the number of the first video stream, its rate, and each packet that its index names.
+
+        None if the file can't be opened, has no such stream, or too long an index.
+        """
+        try:
+            with self._opened() as container:
+                for stream in self._chosen(container)[1]:
+                    entries = stream.index_entries
+                    if len(entries) > _INDEX_MAX:
+                        return None
+                    fields = ((entry.pos, entry.size, entry.is_discard) for entry in entries)
+                    return stream.index, stream.average_rate, array("q", chain.from_iterable(fields))
+        except (_Ended, MemoryError, av.FFmpegError):
+            pass
+        return None
+
+    def _is_cut(self, stream: StreamState) -> bool:
         """Return True if a stream that was read to its end is shorter than the file says."""
         # The sound of a video may be longer than its pictures.
         duration = stream.duration or (0.0 if self._sound else self._duration)
-        return stream.until + max(_SLACK_SECONDS, _SLACK_SHARE * duration) < min(duration, _TIME_MAX)
+        return stream.until + max(_SLACK_SECONDS, _SLACK_SHARE * duration) < min(duration, TIME_MAX)
 
     def _note(self, fault: Fault) -> None:
         self._fault = self._fault or fault
@@ -359,26 +289,64 @@ class _Video:
             io_open=_refuse,
         )
 
-    def _frames(self, container: InputContainer) -> Iterator[VideoFrame | VideoCover]:
+    def _frames(self, container: InputContainer) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft]:
         covers, chosen = self._chosen(container)
         self._prepare(container, covers, chosen)
         wanted = {stream.index for stream in covers}
         for packet in container.demux([*covers, *chosen]) if covers or chosen else ():
-            if time.process_time() > self._processor_deadline:
+            if time.process_time() - self._started > self._limits.seconds:
                 self._note(Fault.TIMEOUT)
                 raise _Ended
             index = packet.stream.index
             if (seen := self._streams.get(index)) is None:
-                if packet.size:
+                if packet.size and not self._key_frames_left:
                     wanted.discard(index)
                     yield self._cover(index, bytes(packet))
                 if not (wanted or chosen):
                     # All else is sound.
                     return
-                continue
+            else:
+                yield from self._frames_of(packet, seen, container)
+
+    def _frames_of(
+        self, packet: av.Packet[Any], seen: StreamState, container: InputContainer
+    ) -> Iterator[VideoFrame | KeyFramesLeft]:
+        """Yield the frames of a packet that are to be hashed."""
+        both = self._both
+        if both is None or seen is both or seen.index != both.index:
             for frame in self._decoded(packet) if seen.wants(packet) else ():
                 if isinstance(frame, av.VideoFrame) and self._samples(frame, seen):
                     yield from self._hashed_frame(frame, seen)
+            return
+        yield from self._frames_of_both(packet, seen, both)
+        if self._key_frames_left or self._is_slow(both):
+            self._key_frames_left = True
+            yield KeyFramesLeft()
+            self._streams = {both.index: both}
+            for stream in container.streams:
+                if stream.index != both.index:
+                    stream.discard = Discard.all
+
+    def _frames_of_both(
+        self, packet: av.Packet[Any], keys: StreamState, sampled: StreamState
+    ) -> Iterator[VideoFrame]:
+        """Yield the frames of a packet that are key frames, and those of vPDQ."""
+        sampled.wants(packet)
+        wanted = keys.wants(packet)
+        for frame in self._decoded(packet):
+            if not isinstance(frame, av.VideoFrame):
+                continue
+            if self._samples(frame, sampled):
+                yield from self._hashed_frame(frame, sampled)
+            if wanted and frame.key_frame:
+                keys.see(frame.time)
+                yield from self._hashed_frame(frame, keys)
+
+    def _is_slow(self, sampled: StreamState) -> bool:
+        """Return True if decoding all frames may take more than the share of the time that it has."""
+        share = min(1.0, sampled.until / self._duration) if self._duration else 0.0
+        within = self._limits.seconds * (_SHARE_ALONE + (_SHARE_MAX - _SHARE_ALONE) * share)
+        return time.process_time() - self._started > within
 
     def _cover(self, index: int, content: bytes) -> VideoCover:
         known = sniff(content)
@@ -395,13 +363,16 @@ class _Video:
         for stream in container.streams:
             if stream not in chosen and stream not in covers:
                 stream.discard = Discard.all
+        sampling = Sampling.KEY_FRAMES if self._sampling is Sampling.BOTH else self._sampling
         for stream in chosen:
             context = stream.codec_context
             context.thread_count = 1
             context.options = {"max_pixels": str(self._limits.pixels)}
-            if self._sampling is Sampling.KEY_FRAMES:
+            if self._sampling is Sampling.BOTH and stream is chosen[0]:
+                self._both = StreamState(stream, Sampling.VPDQ, start)
+            elif sampling is Sampling.KEY_FRAMES:
                 context.skip_frame = "NONKEY"
-            self._streams[stream.index] = _Stream(stream, self._sampling, start)
+            self._streams[stream.index] = StreamState(stream, sampling, start)
 
     def _decoded(self, packet: av.Packet[Any]) -> Sequence[object]:
         """Return the frames that a packet completes; none for a broken one, since later ones may be whole."""
@@ -435,34 +406,38 @@ class _Video:
             self._note(Fault.TOO_MANY)
         return covers, small[: self._limits.streams]
 
-    def _samples(self, frame: av.VideoFrame, seen: _Stream) -> bool:
+    def _samples(self, frame: av.VideoFrame, seen: StreamState) -> bool:
         """Count a frame; return True if it is to be hashed."""
         seen.see(frame.time)
         if frame.is_corrupt:
             self._note(Fault.BROKEN)
         return seen.samples(key_frame=frame.key_frame)
 
-    def _hashed_frame(self, frame: av.VideoFrame, seen: _Stream) -> Iterator[VideoFrame]:
+    def _hashed_frame(self, frame: av.VideoFrame, seen: StreamState) -> Iterator[VideoFrame]:
         number = seen.number - 1
+        sampled = seen.sampling is Sampling.VPDQ
         picture = Frame(
-            luma_by_colours(frame) if self._sampling is Sampling.VPDQ else luma_of(frame),
+            luma_by_colours(frame) if sampled else luma_of(frame),
             frame.width,
             frame.height,
             orientation=_ORIENTATIONS.get(frame.rotation, 1),
             part=Part(Kind.FRAME, number + 1),
         )
-        found = hash_frame(picture, self._hashes, self._variants)
+        found = hash_frame(picture, self._pdq if sampled else self._hashes, self._variants)
         first = next(found)
-        if self._sampling is not Sampling.VPDQ and first.values == seen.last:
+        if not sampled and first.values == seen.last:
             return
         seen.last = first.values
-        if self._hashed == self._limits.frames:
+        if self._hashed[seen.sampling] == self._limits.frames:
+            if self._both is not None and not sampled:
+                self._key_frames_left = True
+                return
             self._note(Fault.TOO_MANY)
             raise _Ended
-        self._hashed += 1
+        self._hashed[seen.sampling] += 1
         runs = (first, *found)
-        seconds = number / seen.rate if self._sampling is Sampling.VPDQ else seen.shown
-        yield VideoFrame(seen.index, number, seconds, runs, frame.width, frame.height)
+        seconds = number / seen.rate if sampled else seen.shown
+        yield VideoFrame(seen.index, number, seconds, runs, frame.width, frame.height, sampled)
 
 
 def _has_codec(stream: VideoStream) -> bool:

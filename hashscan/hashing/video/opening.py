@@ -1,38 +1,40 @@
 """Open a video: yield its frames, each with its digests and its time, and say if it was looked at in full.
 
 Key frames are hashed. Where there are so few that a listed scene could lie between two, all frames are
-decoded. For vPDQ, all frames are decoded once more, and one a second is hashed.
+decoded. For vPDQ, all frames are decoded anyway, and one a second is hashed besides; once more only where
+that could miss key frames: see `has_same_packets`, `VideoEnd.lost` and `KeyFramesLeft`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
-from itertools import count
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-from msgspec import structs
 
 from hashscan.hashing.archives.openers import DRAWN, Found, HashedPicture, Stopped, stored
 from hashscan.hashing.container_kinds import VIDEOS
 from hashscan.hashing.member_records import FRAMES_MAX, Borders, SampledFrames
-from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import TRIMMED, WHOLE
 from hashscan.hashing.video.frames import VARIANTS as OF_FRAMES
 from hashscan.hashing.video.frames import (
     Fault,
-    Sampling,
+    KeyFramesLeft,
+    VideoCover,
     VideoEnd,
     VideoFrame,
     VideoLimits,
+    has_same_packets,
     hash_video,
 )
+from hashscan.hashing.video.streams import Sampling
 from hashscan.model import ALGORITHMS, MemberLimits, Reason
 
 if TYPE_CHECKING:
@@ -104,53 +106,88 @@ class VideoOpener:
             limits: `members` and `seconds` are heeded.
         """
         found = _Distinct(self._names)
-        before = time.process_time()
-        end = yield from self._looked_at(file, kind, limits, Sampling.KEY_FRAMES, found)
-        if end.fault is None and _has_few_key_frames(end):
-            left = structs.replace(limits, seconds=limits.seconds - (time.process_time() - before))
-            end = yield from self._looked_at(file, kind, left, Sampling.ALL, found)
+        opened = _Opened(file, kind, limits, self._max_pixels)
+        end = sampled = None
         if self._samples:
-            left = structs.replace(limits, seconds=limits.seconds - (time.process_time() - before))
-            sampled = yield from self._sampled(file, kind, left)
-            end = sampled if end.fault is None else end
+            end, sampled = yield from self._sampled(opened, found)
+        if end is None:
+            end = yield from self._looked_at(opened, Sampling.KEY_FRAMES, found)
+        if end.fault is None and _has_few_key_frames(end):
+            end = yield from self._looked_at(opened, Sampling.ALL, found)
+        if sampled is not None and end.fault is None:
+            end = sampled
         if end.fault is not None:
             yield Stopped(time_text(end.until), _REASONS[end.fault])
 
     def _sampled(
-        self, file: PreadFile, kind: FileFormat, limits: MemberLimits
-    ) -> Generator[Found, None, VideoEnd]:
-        """Yield the frames of vPDQ, some at a time."""
-        file.seek(0)
+        self, opened: _Opened, found: _Distinct
+    ) -> Generator[Found, None, tuple[VideoEnd | None, VideoEnd]]:
+        """Yield the frames of vPDQ, some at a time, and the key frames if they are the same packets.
+
+        Returns:
+            The end of the key frames, None if they are still to be looked at; and that of vPDQ.
+        """
+        keys = None
+        both = opened.has_same_packets()
+        if not both:
+            keys = yield from self._looked_at(opened, Sampling.KEY_FRAMES, found)
         waiting: dict[tuple[Borders, tuple[int, ...]], list[bytes]] = {}
-        within = VideoLimits(seconds=limits.seconds, frames=limits.members, pixels=self._max_pixels)
-        for record in hash_video(file, [PDQ()], Sampling.VPDQ, within, self._variants, VIDEOS[kind.name]):
+        for record in opened.records(self._hashes, Sampling.BOTH if both else Sampling.VPDQ, self._variants):
             if isinstance(record, VideoEnd):
                 for (borders, turns), values in waiting.items():
                     yield SampledFrames(b"", borders, bytes(turns), b"".join(values))
-                return record
-            assert isinstance(record, VideoFrame)
-            for borders, run in _good_runs(record):
-                values = waiting.setdefault((borders, run.turns), [])
-                values.append(run.values)
-                if len(values) == FRAMES_MAX:
-                    del waiting[borders, run.turns]
-                    yield SampledFrames(b"", borders, bytes(run.turns), b"".join(values))
+                return record if keys is None and not (record.fault or record.lost) else keys, record
+            if isinstance(record, KeyFramesLeft):
+                keys = yield from self._looked_at(opened, Sampling.KEY_FRAMES, found)
+            elif isinstance(record, VideoCover):
+                yield from found.cover(record)
+            elif not record.sampled:
+                yield from found.picture(record)
+            else:
+                for borders, run in _good_runs(record):
+                    values = waiting.setdefault((borders, run.turns), [])
+                    values.append(run.values)
+                    if len(values) == FRAMES_MAX:
+                        del waiting[borders, run.turns]
+                        yield SampledFrames(b"", borders, bytes(run.turns), b"".join(values))
         raise AssertionError("a video has an end")
 
     def _looked_at(
-        self, file: PreadFile, kind: FileFormat, limits: MemberLimits, sampling: Sampling, found: _Distinct
+        self, opened: _Opened, sampling: Sampling, found: _Distinct
     ) -> Generator[Found, None, VideoEnd]:
-        file.seek(0)
-        covers = count(1)
-        within = VideoLimits(seconds=limits.seconds, frames=limits.members, pixels=self._max_pixels)
-        for record in hash_video(file, self._hashes, sampling, within, self._variants, VIDEOS[kind.name]):
+        for record in opened.records(self._hashes, sampling, self._variants):
             if isinstance(record, VideoEnd):
                 return record
             if isinstance(record, VideoFrame):
                 yield from found.picture(record)
-            elif sampling is Sampling.KEY_FRAMES:
-                yield stored(b"cover=%d" % next(covers), record.content)
+            elif isinstance(record, VideoCover):
+                yield from found.cover(record)
         raise AssertionError("a video has an end")
+
+
+class _Opened:
+    """A video whose frames may be read several times, at the same time, too, within one limit of time."""
+
+    def __init__(self, file: PreadFile, kind: FileFormat, limits: MemberLimits, max_pixels: int) -> None:
+        self._place = file.place
+        self._formats = VIDEOS[kind.name]
+        self._limits = limits
+        self._max_pixels = max_pixels
+        self._started = time.process_time()
+
+    def has_same_packets(self) -> bool:
+        """Return True if the frames of vPDQ and key frames can be read together."""
+        return has_same_packets(PreadFile(*self._place), self._within(), self._formats)
+
+    def records(
+        self, hashes: Sequence[PictureHash], sampling: Sampling, variants: Collection[str]
+    ) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
+        """Read the video from its begin, in the time that is left."""
+        return hash_video(PreadFile(*self._place), hashes, sampling, self._within(), variants, self._formats)
+
+    def _within(self) -> VideoLimits:
+        left = self._limits.seconds - (time.process_time() - self._started)
+        return VideoLimits(seconds=left, frames=self._limits.members, pixels=self._max_pixels)
 
 
 def _has_few_key_frames(end: VideoEnd) -> bool:
@@ -180,6 +217,14 @@ class _Distinct:
         self._before: deque[tuple[str, int, int]] = deque(maxlen=_COMPARED)
         """Algorithm, rendering and digest of earlier frames."""
         self._times: set[bytes] = set()
+        self._covers: set[bytes] = set()
+
+    def cover(self, cover: VideoCover) -> Iterator[Found]:
+        """Yield the cover as a member, unless it was before."""
+        digest = hashlib.sha256(cover.content).digest()
+        if digest not in self._covers:
+            self._covers.add(digest)
+            yield stored(b"cover=%d" % len(self._covers), cover.content)
 
     def picture(self, frame: VideoFrame) -> Iterator[HashedPicture]:
         """Yield the frame as a member, unless it is too poor to be matched or repeats an earlier one."""

@@ -12,7 +12,8 @@ from PIL import Image
 
 from benchmarks.video.drawn import unchanged_scheduling
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.video.frames import Sampling, VideoCover, VideoEnd, VideoFrame, VideoLimits, hash_video
+from hashscan.hashing.video.frames import VideoCover, VideoEnd, VideoFrame, VideoLimits, hash_video
+from hashscan.hashing.video.streams import Sampling
 from tests.pictures import scene
 
 RATE = 10

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.video.frames import Sampling, VideoFrame, VideoLimits, hash_video
+from hashscan.hashing.video.frames import VideoFrame, VideoLimits, hash_video
 from hashscan.hashing.video.opening import VideoOpener
+from hashscan.hashing.video.streams import Sampling
 from hashscan.sandbox.zygote import Parts
 from tests.sandbox import plugin
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from hashscan.hashing.video.frames import Sampling
+from hashscan.hashing.video.streams import Sampling
 from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from tests.hashing.video.drawn import read
 from tests.hashing.video.test_frames import FILES, of_codec

@@ -32,8 +32,9 @@ from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import DecodedPicture
 from hashscan.hashing.video import opening
-from hashscan.hashing.video.frames import Fault, Sampling, VideoCover, VideoEnd, VideoFrame
+from hashscan.hashing.video.frames import Fault, KeyFramesLeft, VideoCover, VideoEnd, VideoFrame
 from hashscan.hashing.video.opening import VideoOpener
+from hashscan.hashing.video.streams import Sampling
 from hashscan.model import MemberLimits, Reason
 from tests.hashing.documents.conftest import Open, made, opened, records_of, sandbox
 from tests.hashing.video.drawn import RATE, digest, scenes, video
@@ -208,15 +209,14 @@ def test_the_time_up_to_which_vpdq_was_sampled_is_named(monkeypatch: pytest.Monk
 
     def without_time(
         file: PreadFile, hashes: list[PDQ], sampling: Sampling, *others: Any
-    ) -> Iterator[VideoFrame | VideoCover | VideoEnd]:
-        if sampling is not Sampling.VPDQ:
-            yield from hash_video(file, hashes, sampling, *others)
-            return
+    ) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
         *frames, end = hash_video(file, hashes, sampling, *others)
-        yield from frames[:3]
-        reader._deadline = 0.0
         assert isinstance(end, VideoEnd)
-        yield end._replace(fault=Fault.TIMEOUT, until=2.0)
+        if sampling is Sampling.BOTH:
+            yield from [frame for frame in frames if isinstance(frame, VideoFrame) and frame.sampled][:3]
+            reader._deadline = 0.0
+            end = end._replace(fault=Fault.TIMEOUT, until=2.0)
+        yield end
 
     monkeypatch.setattr(opening, "hash_video", without_time)
     kind = sniff(content)

@@ -10,11 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from hashscan.hashing.video.streams import Sampling
+from hashscan.lists.difference import EntryChange
 from hashscan.model import Entry
+from hashscan.state.queries.would_hit import files_hit, hits_of
+from hashscan.state.store.reading import StateReader
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run
 from tests.cli.published import publish
 from tests.hashing.video.drawn import read, scenes, video
@@ -267,3 +272,42 @@ def test_matches_are_shown_in_reports(run: Run, scan: Scan, folder: Path, tmp_pa
     page = run("report", "convert", report, "--format", "html").out
     assert "vpdq 100 % of the listed frames" in page
     assert entry in run("report", "convert", report, "--format", "csv").out
+
+
+def test_a_staged_version_names_the_known_videos_that_it_would_hit(
+    run: Run, scan: Scan, folder: Path, tmp_path: Path, state: Path
+) -> None:
+    add_list(run, tmp_path, film(90, 91))
+    for name, seeds in (("most", (2, 3, 4, 5)), ("few", (3, 4, 5, 6))):
+        (folder / f"{name}.mp4").write_bytes(film(*seeds))
+    with zipfile.ZipFile(folder / "films.zip", "w") as archive:
+        archive.write(folder / "most.mp4", "dir/most.mp4")
+    assert scan(folder)[0] == 0
+    values = [bytes.fromhex(value) for value in values_of(film(1, 2, 3, 4, 5))]
+    ids = np.array([f"v@{number}/5".encode() for number in range(5)])
+    change = EntryChange(
+        came=True,
+        algorithm="vpdq",
+        category="A1",
+        raw_ids=ids,
+        values=np.frombuffer(b"".join(values), np.uint8).reshape(5, 32),
+    )
+    with StateReader(StateDir(state)) as reader, reader.reading():
+        hits = hits_of(reader, [change])
+        found = {
+            Path(os.fsdecode(file.path)).name: hits.nearest[file.content] for file in files_hit(reader, hits)
+        }
+    assert (hits.entries, hits.left_out.total()) == (4, 0)
+    assert {name: (hit.entry_id, hit.distance, hit.member) for name, hit in found.items()} == {
+        "most.mp4": ("v", 20, ""),
+        "films.zip": ("v", 20, "dir/most.mp4"),
+    }
+
+
+def test_the_circuit_breaker_counts_videos(run: Run, scan: Scan, folder: Path, tmp_path: Path) -> None:
+    add_list(run, tmp_path, film(1, 2, 3))
+    for number in range(3):
+        (folder / f"{number}.mp4").write_bytes(film(1, 2, 3, 10 + number))
+    code, records = scan(folder, "--breaker-files", "2")
+    assert (code, counts(records)) == (1, {"held": 3})
+    assert counts(scan(folder, "--breaker-files", "3")[1]) == {"match": 3}

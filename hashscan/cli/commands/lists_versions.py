@@ -459,7 +459,8 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir
     """Compare the active version with the version that `pull --stage` has staged; default: all.
 
     Shows the added and removed entries by algorithm and category. An entry changed under its id counts as
-    both. For --would-hit, similarity is that of pictures as they are stored; a scan tries other variants too.
+    both. For --would-hit, similarity is that of pictures and videos as they are stored; a scan tries other
+    variants too.
     """
     from hashscan.cli.output.list_changes import print_hits
     from hashscan.lists.difference import difference

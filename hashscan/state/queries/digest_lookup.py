@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import Member, digests_of
+from hashscan.hashing.member_records import FRAME_SIZE, Borders, Member, digests_of
 from hashscan.hashing.records import DecodedPicture
 from hashscan.lists.index.base import default_threshold
 from hashscan.locking import ClosedOnExit
@@ -31,6 +31,8 @@ from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING,
 from hashscan.state_dir import StateDir
 
 _BLOCK = 1 << 16
+_AS_STORED = 0
+"""Index in `variants.TURNS`."""
 
 
 class DigestQuery(NamedTuple):
@@ -223,6 +225,56 @@ def _member_blocks(reader: StateReader, name: str, containers: array[int], numbe
             found = []
     if found:
         yield start, _rows_of_bytes(found)
+
+
+def matching_videos(
+    reader: StateReader, values: NDArray[np.uint8], limit: int
+) -> Iterator[tuple[int, int, str]]:
+    """Yield the videos with a frame, sampled for vPDQ, that is near one of some digests.
+
+    Args:
+        values: the digests, shape (n, `FRAME_SIZE`).
+        limit: the largest distance in bits.
+
+    Yields:
+        The index of a digest, the content, and the place of the video in it, empty for the content itself.
+        Videos are compared as they are stored.
+    """
+    places: list[tuple[int, str]] = []
+    owners = array("I")
+    blocks = _frame_blocks(reader, places, owners)
+    numbers, rows, _ = near_rows(blocks, values, np.full(len(values), limit))
+    pairs = np.unique(np.stack((numbers, np.array(owners, np.int64)[rows])), axis=1)
+    for number, owner in pairs.T.tolist():
+        yield number, *places[owner]
+
+
+def _frame_blocks(reader: StateReader, places: list[tuple[int, str]], owners: array[int]) -> Blocks:
+    """Yield the frames of all videos as they are stored.
+
+    Args:
+        places: the content and the place of each video, or part of one, are added to it.
+        owners: the index of each frame's video in `places` is added to it.
+    """
+    found: list[NDArray[np.uint8]] = []
+    start = 0
+    for row in reader.contents.opened_rows():
+        content = load_content(reader, row)
+        container = None if content is None else reader.contents.members(content)
+        if content is None or container is None or not content.profile.is_readable:
+            continue
+        for sampled in container.sampled:
+            if sampled.borders is not Borders.TRIMMED and _AS_STORED in sampled.turns:
+                values = np.frombuffer(sampled.values, np.uint8).reshape(sampled.frames, -1, FRAME_SIZE)
+                found.append(values[:, sampled.turns.index(_AS_STORED)])
+                owners.extend([len(places)] * sampled.frames)
+                places.append((row, place_text(sampled.place[:-1])))
+        if len(owners) - start >= _BLOCK:
+            yield start, np.concatenate(found)
+            start = len(owners)
+            found = []
+    if found:
+        yield start, np.concatenate(found)
 
 
 def _rows_of_bytes(values: Sequence[bytes]) -> NDArray[np.uint8]:

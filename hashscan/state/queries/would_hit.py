@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,12 @@ import numpy as np
 
 from hashscan.lists.difference import EntryChange
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
+from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
+from hashscan.lists.storage.video_frames import FrameId, parse_id
+from hashscan.matching.worker_setup import VPDQ_RULE
 from hashscan.model import ALGORITHMS, KNOWN_GOOD_CATEGORY, TEST_CATEGORY
 from hashscan.schema import Count, InvalidDocumentError, decode_file, encode_file
-from hashscan.state.queries.digest_lookup import matching_contents, matching_members
+from hashscan.state.queries.digest_lookup import matching_contents, matching_members, matching_videos
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.queries.overview import overview_of
 from hashscan.state.store.reading import NoStateError, StateReader
@@ -52,7 +56,8 @@ def hits_of(reader: StateReader, changes: Iterable[EntryChange]) -> Hits:
     """Look up new entries.
 
     Exact digests are searched in their columns. PDQ is compared with pictures as they are stored, unless the
-    quality of their PDQ is too low. Members of containers are searched in the same way.
+    quality of their PDQ is too low. Members of containers are searched in the same way. Videos of vPDQ are
+    compared with videos as they are stored, by the default match rule.
     """
     hits = Hits()
     by_algorithm: dict[str, list[EntryChange]] = {}
@@ -61,6 +66,8 @@ def hits_of(reader: StateReader, changes: Iterable[EntryChange]) -> Hits:
     for name, some in by_algorithm.items():
         if name in COLUMN_DIGESTS or name == "pdq":
             _look_up(reader, name, some, hits)
+        elif name == VPDQ:
+            _look_up_videos(reader, some, hits)
         else:
             hits.left_out[name] += sum(map(len, some))
     return hits
@@ -86,6 +93,28 @@ def _look_up(reader: StateReader, name: str, changes: list[EntryChange], hits: H
         entry = bytes(change.raw_ids[number - starts[place]]).decode("ascii")
         hit = Hit(distance, name, change.category, entry, member)
         hits.nearest[content] = min(hit, hits.nearest.get(content, hit))
+    hits.entries += len(met)
+
+
+def _look_up_videos(reader: StateReader, changes: list[EntryChange], hits: Hits) -> None:
+    """Look up the new videos; an entry of another form is a video of one frame, as in a scan."""
+    values = np.concatenate([change.values for change in changes])
+    frames = [
+        (change.category, parse_id(entry_id) or FrameId(entry_id, 0, 1))
+        for change in changes
+        for entry_id in change.ids
+    ]
+    near: dict[tuple[int, str, str, str], tuple[int, set[int]]] = {}
+    for number, content, place in matching_videos(reader, values, VPDQ_RULE.distance):
+        category, frame = frames[number]
+        near.setdefault((content, place, frame.video, category), (frame.frames, set()))[1].add(number)
+    met = set()
+    for (content, place, video, category), (of_video, numbers) in near.items():
+        share = min(100.0, len(numbers) * 100 / of_video)
+        if share >= VPDQ_RULE.listed_percent:
+            met |= numbers
+            hit = Hit(ceil(100 - share), VPDQ, category, video, place)
+            hits.nearest[content] = min(hit, hits.nearest.get(content, hit))
     hits.entries += len(met)
 
 

@@ -122,11 +122,12 @@ class PreadFile(io.RawIOBase):
         Raises:
             ValueError: the position is before the start.
         """
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        if base + offset < 0:
+        if whence != os.SEEK_SET:
+            offset += {os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        if offset < 0:
             raise ValueError("negative position")
-        self._position = base + offset
-        return self._position
+        self._position = offset
+        return offset
 
     def tell(self) -> int:
         """Return the position of the next read."""

@@ -35,7 +35,7 @@ _MEMBER_BYTES, _KEPT_BYTES_MAX = 200, 64 << 20
 _FRAMES_MAX = 1 << 18
 """Most frames of a video that are held, with and without borders: a day and a half at a frame a second."""
 _OF_VIDEO = separator(next(known for known in FORMATS if known.name in VIDEOS))
-_AT_ONCE = 64
+_AT_ONCE = 256
 """Members that are matched together, since each query of the index has a cost of its own."""
 
 

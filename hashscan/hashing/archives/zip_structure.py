@@ -32,6 +32,7 @@ _ENCRYPTED, _DESCRIBED = 1, 8
 _DESCRIPTOR_MAX = 24
 _BLOCK = 1 << 20
 _UNIX, _TYPE_MASK, _LINK, _FOLDER, _REGULAR = 3, 0o170000, 0o120000, 0o040000, 0o100000
+_TYPES = frozenset({0, _LINK, _FOLDER, _REGULAR})
 _LINK_MAX = 4095
 """Length of the longest target of a link."""
 _MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
@@ -46,8 +47,8 @@ class _Entry(NamedTuple):
     packed: int
     size: int
     is_folder: bool
-    is_link: bool
-    is_special: bool
+    mode: int
+    """Type of the file for Unix; 0 if unknown."""
 
 
 class _StructureError(Exception):
@@ -161,10 +162,7 @@ def _entries(file: PreadFile, at: int, end: int) -> Iterator[_Entry]:
         _need(signature == _MEMBERS[1] and disk in {0, _MAX_16})
         mode = attributes >> 16 & _TYPE_MASK if system == _UNIX else 0
         is_folder = name.endswith((b"/", b"\\")) or mode == _FOLDER or (system == 0 and bool(attributes & 16))
-        yield _Entry(
-            *(offset, flags, method, packed, size, is_folder, mode == _LINK),
-            mode not in {0, _LINK, _FOLDER, _REGULAR},
-        )
+        yield _Entry(offset, flags, method, packed, size, is_folder, mode)
         at += _CENTRAL.size + name_length + extra_length + comment_length
     _need(at == end)
 
@@ -199,8 +197,8 @@ def _check_member(file: PreadFile, place: int, entry: _Entry) -> int:
         _need(_large(extra, size, packed) == [entry.size, entry.packed])
     _need(method or entry.packed == entry.size or bool(flags & _ENCRYPTED))
     begin = place + _LOCAL.size + name_length + extra_length
-    _need(not entry.is_special and not (entry.is_folder and entry.size))
-    if entry.is_link:
+    _need(entry.mode in _TYPES and not (entry.is_folder and entry.size))
+    if entry.mode == _LINK:
         _need(entry.size <= _LINK_MAX and not _is_file(_read(file, begin, entry.packed), method))
     end: int = begin + entry.packed
     return end

@@ -28,6 +28,9 @@ from hashscan.sources.filesystem.targets import leads_somewhere, real_path
 from hashscan.sources.patterns import Patterns
 from hashscan.text import plural
 
+LOOKED_UP = (*COMPUTED, "vpdq")
+"""Algorithms by which known files can be looked up."""
+
 _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
 
 

@@ -302,6 +302,12 @@ def test_a_staged_version_names_the_known_videos_that_it_would_hit(
         "most.mp4": ("v", 20, ""),
         "films.zip": ("v", 20, "dir/most.mp4"),
     }
+    ran = run("lookup", f"vpdq:{values[1].hex()}", "--format", "json")
+    assert ran.code == 1
+    assert {Path(line["path"]).name: line.get("member", "") for line in ran.lines} == {
+        "most.mp4": "",
+        "films.zip": "dir/most.mp4",
+    }
 
 
 def test_the_circuit_breaker_counts_videos(run: Run, scan: Scan, folder: Path, tmp_path: Path) -> None:

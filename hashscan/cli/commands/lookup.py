@@ -67,8 +67,9 @@ def command(
     """Look up known files by digest or similarity; write one line for each.
 
     Known files are those that scans have read. An ITEM is a digest in hexadecimal or a file, as for `hashscan
-    check`; the pictures of a file are looked up in every variant. The output says whether the known file
-    still exists, when its content was first read, when a scan last saw it, and its customer if a rule names
+    check`, or `vpdq:` and the digest of a frame of a video; the pictures of a file are looked up in every
+    variant. The output says whether the known file still exists, when its content was first
+    read, when a scan last saw it, and its customer if a rule names
     one. Only the named files are read; no list is needed, and a scan may be running. The exit code is 1 if a
     file is known.
     """
@@ -115,13 +116,13 @@ class _DigestMaker:
 
     def digests_of(self, item: bytes) -> tuple[list[DigestQuery], str]:
         """Return the digests to look up, and a message on what of a file could not be digested."""
-        from hashscan.scan.single_checks import digests_named, is_named
+        from hashscan.scan.single_checks import LOOKED_UP, digests_named, is_named
 
         if is_named(item):
             return self._of_file(item)
         from hashscan.state.queries.digest_lookup import sought_of_digest
 
-        values = digests_named(os.fsdecode(item)).items()
+        values = digests_named(os.fsdecode(item), LOOKED_UP).items()
         return [sought_of_digest(self._reader, name, value, self._distance) for name, value in values], ""
 
     def _of_file(self, path: bytes) -> tuple[list[DigestQuery], str]:

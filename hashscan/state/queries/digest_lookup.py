@@ -15,6 +15,7 @@ from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import FRAME_SIZE, Borders, Member, digests_of
 from hashscan.hashing.records import DecodedPicture
 from hashscan.lists.index.base import default_threshold
+from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.container_members import member_tasks, place_text
 from hashscan.matching.evaluation import TIGHT_THRESHOLD, FileTask, Query, has_tight_threshold, store_reply
@@ -60,6 +61,8 @@ class ContentMatch(NamedTuple):
 
 def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int | None) -> DigestQuery:
     """Return a digest with the requested distance, or else its algorithm's default."""
+    if name == VPDQ:
+        return DigestQuery(name, value, ALGORITHMS[name].threshold if distance is None else distance)
     if ALGORITHMS[name].metric != "hamming":
         return DigestQuery(name, value, 0)
     own = default_threshold(name, reader.contents.rows) if distance is None else distance
@@ -112,6 +115,12 @@ def find_contents(
             values = _rows_of_bytes([one.value for one in asked])
             near = matching_contents(reader, name, values, [one.distance for one in asked])
             found += [ContentMatch(row, asked[number], distance) for number, row, distance in near]
+        elif name == VPDQ:
+            values = _rows_of_bytes([one.value for one in asked])
+            for number, row, distance, place in matching_videos(
+                reader, values, [one.distance for one in asked]
+            ):
+                found.append(ContentMatch(row, asked[number], distance, member=place))
         else:
             found += _in_further(reader, name, asked)
     found += _in_members(reader, sought)
@@ -228,25 +237,25 @@ def _member_blocks(reader: StateReader, name: str, containers: array[int], numbe
 
 
 def matching_videos(
-    reader: StateReader, values: NDArray[np.uint8], limit: int
-) -> Iterator[tuple[int, int, str]]:
-    """Yield the videos with a frame, sampled for vPDQ, that is near one of some digests.
+    reader: StateReader, values: NDArray[np.uint8], limits: Sequence[int]
+) -> Iterator[tuple[int, int, int, str]]:
+    """Yield the frames of videos, sampled for vPDQ, that are near one of some digests.
 
     Args:
         values: the digests, shape (n, `FRAME_SIZE`).
-        limit: the largest distance in bits.
+        limits: the largest distance of each in bits, shape (n,).
 
     Yields:
-        The index of a digest, the content, and the place of the video in it, empty for the content itself.
-        Videos are compared as they are stored.
+        The index of a digest, the content, the distance, and the video's place in it, empty for the content
+        itself. Videos are compared as they are stored.
     """
     places: list[tuple[int, str]] = []
     owners = array("I")
     blocks = _frame_blocks(reader, places, owners)
-    numbers, rows, _ = near_rows(blocks, values, np.full(len(values), limit))
-    pairs = np.unique(np.stack((numbers, np.array(owners, np.int64)[rows])), axis=1)
-    for number, owner in pairs.T.tolist():
-        yield number, *places[owner]
+    found = near_rows(blocks, values, np.array(limits, np.int64))
+    for number, row, distance in zip(*(part.tolist() for part in found), strict=True):
+        content, place = places[owners[row]]
+        yield number, content, distance, place
 
 
 def _frame_blocks(reader: StateReader, places: list[tuple[int, str]], owners: array[int]) -> Blocks:

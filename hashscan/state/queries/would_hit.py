@@ -105,7 +105,7 @@ def _look_up_videos(reader: StateReader, changes: list[EntryChange], hits: Hits)
         for entry_id in change.ids
     ]
     near: dict[tuple[int, str, str, str], tuple[int, set[int]]] = {}
-    for number, content, place in matching_videos(reader, values, VPDQ_RULE.distance):
+    for number, content, _, place in matching_videos(reader, values, [VPDQ_RULE.distance] * len(values)):
         category, frame = frames[number]
         near.setdefault((content, place, frame.video, category), (frame.frames, set()))[1].add(number)
     met = set()

@@ -174,7 +174,12 @@ class Sandbox(ClosedOnExit):
 
     seccomp_library: ClassVar[str] = seccomp.LIBRARY
 
-    def __init__(self, plugin: Plugin, options: SandboxOptions) -> None:
+    def __init__(self, plugin: Plugin, options: SandboxOptions, other: Sandbox | None = None) -> None:
+        """Start the zygote.
+
+        Args:
+            other: a sandbox whose files count against the same budgets of their owners.
+        """
         if not 0 < plugin.reply_max <= REPLY_MAX:
             raise ValueError(f"a reply has at most 1 to {REPLY_MAX} bytes")
         if min(options.memory_bytes, options.wall_seconds, options.files_per_decoder) <= 0:
@@ -192,9 +197,16 @@ class Sandbox(ClosedOnExit):
             seccomp_library=self.seccomp_library,
         )
         self._decoders = Decoders(config)
-        self._budget = OwnerBudget(options.owner_losses, options.owner_seconds)
-        self._large_budget = OwnerBudget(sys.maxsize, options.owner_large_seconds)
-        self._parts_budget = OwnerBudget(sys.maxsize, options.owner_parts_seconds)
+        self._budgets: tuple[OwnerBudget, OwnerBudget, OwnerBudget] = (
+            (
+                OwnerBudget(options.owner_losses, options.owner_seconds),
+                OwnerBudget(sys.maxsize, options.owner_large_seconds),
+                OwnerBudget(sys.maxsize, options.owner_parts_seconds),
+            )
+            if other is None
+            else other._budgets
+        )
+        self._budget, self._large_budget, self._parts_budget = self._budgets
         self._process = os.getpid()
         self._under_way: deque[PendingFile] = deque()
         self._cpu_seconds = config.cpu_seconds
@@ -435,9 +447,8 @@ class Sandbox(ClosedOnExit):
 
     def renew_budgets(self) -> None:
         """Give every owner the whole budget again, in a sandbox that is used without end."""
-        self._budget.renew()
-        self._large_budget.renew()
-        self._parts_budget.renew()
+        for budget in self._budgets:
+            budget.renew()
 
     def close(self) -> None:
         """End the decoder and the zygote; the sandbox can't be used afterwards."""

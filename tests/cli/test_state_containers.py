@@ -77,10 +77,12 @@ def test_new_entries_find_members_of_archives_that_are_not_opened_again(
     assert (code, records[-1]["verdicts"]["clean"], records[-1]["unchanged"]) == (0, 21, 21)
     gain(run, tmp_path, 0, algorithm)
     expected = dict.fromkeys(("00.zip", "01.zip", "both.png"), "dir/picture.png")
-    for arguments in (("--known",), (folder,), (folder,)):
-        code, records = scan(*arguments)
-        assert (code, found(records)) == (1, expected), arguments
-        assert arguments == ("--known",) or records[-1]["unchanged"] == 21
+    code, records = scan("--known")
+    assert (code, found(records)) == (1, expected)
+    # A fresh decoder confirms what it found in the two that a used one has opened.
+    for unchanged in (19, 21):
+        code, records = scan(folder)
+        assert (code, found(records), records[-1]["unchanged"]) == (1, expected, unchanged)
     assert run("state", "check").code == 0
     (folder / "19.zip").unlink()
     (folder / "02.zip").unlink()

@@ -313,6 +313,15 @@ def test_owner_over_budget_gets_no_decoder(file: int) -> None:
         assert ask(sandbox, file, "size", owner=1001) == 1234
 
 
+def test_two_sandboxes_with_one_budget(file: int) -> None:
+    options = SandboxOptions("auto", owner_losses=1)
+    with Sandbox(PLUGIN, options) as sandbox, Sandbox(PLUGIN, options, sandbox) as other:
+        assert _reason(other, other.begin(file, b"fault", 1000)) is Reason.DECODER_DIED
+        assert _reason(sandbox, sandbox.begin(file, b"size", 1000)) is Reason.OVER_BUDGET
+        sandbox.renew_budgets()
+        assert ask(other, file, "size") == 1234
+
+
 def test_seconds_of_decoders_that_answer_are_not_counted(file: int) -> None:
     with Sandbox(PLUGIN, SandboxOptions("auto", owner_seconds=0.1)) as sandbox:
         for _ in range(3):

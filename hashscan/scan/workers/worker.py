@@ -43,7 +43,17 @@ from hashscan.matching.evaluation import (
 )
 from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS, Batch, BatchResult, CtimeTrust, FileResult, Match, Reason
+from hashscan.model import (
+    ALGORITHMS,
+    Batch,
+    BatchResult,
+    CtimeTrust,
+    FileResult,
+    Match,
+    MemberLimits,
+    Reason,
+    SandboxLevel,
+)
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
@@ -102,22 +112,11 @@ class Worker(ClosedOnExit):
         self._pictures = setup.pictures
         self._by_bytes = not setup.pictures_compared
         self._asked_for = ",".join(setup.pictures).encode()
-        arguments = tuple(PICTURE_HASHES.rows[name].target for name in self._pictures)
-        plugin = Plugin(
-            setup.decoder,
-            (
-                *arguments,
-                f"max-pixels={setup.max_pixels}",
-                # So that it answers with what it has, long before it would be killed.
-                f"seconds={setup.sandbox.seconds / 2:g}",
-                f"memory={setup.sandbox.memory_bytes}",
-                f"variants={','.join(setup.variants)}",
-                *(("augment=crop",) if "crop" in setup.augment else ()),
-                *_container_arguments(setup),
-            ),
-            REPLY_MAX if setup.containers is None else max(REPLY_MAX, RECORD_MAX),
-        )
-        self.sandbox = Sandbox(plugin, setup.sandbox)
+        self.sandbox = Sandbox(_plugin(setup), setup.sandbox)
+        """Decodes pictures."""
+        self._opening: Sandbox | None = None
+        """Opens containers. It is started for the first one: its libraries take longer to load than all else,
+        and make each decoder that is forked slower."""
         self._large_memory = usable_memory(setup.sandbox.large_memory_bytes)
         self._defer = False
         """True if large pictures of this batch are decoded later."""
@@ -130,6 +129,24 @@ class Worker(ClosedOnExit):
         """Call the rate limiter before files are opened and bytes are read; set it before the first batch."""
         self._spend = spend
         self._spend_bytes = partial(spend, 0)
+
+    @property
+    def level(self) -> SandboxLevel | None:
+        """The confinement of the decoders; None before the first one."""
+        return self.sandbox.level or (self._opening.level if self._opening is not None else None)
+
+    def prepare(self, number: int) -> None:
+        """Have decoders forked ahead; see `Sandbox.prepare`."""
+        for sandbox in self._sandboxes():
+            sandbox.prepare(number)
+
+    def leave(self) -> None:
+        """End decoders whose owner has no more files; see `Sandbox.leave`."""
+        for sandbox in self._sandboxes():
+            sandbox.leave()
+
+    def _sandboxes(self) -> tuple[Sandbox, ...]:
+        return (self.sandbox,) if self._opening is None else (self.sandbox, self._opening)
 
     def use(self, setup: WorkerSetup) -> None:
         """Match with other lists, exceptions and policy from the next batch on.
@@ -171,7 +188,7 @@ class Worker(ClosedOnExit):
             results=tuple(self._result(batch, file) for file in files),
             kept=tuple(to_keep(file, self._pictures) for file in files) if self.setup.keep else (),
             bytes_read=sum(file.bytes_read for file in files),
-            sandbox=self.sandbox.level,
+            sandbox=self.level,
             deferred=tuple((place, file.deferred) for place, file in enumerate(files) if file.deferred),
             hole_bytes=sum(file.hole_bytes for file in files),
         )
@@ -302,12 +319,14 @@ class Worker(ClosedOnExit):
             return
         # The decoder opens what it can of them, and says if there are others.
         kind = containers[0]
-        if not (self.sandbox.level or self.sandbox.start()).full:
+        if self._opening is None:
+            self._opening = Sandbox(_opening_plugin(self.setup, limits), self.setup.sandbox, self.sandbox)
+        if not (self._opening.level or self._opening.start()).full:
             file.detail += "; containers are opened in a full sandbox only"
             return
-        self._open_container(file, opened, kind)
+        self._open_container(file, opened, kind, self._opening)
 
-    def _open_container(self, file: FileTask, opened: OpenFile, kind: FileFormat) -> None:
+    def _open_container(self, file: FileTask, opened: OpenFile, kind: FileFormat, sandbox: Sandbox) -> None:
         """Have a decoder open a container, and match its members.
 
         It may have seen other files of the same owner. One of them could have taken it over, so that any
@@ -316,13 +335,13 @@ class Worker(ClosedOnExit):
         file.looked_into = True
         # What a picture was decoded to is confirmed apart from what else it is.
         alone = kind.name in _OPENED_ALONE or (file.kind is not None and file.kind.pillow is not None)
-        found, lost = self._members_of(file, opened, kind, alone=alone)
+        found, lost = self._members_of(file, opened, kind, sandbox, alone=alone)
         before: Sequence[Match] = ()
-        if not self.sandbox.first and (found.matches or lost is not None or found.lacked_memory):
+        if not sandbox.first and (found.matches or lost is not None or found.lacked_memory):
             before = found.matches
-            found, lost = self._members_of(file, opened, kind, fresh=True)
+            found, lost = self._members_of(file, opened, kind, sandbox, fresh=True)
         if file.kind is None or file.kind.pillow is None:
-            file.confirmed = self.sandbox.first
+            file.confirmed = sandbox.first
         try:
             if lost is None:
                 add_to(file, found)
@@ -338,13 +357,20 @@ class Worker(ClosedOnExit):
             file.members = None
 
     def _members_of(
-        self, file: FileTask, opened: OpenFile, kind: FileFormat, *, fresh: bool = False, alone: bool = False
+        self,
+        file: FileTask,
+        opened: OpenFile,
+        kind: FileFormat,
+        sandbox: Sandbox,
+        *,
+        fresh: bool = False,
+        alone: bool = False,
     ) -> tuple[MemberMatching, DecoderLost | None]:
         """Have a decoder open a container; return what was found in it, and the loss of the decoder."""
         limits = self.setup.containers
         assert limits is not None
         found = MemberMatching(self.matcher, file.item, self.setup, kind.name)
-        parts = self.sandbox.parts(
+        parts = sandbox.parts(
             opened.descriptor,
             pack_request(kind),
             opened.stat.uid,
@@ -363,7 +389,7 @@ class Worker(ClosedOnExit):
         except DecoderLost as loss:
             lost = loss
         except ValueError as error:
-            self.sandbox.discard()
+            sandbox.discard()
             lost = DecoderLost(Reason.DECODER_DIED, str(error))
         found.match()
         return found, lost
@@ -606,7 +632,8 @@ class Worker(ClosedOnExit):
         """Stop the sandbox and close connections."""
         for opener in self._openers.values():
             opener.close()
-        self.sandbox.close()
+        for sandbox in self._sandboxes():
+            sandbox.close()
         self.answers.close()
 
 
@@ -639,17 +666,32 @@ def _free_descriptors() -> int:
         return allowed
 
 
-def _container_arguments(setup: WorkerSetup) -> tuple[str, ...]:
-    """Return the arguments with which a decoder opens containers; none if it does not."""
-    if setup.containers is None:
-        return ()
+def _plugin(setup: WorkerSetup) -> Plugin:
+    """Return the decoder of pictures."""
+    arguments = (
+        *(PICTURE_HASHES.rows[name].target for name in setup.pictures),
+        f"max-pixels={setup.max_pixels}",
+        # So that it answers with what it has, long before it would be killed.
+        f"seconds={setup.sandbox.seconds / 2:g}",
+        f"memory={setup.sandbox.memory_bytes}",
+        f"variants={','.join(setup.variants)}",
+        *(("augment=crop",) if "crop" in setup.augment else ()),
+    )
+    return Plugin(setup.decoder, arguments, REPLY_MAX)
+
+
+def _opening_plugin(setup: WorkerSetup, limits: MemberLimits) -> Plugin:
+    """Return the decoder that opens containers, and decodes the pictures in them."""
     exact = ",".join(EXACT_HASHES.rows[name].target for name in setup.exact)
-    return (
+    of_pictures = _plugin(setup)
+    arguments = (
+        *of_pictures.arguments,
         f"exact={exact}",
-        f"containers={json.encode(setup.containers).decode()}",
+        f"containers={json.encode(limits).decode()}",
         *(() if setup.pictures_compared else ("members=bytes",)),
         *(() if setup.videos is None else ("videos=vpdq",)),
     )
+    return Plugin(of_pictures.target, arguments, max(REPLY_MAX, RECORD_MAX))
 
 
 _SEARCHED_MAX, _PIECE_SIZE = 64 << 20, 256 << 10

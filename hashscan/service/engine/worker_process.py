@@ -168,7 +168,7 @@ class Checker(ClosedOnExit):
                 copy, size = _sealed_copy(descriptor, request.size)
             except FileError as trouble:
                 result = FileResult(b"", stat, Verdict.UNREADABLE, trouble.reason, trouble.detail)
-                return Checked(self._setup.version, result, request.size, self.worker.sandbox.level), -1
+                return Checked(self._setup.version, result, request.size, self.worker.level), -1
             stat = stat._replace(size=size)
             descriptor = copy
         try:
@@ -316,7 +316,7 @@ def run(connection: socket.socket, setup: EngineSetup, answers: DecodeCache) -> 
             checker = Checker(setup, answers)
             close_inherited()
             ready: Reply = Ready(checker.worker.sandbox.start())
-            checker.worker.sandbox.prepare(SPARES)
+            checker.worker.prepare(SPARES)
         except HashscanError as error:
             ready = Unusable(type(error).__name__, str(error), error.remedy)
         except (ColumnError, OSError) as error:
@@ -345,6 +345,6 @@ def serve(channel: Channel, checker: Checker, interrupter: _Interrupter) -> NoRe
         finally:
             if passed >= 0:
                 os.close(passed)
-        checker.worker.sandbox.prepare(SPARES)
+        checker.worker.prepare(SPARES)
         if isinstance(request, Check) and request.once:
-            checker.worker.sandbox.leave()
+            checker.worker.leave()

@@ -118,6 +118,6 @@ def test_files_in_are_verdicts_out(sandbox: Sandbox, tmp_path: Path) -> None:
         except DecoderLost as error:
             # PDFium ends a process that runs out of memory, for example.
             lost.append(error.detail)
-        assert sandbox._decoders.link is None
+            assert sandbox._decoders.link is None
     assert ends + len(lost) == 100
     assert not [detail for detail in lost if "exception" in detail]

@@ -11,6 +11,7 @@ setup(
         Extension(
             "hashscan.lists.index._probe",
             ["hashscan/lists/index/_probe.c"],
+            depends=["hashscan/lists/index/_hits.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O3"],
             py_limited_api=True,
@@ -19,6 +20,7 @@ setup(
         Extension(
             "hashscan.lists.index._euclid",
             ["hashscan/lists/index/_euclid.c"],
+            depends=["hashscan/lists/index/_hits.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O3"],
             py_limited_api=True,

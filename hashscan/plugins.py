@@ -91,6 +91,11 @@ class Algorithm(Struct, frozen=True):
         return self.metric in {"exact", "hamming"}
 
     @property
+    def scanned(self) -> bool:
+        """True if scans look for entries of it."""
+        return self.matched or self.metric == "video"
+
+    @property
     def searched(self) -> bool:
         """True if lists can be searched for a single digest of it."""
         return self.matched or self.metric == "euclidean"
@@ -188,6 +193,26 @@ def _declared(target: str, folder: str) -> Plugin:
     if not isinstance(found, Plugin):
         raise ValueError(f"{target} is no hashscan.plugins.Plugin")
     _check(found)
+    return found
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the version of each installed distribution by its normalized name, as its folder's name says.
+
+    `importlib.metadata` takes longer: it imports the email package, and parses whole descriptions as mail.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            # A zip archive, or a folder that doesn't exist.
+            continue
+        for name in sorted(names):
+            stem, dot, suffix = name.rpartition(".")
+            if dot and suffix in {"dist-info", "egg-info"}:
+                library, _, version = stem.partition("-")
+                found.setdefault(library.lower(), version)
     return found
 
 

@@ -66,7 +66,7 @@ class Hashes(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What the three ways say of one file: of its own entry, and of how many others."""
+    """The verdicts of the three ways on one file: for its own entry, and the number of other entries."""
 
     own: tuple[str, bool, bool]
     """Verdict; found by PDQ; found by pHash."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from hashscan.hashing.formats import TEXT
 from hashscan.model import ContainerKind
+from hashscan.plugins import installed_versions
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
@@ -125,16 +125,15 @@ def seconds_to_open(known: FileFormat, size: int, limits: MemberLimits) -> float
 
 def document_libraries() -> list[str]:
     """Return the name and version of each installed library that opens documents."""
-    found = {
-        opener.library for opener in openers_of(tuple(ContainerKind)).values() if library_installed(opener)
-    }
-    names = [_PACKAGES[module] for module in sorted(found) if module]
-    return [f"{name} {version(name)}" for name in names]
+    found = {opener.library for opener in openers_of(tuple(ContainerKind)).values()}
+    versions = installed_versions()
+    names = sorted(_PACKAGES[module] for module in found if module and _is_installed(module))
+    return [f"{name} {versions.get(name, '')}" for name in names]
 
 
 def video_version() -> str:
     """Return the name and version of the library that opens videos; empty if it is not installed."""
-    return f"PyAV {version('av')}" if _is_installed("av") else ""
+    return f"PyAV {installed_versions().get('av', '')}" if _is_installed("av") else ""
 
 
 def library_installed(opener: DocumentOpener) -> bool:

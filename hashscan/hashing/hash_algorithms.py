@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Hasher(Protocol):
     """A running exact digest, with the interface of hashlib's objects."""
 
-    def update(self, data: memoryview, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Add bytes to the digest."""
 
     def digest(self) -> bytes:

@@ -27,11 +27,11 @@ from hashscan.lists.storage.columns import (
     id_dtype,
     open_columns,
     read_blocks,
+    videos_with,
     withdrawn_rows,
 )
 from hashscan.lists.storage.layout import DEMO
 from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.lists.storage.video_frames import videos_with
 from hashscan.lists.store import ListStore
 from hashscan.model import TEST_CATEGORY, Entry
 
@@ -66,7 +66,7 @@ def find_entry(handle: ListHandle, entry_id: str) -> Entry | None:
 def entries_with(handle: ListHandle, entry_ids: Iterable[str]) -> Iterator[Entry]:
     """Yield the active entries of a verified list that have any of the ids, and the videos that have.
 
-    A video is one entry, as `video_frames.videos_with` makes it.
+    A video is one entry, as `columns.videos_with` makes it.
 
     Iterating raises:
         ColumnError: a file is not as its handle describes it.

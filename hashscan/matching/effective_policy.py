@@ -28,7 +28,7 @@ from hashscan.text import is_printable_line
 REASON_MAX = 200
 _USER_MAX = 0xFFFFFFFF
 
-_ALGORITHMS = tuple(name for name, a in ALGORITHMS.items() if a.indexed and not a.review_only)
+_ALGORITHMS = tuple(name for name, a in ALGORITHMS.items() if a.scanned and not a.review_only)
 _CATEGORIES = tuple(sorted(ACTING_CATEGORIES))
 _FARTHEST = max(a.bits for a in ALGORITHMS.values() if a.matched)
 

@@ -358,6 +358,20 @@ LIMIT_REASONS = frozenset({Reason.TOO_LARGE, Reason.MEMORY, Reason.TIMEOUT, Reas
 """Reasons that may not hold with other limits or libraries than those under which they were found."""
 
 
+def disprove(file: FileTask, match: Match, reason: Reason | None) -> None:
+    """Store that a second decoder has not confirmed a match.
+
+    Args:
+        reason: why it did not get as far as the first one, if it did not. Where the system is the cause, that
+            is not the file's fault.
+    """
+    blameless = reason in {Reason.STARVED, Reason.OVER_BUDGET}
+    file.reason = reason if blameless else Reason.UNCONFIRMED
+    file.detail = f"a match with entry {match.entry_id} was not confirmed by a second decoder"
+    if reason is not None:
+        file.detail += f": {reason.value}"
+
+
 def take_undecodable(file: FileTask) -> None:
     """Store that the file is a container, or a picture of a format that can't be decoded here."""
     assert file.kind is not None

@@ -13,8 +13,8 @@ from hashscan.hashing.variants import TURNS
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.video_matching import VideoIndex, VideoMatch, VideoRule
-from hashscan.lists.storage.columns import ListHandle
-from hashscan.lists.storage.video_frames import ALGORITHM, videos_with
+from hashscan.lists.storage.columns import ListHandle, videos_with
+from hashscan.lists.storage.video_frames import ALGORITHM
 from hashscan.matching.worker_setup import VPDQ_RULE
 from hashscan.model import ExceptedEntry, Match
 
@@ -70,7 +70,7 @@ class VideoMatcher:
             found.video,
             ALGORITHM,
             found.category,
-            # The share may be a little less than the fraction that it stands for.
+            # Rounding in floating point may have made the share a little less than the exact one.
             math.ceil(100 - found.listed_percent - 1e-9),
             self._rule.threshold,
             variant or "as stored",

@@ -72,8 +72,8 @@ class WorkerSetup:
     """True if matching services are asked about files: they are not asked about members, so that no container
     is clean."""
     pictures_compared: bool = True
-    """False if nothing compares digests of pictures, and nobody asks for them. Pictures are then checked by
-    their bytes, as other files are; only one that matches is decoded, since a finding has all digests."""
+    """False if digests of pictures are neither compared nor shown. Pictures are then checked by their bytes,
+    as other files are; only one that matches is decoded, since a finding has all digests."""
 
     @property
     def exact(self) -> tuple[str, ...]:
@@ -110,8 +110,9 @@ def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
 
 
 def compare_pictures(lists: Iterable[ListHandle]) -> bool:
-    """Return True if any of the lists has digests of pictures."""
-    return any(ALGORITHMS[files.algorithm].of_picture for handle in lists for files in handle.columns)
+    """Return True if any of the lists has digests of pictures that scans look for."""
+    found = (ALGORITHMS[files.algorithm] for handle in lists for files in handle.columns)
+    return any(algorithm.of_picture and algorithm.scanned for algorithm in found)
 
 
 def video_rule_of(

@@ -21,6 +21,7 @@ NEVER = CLOUDS | PICTURES | CLUSTER | {"pyarrow", "requests"}
 DIGEST = "5a" * 32
 
 FORBIDDEN = {
+    "scan --help": NEVER | LISTS | STATE | {"importlib.metadata", "rich"},
     "scan --list demo {files}": NEVER,
     "scan --list demo --no-state {files}": NEVER,
     "scan --known --list demo": NEVER,

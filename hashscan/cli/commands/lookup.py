@@ -68,10 +68,9 @@ def command(
 
     Known files are those that scans have read. An ITEM is a digest in hexadecimal or a file, as for `hashscan
     check`, or `vpdq:` and the digest of a frame of a video; the pictures of a file are looked up in every
-    variant. The output says whether the known file still exists, when its content was first
-    read, when a scan last saw it, and its customer if a rule names
-    one. Only the named files are read; no list is needed, and a scan may be running. The exit code is 1 if a
-    file is known.
+    variant. The output says whether the known file still exists, when its content was first read, when a scan
+    last saw it, and its customer if a rule names one. Only the named files are read; no list is needed, and a
+    scan may be running. The exit code is 1 if a file is known.
     """
     from hashscan.attribution.customers import Customers
     from hashscan.state.queries.digest_lookup import find_contents

@@ -137,8 +137,7 @@ def show_customers(findings: Mapping[str, int]) -> None:
 
 def _counted(algorithm: str, entries: int) -> str:
     """Return how many entries a list has of an algorithm, and if scans don't look for them."""
-    kept = ALGORITHMS[algorithm].metric in {"euclidean", "none"}
-    return f"{entries} {algorithm}{' (not scanned for)' if kept else ''}"
+    return f"{entries} {algorithm}{'' if ALGORITHMS[algorithm].scanned else ' (not scanned for)'}"
 
 
 def show_lists(infos: Sequence[ListInfo]) -> None:

@@ -260,7 +260,7 @@ class MemberReader:
             for piece in pieces:
                 self._take(len(piece))
                 for hasher in running:
-                    hasher.update(piece)  # type: ignore[arg-type]
+                    hasher.update(piece)
                 if size < SEARCHED:
                     first = (first + piece)[:SEARCHED]
                     kind = sniff(first)

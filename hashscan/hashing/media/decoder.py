@@ -10,16 +10,11 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from msgspec import Struct, json, structs
+from msgspec import Struct, structs
 
-from hashscan.hashing.archives.library import ArchiveLibrary
-from hashscan.hashing.archives.members import Frames, MemberReader
-from hashscan.hashing.container_kinds import VIDEO_OPENER
 from hashscan.hashing.containers import TAIL_SIZE
-from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, all_containers_of
-from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
 from hashscan.hashing.variants import (
@@ -33,10 +28,10 @@ from hashscan.hashing.variants import (
     is_basic,
     is_shown,
 )
-from hashscan.model import ALGORITHMS, ContainerKind, MemberLimits, Reason
+from hashscan.model import ALGORITHMS, Reason
 
 if TYPE_CHECKING:
-    from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
+    from hashscan.hashing.hash_algorithms import PictureHash
     from hashscan.hashing.media.picture_opening import Frame, Limits
 
 
@@ -130,6 +125,9 @@ def _within(values: tuple[int, ...], others: tuple[int, ...], limits: tuple[int,
 
 Decode = Callable[[int, bytes], bytes | Generator[bytes, None, bytes]]
 
+CONTAINER_DECODER = "hashscan.hashing.media.container_decoder"
+"""The module whose `load` returns what opens containers."""
+
 
 class DecodePicture(Protocol):
     """A function that decodes a picture, and returns the reply."""
@@ -202,65 +200,10 @@ def load(*arguments: str) -> Decode:
     decode = _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
     if "containers" not in options:
         return decode
-    within = json.decode(options["containers"], type=MemberLimits)
-    targets = options["exact"].split(",")
-    frames = None
-    if ContainerKind.VIDEO in within.kinds:
-        frames = _video_frames(hashes, wanted, limits.max_pixels, samples="videos" in options)
-    by_bytes = options.get("members") == "bytes"
-    return _container_decoder(decode, targets, within, frames, by_bytes=by_bytes)
-
-
-def _video_frames(
-    hashes: Sequence[PictureHash], wanted: Collection[str], max_pixels: int, *, samples: bool
-) -> Frames | None:
-    """Load what opens videos; return None where it can't be loaded."""
-    try:
-        module = importlib.import_module(VIDEO_OPENER)
-    except (ImportError, OSError):
-        return None
-    frames: Frames = module.VideoOpener(hashes, wanted, max_pixels, samples=samples).frames
-    return frames
-
-
-def _container_decoder(
-    decode: DecodePicture,
-    targets: Sequence[str],
-    limits: MemberLimits,
-    frames: Frames | None,
-    *,
-    by_bytes: bool,
-) -> Decode:
-    """Return a function that opens containers, and decodes pictures by another one.
-
-    Args:
-        by_bytes: True to check pictures in containers by their bytes, except frames of videos.
-    """
-    try:
-        library = ArchiveLibrary() if ContainerKind.ARCHIVE in limits.kinds else None
-    except (ImportError, OSError, MemoryError):
-        # Without it, or where no memory may be executable, pictures are decoded all the same.
-        library = None
-    openers = load_openers(limits.kinds)
-    hashes: list[ExactHash] = []
-    for target in targets:
-        module, _, name = target.partition(":")
-        hashes.append(getattr(importlib.import_module(module), name)())
-
-    def decode_member(file: PreadFile, picture_format: FileFormat, opened: bool) -> bytes:
-        return decode(file, pack_request(picture_format), opened)
-
-    def handle(descriptor: int, request: bytes) -> bytes | Generator[bytes, None, bytes]:
-        kind = unpack_request(request).picture_format
-        if not kind.container:
-            return decode(descriptor, request)
-        file = PreadFile(descriptor)
-        reader = MemberReader(
-            library, file.size, hashes, decode_member, limits, openers, frames, by_bytes=by_bytes
-        )
-        return pack_messages(reader.records(file, kind))
-
-    return handle
+    # Loaded only where it is needed: archives, documents and videos have libraries of their own.
+    opening = importlib.import_module(CONTAINER_DECODER)
+    opener: Decode = opening.load(decode, hashes, wanted, limits.max_pixels, options)
+    return opener
 
 
 def _decoder(

@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "_hits.h"
+
+#define DAMAGE "a leaf names a row that is not there"
+
 #define AXES 16 /* Coordinates of an entry; as in euclidean.py. */
 #define LEAF 128 /* Entries of a leaf; as in euclidean.py. */
 #define LEAVES 512 /* Leaves whose boxes are compared together. */
@@ -37,37 +41,12 @@
 #define CHECKS_AVX2 0
 #endif
 
-static PyObject *DamagedFileError;
-
-typedef enum { FINE, NO_MEMORY, DAMAGED } Outcome;
-
-typedef struct {
-    uint32_t *numbers; /* Query row, entry row, distance; three for each hit. */
-    size_t used, room;
-} Hits;
-
 typedef struct {
     const uint8_t *values, *codes, *low, *high;
     const uint32_t *rows;
     uint64_t entries, leaves;
     size_t size; /* Bytes of a vector. */
 } Index;
-
-static int add_hit(Hits *hits, uint64_t query, uint64_t row, uint32_t distance)
-{
-    if (hits->used + 3 > hits->room) {
-        size_t room = hits->room ? hits->room * 2 : 768;
-        uint32_t *more;
-        if (room > SIZE_MAX / sizeof *more || !(more = realloc(hits->numbers, room * sizeof *more)))
-            return 0;
-        hits->numbers = more;
-        hits->room = room;
-    }
-    hits->numbers[hits->used++] = (uint32_t)query;
-    hits->numbers[hits->used++] = (uint32_t)row;
-    hits->numbers[hits->used++] = distance;
-    return 1;
-}
 
 /* Return the squared distance of two vectors, or some number over the limit if it is over the limit. */
 INLINE uint32_t distance_within(const uint8_t *one, const uint8_t *other, size_t size, uint32_t limit)
@@ -281,18 +260,6 @@ static int take(PyObject *const *from, Py_buffer *views, const size_t *items, in
     return count;
 }
 
-static PyObject *answer(Outcome outcome, const Hits *hits)
-{
-    if (outcome == NO_MEMORY || hits->used > (size_t)PY_SSIZE_T_MAX / sizeof *hits->numbers)
-        return PyErr_NoMemory();
-    if (outcome == DAMAGED) {
-        PyErr_SetString(DamagedFileError, "a leaf names a row that is not there");
-        return NULL;
-    }
-    return PyBytes_FromStringAndSize(
-        hits->used ? (const char *)hits->numbers : "", (Py_ssize_t)(hits->used * sizeof *hits->numbers));
-}
-
 /* Return if some vectors of `size` bytes have a threshold each. */
 static int fit(const Py_buffer *queries, const Py_buffer *thresholds, size_t size)
 {
@@ -347,7 +314,7 @@ static PyObject *probe(PyObject *module, PyObject *arguments)
         outcome = ask(&index, (const uint8_t *)view[QUERY_CODES].buf + row * AXES, (int32_t)limits[row],
                       (const uint8_t *)view[QUERIES].buf + row * index.size, row, (uint32_t)thresholds[row], &hits);
     Py_END_ALLOW_THREADS
-    result = answer(outcome, &hits);
+    result = answer(outcome, &hits, DAMAGE);
 done:
     free(hits.numbers);
     while (taken > 0)
@@ -379,7 +346,7 @@ static PyObject *scan(PyObject *module, PyObject *arguments)
     outcome = ask(view[0].buf, (uint64_t)view[0].len / (uint64_t)size, (size_t)size, view[1].buf,
                   (uint64_t)view[2].len / 8, view[2].buf, &hits);
     Py_END_ALLOW_THREADS
-    result = answer(outcome, &hits);
+    result = answer(outcome, &hits, DAMAGE);
 done:
     free(hits.numbers);
     while (taken > 0)
@@ -389,15 +356,7 @@ done:
 
 static int prepare(PyObject *module)
 {
-    DamagedFileError = PyErr_NewException("hashscan.lists.index._euclid.DamagedFileError", NULL, NULL);
-    if (!DamagedFileError)
-        return -1;
-    Py_INCREF(DamagedFileError);
-    if (PyModule_AddObject(module, "DamagedFileError", DamagedFileError) < 0) {
-        Py_DECREF(DamagedFileError);
-        return -1;
-    }
-    return 0;
+    return add_error(module, "hashscan.lists.index._euclid.DamagedFileError");
 }
 
 static PyMethodDef methods[] = {

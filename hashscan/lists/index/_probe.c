@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "_hits.h"
+
+#define DAMAGE "a bucket names something that is not there"
+
 #define SKETCH_BITS 32
 #define CHUNKS_MAX 64
 #define CHUNK_BITS_MAX 24
@@ -44,15 +48,6 @@ INLINE int64_t POPCOUNT64(uint64_t x)
 #define CHECKS_POPCNT 0
 #endif
 
-static PyObject *DamagedFileError;
-
-typedef enum { FINE, NO_MEMORY, DAMAGED } Outcome;
-
-typedef struct {
-    uint32_t *numbers; /* Query row, entry row, distance; three for each hit. */
-    size_t used, room;
-} Hits;
-
 typedef struct {
     const uint64_t *words;
     const uint32_t *starts, *rows, *sketch;
@@ -62,22 +57,6 @@ typedef struct {
     int64_t first_bit[CHUNKS_MAX], length[CHUNKS_MAX];
     uint64_t table[CHUNKS_MAX]; /* Start of each chunk's buckets in starts. */
 } Tables;
-
-static int add_hit(Hits *hits, uint64_t query, uint64_t row, int64_t distance)
-{
-    if (hits->used + 3 > hits->room) {
-        size_t room = hits->room ? hits->room * 2 : 768;
-        uint32_t *more;
-        if (room > SIZE_MAX / sizeof *more || !(more = realloc(hits->numbers, room * sizeof *more)))
-            return 0;
-        hits->numbers = more;
-        hits->room = room;
-    }
-    hits->numbers[hits->used++] = (uint32_t)query;
-    hits->numbers[hits->used++] = (uint32_t)row;
-    hits->numbers[hits->used++] = (uint32_t)distance;
-    return 1;
-}
 
 /* Return up to 32 bits of a digest from `start` on, wrapping round its end. */
 static uint32_t cut(const uint64_t *words, int64_t size, int64_t start, int64_t length)
@@ -403,20 +382,6 @@ static int take(PyObject *from, Py_buffer *view, size_t item, const char *name)
     return 1;
 }
 
-static PyObject *answer(Outcome outcome, const Hits *hits)
-{
-    if (outcome == NO_MEMORY)
-        return PyErr_NoMemory();
-    if (outcome == DAMAGED) {
-        PyErr_SetString(DamagedFileError, "a bucket names something that is not there");
-        return NULL;
-    }
-    if (hits->used > (size_t)PY_SSIZE_T_MAX / sizeof *hits->numbers)
-        return PyErr_NoMemory();
-    return PyBytes_FromStringAndSize(
-        hits->used ? (const char *)hits->numbers : "", (Py_ssize_t)(hits->used * sizeof *hits->numbers));
-}
-
 static int lay_out(Tables *tables, const Py_buffer *view, int64_t size, uint64_t entries)
 {
     const int64_t *lengths = view[4].buf;
@@ -496,7 +461,7 @@ static PyObject *probe(PyObject *module, PyObject *arguments)
             outcome = ask(&tables, queries + row * size, row, thresholds[row], (uint64_t)budget, &hits,
                           &given_up[row]);
         Py_END_ALLOW_THREADS
-        found = answer(outcome, &hits);
+        found = answer(outcome, &hits, DAMAGE);
         marks = found ? PyBytes_FromStringAndSize((const char *)given_up, (Py_ssize_t)count) : NULL;
         if (marks)
             result = PyTuple_Pack(2, found, marks);
@@ -553,7 +518,7 @@ static PyObject *probe_neighbours(PyObject *module, PyObject *arguments)
         Py_BEGIN_ALLOW_THREADS
         outcome = ask(&table, view[6].buf, count, (uint64_t)budget, spent, &hits);
         Py_END_ALLOW_THREADS
-        found = answer(outcome, &hits);
+        found = answer(outcome, &hits, DAMAGE);
         marks = found ? PyBytes_FromStringAndSize((const char *)spent, (Py_ssize_t)(count * sizeof *spent)) : NULL;
         if (marks)
             result = PyTuple_Pack(2, found, marks);
@@ -595,7 +560,7 @@ static PyObject *scan(PyObject *module, PyObject *arguments)
         Py_BEGIN_ALLOW_THREADS
         outcome = ask(view[0].buf, entries, size, view[1].buf, count, view[2].buf, &hits);
         Py_END_ALLOW_THREADS
-        result = answer(outcome, &hits);
+        result = answer(outcome, &hits, DAMAGE);
     }
 done:
     free(hits.numbers);
@@ -606,15 +571,7 @@ done:
 
 static int prepare(PyObject *module)
 {
-    DamagedFileError = PyErr_NewException("hashscan.lists.index._probe.DamagedFileError", NULL, NULL);
-    if (!DamagedFileError)
-        return -1;
-    Py_INCREF(DamagedFileError);
-    if (PyModule_AddObject(module, "DamagedFileError", DamagedFileError) < 0) {
-        Py_DECREF(DamagedFileError);
-        return -1;
-    }
-    return 0;
+    return add_error(module, "hashscan.lists.index._probe.DamagedFileError");
 }
 
 static PyMethodDef methods[] = {

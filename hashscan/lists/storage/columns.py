@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.model import ALGORITHMS, ENTRY_ID_MAX
+from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
+from hashscan.lists.storage.video_frames import parse_id
+from hashscan.model import ALGORITHMS, ENTRY_ID_MAX, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,35 @@ def read_rows(
         read_blocks(value, BYTE, (rows, ALGORITHMS[algorithm].size)),
         strict=True,
     )
+
+
+def videos_with(handle: ListHandle, videos: Collection[str]) -> Iterator[Entry]:
+    """Yield the active videos of a verified list that have any of the ids, each as one entry.
+
+    Its value is that of all its frames, sorted; its category is that of the first.
+
+    Iterating raises:
+        ColumnError: a file is not as its handle describes it.
+        OSError: a file can't be read.
+    """
+    wanted = np.array(sorted(video.encode("ascii") for video in videos if video.isascii()))
+    found: dict[str, list[tuple[bytes, str]]] = {}
+    for files in handle.columns if len(wanted) else ():
+        if files.algorithm != VPDQ:
+            continue
+        for ids, category, value in ActiveRows(handle.folder, files):
+            if not len(ids):
+                # `rpartition` takes no empty array.
+                continue
+            named = np.isin(np.char.rpartition(ids, b"@")[:, 0], wanted)
+            for entry_id, number, digest in zip(
+                ids[named].tolist(), category[named].tolist(), value[named], strict=True
+            ):
+                if (parsed := parse_id(entry_id.decode("ascii"))) is not None:
+                    frame = digest.tobytes(), handle.categories[number]
+                    found.setdefault(parsed.video, []).append(frame)
+    for video, frames in found.items():
+        yield Entry(video, VPDQ, b"".join(sorted(value for value, _ in frames)), frames[0][1])
 
 
 def without(blocks: Iterable[ColumnBlock], rows: NDArray[np.int64]) -> Iterator[ColumnBlock]:

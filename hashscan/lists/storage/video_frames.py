@@ -9,13 +9,7 @@ rule of vPDQ compares and counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
 from typing import NamedTuple
-
-import numpy as np
-
-from hashscan.lists.storage.columns import ActiveRows, ListHandle
-from hashscan.model import Entry
 
 ALGORITHM = "vpdq"
 
@@ -39,32 +33,3 @@ def parse_id(text: str) -> FrameId | None:
     """Return the parts of an id, or None if it is not of this form."""
     found = _ID.fullmatch(text)
     return FrameId(found[1], int(found[2]), int(found[3])) if found else None
-
-
-def videos_with(handle: ListHandle, videos: Collection[str]) -> Iterator[Entry]:
-    """Yield the active videos of a verified list that have any of the ids, each as one entry.
-
-    Its value is that of all its frames, sorted; its category is that of the first.
-
-    Iterating raises:
-        ColumnError: a file is not as its handle describes it.
-        OSError: a file can't be read.
-    """
-    wanted = np.array(sorted(video.encode("ascii") for video in videos if video.isascii()))
-    found: dict[str, list[tuple[bytes, str]]] = {}
-    for files in handle.columns if len(wanted) else ():
-        if files.algorithm != ALGORITHM:
-            continue
-        for ids, category, value in ActiveRows(handle.folder, files):
-            if not len(ids):
-                # `rpartition` takes no empty array.
-                continue
-            named = np.isin(np.char.rpartition(ids, b"@")[:, 0], wanted)
-            for entry_id, number, digest in zip(
-                ids[named].tolist(), category[named].tolist(), value[named], strict=True
-            ):
-                if (parsed := parse_id(entry_id.decode("ascii"))) is not None:
-                    frame = digest.tobytes(), handle.categories[number]
-                    found.setdefault(parsed.video, []).append(frame)
-    for video, frames in found.items():
-        yield Entry(video, ALGORITHM, b"".join(sorted(value for value, _ in frames)), frames[0][1])

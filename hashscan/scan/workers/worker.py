@@ -11,31 +11,24 @@ import resource
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 
-from msgspec import json
-
-from hashscan.hashing.container_kinds import VIDEOS, is_opened, missing_extra, seconds_to_open
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
-from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
     PREFIX_SIZE,
     TEXT,
-    all_containers_of,
     contains_pictures_later,
     is_plain_picture,
     sniff,
 )
-from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.container_members import MemberMatching, add_part_to, add_to
 from hashscan.matching.evaluation import (
     LIMIT_REASONS,
     FileTask,
     Matcher,
+    disprove,
     match_files,
     result_of,
     store_reply,
@@ -49,8 +42,6 @@ from hashscan.model import (
     BatchResult,
     CtimeTrust,
     FileResult,
-    Match,
-    MemberLimits,
     Reason,
     SandboxLevel,
 )
@@ -58,6 +49,7 @@ from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
+from hashscan.scan.workers.container_opening import ContainerOpening, containers_in
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.large_memory import granted_memory, usable_memory
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
@@ -72,10 +64,6 @@ _TOO_LARGE = frozenset({Reason.TOO_LARGE, Reason.MEMORY})
 
 _LARGE_PICTURE_COST = 1 << 30
 """Decoding a large picture takes about as long as reading and digesting so many bytes."""
-
-_OPENED_ALONE = frozenset({"PDF", *VIDEOS})
-"""Names of the formats whose libraries are the largest, and known to crash: a decoder opens one such file and
-no other."""
 
 OPEN_BYTES_MAX = 64 << 20
 """The bytes of pictures that may stay open until they are matched, plus one picture more; the other files
@@ -112,11 +100,10 @@ class Worker(ClosedOnExit):
         self._pictures = setup.pictures
         self._by_bytes = not setup.pictures_compared
         self._asked_for = ",".join(setup.pictures).encode()
-        self.sandbox = Sandbox(_plugin(setup), setup.sandbox)
+        self._plugin = _plugin(setup)
+        self.sandbox = Sandbox(self._plugin, setup.sandbox)
         """Decodes pictures."""
-        self._opening: Sandbox | None = None
-        """Opens containers. It is started for the first one: its libraries take longer to load than all else,
-        and make each decoder that is forked slower."""
+        self._opening: ContainerOpening | None = None
         self._large_memory = usable_memory(setup.sandbox.large_memory_bytes)
         self._defer = False
         """True if large pictures of this batch are decoded later."""
@@ -133,7 +120,7 @@ class Worker(ClosedOnExit):
     @property
     def level(self) -> SandboxLevel | None:
         """The confinement of the decoders; None before the first one."""
-        return self.sandbox.level or (self._opening.level if self._opening is not None else None)
+        return next((sandbox.level for sandbox in self._sandboxes() if sandbox.level is not None), None)
 
     def prepare(self, number: int) -> None:
         """Have decoders forked ahead; see `Sandbox.prepare`."""
@@ -145,8 +132,10 @@ class Worker(ClosedOnExit):
         for sandbox in self._sandboxes():
             sandbox.leave()
 
-    def _sandboxes(self) -> tuple[Sandbox, ...]:
-        return (self.sandbox,) if self._opening is None else (self.sandbox, self._opening)
+    def _sandboxes(self) -> Iterator[Sandbox]:
+        yield self.sandbox
+        if self._opening is not None and self._opening.sandbox is not None:
+            yield self._opening.sandbox
 
     def use(self, setup: WorkerSetup) -> None:
         """Match with other lists, exceptions and policy from the next batch on.
@@ -303,102 +292,12 @@ class Worker(ClosedOnExit):
         file.decoded = again.decoded
 
     def _look_into(self, file: FileTask) -> None:
-        """Open a container if that is wanted and possible; else say why not."""
-        limits, opened = self.setup.containers, file.opened
+        limits = self.setup.containers
         if limits is None:
             return
-        if opened is None:
-            file.detail += "; there was no room in TMPDIR to open it"
-            return
-        containers = self._containers_in(file.kind, opened)
-        opening = [each for each in containers if is_opened(each, limits.kinds)]
-        missing = list(filter(None, map(missing_extra, opening)))
-        if len(missing) == len(opening):
-            if missing:
-                file.detail += f"; to have it opened, install hashscan[{missing[0]}]"
-            return
-        # The decoder opens what it can of them, and says if there are others.
-        kind = containers[0]
         if self._opening is None:
-            self._opening = Sandbox(_opening_plugin(self.setup, limits), self.setup.sandbox, self.sandbox)
-        if not (self._opening.level or self._opening.start()).full:
-            file.detail += "; containers are opened in a full sandbox only"
-            return
-        self._open_container(file, opened, kind, self._opening)
-
-    def _open_container(self, file: FileTask, opened: OpenFile, kind: FileFormat, sandbox: Sandbox) -> None:
-        """Have a decoder open a container, and match its members.
-
-        It may have seen other files of the same owner. One of them could have taken it over, so that any
-        match, and the loss of the decoder, is confirmed by a fresh one before it is reported.
-        """
-        file.looked_into = True
-        # What a picture was decoded to is confirmed apart from what else it is.
-        alone = kind.name in _OPENED_ALONE or (file.kind is not None and file.kind.pillow is not None)
-        found, lost = self._members_of(file, opened, kind, sandbox, alone=alone)
-        before: Sequence[Match] = ()
-        if not sandbox.first and (found.matches or lost is not None or found.lacked_memory):
-            before = found.matches
-            found, lost = self._members_of(file, opened, kind, sandbox, fresh=True)
-        if file.kind is None or file.kind.pillow is None:
-            file.confirmed = sandbox.first
-        try:
-            if lost is None:
-                add_to(file, found)
-                file.members = found.opened
-            else:
-                add_part_to(file, found, lost.reason, f"{kind.name}: {lost.detail}")
-            opened.check_unchanged()
-        except FileError as trouble:
-            file.fail(trouble)
-            return
-        if before and not found.matches:
-            _disprove(file, before[0], None if lost is None else lost.reason)
-            file.members = None
-
-    def _members_of(
-        self,
-        file: FileTask,
-        opened: OpenFile,
-        kind: FileFormat,
-        sandbox: Sandbox,
-        *,
-        fresh: bool = False,
-        alone: bool = False,
-    ) -> tuple[MemberMatching, DecoderLost | None]:
-        """Have a decoder open a container; return what was found in it, and the loss of the decoder."""
-        limits = self.setup.containers
-        assert limits is not None
-        found = MemberMatching(self.matcher, file.item, self.setup, kind.name)
-        parts = sandbox.parts(
-            opened.descriptor,
-            pack_request(kind),
-            opened.stat.uid,
-            # The decoder stops itself at its own limit, when it has decoded the picture that it has begun.
-            seconds=2 * seconds_to_open(kind, opened.stat.size, limits) + 1,
-            parts_max=3 * limits.members + 3,
-            fresh=fresh,
-            alone=alone,
-        )
-        lost = None
-        try:
-            with closing(parts):
-                for part in parts:
-                    found.take(part)
-            found.finish()
-        except DecoderLost as loss:
-            lost = loss
-        except ValueError as error:
-            sandbox.discard()
-            lost = DecoderLost(Reason.DECODER_DIED, str(error))
-        found.match()
-        return found, lost
-
-    def _containers_in(self, kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat, ...]:
-        """Return the containers that a file is, or that a picture is, too."""
-        first = os.pread(opened.descriptor, TAIL_SIZE, 0)
-        last = os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE))
-        return all_containers_of(kind, first, last)
+            self._opening = ContainerOpening(self.setup, limits, self._plugin, self.sandbox)
+        self._opening.look_into(file, self.setup, self.matcher)
 
     def _consult(self, files: Sequence[FileTask]) -> None:
         if self.consult is not None and files:
@@ -462,7 +361,7 @@ class Worker(ClosedOnExit):
             return
         if by_bytes:
             # As the decoder does, which would have looked behind the picture.
-            if self._containers_in(file.kind, opened):
+            if containers_in(file.kind, opened):
                 file.reason, file.detail = Reason.CONTAINER, file.kind.name
         elif file.kind.pillow is None:
             take_undecodable(file)
@@ -626,44 +525,20 @@ class Worker(ClosedOnExit):
             file.reply, file.confirmed = again.reply, True
             return
         file.matches, file.reply = exact, b""
-        _disprove(file, before[0], again.reason)
+        disprove(file, before[0], again.reason)
 
     def close(self) -> None:
         """Stop the sandbox and close connections."""
         for opener in self._openers.values():
             opener.close()
-        for sandbox in self._sandboxes():
-            sandbox.close()
+        if self._opening is not None:
+            self._opening.close()
+        self.sandbox.close()
         self.answers.close()
 
 
 def _matcher_of(setup: WorkerSetup) -> Matcher:
     return Matcher(setup.lists, setup.review_threshold, setup.excepted, videos=setup.videos)
-
-
-def _disprove(file: FileTask, match: Match, reason: Reason | None) -> None:
-    """Store that a second decoder has not confirmed a match.
-
-    Args:
-        reason: why it did not get as far as the first one, if it did not. Where the system is the cause, that
-            is not the file's fault.
-    """
-    blameless = reason in {Reason.STARVED, Reason.OVER_BUDGET}
-    file.reason = reason if blameless else Reason.UNCONFIRMED
-    file.detail = f"a match with entry {match.entry_id} was not confirmed by a second decoder"
-    if reason is not None:
-        file.detail += f": {reason.value}"
-
-
-def _free_descriptors() -> int:
-    """Return how many files this process can still open; where there is no /proc, as if it had none open."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed == resource.RLIM_INFINITY:
-        return sys.maxsize
-    try:
-        return allowed - len(os.listdir("/proc/self/fd"))
-    except OSError:
-        return allowed
 
 
 def _plugin(setup: WorkerSetup) -> Plugin:
@@ -680,18 +555,15 @@ def _plugin(setup: WorkerSetup) -> Plugin:
     return Plugin(setup.decoder, arguments, REPLY_MAX)
 
 
-def _opening_plugin(setup: WorkerSetup, limits: MemberLimits) -> Plugin:
-    """Return the decoder that opens containers, and decodes the pictures in them."""
-    exact = ",".join(EXACT_HASHES.rows[name].target for name in setup.exact)
-    of_pictures = _plugin(setup)
-    arguments = (
-        *of_pictures.arguments,
-        f"exact={exact}",
-        f"containers={json.encode(limits).decode()}",
-        *(() if setup.pictures_compared else ("members=bytes",)),
-        *(() if setup.videos is None else ("videos=vpdq",)),
-    )
-    return Plugin(of_pictures.target, arguments, max(REPLY_MAX, RECORD_MAX))
+def _free_descriptors() -> int:
+    """Return how many files this process can still open; where there is no /proc, as if it had none open."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return sys.maxsize
+    try:
+        return allowed - len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return allowed
 
 
 _SEARCHED_MAX, _PIECE_SIZE = 64 << 20, 256 << 10

@@ -86,7 +86,7 @@ class RetroMatcher:
         compared = 0
         by_start: dict[int, list[tuple[ListHandle, ColumnFiles]]] = {}
         for handle, files, label in self._parts:
-            if ALGORITHMS[files.algorithm].indexed and done.get(label, 0) < self._contents.rows:
+            if ALGORITHMS[files.algorithm].scanned and done.get(label, 0) < self._contents.rows:
                 by_start.setdefault(done.get(label, 0), []).append((handle, files))
         for start, parts in by_start.items():
             matcher = Matcher(

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import resource
-import sys
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from hashscan.hashing.formats import FORMATS, installed_extras
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, ContainerKind
+from hashscan.plugins import installed_versions
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.settings.values import memory_limit
 
@@ -140,28 +140,8 @@ def _limits(options: SandboxOptions) -> Iterator[str]:
     yield f"{options.mode}, {memory} bytes, {options.seconds:g} s"
     yield f"large: {min(options.large_memory_bytes, memory_limit() // 2)} bytes"
     yield f"Python {platform.python_version()}, hashscan {__version__}"
-    found = _installed_versions()
+    found = installed_versions()
     yield from (f"{library} {found[library]}" for library in _LIBRARIES if library in found)
-
-
-def _installed_versions() -> dict[str, str]:
-    """Return the version of each installed distribution by its normalized name, as its folder's name says.
-
-    importlib.metadata takes longer: it imports the email package, and parses whole descriptions as mail.
-    """
-    found: dict[str, str] = {}
-    for folder in sys.path:
-        try:
-            names = os.listdir(folder or ".")
-        except OSError:
-            # A zip archive, or a folder that doesn't exist.
-            continue
-        for name in sorted(names):
-            stem, dot, suffix = name.rpartition(".")
-            if dot and suffix in {"dist-info", "egg-info"}:
-                library, _, version = stem.partition("-")
-                found.setdefault(library.lower(), version)
-    return found
 
 
 def from_text(text: str) -> Profile:

@@ -46,7 +46,7 @@ class Found:
         ]
 
     def shows(self, seed: int) -> bool:
-        """Whether a key frame shows a scene."""
+        """Return True if a key frame shows a scene."""
         wanted = digest(scene(seed, 160, 120))
         pictures = [unpack_reply(member.reply, DRAWN, ("pdq",)) for member in self.members]
         return any(
@@ -57,7 +57,7 @@ class Found:
         )
 
     def samples(self, seed: int) -> bool:
-        """Whether a frame of vPDQ shows a scene."""
+        """Return True if a frame of vPDQ shows a scene."""
         wanted = digest(scene(seed, 160, 120))
         return any((value ^ wanted).bit_count() <= NEAR for value in self.sampled)
 
@@ -144,7 +144,7 @@ def test_an_edit_list_hides_no_key_frame(
 
 
 def fragmented(content: bytes) -> bytes:
-    """The same frames in fragments of an MP4, whose edit list leaves out two seconds."""
+    """Return the same frames in a fragmented MP4 whose edit list leaves out two seconds."""
     output = io.BytesIO()
     options = {"movflags": "frag_keyframe+delay_moov"}
     with av.open(io.BytesIO(content)) as source, av.open(output, "w", "mp4", options=options) as target:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.model import Entry, MemberLimits, Reason, Verdict
+from hashscan.service.engine.uploads import Answer
 from hashscan.settings.service import ServeSettings
 from tests.hashing.archives.test_members import encrypted, tarred
 from tests.scan.hostile import MARKS
@@ -95,6 +96,9 @@ def gzip_like_flic(content: bytes) -> bytes:
     return header + first + rest + struct.pack("<II", zlib.crc32(content), len(content))
 
 
+PHOTODNA_ENTRY = Entry("p", "photodna", bytes(144), "A1")
+"""Nothing computes it, so that there is nothing to compare."""
+
 UNOPENED: dict[str, Callable[[], bytes]] = {
     "encrypted": encrypted,
     "encrypted behind a picture": lambda: OTHER + encrypted(),
@@ -126,7 +130,9 @@ def test_a_container_that_was_not_opened_is_not_clean(tmp_path: Path, more: tupl
 
 
 @pytest.mark.parametrize(
-    ("more", "verdict"), [((), Verdict.CLEAN), ((PDQ_ENTRY,), Verdict.UNDECODED)], ids=["exact", "pictures"]
+    ("more", "verdict"),
+    [((), Verdict.CLEAN), ((PHOTODNA_ENTRY,), Verdict.CLEAN), ((PDQ_ENTRY,), Verdict.UNDECODED)],
+    ids=["exact", "photodna", "pictures"],
 )
 def test_a_broken_picture_is_clean_if_only_bytes_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[Entry, ...], verdict: Verdict
@@ -187,8 +193,8 @@ def test_digests_of_other_algorithms_are_not_taken_for_those_of_new_lists(tmp_pa
 def test_a_finding_and_a_door_that_shows_digests_have_those_of_pictures(tmp_path: Path) -> None:
     store_list(tmp_path, entry_of(LISTED))
 
-    def computed(answer: object) -> set[str]:
-        return {digest.algorithm for digest in answer.result.digests}  # type: ignore[attr-defined]
+    def computed(answer: Answer) -> set[str]:
+        return {digest.algorithm for digest in answer.result.digests}
 
     async def test() -> None:
         async with serving(opening(tmp_path)) as engine:

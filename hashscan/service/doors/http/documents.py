@@ -94,7 +94,8 @@ class MatchAnswer(Struct, frozen=True):
     algorithm: str
     category: str
     distance: int
-    """Bits in which a perceptual digest differs from the entry; vpdq: percent of its frames that lack."""
+    """Bits in which a perceptual digest differs from the entry; for vpdq, the percentage of the listed frames
+    that are missing."""
     threshold: int
     """Largest distance at which an entry matches; one that is farther away is for review."""
     withheld: bool = False

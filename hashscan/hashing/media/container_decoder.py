@@ -1,0 +1,83 @@
+"""Load what opens containers, and return the function that opens one, for the sandbox."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import json
+
+from hashscan.hashing.archives.library import ArchiveLibrary
+from hashscan.hashing.archives.members import Frames, MemberReader
+from hashscan.hashing.container_kinds import VIDEO_OPENER
+from hashscan.hashing.documents.opening import load_openers
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.member_records import pack_messages
+from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.records import pack_request, unpack_request
+from hashscan.model import ContainerKind, MemberLimits
+
+if TYPE_CHECKING:
+    from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
+    from hashscan.hashing.media.decoder import Decode, DecodePicture
+
+
+def load(
+    decode: DecodePicture,
+    hashes: Sequence[PictureHash],
+    wanted: Collection[str],
+    max_pixels: int,
+    options: Mapping[str, str],
+) -> Decode:
+    """Load all libraries that open containers, before the sandbox is closed.
+
+    Args:
+        decode: decodes the pictures in containers, and files that are none.
+        hashes: the algorithms over pictures, in the order of a reply.
+        wanted: some of `variants.VARIANTS`.
+        max_pixels: of one picture or frame.
+        options: `exact`, `containers`, `members` and `videos`, as of `media.decoder.load`.
+    """
+    limits = json.decode(options["containers"], type=MemberLimits)
+    by_bytes = options.get("members") == "bytes"
+    try:
+        library = ArchiveLibrary() if ContainerKind.ARCHIVE in limits.kinds else None
+    except (ImportError, OSError, MemoryError):
+        # Without it, or where no memory may be executable, pictures are decoded all the same.
+        library = None
+    openers = load_openers(limits.kinds)
+    frames = None
+    if ContainerKind.VIDEO in limits.kinds:
+        frames = _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
+    exact: list[ExactHash] = []
+    for target in options["exact"].split(","):
+        module, _, name = target.partition(":")
+        exact.append(getattr(importlib.import_module(module), name)())
+
+    def decode_member(file: PreadFile, picture_format: FileFormat, opened: bool) -> bytes:
+        return decode(file, pack_request(picture_format), opened)
+
+    def handle(descriptor: int, request: bytes) -> bytes | Generator[bytes, None, bytes]:
+        kind = unpack_request(request).picture_format
+        if not kind.container:
+            return decode(descriptor, request)
+        file = PreadFile(descriptor)
+        reader = MemberReader(
+            library, file.size, exact, decode_member, limits, openers, frames, by_bytes=by_bytes
+        )
+        return pack_messages(reader.records(file, kind))
+
+    return handle
+
+
+def _video_frames(
+    hashes: Sequence[PictureHash], wanted: Collection[str], max_pixels: int, *, samples: bool
+) -> Frames | None:
+    """Load what opens videos; return None where it can't be loaded."""
+    try:
+        module = importlib.import_module(VIDEO_OPENER)
+    except (ImportError, OSError):
+        return None
+    frames: Frames = module.VideoOpener(hashes, wanted, max_pixels, samples=samples).frames
+    return frames

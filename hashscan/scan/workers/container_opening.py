@@ -1,0 +1,179 @@
+"""Open containers in a sandbox of their own, and match what is in them.
+
+The sandbox is started for the first container: the libraries take longer to load than all that pictures need,
+and make each decoder that is forked slower.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+
+from msgspec import json
+
+from hashscan.hashing.container_kinds import VIDEOS, is_opened, missing_extra, seconds_to_open
+from hashscan.hashing.containers import TAIL_SIZE
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import all_containers_of
+from hashscan.hashing.member_records import RECORD_MAX
+from hashscan.hashing.records import REPLY_MAX, pack_request
+from hashscan.locking import ClosedOnExit
+from hashscan.matching.container_members import MemberMatching, add_part_to, add_to
+from hashscan.matching.evaluation import FileTask, Matcher, disprove
+from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.model import Match, MemberLimits, Reason
+from hashscan.registry import EXACT_HASHES
+from hashscan.sandbox.client import Plugin, Sandbox
+from hashscan.sandbox.decoders import DecoderLost
+from hashscan.sources.base import FileError, OpenFile
+
+_OPENED_ALONE = frozenset({"PDF", *VIDEOS})
+"""Names of the formats whose libraries are the largest, and known to crash: a decoder opens one such file and
+no other."""
+
+
+class ContainerOpening(ClosedOnExit):
+    """The sandbox of containers, and the limits within which they are opened."""
+
+    def __init__(self, setup: WorkerSetup, limits: MemberLimits, plugin: Plugin, pictures: Sandbox) -> None:
+        """Start nothing yet.
+
+        Args:
+            plugin: the decoder of pictures, which decodes those in containers, too.
+            pictures: its sandbox; the budgets of owners are those of containers, too.
+        """
+        self._plugin, self._options = _opener(setup, limits, plugin), setup.sandbox
+        self._limits, self._pictures = limits, pictures
+        self.sandbox: Sandbox | None = None
+        """None before the first container."""
+
+    def look_into(self, file: FileTask, setup: WorkerSetup, matcher: Matcher) -> None:
+        """Open a container if that is wanted and possible; else say why not.
+
+        Args:
+            setup: the present one, with the lists of the matcher.
+        """
+        opened = file.opened
+        if opened is None:
+            file.detail += "; there was no room in TMPDIR to open it"
+            return
+        containers = containers_in(file.kind, opened)
+        opening = [each for each in containers if is_opened(each, self._limits.kinds)]
+        missing = list(filter(None, map(missing_extra, opening)))
+        if len(missing) == len(opening):
+            if missing:
+                file.detail += f"; to have it opened, install hashscan[{missing[0]}]"
+            return
+        if self.sandbox is None:
+            self.sandbox = Sandbox(self._plugin, self._options, self._pictures)
+        if not (self.sandbox.level or self.sandbox.start()).full:
+            file.detail += "; containers are opened in a full sandbox only"
+            return
+        file.looked_into = True
+        # The decoder opens what it can of them, and says if there are others.
+        self._open(file, opened, containers[0], partial(MemberMatching, matcher, file.item, setup))
+
+    def _open(
+        self, file: FileTask, opened: OpenFile, kind: FileFormat, matching: Callable[[str], MemberMatching]
+    ) -> None:
+        """Have a decoder open a container, and match its members.
+
+        It may have seen other files of the same owner. One of them could have taken it over, so that any
+        match, and the loss of the decoder, is confirmed by a fresh one before it is reported.
+
+        Args:
+            matching: returns what matches the members of a container whose format has this name.
+        """
+        assert self.sandbox is not None
+        # What a picture was decoded to is confirmed apart from what else it is.
+        is_picture = file.kind is not None and file.kind.pillow is not None
+        found = matching(kind.name)
+        lost = self._receive(found, opened, kind, alone=is_picture or kind.name in _OPENED_ALONE)
+        before: Sequence[Match] = ()
+        if not self.sandbox.first and (found.matches or lost is not None or found.lacked_memory):
+            before, found = found.matches, matching(kind.name)
+            lost = self._receive(found, opened, kind, fresh=True)
+        if not is_picture:
+            file.confirmed = self.sandbox.first
+        try:
+            if lost is None:
+                add_to(file, found)
+                file.members = found.opened
+            else:
+                add_part_to(file, found, lost.reason, f"{kind.name}: {lost.detail}")
+            opened.check_unchanged()
+        except FileError as trouble:
+            file.fail(trouble)
+            return
+        if before and not found.matches:
+            disprove(file, before[0], None if lost is None else lost.reason)
+            file.members = None
+
+    def _receive(
+        self,
+        found: MemberMatching,
+        opened: OpenFile,
+        kind: FileFormat,
+        *,
+        fresh: bool = False,
+        alone: bool = False,
+    ) -> DecoderLost | None:
+        """Have a decoder open a container, and match what it sends; return its loss, if it is lost.
+
+        Args:
+            fresh, alone: as of `Sandbox.parts`.
+        """
+        assert self.sandbox is not None
+        parts = self.sandbox.parts(
+            opened.descriptor,
+            pack_request(kind),
+            opened.stat.uid,
+            # The decoder stops itself at its own limit, when it has decoded the picture that it has begun.
+            seconds=2 * seconds_to_open(kind, opened.stat.size, self._limits) + 1,
+            parts_max=3 * self._limits.members + 3,
+            fresh=fresh,
+            alone=alone,
+        )
+        lost = None
+        try:
+            with closing(parts):
+                for part in parts:
+                    found.take(part)
+            found.finish()
+        except DecoderLost as loss:
+            lost = loss
+        except ValueError as error:
+            self.sandbox.discard()
+            lost = DecoderLost(Reason.DECODER_DIED, str(error))
+        found.match()
+        return lost
+
+    def close(self) -> None:
+        """Stop the sandbox."""
+        if self.sandbox is not None:
+            self.sandbox.close()
+
+
+def _opener(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> Plugin:
+    """Return the decoder that opens containers."""
+    arguments = (
+        *plugin.arguments,
+        f"exact={','.join(EXACT_HASHES.rows[name].target for name in setup.exact)}",
+        f"containers={json.encode(limits).decode()}",
+        *(() if setup.pictures_compared else ("members=bytes",)),
+        *(() if setup.videos is None else ("videos=vpdq",)),
+    )
+    return Plugin(plugin.target, arguments, max(REPLY_MAX, RECORD_MAX))
+
+
+def containers_in(kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat, ...]:
+    """Return the containers that a file is, or that a picture is, too.
+
+    Args:
+        kind: what the file was recognised as.
+    """
+    first = os.pread(opened.descriptor, TAIL_SIZE, 0)
+    last = os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE))
+    return all_containers_of(kind, first, last)

@@ -71,7 +71,8 @@ def gained(scratch: Path, archives: int, count: int) -> Iterator[tuple[int, str]
     if not any(drawn.iterdir()):
         return
     hashed = scratch / "drawn.csv"
-    command = [*HASHSCAN, "publish", "hash", str(drawn), "--category", "A1", "--algorithm", "pdq"]
+    command = [*HASHSCAN, "publish", "hash", str(drawn), "--category", "A1"]
+    command += ["--algorithm", "pdq", "--augment", "none"]
     measure.run("publish hash", [*command, "--output", str(hashed)], scratch, {})
     values = hashed.read_text().splitlines()[1:]
     for path, line in zip(sorted(drawn.iterdir()), values, strict=True):

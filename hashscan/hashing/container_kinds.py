@@ -37,6 +37,9 @@ ARCHIVES: Mapping[str, tuple[str, ...]] = {
     "self-extracting program": ("7zip", "rar", "rar5", "cab"),
 }
 """Names of the formats of archives, and libarchive's names of each."""
+_STANDARD = frozenset({"ZIP", "tar", "gzip", "bzip2", "xz", "LZMA"})
+_ZSTANDARD = "_zstd"
+"""The module of Python that unpacks Zstandard, from version 3.14 on."""
 VIDEOS: Mapping[str, tuple[str, ...]] = {
     "MP4 or QuickTime": ("mov,mp4,m4a,3gp,3g2,mj2",),
     "Matroska or WebM": ("matroska,webm",),
@@ -108,10 +111,23 @@ def is_opened(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
     return known.name in openers_of(kinds)
 
 
+def is_standard(name: str) -> bool:
+    """Return True for a format of archives and compressed files that Python's standard library reads."""
+    return name in _STANDARD or (name == "Zstandard" and _is_installed(_ZSTANDARD))
+
+
+def opened_by_python(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
+    """Return True if containers of this format are opened where these kinds are without another library."""
+    if is_standard(known.name):
+        return ContainerKind.ARCHIVE in kinds
+    opener = openers_of(kinds).get(known.name)
+    return opener is not None and not opener.library
+
+
 def missing_extra(known: FileFormat) -> str:
     """Return the extra of this package that opens such a container and is not installed; empty if it is."""
     if known.name in ARCHIVES or known.name in COMPRESSED:
-        return "" if _is_installed("libarchive") else "archive"
+        return "" if is_standard(known.name) or _is_installed("libarchive") else "archive"
     if known.name in VIDEOS:
         return "" if _is_installed("av") else "video"
     opener = (_DOCUMENTS | _MAILS).get(known.name)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 from msgspec import structs
@@ -245,7 +245,8 @@ _ZSTANDARD = {b"\xb5\x2f\xfd": range(0x22, 0x29), b"\x2a\x4d\x18": range(0x50, 0
 """Bytes at the offset 1, and which may precede them: of a frame, and of one to be skipped."""
 
 _BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"sidx"})
-_OCTAL = re.compile(rb" *[0-7]+[ \0]+")
+_OCTAL = re.compile(rb"\0?\s*([0-7]{3,8})(?:[ \0]|\Z)")
+"""A checksum as GNU tar reads it, which need not have an end."""
 _HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}[ \t]*:")
 
 
@@ -276,7 +277,8 @@ def container_of(prefix: bytes | memoryview) -> FileFormat | None:
     return container_beside(start, prefix)
 
 
-_VOLUMES = frozenset({b"CD001", b"BEA01", b"CDW02", b"NSR02", b"NSR03"})
+_VOLUMES = frozenset({b"CD001", b"BEA01", b"BOOT2", b"CDW02", b"NSR02", b"NSR03"})
+"""Any of them may be the first descriptor (ECMA-167, 2/8.3): systems pass over those they do not need."""
 
 
 def container_beside(start: bytes, prefix: bytes | memoryview) -> FileFormat | None:
@@ -286,33 +288,33 @@ def container_beside(start: bytes, prefix: bytes | memoryview) -> FileFormat | N
         start: the first 4,096 bytes.
         prefix: the first 37,000 bytes or more.
     """
-    return next(_all_beside(start, prefix), None)
+    found = _all_beside(start, prefix)
+    return found[0] if found else None
 
 
-def _all_beside(start: bytes, prefix: bytes | memoryview) -> Iterator[FileFormat]:
+def _all_beside(start: bytes, prefix: bytes | memoryview) -> list[FileFormat]:
+    found = []
     # The first member of a tar archive may be a PDF document.
     if start.startswith(b"ustar", 257) or _is_old_tar(start):
-        yield _BY_NAME["tar"]
-    # The mark may begin at the byte 1,024.
-    if start.find(b"%PDF", 0, 1028) >= 0:
-        yield _BY_NAME["PDF"]
+        found.append(_BY_NAME["tar"])
+    # The mark may begin at the byte 1,024. Its first byte alone is searched for in a fifth of the time.
+    if start.find(b"%", 0, 1025) >= 0 and start.find(b"%PDF", 0, 1028) >= 0:
+        found.append(_BY_NAME["PDF"])
     # ISO 9660 and UDF: the volume descriptors begin at the 16th sector.
     if len(prefix) > 32769 and bytes(prefix[32769:32774]) in _VOLUMES:
-        yield _BY_NAME["CD or DVD image"]
+        found.append(_BY_NAME["CD or DVD image"])
     if _is_disk(start):
-        yield _BY_NAME["disk image"]
-
-
-_ENDS_OF_OCTAL = frozenset({b" ", b"\0"})
+        found.append(_BY_NAME["disk image"])
+    return found
 
 
 def _is_old_tar(start: bytes) -> bool:
     """Return True for the header of a tar archive before POSIX, which has a checksum and no signature."""
-    field = start[148:156]
-    if field[7:] not in _ENDS_OF_OCTAL or len(start) < 512 or _OCTAL.fullmatch(field) is None:
+    stated = _OCTAL.match(start[148:156])
+    if stated is None or len(start) < 512:
         return False
     others = start[:148] + start[156:512]
-    return int(field.strip(b" \0"), 8) - 8 * 32 in {
+    return int(stated[1], 8) - 8 * 32 in {
         sum(others),
         sum(byte - 256 if byte > 127 else byte for byte in others),
     }
@@ -344,18 +346,22 @@ def container_behind(tail: bytes) -> FileFormat | None:
     Args:
         tail: the last `TAIL_SIZE` bytes, or the whole file if it is shorter.
     """
-    return next(_all_behind(tail), None)
+    found = _all_behind(tail)
+    return found[0] if found else None
 
 
-def _all_behind(tail: bytes) -> Iterator[FileFormat]:
+def _all_behind(tail: bytes) -> list[FileFormat]:
+    found = []
     # Texts do not have the last byte, and are searched for that in a third of the time.
     if b"\6" in tail and contains(tail, b"PK\5\6") and _has_zip(tail):
-        yield _BY_NAME["ZIP"]
+        found.append(_BY_NAME["ZIP"])
     last = tail[-_RAR_SEARCHED:]
-    if _RAR_ENDS[0] in last or _RAR_ENDS[1] in last:
-        yield _BY_NAME["RAR"]
+    # The last byte of each is searched for in a fifth of the time.
+    if (b"\0" in last and _RAR_ENDS[0] in last) or (b"\5" in last and _RAR_ENDS[1] in last):
+        found.append(_BY_NAME["RAR"])
     if tail[-512:-508] == b"koly" or tail[-512:-504] == b"conectix":
-        yield _BY_NAME["disk image"]
+        found.append(_BY_NAME["disk image"])
+    return found
 
 
 def containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:

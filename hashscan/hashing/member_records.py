@@ -231,15 +231,12 @@ def pack_messages(records: Iterable[Member | SampledFrames | ContainerEnd]) -> G
     return bytes(waiting)
 
 
-def unpack_records(
-    message: bytes, exact: Sequence[str], pictures: Sequence[str]
-) -> Iterator[Member | SampledFrames | ContainerEnd]:
-    """Check and unpack the records of a message, with the replies for pictures.
+def unpack_records(message: bytes, exact: Sequence[str]) -> Iterator[Member | SampledFrames | ContainerEnd]:
+    """Check and unpack the records of a message, but not the replies for pictures: see `Member.decoded`.
 
     Args:
         message: the untrusted bytes from the decoder.
         exact: names of the algorithms over bytes, in the decoder's order.
-        pictures: names of the algorithms over pictures, in the decoder's order.
 
     Raises:
         ValueError: our decoder could not have sent them.
@@ -277,10 +274,8 @@ def unpack_records(
             _reason(status),
         )
         at = reply_at + reply_length
-        if member.reply:
-            if member.kind is None or member.kind.pillow is None:
-                raise ValueError("record with a picture of no format")
-            member.decoded(pictures)
+        if member.reply and (member.kind is None or member.kind.pillow is None):
+            raise ValueError("record with a picture of no format")
         yield member
 
 

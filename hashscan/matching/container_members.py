@@ -99,7 +99,7 @@ class MemberMatching:
         """
         if self._end is not None:
             raise ValueError("record after the end")
-        for found in unpack_records(message, self._exact, self._pictures):
+        for found in unpack_records(message, self._exact):
             if isinstance(found, ContainerEnd):
                 if (found.members, found.size) != (self._members, self._bytes):
                     raise ValueError("totals that differ from the records")
@@ -108,8 +108,8 @@ class MemberMatching:
                 self._keep_frames(found)
                 self._take_frames(found)
             else:
-                self._keep(found)
                 self._take_member(found)
+                self._keep(found)
 
     def take_all(self, container: OpenedContainer) -> None:
         """Match all members of a container that was opened before."""

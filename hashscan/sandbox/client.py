@@ -144,6 +144,10 @@ class Plugin(Struct, frozen=True):
     """Arguments of the target; every user of the machine can see them in the list of processes."""
     reply_max: int
     """Maximum length of a reply in bytes; the minimum is one. The caller must check which length is valid."""
+    libraries: tuple[str, ...] = ()
+    """Absolute paths of shared libraries, each after those that it needs. Every decoder loads them when it is
+    nearly confined (see `confine.confine`), and then calls the function `attach` of the target's module with
+    them, which raises an OSError if they can't be used."""
 
 
 @dataclass(slots=True, eq=False)
@@ -195,6 +199,7 @@ class Sandbox(ClosedOnExit):
             # For all files of a decoder together. This limit applies only if the worker no longer checks.
             cpu_seconds=math.ceil((options.seconds + 1) * options.files_per_decoder),
             seccomp_library=self.seccomp_library,
+            libraries=plugin.libraries,
         )
         self._decoders = Decoders(config)
         self._budgets: tuple[OwnerBudget, OwnerBudget, OwnerBudget] = (
@@ -226,6 +231,7 @@ class Sandbox(ClosedOnExit):
         Raises:
             SandboxError: mode is required, and a part of the confinement is not available.
             ZygoteError: the plug-in can't be loaded, or no decoder can be started.
+            LibraryError: a library can't be loaded or used.
         """
         self._check_use()
         if self._decoders.link is None:

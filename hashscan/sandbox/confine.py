@@ -16,6 +16,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from hashscan.sandbox import seccomp
+from hashscan.sandbox.libraries import FIRST_DESCRIPTOR
 from hashscan.sandbox.linux_process import (
     capabilities,
     clear_capabilities,
@@ -127,15 +128,24 @@ class Confinement(Struct, frozen=True):
     cpu_seconds: int
     rights: LandlockRights | int
     program: bytes | int
+    loading_program: bytes | int = _SWITCHED_OFF
+    """The filter of system calls under which libraries are loaded, before `program`."""
 
 
-def prepare_confinement(mode: str, memory_bytes: int, cpu_seconds: int, library: str) -> Confinement:
+def prepare_confinement(
+    mode: str, memory_bytes: int, cpu_seconds: int, library: str, *, loading: bool = False
+) -> Confinement:
     """Prepare in the zygote what decoders will use: with Landlock active, no library can be loaded.
 
     The zygote's own capability bounding set is dropped, which decoders inherit: the zygote executes nothing.
+
+    Args:
+        library: that of seccomp.
+        loading: True if decoders will load libraries.
     """
     rights: LandlockRights | int = _SWITCHED_OFF
     program: bytes | int = _SWITCHED_OFF
+    loading_program: bytes | int = _SWITCHED_OFF
     if mode != "off":
         _errno(_drop_bounding_set)
         try:
@@ -144,17 +154,20 @@ def prepare_confinement(mode: str, memory_bytes: int, cpu_seconds: int, library:
             rights = error.errno or errno.ENOSYS
         try:
             program = seccomp.compile_filter(DECODER_SOCKET, library)
+            if loading:
+                loading_program = seccomp.compile_filter(DECODER_SOCKET, library, loading=True)
         except OSError as error:
             # A library that can't be loaded raises OSError without an errno.
-            program = error.errno or errno.ENOENT
-    return Confinement(mode, os.getpid(), memory_bytes, cpu_seconds, rights, program)
+            program = loading_program = error.errno or errno.ENOENT
+    return Confinement(mode, os.getpid(), memory_bytes, cpu_seconds, rights, program, loading_program)
 
 
-def close_other_descriptors(descriptor: int, sample: int = -1) -> None:
+def close_other_descriptors(descriptor: int, sample: int = -1, libraries: int = 0) -> None:
     """Duplicate `descriptor` to the number `DECODER_SOCKET`, and close all others.
 
     Args:
         sample: duplicated to the number after that, if there is one.
+        libraries: number of copies of libraries that stay open.
     """
     os.dup2(descriptor, DECODER_SOCKET, inheritable=False)
     last = DECODER_SOCKET
@@ -162,14 +175,21 @@ def close_other_descriptors(descriptor: int, sample: int = -1) -> None:
         last += 1
         os.dup2(sample, last, inheritable=False)
     os.closerange(0, DECODER_SOCKET)
-    os.closerange(last + 1, ZYGOTE_DESCRIPTORS)
+    os.closerange(last + 1, FIRST_DESCRIPTOR)
+    os.closerange(FIRST_DESCRIPTOR + libraries, ZYGOTE_DESCRIPTORS)
 
 
-def confine(confinement: Confinement) -> ConfinementResult:
+def confine(confinement: Confinement, load: Callable[[], None] | None = None) -> ConfinementResult:
     """Confine this process permanently.
 
     Each part is tried even if earlier parts failed; Landlock and seccomp come last, because they would
     prevent the other parts.
+
+    Args:
+        load: loads libraries, whose constructors run then. It is called when everything is in force but for
+            the last filter of system calls: in its place there is one that allows to open files for reading,
+            which Landlock refuses, and to map them as programs. The copies of the libraries are in memory,
+            where Landlock has no say. It is not called if the full sandbox is required and cannot be had.
 
     Returns:
         The parts that are active. The worker decides whether that is enough.
@@ -192,8 +212,16 @@ def confine(confinement: Confinement) -> ConfinementResult:
         os._exit(EXIT_ORPHANED)
     rights, program = confinement.rights, confinement.program
     shut = rights if isinstance(rights, int) else _errno(lambda: restrict_with_landlock(rights))
-    filtered = program if isinstance(program, int) else _errno(lambda: seccomp.install(program))
     version = 0 if isinstance(rights, int) else rights.version
+    if load is not None:
+        first = confinement.loading_program
+        loading = first if isinstance(first, int) else _errno(lambda: seccomp.install(first))
+        before = ConfinementResult(version, shut, loading, uid, dropped, limits)
+        if confinement.mode == "required" and not before.level("required").full:
+            # It will be refused, so that no constructor may run.
+            return before
+        load()
+    filtered = program if isinstance(program, int) else _errno(lambda: seccomp.install(program))
     return ConfinementResult(version, shut, filtered, uid, dropped, limits)
 
 

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from hashscan.errors import SandboxError, ZygoteError, ZygoteKilledError
+from hashscan.errors import LibraryError, SandboxError, ZygoteError, ZygoteKilledError
 from hashscan.model import Reason, SandboxLevel
 from hashscan.sandbox.launch import ZygoteLost, ZygoteProcess
 from hashscan.sandbox.link import DecoderClosed, DecoderLink, DecoderTimeout
@@ -19,8 +19,10 @@ from hashscan.sandbox.protocol import (
     EXIT_NO_MEMORY,
     EXIT_ORPHANED,
     ConfinementResult,
+    LibraryFailedError,
     ZygoteConfig,
 )
+from hashscan.text import printable
 
 HELLO_SECONDS = 15.0
 """Timeout for a new decoder to confine itself; it takes 5 ms on an idle machine."""
@@ -109,6 +111,7 @@ class Decoders:
             DecoderLost: the system has no resources for one.
             SandboxError: mode is required, and a part of the confinement is not available.
             ZygoteError: the plug-in can't be loaded, or decoders die before their first file.
+            LibraryError: they die because of a library, or can't use it.
             ZygoteKilledError: the zygote can't be started, or is killed again and again.
         """
         self.drop()
@@ -134,9 +137,15 @@ class Decoders:
                     # not been checked.
                     self.link, self.memory_bytes = link, memory_bytes
                     return link
+                except LibraryFailedError as error:
+                    self.lost(Reason.DECODER_DIED, "discarded", 0)
+                    raise _library_error(self._config, str(error)) from error
                 except (DecoderTimeout, DecoderClosed):
                     lost = self.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
-                    failure = ZygoteError(f"decoders die before their first file: {lost.detail}")
+                    if self._config.libraries and lost.reason is not Reason.STARVED:
+                        failure = _library_error(self._config, f"a decoder died with it: {lost.detail}")
+                    else:
+                        failure = ZygoteError(f"decoders die before their first file: {lost.detail}")
                 finally:
                     if self.link is not link:
                         link.close()
@@ -283,6 +292,10 @@ class Decoders:
             self._parked.popitem()[1].link.close()
         if zygote is not None:
             zygote.close()
+
+
+def _library_error(config: ZygoteConfig, why: str) -> LibraryError:
+    return LibraryError(f"the library {printable(config.libraries[-1])} can't be used: {why}")
 
 
 def _own_memory(process: int) -> int:

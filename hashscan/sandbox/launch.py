@@ -58,15 +58,18 @@ class ZygoteLost(Exception):
 def import_path(*modules: str) -> tuple[str, ...]:
     """Return absolute folders from which another interpreter can import what this one can.
 
-    An editable install may be known only to an import hook, so the folders of `modules`, given by dotted
-    names, are looked up and added.
+    An editable install may be known only to an import hook, and the current folder has no name in the path,
+    so the folders of `modules`, given by dotted names, are looked up and put first: another installed package
+    may have the same name as one of them.
     """
     path = [os.path.abspath(entry) for entry in sys.path if entry]
     for module in modules:
         spec = importlib.util.find_spec(module.partition(".")[0])
         if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
             found = Path(spec.origin).absolute()
-            path.append(str(found.parents[1] if spec.submodule_search_locations else found.parent))
+            folder = str(found.parents[1] if spec.submodule_search_locations else found.parent)
+            if folder not in path:
+                path.insert(0, folder)
     # Encode as UTF-8, which the zygote always uses, whatever this process's locale is.
     return tuple(dict.fromkeys(os.fsencode(entry).decode("utf-8", "surrogateescape") for entry in path))
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from hashscan.model import SandboxLevel
+from hashscan.text import printable
 
 _SLICE_SECONDS = 0.5
 _LATE_SECONDS = 1.0
@@ -115,6 +116,8 @@ class ZygoteConfig(Struct, frozen=True):
     memory_bytes: int
     cpu_seconds: int
     seccomp_library: str
+    libraries: tuple[str, ...] = ()
+    """Absolute paths of shared libraries that decoders load, in this order."""
 
     def encode(self) -> str:
         """Return the configuration as JSON."""
@@ -126,6 +129,7 @@ class ZygoteConfig(Struct, frozen=True):
         fields = json.loads(text)
         fields["path"] = tuple(fields["path"])
         fields["arguments"] = tuple(fields["arguments"])
+        fields["libraries"] = tuple(fields["libraries"])
         return cls(**fields)
 
 
@@ -148,8 +152,12 @@ class ConfinementResult(NamedTuple):
         """Return the result from a message of `pack`.
 
         Raises:
+            LibraryFailedError: the decoder could not load or prepare its libraries.
             ValueError: it is not a hello message.
         """
+        if message.startswith(_FAILED_MAGIC):
+            text = message.removeprefix(_FAILED_MAGIC)[:_FAILED_TEXT_MAX]
+            raise LibraryFailedError(printable(text.decode("utf-8", "replace")))
         if len(message) != _HELLO.size or not message.startswith(_HELLO_MAGIC):
             raise ValueError("not a decoder's hello")
         return cls(*_HELLO.unpack(message)[1:])
@@ -178,4 +186,16 @@ class ConfinementResult(NamedTuple):
 
 _HELLO = struct.Struct("<8s6i")
 _HELLO_MAGIC = b"hashscan"
+_FAILED_MAGIC = b"library "
+_FAILED_TEXT_MAX = 400
+
+
+class LibraryFailedError(Exception):
+    """The error that a decoder could not load or prepare its libraries; the text is for people."""
+
+    def pack(self) -> bytes:
+        """Return the error as a message in place of a hello."""
+        return _FAILED_MAGIC + str(self).encode("utf-8", "replace")[:_FAILED_TEXT_MAX]
+
+
 HELLO_BYTES = _HELLO.size

@@ -79,6 +79,27 @@ def conditional(socket: int) -> dict[str, tuple[Condition, ...]]:
     }
 
 
+LOADING: tuple[str, ...] = ("fstat", "newfstatat", "statx")
+"""More system calls with any arguments, while libraries are loaded."""
+
+
+def conditional_while_loading(socket: int) -> dict[str, tuple[tuple[Condition, ...], ...]]:
+    """Return the conditional calls while libraries are loaded: those of any of several rules are allowed.
+
+    They include those of `conditional`, as this filter stays in force beneath the last one. Files are opened
+    for reading only, and no memory can be written and executed.
+    """
+    writes = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+    return {
+        **{name: (rule,) for name, rule in conditional(socket).items()},
+        "openat": ((Condition(2, writes, os.O_RDONLY),),),
+        "open": ((Condition(1, writes, os.O_RDONLY),),),
+        "mmap": ((Condition(2, mmap.PROT_EXEC, 0),), (Condition(2, mmap.PROT_WRITE, 0),)),
+        # For the last filter.
+        "prctl": ((Condition(0, _INT, _PR_SET_SECCOMP),),),
+    }
+
+
 class _Comparison(ctypes.Structure):
     _fields_ = [
         ("argument", ctypes.c_uint),
@@ -116,11 +137,15 @@ def _check(result: int) -> None:
         raise OSError(-result, os.strerror(-result))
 
 
-def compile_filter(socket: int, library: str = LIBRARY) -> bytes:
+def compile_filter(socket: int, library: str = LIBRARY, *, loading: bool = False) -> bytes:
     """Compile the filter for a decoder whose socket is descriptor `socket`.
 
     It accepts only this machine's native architecture: libseccomp handles any other with the action for a bad
     architecture, so the 32-bit calls of an x86_64 kernel can't bypass the list.
+
+    Args:
+        library: that of seccomp.
+        loading: True for the filter under which libraries are loaded, before the other is installed, too.
 
     Returns:
         Instructions of classic BPF, eight bytes each.
@@ -145,10 +170,12 @@ def compile_filter(socket: int, library: str = LIBRARY) -> bytes:
             )
             _check(seccomp.seccomp_rule_add_array(context, action, number, len(conditions), compared))
 
-        for name in ALLOWED:
+        for name in (*ALLOWED, *LOADING) if loading else ALLOWED:
             add(_ALLOW, name)
-        for name, conditions in conditional(socket).items():
-            add(_ALLOW, name, conditions)
+        rules = {name: (rule,) for name, rule in conditional(socket).items()}
+        for name, several in (conditional_while_loading(socket) if loading else rules).items():
+            for conditions in several:
+                add(_ALLOW, name, conditions)
         for name in KILLING:
             add(_KILL_PROCESS, name)
         return _export(seccomp, context)

@@ -32,6 +32,7 @@ from hashscan.sandbox.confine import (
     confine,
     prepare_confinement,
 )
+from hashscan.sandbox.libraries import copy_libraries, load_copies
 from hashscan.sandbox.protocol import (
     ANSWER,
     COMMAND,
@@ -52,6 +53,7 @@ from hashscan.sandbox.protocol import (
     SPARE,
     SPAWN,
     ZYGOTE_ENVIRONMENT,
+    LibraryFailedError,
     ZygoteConfig,
 )
 
@@ -68,6 +70,28 @@ class _Sample(Struct, frozen=True):
 
     descriptor: int
     request: bytes
+
+
+class _Libraries(Struct):
+    """The libraries that each decoder loads, of which the zygote holds copies."""
+
+    paths: tuple[str, ...]
+    attach: Callable[[Sequence[ctypes.CDLL]], None]
+    """The plug-in's function that prepares loaded libraries, called when the decoder is confined in full; it
+    raises an OSError if they can't be used."""
+    loaded: list[ctypes.CDLL] = []
+
+    def load(self) -> None:
+        self.loaded = load_copies(self.paths)
+
+    def prepare(self) -> None:
+        """Have the plug-in prepare what was loaded, if anything was."""
+        if not self.loaded:
+            return
+        try:
+            self.attach(self.loaded)
+        except OSError as error:
+            raise LibraryFailedError(str(error)) from error
 
 
 _REAP_MILLISECONDS = 10
@@ -97,19 +121,32 @@ def fork() -> int:
 
 
 def run_decoder(
-    connection: int, confinement: Confinement, handle: Handle, reply_max: int, sample: _Sample | None = None
+    connection: int,
+    confinement: Confinement,
+    handle: Handle,
+    reply_max: int,
+    sample: _Sample | None = None,
+    libraries: _Libraries | None = None,
 ) -> NoReturn:
     """Run a decoder on the socket `connection`, in a process that was just forked; never return.
 
     Args:
         sample: a file to handle before any other; the pages of memory that this needs are copied then.
+        libraries: those that it loads.
     """
     status = EXIT_EXCEPTION
     try:
         try:
-            close_other_descriptors(connection, -1 if sample is None else sample.descriptor)
+            copies = 0 if libraries is None else len(libraries.paths)
+            close_other_descriptors(connection, -1 if sample is None else sample.descriptor, copies)
             channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=DECODER_SOCKET)
-            result = confine(confinement)
+            try:
+                result = confine(confinement, None if libraries is None else libraries.load)
+                if libraries is not None:
+                    libraries.prepare()
+            except LibraryFailedError as error:
+                channel.send(error.pack())
+                os._exit(EXIT_EXCEPTION)
             if sample is not None:
                 _exhaust(handle(DECODER_SOCKET + 1, sample.request))
                 os.close(DECODER_SOCKET + 1)
@@ -179,8 +216,13 @@ def main(worker: int, config_text: str) -> NoReturn:
     config = ZygoteConfig.decode(config_text)
     os.environ.update(ZYGOTE_ENVIRONMENT)
     confinement = prepare_confinement(
-        config.mode, config.memory_bytes, config.cpu_seconds, config.seccomp_library
+        config.mode,
+        config.memory_bytes,
+        config.cpu_seconds,
+        config.seccomp_library,
+        loading=bool(config.libraries),
     )
+    copy_libraries(config.libraries)
     module, _, function = config.target.partition(":")
     plugin = importlib.import_module(module)
     handle: Handle = getattr(plugin, function)(*config.arguments)
@@ -191,7 +233,8 @@ def main(worker: int, config_text: str) -> NoReturn:
     _silence()
     try:
         control.send(READY)
-        _Zygote(control, watch, confinement, handle, config.reply_max, plugin).serve()
+        libraries = _Libraries(config.libraries, plugin.attach) if config.libraries else None
+        _Zygote(control, watch, confinement, handle, config.reply_max, plugin, libraries).serve()
     except (BrokenPipeError, ConnectionResetError):
         # The worker ended without reading its answer. When this process ends, its decoder does too: see
         # PR_SET_PDEATHSIG.
@@ -273,6 +316,7 @@ class _Zygote(Struct):
     _handle: Handle
     _reply_max: int
     _plugin: ModuleType
+    _libraries: _Libraries | None = None
     _sample: _Sample | None = None
     """The plug-in's sample file, once a spare decoder was asked for."""
     _child: int = 0
@@ -372,7 +416,7 @@ class _Zygote(Struct):
                 if memory_bytes:
                     confinement = structs.replace(confinement, memory_bytes=memory_bytes)
                     _offer_to_oom_killer()
-                run_decoder(connection, confinement, self._handle, self._reply_max, sample)
+                run_decoder(connection, confinement, self._handle, self._reply_max, sample, self._libraries)
             self._control.send(ANSWER.pack(0, child))
         os.close(connection)
         return child

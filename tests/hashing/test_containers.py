@@ -49,12 +49,12 @@ def tarred(name: str = "a.txt", form: int = tarfile.USTAR_FORMAT, content: bytes
     return made.getvalue()
 
 
-def old_tar() -> bytes:
+def old_tar(form: bytes = b"%06o\0 ") -> bytes:
     """A tar archive as before POSIX: no signature, a checksum of its header alone."""
     header = bytearray(tarred()[:512])
     header[257:265] = bytes(8)
     header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
+    header[148:156] = (form % sum(header)).ljust(8)
     return bytes(header) + bytes(1024)
 
 
@@ -75,6 +75,7 @@ KINDS: list[tuple[str, bytes]] = [
     ("tar", tarred()),
     ("tar", tarred(form=tarfile.GNU_FORMAT)),
     ("tar", old_tar()),
+    *(("tar", old_tar(form)) for form in (b"%08o", b"\t%06o\0", b"%06o\0x")),
     ("gzip", gzip.compress(b"x", mtime=0)),
     ("bzip2", bz2.compress(b"x")),
     ("bzip2", bz2.compress(b"")),
@@ -95,6 +96,7 @@ KINDS: list[tuple[str, bytes]] = [
     ("other archive", b"\0\0\x31\0\0\0\x10**ACE**"),
     ("CD or DVD image", bytes(32769) + b"CD001\1\0"),
     ("CD or DVD image", PICTURE.ljust(32769, b"\0") + b"BEA01\1\0"),
+    ("CD or DVD image", bytes(32769) + b"BOOT2\1\0"),
     ("disk image", bytes(1048) + b"\2\0\0\0" + bytes(28) + b"\x53\xef\1\0\1\0" + bytes(2000)),
     ("disk image", bytes(450) + b"\x83" + bytes(59) + b"\x55\xaa"),
     ("disk image", b"\xeb\x3c\x90" + bytes(507) + b"\x55\xaa"),

@@ -58,7 +58,11 @@ frames = st.builds(
 
 
 def unpacked(message: bytes) -> list[Member | SampledFrames | ContainerEnd]:
-    return list(unpack_records(message, EXACT, PICTURES))
+    found = list(unpack_records(message, EXACT))
+    for record in found:
+        if isinstance(record, Member):
+            record.decoded(PICTURES)
+    return found
 
 
 def messages(records: Sequence[Member | SampledFrames | ContainerEnd]) -> list[bytes]:

@@ -36,3 +36,20 @@ def test_unknown_package_is_left_to_the_zygote_to_miss() -> None:
 def test_path_is_enough_for_a_bare_interpreter() -> None:
     script = f"import sys; sys.path[:] = {list(import_path('hashscan'))!r}; import hashscan.sandbox.zygote"
     subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True, cwd="/", env={})
+
+
+def test_package_of_the_current_folder_is_not_mistaken_for_an_installed_one(tmp_path: Path) -> None:
+    """An installed library may bring a package named `tests`, or as a plug-in is."""
+    for name in ("own", "installed"):
+        (tmp_path / name / "plugin").mkdir(parents=True)
+        (tmp_path / name / "plugin" / "__init__.py").write_text(f"place = {name!r}\n")
+    find = (
+        f"import sys; sys.path.append({str(tmp_path / 'installed')!r}); from hashscan.sandbox import launch; "
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", find + "print(launch.import_path('plugin'))"],
+        check=True, cwd=tmp_path / "own", env={"PYTHONPATH": PACKAGE_ROOT}, capture_output=True, text=True,
+    )  # fmt: skip
+    script = f"import sys; sys.path[:] = {run.stdout.strip()}; import plugin; print(plugin.place)"
+    bare = [sys.executable, "-I", "-S", "-c", script]
+    assert subprocess.run(bare, check=True, cwd="/", env={}, capture_output=True).stdout == b"own\n"

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hashscan.hashing.container_kinds import ARCHIVES
+from hashscan.hashing.container_kinds import ARCHIVES, COMPRESSED
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -108,6 +108,10 @@ class ArchiveLibrary:
         """The version of the library, such as 3.7.4."""
         number: int = self._ffi.version_number()
         return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+    def opens(self, kind: str) -> bool:
+        """Return True for a kind of archive or compressed file that is read."""
+        return kind in ARCHIVES or kind in COMPRESSED
 
     def members(self, file: PreadFile, kind: str, options: bytes = b"") -> Iterator[ArchiveMember]:
         """Yield the members of an archive, or the one content of a compressed file.

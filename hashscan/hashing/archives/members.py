@@ -9,10 +9,11 @@ from itertools import chain
 from msgspec import structs
 
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
-from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveMember, MemberError, is_empty
+from hashscan.hashing.archives.library import ArchiveMember, MemberError, is_empty
 from hashscan.hashing.archives.openers import (
     DRAWN,
     READ_MAX,
+    ArchiveReader,
     DrawnPicture,
     Found,
     HashedPicture,
@@ -21,7 +22,7 @@ from hashscan.hashing.archives.openers import (
     separator,
 )
 from hashscan.hashing.archives.zip_structure import zip_doubt
-from hashscan.hashing.container_kinds import VIDEOS, is_opened, seconds_to_open
+from hashscan.hashing.container_kinds import VIDEOS, seconds_to_open
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, is_plain_picture, sniff
@@ -34,7 +35,7 @@ from hashscan.hashing.member_records import (
     SampledFrames,
 )
 from hashscan.hashing.pread import PreadFile
-from hashscan.model import ContainerKind, MemberLimits, Reason
+from hashscan.model import MemberLimits, Reason
 
 Decode = Callable[[PreadFile, FileFormat, bool], bytes]
 """Decodes a picture, and returns the reply as `records.pack_picture` makes it. The reply says if it is a
@@ -53,7 +54,7 @@ class MemberReader:
 
     def __init__(
         self,
-        library: ArchiveLibrary | None,
+        library: ArchiveReader | None,
         size: int,
         hashes: Sequence[ExactHash],
         decode: Decode | None,
@@ -66,7 +67,7 @@ class MemberReader:
         """Set the limits.
 
         Args:
-            library: None if it is not installed; archives are not opened then.
+            library: reads archives; None to open none.
             size: length of the outermost container in bytes.
             decode: None to digest bytes alone.
             openers: of documents, by the name of their format.
@@ -111,9 +112,7 @@ class MemberReader:
     def _opens(self, kind: FileFormat) -> bool:
         if kind.name in VIDEOS:
             return self._frames is not None
-        return kind.name in self._openers or (
-            self._library is not None and is_opened(kind, (ContainerKind.ARCHIVE,))
-        )
+        return kind.name in self._openers or (self._library is not None and self._library.opens(kind.name))
 
     def _members_of(
         self, file: PreadFile, kind: FileFormat, before: bytes, depth: int, *, doubtful: bool

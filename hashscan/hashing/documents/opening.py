@@ -22,15 +22,18 @@ _CODECS = (
 """Encodings of names and texts; no other can be loaded in the sandbox."""
 
 
-def load_openers(kinds: Collection[ContainerKind]) -> dict[str, Opener]:
+def load_openers(kinds: Collection[ContainerKind], *, by_python: bool = False) -> dict[str, Opener]:
     """Load what opens containers of these kinds, by the name of the format.
 
     Those whose library is not installed are missing.
+
+    Args:
+        by_python: leave out all that need a library.
     """
     for name in _CODECS:
         codecs.lookup(name)
     return {
         name: getattr(importlib.import_module(opener.module), opener.name)()
         for name, opener in openers_of(kinds).items()
-        if library_installed(opener)
+        if library_installed(opener) and not (by_python and opener.library)
     }

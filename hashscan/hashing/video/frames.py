@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -27,7 +28,7 @@ from hashscan.hashing.media.renderings import hash_frame
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.variants import DigestRun, Kind, Part
-from hashscan.hashing.video.luma import luma_by_colours, luma_of
+from hashscan.hashing.video.luma import colours_of, luma_by_colours, luma_of
 from hashscan.hashing.video.streams import TIME_MAX, Sampling, StreamState
 
 if TYPE_CHECKING:
@@ -422,6 +423,7 @@ class _Video:
             frame.height,
             orientation=_ORIENTATIONS.get(frame.rotation, 1),
             part=Part(Kind.FRAME, number + 1),
+            colours=partial(colours_of, frame),
         )
         found = hash_frame(picture, self._pdq if sampled else self._hashes, self._variants)
         first = next(found)

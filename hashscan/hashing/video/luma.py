@@ -71,7 +71,15 @@ def luma_by_colours(frame: VideoFrame) -> NDArray[np.uint8]:
         av.FFmpegError: the frame can't be converted.
         MemoryError: it needs more memory than there is.
     """
-    colours = frame.reformat(
-        format="rgb24", src_colorspace="itu601", dst_colorspace="itu601", threads=1
-    ).to_ndarray()
-    return np.asarray(Image.fromarray(colours).convert("L"))
+    return np.asarray(Image.fromarray(colours_of(frame)).convert("L"))
+
+
+def colours_of(frame: VideoFrame) -> NDArray[np.uint8]:
+    """Return the colours of a frame, shape (height, width, 3), by the matrix of ITU-R BT.601.
+
+    Raises:
+        av.FFmpegError: the frame can't be converted.
+        MemoryError: it needs more memory than there is.
+    """
+    converted = frame.reformat(format="rgb24", src_colorspace="itu601", dst_colorspace="itu601", threads=1)
+    return np.asarray(converted.to_ndarray(), np.uint8)

@@ -19,6 +19,7 @@ import numpy as np
 
 from hashscan.hashing.archives.openers import DRAWN, Found, HashedPicture, Stopped, stored
 from hashscan.hashing.container_kinds import VIDEOS
+from hashscan.hashing.hash_algorithms import take_failure
 from hashscan.hashing.member_records import FRAMES_MAX, Borders, SampledFrames
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import pack_picture
@@ -107,6 +108,7 @@ class VideoOpener:
         """
         found = _Distinct(self._names)
         opened = _Opened(file, kind, limits, self._max_pixels)
+        take_failure(self._hashes)
         end = sampled = None
         if self._samples:
             end, sampled = yield from self._sampled(opened, found)
@@ -116,8 +118,11 @@ class VideoOpener:
             end = yield from self._looked_at(opened, Sampling.ALL, found)
         if sampled is not None and end.fault is None:
             end = sampled
+        failed = take_failure(self._hashes)
         if end.fault is not None:
             yield Stopped(time_text(end.until), _REASONS[end.fault])
+        elif failed:
+            yield Stopped(time_text(end.until), Reason.HASH_FAILED)
 
     def _sampled(
         self, opened: _Opened, found: _Distinct
@@ -229,7 +234,8 @@ class _Distinct:
     def picture(self, frame: VideoFrame) -> Iterator[HashedPicture]:
         """Yield the frame as a member, unless it is too poor to be matched or repeats an earlier one."""
         good = [run for run in frame.runs if run.quality >= ALGORITHMS[run.algorithm].min_quality]
-        if not good or self._is_repeated(good[0]):
+        compared = [run for run in good if ALGORITHMS[run.algorithm].metric == "hamming"]
+        if not compared or self._is_repeated(compared[0]):
             return
         # A reply has the picture as it is stored, however poor.
         kept = [run for run in frame.runs if run in good or not run.rendering]

@@ -11,9 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
-from msgspec import json
+from msgspec import json, structs
 
-from hashscan.hashing.container_kinds import VIDEOS, is_opened, missing_extra, seconds_to_open
+from hashscan.hashing.container_kinds import (
+    VIDEOS,
+    is_opened,
+    missing_extra,
+    opened_by_python,
+    seconds_to_open,
+)
 from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import all_containers_of
@@ -45,6 +51,8 @@ class ContainerOpening(ClosedOnExit):
             pictures: its sandbox; the budgets of owners are those of containers, too.
         """
         self._plugin, self._options = _opener(setup, limits, plugin), setup.sandbox
+        self._by_python = False
+        """True if no library written in C opens containers, except those of Python itself."""
         self._limits, self._pictures = limits, pictures
         self.sandbox: Sandbox | None = None
         """None before the first container."""
@@ -66,14 +74,23 @@ class ContainerOpening(ClosedOnExit):
             if missing:
                 file.detail += f"; to have it opened, install hashscan[{missing[0]}]"
             return
-        if self.sandbox is None:
-            self.sandbox = Sandbox(self._plugin, self._options, self._pictures)
-        if not (self.sandbox.level or self.sandbox.start()).full:
-            file.detail += "; containers are opened in a full sandbox only"
+        self._start()
+        if self._by_python and not any(opened_by_python(each, self._limits.kinds) for each in opening):
+            file.detail += "; containers of this kind are opened in a full sandbox only"
             return
         file.looked_into = True
         # The decoder opens what it can of them, and says if there are others.
         self._open(file, opened, containers[0], partial(MemberMatching, matcher, file.item, setup))
+
+    def _start(self) -> None:
+        """Start the sandbox; without libraries if it is not a full one."""
+        if self.sandbox is None:
+            self.sandbox = Sandbox(self._plugin, self._options, self._pictures)
+        if not self._by_python and not (self.sandbox.level or self.sandbox.start()).full:
+            self._by_python = True
+            self.sandbox.close()
+            plugin = structs.replace(self._plugin, arguments=(*self._plugin.arguments, "libraries=none"))
+            self.sandbox = Sandbox(plugin, self._options, self._pictures)
 
     def _open(
         self, file: FileTask, opened: OpenFile, kind: FileFormat, matching: Callable[[str], MemberMatching]
@@ -165,7 +182,7 @@ def _opener(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> Plugin:
         *(() if setup.pictures_compared else ("members=bytes",)),
         *(() if setup.videos is None else ("videos=vpdq",)),
     )
-    return Plugin(plugin.target, arguments, max(REPLY_MAX, RECORD_MAX))
+    return Plugin(plugin.target, arguments, max(REPLY_MAX, RECORD_MAX), plugin.libraries)
 
 
 def containers_in(kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat, ...]:

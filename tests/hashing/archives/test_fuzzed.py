@@ -6,14 +6,15 @@ import gzip
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from hashscan.model import Verdict
+from hashscan.sandbox.client import SandboxOptions
 from tests.hashing.archives.test_members import PICTURE, nested, tarred, written, zipped
 from tests.scan.workers.test_worker import CONTAINERS, NOTHING, check, worker_with
 
-pytest.importorskip("libarchive")
 pytestmark = pytest.mark.integration
 
 COPIES = 40
@@ -35,7 +36,14 @@ def changed(content: bytes, chance: random.Random) -> bytes:
     return bytes(made)
 
 
-def test_each_changed_archive_has_a_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sandbox", "written_by_library"), [("auto", ("7zip", "cpio", "iso9660")), ("off", ())]
+)
+def test_each_changed_archive_has_a_verdict(
+    tmp_path: Path, sandbox: Literal["auto", "off"], written_by_library: tuple[str, ...]
+) -> None:
+    if written_by_library:
+        pytest.importorskip("libarchive")
     (tmp_path / "files").mkdir()
     made = [
         zipped({"b.png": PICTURE, "text": b"words"}),
@@ -43,12 +51,13 @@ def test_each_changed_archive_has_a_verdict(tmp_path: Path) -> None:
         tarred("b.png", PICTURE, "w"),
         tarred("b.png", PICTURE, "w:xz"),
         gzip.compress(PICTURE, mtime=0),
-        *(written(tmp_path / kind, kind, None, "b.png") for kind in ("7zip", "cpio", "iso9660")),
+        *(written(tmp_path / kind, kind, None, "b.png") for kind in written_by_library),
     ]
     chance = random.Random(7)
     for number in range(COPIES * len(made)):
         (tmp_path / "files" / str(number)).write_bytes(changed(made[number % len(made)], chance))
-    with worker_with(tmp_path, NOTHING, containers=CONTAINERS) as worker:
+    options = SandboxOptions(sandbox, seconds=5.0)
+    with worker_with(tmp_path, NOTHING, containers=CONTAINERS, sandbox=options) as worker:
         found = check(worker, tmp_path / "files")
     assert len(found) == COPIES * len(made)
     counts = Counter(result.verdict for result in found.values())

@@ -10,6 +10,7 @@ import lzma
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hashscan.model import Reason
 from tests.hashing.archives.test_members import (
     Open,
     directory,
+    libraries,
     local_header,
     opened,
     sandbox,
@@ -28,9 +30,8 @@ from tests.hashing.archives.test_members import (
 )
 from tests.pictures import encoded, scene
 
-__all__ = ["opened", "sandbox"]  # fixtures
+__all__ = ["libraries", "opened", "sandbox"]  # fixtures
 
-libarchive = pytest.importorskip("libarchive")
 pytestmark = pytest.mark.integration
 
 PICTURE = encoded(scene(1, 96, 96), "PNG")
@@ -89,9 +90,39 @@ def changed(signature: bytes, offset: int, value: bytes) -> bytes:
 LOCAL, CENTRAL = b"PK\3\4", b"PK\1\2"
 
 
+def described(content: bytes, method: int, unpacked: bytes) -> bytes:
+    """A member whose lengths stand behind it."""
+    header = b"PK\3\4" + struct.pack("<HHHHH", 20, 8, method, 0, 0) + struct.pack("<IIIHH", 0, 0, 0, 1, 0)
+    sizes = struct.pack("<III", zlib.crc32(unpacked), len(content), len(unpacked))
+    return header + b"a" + content + b"PK\7\x08" + sizes
+
+
+def longer(method: int) -> bytes:
+    """A ZIP archive with a member that ends before its directory says, and another one behind that end."""
+    packed = OTHER if method == zipfile.ZIP_STORED else zlib.compress(OTHER, wbits=-15)
+    inner = packed + described(packed, method, OTHER)[31 + len(packed) :]
+    inner += described(zlib.compress(PICTURE, wbits=-15), zipfile.ZIP_DEFLATED, PICTURE)
+    content = inner if method == zipfile.ZIP_STORED else OTHER
+    body = described(inner, method, content)
+    sizes = struct.pack("<III", zlib.crc32(content), len(inner), len(content))
+    return body + directory([(body[:14] + sizes + body[26:31], 0)], len(body))
+
+
+def in_descriptor() -> bytes:
+    """A ZIP archive with the header of a member where the lengths of the one before it usually stand."""
+    body = described(OTHER, zipfile.ZIP_STORED, OTHER)[:-16]
+    header = body[:14] + struct.pack("<III", zlib.crc32(OTHER), len(OTHER), len(OTHER)) + body[26:31]
+    body += HEADER[:24]
+    return body + directory([(header, 0)], len(body))
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [
+        pytest.param(longer(zipfile.ZIP_STORED), True, id="stored member that ends before"),
+        pytest.param(longer(zipfile.ZIP_DEFLATED), False, id="member that ends before"),
+        pytest.param(in_descriptor(), False, id="header behind a member"),
+        pytest.param(gzip.compress(b"") + lzma.compress(PICTURE), False, id="xz behind gzip"),
         pytest.param(ONE + TWO, True, id="the first of two"),
         pytest.param(TWO + ONE, True, id="the second of two"),
         pytest.param(TWO[:-2] + struct.pack("<H", len(ONE)) + ONE, True, id="in a comment"),
@@ -111,7 +142,6 @@ LOCAL, CENTRAL = b"PK\3\4", b"PK\1\2"
         pytest.param(changed(CENTRAL, 24, bytes(4)), True, id="no unpacked size in the directory"),
         pytest.param(changed(LOCAL, 6, b"\1"), False, id="encrypted"),
         pytest.param(changed(CENTRAL, 8, b"\1"), True, id="encrypted in the directory"),
-        pytest.param(b"x" * 100 + ONE + bytes(65_600), False, id="in the middle"),
         pytest.param(gzip.compress(ONE + TWO), True, id="the first of two in gzip"),
         pytest.param(gzip.compress(TWO + ONE), True, id="the second of two in gzip"),
     ],
@@ -120,6 +150,14 @@ def test_a_picture_that_some_programs_show(opened: Open, content: bytes, found: 
     members, end = opened(content)
     assert {Reason.AMBIGUOUS, Reason.CONTAINER_BROKEN} & {end.reason, *(member.reason for member in members)}
     assert not found or any(map(is_picture, members))
+
+
+def test_an_archive_that_some_programs_do_not_look_for(opened: Open, libraries: str) -> None:
+    members, end = opened(b"x" * 100 + ONE + bytes(65_600))
+    if libraries == "none":
+        assert any(map(is_picture, members))
+    else:
+        assert end.reason is Reason.CONTAINER_BROKEN
 
 
 def link_with_content() -> bytes:
@@ -241,6 +279,7 @@ def test_an_honest_archive_is_not_in_doubt(
 
 
 def image_of(path: Path, **members: bytes) -> bytes:
+    libarchive = pytest.importorskip("libarchive")
     with libarchive.file_writer(str(path), "iso9660") as archive:
         for name, content in members.items():
             archive.add_file_from_memory(f"folder/{name}.png", len(content), content)

@@ -53,7 +53,7 @@ def records_of(sandbox: Sandbox, path: Path, content: bytes, kind: FileFormat | 
     descriptor = os.open(path, os.O_RDONLY)
     try:
         parts = sandbox.parts(descriptor, pack_request(kind), 1000, seconds=60.0, parts_max=10_000)
-        records = [record for part in parts for record in unpack_records(part, EXACT, ("pdq",))]
+        records = [record for part in parts for record in unpack_records(part, EXACT)]
     finally:
         os.close(descriptor)
     *members, end = records

@@ -1,0 +1,158 @@
+"""Unpack compressed bytes by the modules of Python's standard library, a bounded piece at a time."""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import struct
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hashscan.hashing.archives.library import PIECE_SIZE
+from hashscan.hashing.member_records import ContainerError
+from hashscan.model import Reason
+
+if TYPE_CHECKING:
+    from hashscan.hashing.pread import PreadFile
+
+_LZMA_MEMORY = 256 << 20
+"""Most memory in bytes for the dictionary of LZMA, whose header may ask for 4 GiB."""
+
+
+class Unpacker(Protocol):
+    """An object that unpacks one compressed stream, as `bz2.BZ2Decompressor` does."""
+
+    @property
+    def eof(self) -> bool:
+        """True behind the end of the stream."""
+
+    @property
+    def needs_input(self) -> bool:
+        """True if nothing more can be unpacked without further bytes."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """The bytes that were given behind the end of the stream."""
+
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes:
+        """Return the next unpacked bytes, `max_length` at most."""
+
+
+class _Inflater:
+    """Unpack Deflate, with the methods of the other unpackers."""
+
+    def __init__(self, wbits: int) -> None:
+        self._unpacker = zlib.decompressobj(wbits)
+        self._needs_input = True
+
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes:
+        unpacked = self._unpacker.decompress(self._unpacker.unconsumed_tail + data, max_length)
+        self._needs_input = not self._unpacker.unconsumed_tail and len(unpacked) < max_length
+        return unpacked
+
+    @property
+    def eof(self) -> bool:
+        return self._unpacker.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._unpacker.unused_data
+
+
+def raw_deflate() -> Unpacker:
+    """Return what unpacks Deflate without a header, as in a ZIP archive."""
+    return _Inflater(-zlib.MAX_WBITS)
+
+
+def xz_or_lzma(form: int = lzma.FORMAT_AUTO) -> Unpacker:
+    """Return what unpacks xz, or LZMA with a header."""
+    return lzma.LZMADecompressor(form, _LZMA_MEMORY)
+
+
+def lzma_of_zip(header: bytes, size: int | None) -> tuple[Unpacker, bytes]:
+    """Return what unpacks LZMA in a ZIP archive, and its first input.
+
+    Args:
+        header: the properties of LZMA, without the version and the length that precede them.
+        size: length of the unpacked bytes; None if a mark stands at their end.
+    """
+    return xz_or_lzma(lzma.FORMAT_ALONE), header + struct.pack("<q", -1 if size is None else size)
+
+
+def _zstandard() -> tuple[Callable[[], Unpacker], type[Exception]] | None:
+    """Return what unpacks Zstandard, and its error; None before Python 3.14."""
+    try:
+        module: Any = importlib.import_module("compression.zstd")
+    except ImportError:
+        return None
+    return module.ZstdDecompressor, module.ZstdError
+
+
+_ZSTANDARD = _zstandard()
+_ERRORS: tuple[type[Exception], ...] = (
+    *(zlib.error, OSError, EOFError, ValueError, lzma.LZMAError),
+    *(() if _ZSTANDARD is None else _ZSTANDARD[1:]),
+)
+
+UNPACKERS: dict[str, Callable[[], Unpacker]] = {
+    "gzip": lambda: _Inflater(zlib.MAX_WBITS + 16),
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": xz_or_lzma,
+    "LZMA": xz_or_lzma,
+    **({} if _ZSTANDARD is None else {"Zstandard": _ZSTANDARD[0]}),
+}
+"""By the names of the kinds of compressed files."""
+
+
+def unpacked(
+    blocks: Iterator[bytes], unpacker: Unpacker, first: bytes = b""
+) -> Generator[bytes, None, bytes | None]:
+    """Yield unpacked bytes in pieces of bounded length.
+
+    Args:
+        blocks: the packed bytes.
+        first: input that precedes them.
+
+    Returns:
+        The bytes that follow the stream in its last block; None if the stream does not end.
+
+    Raises:
+        ContainerError: the bytes are broken.
+        MemoryError: they need too much memory.
+    """
+    try:
+        piece = unpacker.decompress(first, PIECE_SIZE)
+        while True:
+            if piece:
+                yield piece
+            if unpacker.eof:
+                return unpacker.unused_data
+            block = next(blocks, b"") if unpacker.needs_input else b""
+            if unpacker.needs_input and not block:
+                return None
+            piece = unpacker.decompress(block, PIECE_SIZE)
+    except _ERRORS as error:
+        if isinstance(error, lzma.LZMAError) and "memory" in str(error).lower():
+            raise MemoryError from None
+        raise ContainerError(Reason.CONTAINER_BROKEN) from None
+
+
+def blocks_of(file: PreadFile, at: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """Yield bytes of a file, up to its end if no length is given; fewer where it ends before.
+
+    Others may read from the file in between.
+    """
+    end = file.size if length is None else min(file.size, at + length)
+    while at < end:
+        file.seek(at)
+        block = file.read(min(PIECE_SIZE, end - at))
+        if not block:
+            return
+        yield block
+        at += len(block)

@@ -9,7 +9,8 @@ GET  v1/changes?since=V    Changes of the list since its version V
 POST v1/feedback           FeedbackRequest; the body of the answer is not read
 
 Requests carry `Authorization: Bearer KEY`. A server that wants fewer requests answers 429 or 503, with
-`Retry-After` if it names a time. Any other status than 200 refuses the request for good.
+`Retry-After` if it names a time. A client sends a POST again with the same `Idempotency-Key`, so that a
+server that counts requests counts it once. Any other status than 200 refuses the request for good.
 """
 
 from __future__ import annotations
@@ -34,6 +35,20 @@ EntryId = Annotated[str, Meta(min_length=1, max_length=ENTRY_ID_MAX, pattern=r"\
 Prefix = Annotated[str, Meta(min_length=4, max_length=4, pattern=r"\A[0-9a-f]{4}\Z")]
 
 
+class FilterAddress(Struct, frozen=True):
+    """A filter of the service's list, by which clients know most digests that needn't be asked.
+
+    It is in a repository as `hashscan publish filter` makes it.
+    """
+
+    url: Text
+    """Address of the repository: https, or below the service's own address."""
+    root: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    """SHA-256 of its first root."""
+    version: Version
+    """The version of the filter that belongs to the list as it is now; no other is used."""
+
+
 class Info(Struct, frozen=True):
     """The service's description."""
 
@@ -42,6 +57,8 @@ class Info(Struct, frozen=True):
     """Names as in `model.ALGORITHMS`; those that the client does not know are not asked for."""
     digests_max: Annotated[int, Meta(ge=1, le=DIGESTS_MAX)]
     """Most digests in one request."""
+    filter: FilterAddress | None = None
+    """None for a service that publishes no filter."""
 
 
 class DigestFields(Struct, frozen=True):
@@ -73,7 +90,7 @@ class CheckMatch(Struct, frozen=True):
     category: Text
     """One of `model.CATEGORIES`; any other is for review only."""
     distance: Count = 0
-    """Bits in which a perceptual digest differs from the entry."""
+    """Bits in which a perceptual digest differs from the entry; of PhotoDNA, the squared distance."""
 
 
 class CheckAnswer(Struct, frozen=True):

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,6 +24,7 @@ from hashscan.matching_service_api import (
     CheckMatch,
     CheckRequest,
     FeedbackRequest,
+    FilterAddress,
     Info,
 )
 from hashscan.registry import MATCHING_SERVICES
@@ -66,6 +68,11 @@ class ServiceServer:
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     """All digests that were asked, with their algorithms."""
     feedback: list[FeedbackRequest] = field(default_factory=list)
+    filter: FilterAddress | None = None
+    filters: Path | None = None
+    """Folder of a repository of filters, which is served below `filters/`."""
+    fetched: list[str] = field(default_factory=list)
+    """The paths of its files that were fetched."""
     requests: int = 0
     fault: Fault | None = None
     """Answers in place of the service."""
@@ -168,6 +175,11 @@ class Handler(BaseHTTPRequestHandler):
         if service.fault is not None:
             service.fault(self)
             return
+        if service.filters is not None and self.path.startswith("/filters/"):
+            service.fetched.append(self.path.removeprefix("/filters/"))
+            path = service.filters / service.fetched[-1]
+            self.send(path.read_bytes()) if path.is_file() else self.send(b"", 404)
+            return
         keys = {f"Bearer {SECRET}", f"Basic {base64.b64encode(LOGIN.encode()).decode()}", SECRET}
         if not keys.intersection(self.headers.values()):
             self.send(b"{}", 401)
@@ -190,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
 def speak_hashscan(service: ServiceServer, request: Handler, body: bytes) -> Any:
     address = urlsplit(request.path)
     if address.path == "/v1/info":
-        return Info(service.version, service.algorithms, service.digests_max)
+        return Info(service.version, service.algorithms, service.digests_max, service.filter)
     if address.path == "/v1/changes":
         return service.changes or Changes(service.version, everything=True)
     if address.path == "/v1/feedback":

@@ -13,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
-from hashscan.matching.effective_policy import effective_policy, policy_fields, rules_of, unused_lists
-from hashscan.model import Action, ListInfo, PolicyRule, TrustState, Weak
+from hashscan.matching.effective_policy import (
+    distances_of,
+    effective_policy,
+    policy_fields,
+    rules_of,
+    unused_lists,
+)
+from hashscan.model import Action, DistanceRule, ListInfo, PolicyRule, TrustState, Weak
 from hashscan.settings.matching import PolicySettings
 from hashscan.settings.table_rows import ROWS_MAX
 
@@ -115,7 +121,7 @@ action = "report"
         ('action = "held"\ncategory = "known-good"', "never cause a finding", "A1, A2"),
         ('action = "held"\ncategory = []', "key 'category': an empty list fits nothing", "leave out"),
         ('action = "held"\ncategory = ["A1", 2]', "key 'category': 2 is no category", "A1, A2"),
-        ('action = "held"\nalgorithm = "photodna"', "key 'algorithm': 'photodna'", "sha256"),
+        ('action = "held"\nalgorithm = "photodna_edge"', "key 'algorithm': 'photodna_edge'", "sha256"),
         ('action = "held"\nalgorithm = "phash"', "for review only", "sha256"),
         ('action = "held"\ndistance = "20"', "key 'distance': '20' is no distance", "from 0 to"),
         ('action = "held"\ndistance = true', "key 'distance': True is no distance", "from 0 to"),
@@ -185,3 +191,26 @@ def test_lists_that_are_not_used() -> None:
     rules = (PolicyRule(1, Action.HELD, lists=("ours", "theirs")), PolicyRule(2, Action.HELD))
     (reported,) = unused_lists(rules, [ListInfo("ours", TrustState.LOCAL)])
     assert reported == "policy rule 1 names the list theirs, which is not used"
+
+
+def test_the_distances_of_photodna_are_read() -> None:
+    rows = [{"list": ["a", "b"], "match": 900}, {"review": 20_000}]
+    assert distances_of(rows, "x") == (DistanceRule(("a", "b"), 10_000, 900), DistanceRule((), 20_000))
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"review": -1}, "key 'review'"),
+        ({"match": 100_001}, "key 'match'"),
+        ({"match": True}, "key 'match'"),
+        ({"review": 5, "match": 6}, "row 2"),
+        ({"match": 10_001}, "`review` is only 10000"),
+        ({"list": "No Name"}, "key 'list'"),
+        ({"reveiw": 5}, "reveiw"),
+    ],
+)
+def test_a_distance_that_cannot_be_is_refused(row: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named) as caught:
+        distances_of([{}, row], "x")
+    assert caught.value.advice

@@ -26,12 +26,11 @@ from hashscan.lists.publishing.next_version import UnknownIdError, canary_ids, w
 from hashscan.lists.publishing.publisher_state import (
     Expiry,
     PublisherState,
-    ReleaseInProgress,
     write_state,
 )
 from hashscan.lists.publishing.rotation import ROOT_NAME, RootPlan, Rotated, rotate
 from hashscan.lists.publishing.workspace import Published, PublisherStatus, Workspace, opened, seconds
-from hashscan.lists.storage.atomic_files import output_errors, replace_file, sync_folder
+from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.columns import EntryBlock
 from hashscan.lists.storage.entry_ids import IdSet, first_shared_id
 from hashscan.lists.storage.layout import checked_name, private_folder
@@ -351,28 +350,11 @@ def _publish(
 
     `write` writes the targets that the version adds into the staging folder.
     """
-    publication, state = workspace.publication, workspace.state
-    publication.check_root(now)
-    signers = publication.signers(signing.SIGNING_ROLES, state.keys, passphrase)
-    version = state.released + 1
+    signers = workspace.signers(passphrase, now)
     published = workspace.published(now)
     workspace.staging.mkdir()
-    manifest = write(published, version, now)
-    staged = [signing.new_target(path) for path in sorted(workspace.staging.iterdir())]
-    kept = publication.targets
-    targets = {name: kept[name] for name in manifest.names if name in kept}
-    targets |= {target.info.path: target.info for target in staged}
-    first = signing.SIGNING_ROLES[0]
-    files = signing.signed_release(first, targets, publication.versions, signers, state.expiry, now)
-    publication.check(files)
-    # Otherwise a release killed after this would look like a working folder restored from an old backup.
-    workspace.remember(replace(state, upcoming=ReleaseInProgress(version, done)), clear=False)
-    for target in staged:
-        (workspace.staging / target.info.path).rename(state.repository / TARGETS / target.file_name)
-    sync_folder(state.repository / TARGETS)
-    signing.publish(state.repository, files)
-    workspace.remember(replace(state, released=version, pending=state.pending[done:], upcoming=None))
-    workspace.renew(now)
+    manifest = write(published, workspace.state.released + 1, now)
+    workspace.release(frozenset(manifest.names), done, signers, now)
     published = workspace.published(now)
     assert published is not None
     return published.info

@@ -7,26 +7,49 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
-from hashscan.errors import ListTrustError, OutputError
+from hashscan.errors import ListTrustError, OutputError, UsageError
+from hashscan.lists.filters.format import INDEX_NAME, FilterError, FilterIndex
 from hashscan.lists.publishing import rotation
-from hashscan.lists.publishing.metadata import Publication
+from hashscan.lists.publishing.metadata import (
+    SIGNING_ROLES,
+    Publication,
+    new_target,
+    publish,
+    signed_release,
+)
 from hashscan.lists.publishing.next_version import PENDING, Pending, PublishedEntries
-from hashscan.lists.publishing.publisher_state import PublisherState, read_state, write_state
+from hashscan.lists.publishing.publisher_state import (
+    PublisherState,
+    ReleaseInProgress,
+    read_state,
+    write_state,
+)
 from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file, sync_folder
 from hashscan.lists.storage.columns import ColumnError
-from hashscan.lists.storage.signed_list import METADATA, TARGETS, file_names, load_manifest, open_published
+from hashscan.lists.storage.signed_list import (
+    METADATA,
+    TARGETS,
+    DamagedFileError,
+    file_names,
+    intact_target,
+    load_manifest,
+    open_published,
+)
 from hashscan.locking import LockFile
 from hashscan.model import ListInfo
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 SUPERSEDED_NAME = "superseded.json"
 KEPT_FOR = timedelta(days=2)
@@ -116,6 +139,8 @@ class PublisherStatus:
     """The expiries of roles that have less than a third of their validity left."""
     keys: Mapping[str, tuple[tuple[str, ...], int]]
     """For each role the ids of its keys, and the number of keys that must sign."""
+    filters: FilterIndex | None = None
+    """The published filters; None where a list is published."""
 
     @property
     def compaction_pays(self) -> bool:
@@ -151,12 +176,18 @@ class Workspace:
         """Return the published version, or None, after comparing every file with its signed hash.
 
         Raises:
+            UsageError: filters are published here, no list.
             ListTrustError: a file is not what was signed.
             OSError: a file can't be read.
         """
         verified = self.publication.verified
         if verified is None:
             return None
+        if INDEX_NAME in verified.targets:
+            raise UsageError(
+                f"{self.work} publishes filters, and no list",
+                advice="Name the working folder of a list, or begin one with `hashscan publish init`.",
+            )
         repository = self.state.repository
         opened = open_published(self.state.name, repository, self.root, now, remedy=_REMEDY)
         if opened.manifest is None:
@@ -167,6 +198,39 @@ class Workspace:
         entries = PublishedEntries(repository / TARGETS, opened.manifest, file_names(verified))
         return Published(opened.info, entries)
 
+    def filters(self) -> FilterIndex | None:
+        """Return the index of the published filters; None if no filter is published here.
+
+        Raises:
+            ListTrustError: a file is not what was signed.
+            OSError: a file can't be read.
+        """
+        if self.publication.verified is None or INDEX_NAME not in self.publication.verified.targets:
+            return None
+        try:
+            return FilterIndex.decode(self.target(INDEX_NAME).read_bytes())
+        except FilterError as error:
+            raise ListTrustError(f"{self.state.repository} can't be relied on: {error}") from error
+
+    def target(self, name: str) -> Path:
+        """Return the file of a published target, after comparing it with its signed hash.
+
+        Raises:
+            ListTrustError: it is not what was signed, or was not signed.
+            OSError: it can't be read.
+        """
+        verified = self.publication.verified
+        signed = None if verified is None else verified.targets.get(name)
+        try:
+            if signed is None:
+                raise DamagedFileError(f"there is no target {name}")
+            return intact_target(signed, self.state.repository)
+        except DamagedFileError as error:
+            raise ListTrustError(
+                f"{self.state.repository} can't be relied on: {error}",
+                advice="Restore the published folder from a backup or a mirror.",
+            ) from error
+
     def status(self, now: datetime) -> PublisherStatus:
         """Return the published version, the pending operations, and the expiries of signatures.
 
@@ -174,7 +238,8 @@ class Workspace:
             ListTrustError: a published file is not what was signed.
             OSError: a file can't be read.
         """
-        published, expiries = self.published(now), self.publication.expiries
+        filters, expiries = self.filters(), self.publication.expiries
+        published = None if filters else self.published(now)
         manifest = published.entries.manifest if published else None
         return PublisherStatus(
             published.info if published else None,
@@ -187,7 +252,52 @@ class Workspace:
                 role: (tuple(sorted(trusted.keyids)), trusted.threshold)
                 for role, trusted in self.publication.root.roles.items()
             },
+            filters,
         )
+
+    def signers(self, passphrase: bytes | None, now: datetime) -> dict[str, Sequence[Signer]]:
+        """Return the keys that sign a release.
+
+        Raises:
+            UsageError: the root has expired, or the keys are unusable or belong to another list.
+            OSError: a key can't be read.
+        """
+        self.publication.check_root(now)
+        return self.publication.signers(SIGNING_ROLES, self.state.keys, passphrase)
+
+    def release(
+        self,
+        names: Collection[str],
+        done: int,
+        signers: Mapping[str, Sequence[Signer]],
+        now: datetime,
+    ) -> None:
+        """Sign and publish the next version: the targets in the staging folder, and published ones.
+
+        Args:
+            names: names of all targets of the version.
+            done: number of pending operations that it contains.
+            now: UTC.
+
+        Raises:
+            UsageError: there are more targets than subscribers accept.
+            OSError: a folder can't be written; the old version or the new one is published.
+        """
+        publication, state, version = self.publication, self.state, self.state.released + 1
+        staged = [new_target(path) for path in sorted(self.staging.iterdir())]
+        targets = {name: info for name, info in publication.targets.items() if name in names}
+        targets |= {target.info.path: target.info for target in staged}
+        first = SIGNING_ROLES[0]
+        files = signed_release(first, targets, publication.versions, signers, state.expiry, now)
+        publication.check(files)
+        # Otherwise a release killed after this would look like a working folder restored from an old backup.
+        self.remember(replace(state, upcoming=ReleaseInProgress(version, done)), clear=False)
+        for target in staged:
+            (self.staging / target.info.path).rename(state.repository / TARGETS / target.file_name)
+        sync_folder(state.repository / TARGETS)
+        publish(state.repository, files)
+        self.remember(replace(state, released=version, pending=state.pending[done:], upcoming=None))
+        self.renew(now)
 
     def remember(self, state: PublisherState, *, clear: bool = True) -> None:
         """Write the state, and unless `clear` is False remove the files that it no longer names.
@@ -223,7 +333,10 @@ class Workspace:
             OSError: a folder can't be read or written.
         """
         state, verified = self.state, self.publication.verified
-        version = load_manifest(verified, state.repository).version if verified else 0
+        if filters := self.filters():
+            version = filters.release
+        else:
+            version = load_manifest(verified, state.repository).version if verified else 0
         if version < state.released:
             raise ListTrustError(
                 f"{state.repository} holds version {version}, but {state.released} was released",

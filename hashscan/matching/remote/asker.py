@@ -8,22 +8,35 @@ again, but a scan does not wait for it. One that refuses, or whose answers are n
 
 from __future__ import annotations
 
+import logging
 import queue
+import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from hashscan.lists.filters.format import DigestFilter, FilterError
 from hashscan.lists.services.adapter import AskedDigest, MatchingService, ServiceMatch, checked_matches
-from hashscan.lists.services.settings import StoredService, key_headers
+from hashscan.lists.services.settings import StoredService, key_headers, read_key
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
-from hashscan.matching_service_api import Changes
+from hashscan.matching_service_api import Changes, FilterAddress
 
+if TYPE_CHECKING:
+    from hashscan.lists.filters.fetching import FilterCache
+    from hashscan.matching.remote.questions import Question
+
+CONFIRM_SECONDS = 60.0
+"""Time for which a filter is used before the service must say its version again."""
+
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_INTRODUCTION = object()
+"""The key of a job in which the service describes itself."""
 _PAUSE_FIRST, _PAUSE_MAX = 0.05, 60.0
 _WAIT_MAX = 3600.0
 """Longest wait at a time: a service may name a year that no condition can wait for."""
@@ -52,6 +65,15 @@ class Introduction(NamedTuple):
     """Version of its list; empty where it tells none."""
     changes: Changes | None
     """The answers that may have changed since the version that was known before; None if none was known."""
+    filter: DigestFilter | None = None
+    """The filter of this version; None if the service names none, or it can't be had."""
+
+    def needed(self, questions: Iterable[Question]) -> list[Question]:
+        """Return the questions without those whose answer the filter knows: that no entry matches."""
+        if self.filter is None:
+            return list(questions)
+        passes = self.filter.lets_through
+        return [asked for asked in questions if passes(asked.digest.algorithm, asked.digest.value)]
 
 
 class OwnerTurns:
@@ -114,8 +136,15 @@ class Asker(ClosedOnExit):
         """Batches that were submitted, and not collected yet."""
         self._settings = settings
         self._client = ServiceClient(settings, key_headers(settings, adapter), show)
+        self._kind = adapter
         self._adapter = adapter(self._send, settings.categories)
+        self._service, self._show = service, show
         self._since = since
+        self._filters: FilterCache | None = None
+        self._filter_trouble = ""
+        self._confirmed = 0.0
+        """The time when the service has said its version."""
+        self._confirming = False
         self._changed = threading.Condition()
         self._answered = time.monotonic()
         self._next_request = 0.0
@@ -151,6 +180,22 @@ class Asker(ClosedOnExit):
         return [f"matching service {self.name} {reason}" for reason in why if reason]
 
     @property
+    def ready(self) -> bool:
+        """True if the service can be asked: it has described itself, lately if a filter is used.
+
+        Where it has named a filter, it is asked for its version again after a minute. With a new version
+        everything is asked about until its filter is there.
+        """
+        if self.introduction is None:
+            return False
+        if self._filters is None or time.monotonic() - self._confirmed <= CONFIRM_SECONDS:
+            return True
+        if not self._confirming:
+            self._confirming = True
+            self._jobs.put((_INTRODUCTION, ()))
+        return self.introduction.filter is None
+
+    @property
     def capacity(self) -> int:
         """The number of batches that may be outstanding, so that no thread waits for its next one."""
         return 2 * self._settings.in_flight
@@ -183,15 +228,19 @@ class Asker(ClosedOnExit):
             self._changed.notify_all()
         for _ in self._threads:
             self._jobs.put(None)
+        if self._filters is not None:
+            self._filters.close()
         self._client.close()
 
     def _work(self, first: bool) -> None:
         try:
             if first:
-                self.introduction = self._answered_or_none(self._introduce)
-                self._answers.put(AskedBatch(None, None))
+                self._introduce_or_refuse()
             while (job := self._jobs.get()) is not None:
                 key, digests = job
+                if key is _INTRODUCTION:
+                    self._introduce_or_refuse()
+                    continue
                 # Contents without a digest need no request, and say nothing of the service.
                 found = self._answered_or_none(partial(self._check, digests)) if digests else ()
                 self._answers.put(AskedBatch(key, found))
@@ -199,16 +248,58 @@ class Asker(ClosedOnExit):
             self._defect = error
             self._answers.put(AskedBatch(None, None))
 
+    def _introduce_or_refuse(self) -> None:
+        found = self._answered_or_none(self._introduce)
+        if found is not None:
+            self._accept(found)
+        self._confirming = False
+        self._answers.put(AskedBatch(None, None))
+
+    def _accept(self, found: Introduction) -> None:
+        self._confirmed = time.monotonic()
+        self.introduction = found
+
     def _introduce(self) -> Introduction:
+        self._adapter = self._kind(self._send, self._settings.categories)
         limit, algorithms = self._adapter.limits()
         if not algorithms.intersection(self._settings.algorithms):
             # Nothing would be asked, and every file would be clean.
             raise ServiceRefusedError("takes none of the digests that it is to be asked about")
         version = self._adapter.version()
         changed = bool(self._since) and version != self._since
-        return Introduction(
-            limit, algorithms, version, self._adapter.changes(self._since) if changed else None
-        )
+        changes = self._adapter.changes(self._since) if changed else None
+        found, wanted = Introduction(limit, algorithms, version, changes), self._adapter.filter()
+        if wanted is None:
+            return found
+        if self.introduction is not None:
+            before = self.introduction.filter
+            if before is not None and before.version == wanted.version:
+                return found._replace(filter=before)
+            # Nobody has to wait until the new filter is there.
+            self._accept(found)
+            self._answers.put(AskedBatch(None, None))
+        return found._replace(filter=self._filter(wanted))
+
+    def _filter(self, wanted: FilterAddress) -> DigestFilter | None:
+        """Return a filter; None if it can't be used, which is said in the log."""
+        # Few services have one, and it takes what verifies signatures.
+        from hashscan.lists.filters.fetching import FilterCache
+
+        if self._filters is None:
+            self._filters = FilterCache(self._service, read_key(self._settings, self._kind), self._show)
+        try:
+            found = self._filters.get(wanted)
+        except FilterError as error:
+            if str(error) != self._filter_trouble and not self._closed:
+                _log.warning(
+                    "the filter of matching service %s can't be used, so it is asked about all digests: %s",
+                    self.name,
+                    error,
+                )
+            self._filter_trouble = str(error)
+            return None
+        self._filter_trouble = ""
+        return found
 
     def _check(self, digests: Sequence[AskedDigest]) -> tuple[ServiceMatch, ...]:
         """Return the matches of some digests, which may be more than the service takes at once."""
@@ -245,9 +336,12 @@ class Asker(ClosedOnExit):
             _StoppedError: none may be sent any more.
             ServiceRefusedError: as `ServiceClient`.
         """
+        # Equal in all tries, so that the service counts a request once whose answer was lost.
+        with_key = self._kind.sends_idempotency_keys and body is not None
+        headers = {"Idempotency-Key": secrets.token_hex(16)} if with_key else {}
         while self._may_ask():
             try:
-                answer = self._client(method, path, body)
+                answer = self._client(method, path, body, headers)
             except ServiceBusyError as error:
                 self._put_off(error)
             else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import urllib3
@@ -100,8 +101,20 @@ class ServiceClient:
         self._headers = {"Accept": "application/json", **key_headers}
         self._pools = _pools(settings)
 
-    def __call__(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        may_be_empty: bool = False,
+    ) -> bytes:
         """Return the body of an answer with status 200.
+
+        Args:
+            may_be_empty: True to take status 204 for an answer, too; it has no body.
+            headers: further headers of this request.
 
         Raises:
             ServiceBusyError: there is no answer for now.
@@ -109,10 +122,10 @@ class ServiceClient:
         """
         if self._show is not None:
             self._show(f"{method} {self._url}{path} {(body or b'').decode('ascii', 'replace')}".rstrip())
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        sent = {**self._headers, **({} if body is None else {"Content-Type": "application/json"}), **headers}
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
         try:
-            response = send(self._pools, method, self._url + path, headers, timeout, body, again=False)
+            response = send(self._pools, method, self._url + path, sent, timeout, body, again=False)
             try:
                 data = _body(response)
             finally:
@@ -127,6 +140,8 @@ class ServiceClient:
             raise ServiceBusyError(
                 describe_status(response.status), retry_after(response.headers.get("Retry-After", ""))
             )
+        if response.status == HTTPStatus.NO_CONTENT and may_be_empty:
+            return b""
         if response.status != HTTPStatus.OK:
             raise ServiceRefusedError(describe_status(response.status), response.status)
         framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers

@@ -15,6 +15,7 @@ from hashscan.matching_service_api import (
     Changes,
     CheckAnswer,
     FeedbackRequest,
+    FilterAddress,
     Info,
     request_of,
 )
@@ -32,9 +33,11 @@ class HashscanService(MatchingService):
     digests_max = 400
     per_request = 400
     key = "token"
+    sends_idempotency_keys = True
     takes_feedback = True
     sends = (
-        "the digests of up to 400 contents' bytes and pictures in a request, in no order that means anything"
+        "the digests of up to 400 contents' bytes and pictures in a request, in no order that means "
+        "anything; if the service names a filter, those of bytes only as far as it lets them through"
     )
 
     @cached_property
@@ -48,6 +51,10 @@ class HashscanService(MatchingService):
     def version(self) -> str:
         """Return the version of the service's list."""
         return self._info.version
+
+    def filter(self) -> FilterAddress | None:
+        """Return where the filter of the service's list is."""
+        return self._info.filter
 
     def changes(self, since: str) -> Changes:
         """Return which answers may have changed since a version."""

@@ -51,16 +51,19 @@ class _Service:
 
     def ask(self, exact: Mapping[str, bytes], runs: Sequence[DigestRun]) -> bool:
         """Send the digests of one content; return False if the service is down."""
-        while (introduction := self.asker.introduction) is None:
+        while not self.asker.ready:
             if self.asker.down:
                 return False
             self.asker.collect(_POLL_SECONDS)
+        introduction = self.asker.introduction
+        assert introduction is not None
         settings = self.service.settings
         algorithms = [name for name in settings.algorithms if name in introduction.algorithms]
         self.refused = self.service.refused(introduction.algorithms, self._took)
         lacking = questions_about(0, exact, runs, self.refused, variants=settings.variants)
         self.partly = any(True for _ in lacking)
-        self._asked = list(questions_about(0, exact, runs, algorithms, variants=settings.variants))
+        questions = questions_about(0, exact, runs, algorithms, variants=settings.variants)
+        self._asked = introduction.needed(questions)
         self.asker.submit(self._asked, [question.digest for question in self._asked])
         return True
 

@@ -26,8 +26,8 @@ def hashscan() -> Way:
     from hashscan.hashing.formats import PREFIX_SIZE, sniff
     from hashscan.hashing.media import decoder
     from hashscan.hashing.records import DecodedPicture, pack_request, unpack_reply
-    from hashscan.hashing.variants import RESTORED, SIMILARITY_DOUBTS
-    from hashscan.matching.evaluation import RESTORED_DOUBT, has_tight_threshold
+    from hashscan.hashing.variants import SIMILARITY_DOUBTS
+    from hashscan.matching.evaluation import RENDERING_DOUBTS, has_tight_threshold
 
     decode = decoder.load("hashscan.hashing.pdq:PDQ")
 
@@ -51,7 +51,7 @@ def hashscan() -> Way:
                 d.quality,
                 d.variant,
                 has_tight_threshold(d.rendering, d.turn, d.turn if d.shown else 0),
-                RESTORED_DOUBT if d.rendering == RESTORED else SIMILARITY_DOUBTS[d.doubt],
+                RENDERING_DOUBTS.get(d.rendering) or SIMILARITY_DOUBTS[d.doubt],
             ]
             for d in answer.digests
         ]

@@ -1,20 +1,24 @@
 """Count altered copies of photos that are matched, for review, or missed, beside plain PDQ and pHash.
 
     python -m benchmarks.recall.near_copies CORPUS [--half held-out|tuning] [--photos N] [--structured N]
-                                            [--only NAME]... [--longest PIXELS] [--processes N] [--json FILE]
+                                            [--only NAME]... [--augment] [--second ALGORITHM]
+                                            [--review-threshold BITS] [--longest PIXELS] [--processes N]
+                                            [--json FILE]
 
 Each photo of one half of the folder is altered in the 108 ways of reposts.py, after it was made `--longest`
 pixels long if it is longer. The halves are by the first bit of the sha256 of a photo's file: 0 tuning, 1
-held-out. Limits of matching are chosen on the tuning half. The list has the PDQ of the photos as they are; a
-photo that shows what another shows, by its PDQ, is left out, and so is one with a quality below 50.
+held-out. Limits of matching are chosen on the tuning half. The list has the PDQ of the photos as they are,
+with `--augment` also of those parts of them that `publish hash` adds, and their quadrants; with `--second
+phash` or `dhash` another hash of each, which confirms reviews. A photo that shows what another shows, by its
+PDQ, is left out, and so is one with a quality below 50.
 
-- match, review, missed: the verdict of hashscan that follows from the photo's own entry;
+- match, review, missed: the verdict of hashscan that follows from the photo's own entries;
 - PDQ: the PDQ of the altered picture lies within 31 of 256 bits of the photo's, and its quality is 50;
 - pHash: ImageHash's pHash lies within 10 of 64 bits of the photo's.
 
-Below the table stands how many files got a verdict from another photo's entry. Collages are made with photos
-of the other half, which are not listed. With `--structured`, so many drawn tables, codes, charts and screens
-(see structured.py) are listed and compared with each other, too.
+Below the table stands how many files got a verdict from another photo's entries. Collages are made with
+photos of the other half, which are not listed. With `--structured`, so many drawn tables, codes, charts and
+screens (see structured.py) are listed and compared with each other, too.
 """
 
 from __future__ import annotations
@@ -28,8 +32,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -45,10 +50,13 @@ from benchmarks.recall.reposts import REPOSTS
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.media import decoder
 from hashscan.hashing.records import pack_request
+from hashscan.hashing.variants import MADE_FOR_LISTS
+from hashscan.lists.index.quadrants import has_enough
 from hashscan.lists.store import ListStore
 from hashscan.matching.evaluation import FileTask, Matcher, match_files, store_reply
 from hashscan.matching.policy import judge
-from hashscan.model import ALGORITHMS, Entry, FileStat, Item, Match
+from hashscan.model import ALGORITHMS, QUADRANTS, Entry, FileStat, Item, Match
+from hashscan.registry import PICTURE_HASHES
 
 PHASH_THRESHOLD = 10
 ALGORITHM = ALGORITHMS["pdq"]
@@ -65,31 +73,69 @@ class Hashes(NamedTuple):
     phash: int
 
 
+class Listed(NamedTuple):
+    """The hashes of one listed picture."""
+
+    pdq: int
+    phash: int
+    parts: list[bytes]
+    """PDQ of its parts."""
+    second: bytes
+    """Another hash that is listed, too; or empty."""
+    quadrants: bytes
+    """PDQ of its quadrants; empty if they can't be compared."""
+
+    def entries(self, place: int, second: str | None) -> Iterator[Entry]:
+        """Yield what a list has of it; `place` begins the ids, and `second` names the other hash."""
+        for number, value in enumerate((self.pdq.to_bytes(ALGORITHM.size), *self.parts)):
+            yield Entry(f"{place}:{ALGORITHM.name}-{number}", ALGORITHM.name, value, "A1")
+        if second and self.second:
+            yield Entry(f"{place}:{second}", second, self.second, "A1")
+        if self.quadrants:
+            yield Entry(f"{place}:{QUADRANTS}", QUADRANTS, self.quadrants, "A1")
+
+
 class Counts(NamedTuple):
-    """The verdicts of the three ways on one file: for its own entry, and the number of other entries."""
+    """The verdicts of the three ways on one file: for the picture it shows, and the number of others."""
 
     own: tuple[str, bool, bool]
     """Verdict; found by PDQ; found by pHash."""
     others: tuple[Counter[str], int, int]
-    """Other entries by the verdict that follows from each; within the threshold of PDQ and of pHash."""
+    """Other pictures by the verdict that follows from the entries of each; those within the threshold of PDQ,
+    and of pHash."""
 
 
 class Checker:
     """Hashes pictures and compares them with a list; each process has its own."""
 
-    def __init__(self, folder: Path | None = None, entries: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        entries: Sequence[Listed] = (),
+        *,
+        augment: bool = False,
+        second: str | None = None,
+        review_threshold: int | None = None,
+        quadrants: bool = False,
+    ) -> None:
         """Load the decoder.
 
         Args:
             folder: of the lists; None to hash only.
-            entries: PDQ and pHash of the listed pictures; their places are the ids of their entries.
+            entries: hashes of the listed pictures; the ids of their entries begin with their places.
+            augment: True to hash parts of pictures, too.
+            second: name of another algorithm to hash pictures with.
+            review_threshold: as of `Matcher`.
+            quadrants: True to hash their quadrants, too.
         """
         pillow_heif.register_heif_opener()
-        self._decode = decoder.load("hashscan.hashing.pdq:PDQ")
+        parts = (f"augment={','.join(kind.name for kind in MADE_FOR_LISTS)}",) if augment else ()
+        self._names = [ALGORITHM.name, *([second] if second else []), *([QUADRANTS] if quadrants else [])]
+        self._decode = decoder.load(*(PICTURE_HASHES.rows[name].target for name in self._names), *parts)
         self._entries = entries
         if folder is not None:
             self._opened = ListStore(folder).open(None, datetime.now(UTC))
-            self._matcher = Matcher(self._opened.handles)
+            self._matcher = Matcher(self._opened.handles, review_threshold)
 
     def hashes(self, content: bytes) -> Hashes:
         """Hash the content of a picture file."""
@@ -102,8 +148,8 @@ class Checker:
         finally:
             os.close(descriptor)
         assert isinstance(reply, bytes)
-        store_reply(file, reply, [ALGORITHM.name])
-        stored = file.decoded.stored([ALGORITHM.name]) if file.decoded else {}
+        store_reply(file, reply, self._names)
+        stored = file.decoded.stored(self._names) if file.decoded else {}
         plain = stored.get(ALGORITHM.name)
         good = plain is not None and (plain.quality or 0) >= ALGORITHM.min_quality
         with Image.open(BytesIO(content)) as image:
@@ -117,20 +163,20 @@ class Checker:
             own: the place of the entry of the picture from which it was made.
         """
         found = self.hashes(content)
-        match_files(self._matcher, [ALGORITHM.name], [found.file])
+        match_files(self._matcher, self._names, [found.file])
         by_entry: dict[int, list[Match]] = {}
         for match in found.file.matches:
-            by_entry.setdefault(int(match.entry_id), []).append(match)
+            by_entry.setdefault(int(match.entry_id.partition(":")[0]), []).append(match)
         verdicts = {place: judge(matches, None).verdict.value for place, matches in by_entry.items()}
         pdq = {
             place
-            for place, (entry, _) in enumerate(self._entries)
-            if found.pdq is not None and (entry ^ found.pdq).bit_count() <= ALGORITHM.threshold
+            for place, entry in enumerate(self._entries)
+            if found.pdq is not None and (entry.pdq ^ found.pdq).bit_count() <= ALGORITHM.threshold
         }
         phash = {
             place
-            for place, (_, entry) in enumerate(self._entries)
-            if (entry ^ found.phash).bit_count() <= PHASH_THRESHOLD
+            for place, entry in enumerate(self._entries)
+            if (entry.phash ^ found.phash).bit_count() <= PHASH_THRESHOLD
         }
         return Counts(
             (verdicts.pop(own, "missed"), own in pdq, own in phash),
@@ -142,21 +188,36 @@ def _number(bits: Any) -> int:
     return int.from_bytes(np.packbits(bits).tobytes())
 
 
-_checkers: list[Checker] = []
+CHECKERS: list[Checker] = []
+"""That of this process."""
 
 
-def _begin(*arguments: Any) -> None:
-    _checkers.append(Checker(*arguments))
+def begin(*arguments: Any, **options: Any) -> None:
+    """Make the checker of this process."""
+    CHECKERS.append(Checker(*arguments, **options))
 
 
-def _hashed(content: Path | tuple[str, int]) -> tuple[int, int] | None:
-    """Return PDQ and pHash of a file, or of a drawn picture; None if its quality is too low."""
+def hash_picture(content: Path | tuple[str, int]) -> Listed | None:
+    """Return the hashes of a file, or of a drawn picture; None if its quality is too low."""
     data = content.read_bytes() if isinstance(content, Path) else structured.drawn(*content)
-    found = _checkers[0].hashes(data)
-    return None if found.pdq is None else (found.pdq, found.phash)
+    found = CHECKERS[0].hashes(data)
+    if found.pdq is None or found.file.decoded is None:
+        return None
+    parts = [
+        run.values
+        for run in found.file.decoded.runs
+        if run.part.kind in MADE_FOR_LISTS and run.quality >= ALGORITHM.min_quality
+    ]
+    others = [
+        run.values for run in found.file.decoded.runs[:2] if run.algorithm not in {ALGORITHM.name, QUADRANTS}
+    ]
+    quadrants = b"".join(query.values for query in found.file.queries(QUADRANTS))
+    quadrants = quadrants if quadrants and has_enough(quadrants) else b""
+    return Listed(found.pdq, found.phash, parts, b"".join(others), quadrants)
 
 
-def _opened(photo: Path, longest: int) -> Image.Image:
+def open_photo(photo: Path, longest: int) -> Image.Image:
+    """Return a photo in colours, made `longest` pixels long if it is longer."""
     with Image.open(photo) as opened:
         opened.draft("RGB", (2 * longest, 2 * longest))
         image = opened.convert("RGB")
@@ -167,8 +228,8 @@ def _opened(photo: Path, longest: int) -> Image.Image:
 def _altered(task: tuple[int, Path, Sequence[Path], int, Sequence[str]]) -> dict[str, Counts]:
     """Alter one photo in some ways, and compare all with the list."""
     own, photo, others, longest, names = task
-    image, beside = _opened(photo, longest), [_opened(other, longest) for other in others]
-    checker = _checkers[0]
+    image, beside = open_photo(photo, longest), [open_photo(other, longest) for other in others]
+    checker = CHECKERS[0]
     found = {UNALTERED: checker.counts(photo.read_bytes(), own)}
     for name in names:
         chance = Random(f"{photo.name} {name}")
@@ -176,9 +237,16 @@ def _altered(task: tuple[int, Path, Sequence[Path], int, Sequence[str]]) -> dict
     return found
 
 
-def _drawn(task: tuple[int, tuple[str, int]]) -> dict[str, Counts]:
+def compare_unaltered(task: tuple[int, Path]) -> dict[str, Counts]:
+    """Compare a photo with the list."""
+    own, photo = task
+    return {UNALTERED: CHECKERS[0].counts(photo.read_bytes(), own)}
+
+
+def compare_drawn(task: tuple[int, tuple[str, int]]) -> dict[str, Counts]:
+    """Compare a drawn picture with the list."""
     own, name = task
-    return {UNALTERED: _checkers[0].counts(structured.drawn(*name), own)}
+    return {UNALTERED: CHECKERS[0].counts(structured.drawn(*name), own)}
 
 
 class Subjects(NamedTuple):
@@ -186,17 +254,17 @@ class Subjects(NamedTuple):
 
     pictures: list[Any]
     """Paths of photos, or kinds and numbers of drawn pictures."""
-    entries: list[tuple[int, int]]
+    entries: list[Listed]
 
 
-def listed(hashed: Sequence[tuple[Any, tuple[int, int] | None]], *, apart: bool) -> Subjects:
+def listed(hashed: Sequence[tuple[Any, Listed | None]], *, apart: bool) -> Subjects:
     """Return the pictures to be listed: those of good quality; if `apart`, none that shows an earlier one."""
     kept = Subjects([], [])
     for picture, digests in hashed:
         if digests is None:
             continue
         if apart and any(
-            (digests[0] ^ entry).bit_count() <= ALGORITHM.threshold for entry, _ in kept.entries
+            (digests.pdq ^ entry.pdq).bit_count() <= ALGORITHM.threshold for entry in kept.entries
         ):
             continue
         kept.pictures.append(picture)
@@ -205,18 +273,28 @@ def listed(hashed: Sequence[tuple[Any, tuple[int, int] | None]], *, apart: bool)
 
 
 def compare(
-    subjects: Subjects, tasks: Sequence[Any], function: Callable[[Any], dict[str, Counts]], processes: int
+    subjects: Subjects,
+    tasks: Sequence[Any],
+    function: Callable[[Any], dict[str, Counts]],
+    options: argparse.Namespace,
 ) -> list[dict[str, Counts]]:
     """Make a list of pictures, and have all tasks compared with it."""
     # Not forked: the libraries of decoders start threads when they are imported.
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="hashscan-recall-") as folder:
         entries = [
-            Entry(str(place), ALGORITHM.name, pdq.to_bytes(ALGORITHM.size), "A1")
-            for place, (pdq, _) in enumerate(subjects.entries)
+            one
+            for place, entry in enumerate(subjects.entries)
+            for one in entry.entries(place, options.second)
         ]
         ListStore(Path(folder)).import_entries("photos", entries, "benchmark")
-        with context.Pool(processes, _begin, (Path(folder), subjects.entries)) as pool:
+        initializer = partial(
+            begin,
+            second=options.second,
+            review_threshold=options.review_threshold,
+            quadrants=any(entry.quadrants for entry in subjects.entries),
+        )
+        with context.Pool(options.processes, initializer, (Path(folder), subjects.entries)) as pool:
             return pool.map(function, tasks, chunksize=1)
 
 
@@ -254,6 +332,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="alterations that begin so (default all)"
     )
+    parser.add_argument("--augment", action="store_true", help="list parts of the photos, too")
+    parser.add_argument("--second", choices=("phash", "dhash"), help="list this hash of each, too")
+    parser.add_argument("--review-threshold", type=int, metavar="BITS", help="as of `hashscan scan`")
     parser.add_argument("--longest", type=int, default=640, metavar="PIXELS")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found of each file there")
@@ -275,21 +356,27 @@ def main() -> int:
     names = [name for name in REPOSTS if name.startswith(tuple(options.only or [""]))]
     named = list(structured.names(options.structured))
     context = multiprocessing.get_context("spawn")
-    with context.Pool(options.processes, _begin) as pool:
-        subjects = listed(list(zip(photos, pool.map(_hashed, photos), strict=True)), apart=True)
-        drawn = listed(list(zip(named, pool.map(_hashed, named), strict=True)), apart=False)
+    initializer = partial(begin, augment=options.augment, second=options.second, quadrants=options.augment)
+    with context.Pool(options.processes, initializer) as pool:
+        subjects = listed(list(zip(photos, pool.map(hash_picture, photos), strict=True)), apart=True)
+        drawn = listed(list(zip(named, pool.map(hash_picture, named), strict=True)), apart=False)
     tasks = [
         (place, photo, Random(photo.name).sample(others, 3), options.longest, names)
         for place, photo in enumerate(subjects.pictures)
     ]
-    results = compare(subjects, tasks, _altered, options.processes)
+    results = compare(subjects, tasks, _altered, options)
     print(f"{len(results)} photos of the {options.half} half, {len(photos) - len(results)} left out")
+    if options.augment:
+        parts = sum(len(entry.parts) for entry in subjects.entries)
+        quadrants = sum(1 for entry in subjects.entries if entry.quadrants)
+        print(f"{parts} parts of them are listed, too, and the quadrants of {quadrants}")
     print(table(results))
     print(f"photos: {alarms(results, [UNALTERED])}")
     print(f"altered photos: {alarms(results, names)}")
     if drawn.pictures:
         tasks_drawn = list(enumerate(drawn.pictures))
-        print(f"structured: {alarms(compare(drawn, tasks_drawn, _drawn, options.processes), [UNALTERED])}")
+        results_drawn = compare(drawn, tasks_drawn, compare_drawn, options)
+        print(f"structured: {alarms(results_drawn, [UNALTERED])}")
     print(f"{time.monotonic() - begun:.0f} s")
     if options.json:
         found = {

@@ -33,6 +33,7 @@
 #define EVEN 12.0f
 #define BLACK 8.0f
 #define WHITE 248.0f
+#define LEAST_PRODUCT 1e-12
 
 #if !defined(__GNUC__) && !defined(__clang__)
 #error "vectors of numbers are written as gcc and clang know them"
@@ -300,7 +301,7 @@ static PyObject *judge(PyObject *module, PyObject *arguments)
     Py_buffer view[4];
     static const char *const names[4] = {"small", "dct", "limits", "places"};
     static const size_t items[4] = {4, 4, 8, 4};
-    static const Py_ssize_t numbers[4] = {-1, FREQUENCIES * SIDE, 3, -1};
+    static const Py_ssize_t numbers[4] = {-1, FREQUENCIES * SIDE, 4, -1};
     double slack;
     int taken = 0;
     (void)module;
@@ -336,7 +337,7 @@ static PyObject *hashed(PyObject *module, PyObject *arguments)
     static const char *const names[7] = {"spans down", "weights down", "spans across", "weights across",
                                          "dct", "limits", "places"};
     static const size_t items[7] = {4, 4, 4, 4, 4, 8, 4};
-    static const Py_ssize_t numbers[7] = {-1, -1, -1, -1, FREQUENCIES * SIDE, 3, -1};
+    static const Py_ssize_t numbers[7] = {-1, -1, -1, -1, FREQUENCIES * SIDE, 4, -1};
     PyObject *luma, *given[7], *result = NULL;
     Py_buffer seen, view[7];
     Plane plane;

@@ -182,7 +182,7 @@ INLINE void FOR(doubt_body)(const float *small, int64_t stride, const double *li
 {
     /* Several tables, or one count would wait for the last where neighbours are alike. */
     int counts[BINS] = {0}, tables[4][BINS] = {{0}}, most = 0;
-    double columns[SIDE] = {0}, rows[SIDE], total = 0, squares = 0, explained = 0;
+    double columns[SIDE] = {0}, rows[SIDE], total = 0, squares = 0, of_rows = 0, of_columns = 0, both = 0;
     for (int line = 0; line < SIDE; line++) {
         const float *values = small + line * stride;
         unsigned char bins[SIDE];
@@ -203,17 +203,22 @@ INLINE void FOR(doubt_body)(const float *small, int64_t stride, const double *li
             rows[line] += parts[lane];
         total += rows[line];
     }
-    double mean = total / SMALL, apart[SIDE] = {0};
+    double mean = total / SMALL, apart[SIDE] = {0}, by_rows[SIDE] = {0};
     for (int line = 0; line < SIDE; line++) {
-        double of_row = rows[line] / SIDE - mean, of_column = columns[line] / SIDE - mean;
-        explained += of_row * of_row + of_column * of_column;
+        double of_row = rows[line] / SIDE - mean;
+        of_rows += of_row * of_row;
         for (int place = 0; place < SIDE; place++) {
             double difference = small[line * stride + place] - mean;
             apart[place] += difference * difference;
+            by_rows[place] += difference * of_row;
         }
     }
-    for (int place = 0; place < SIDE; place++)
+    for (int place = 0; place < SIDE; place++) {
+        double of_column = columns[place] / SIDE - mean;
+        of_columns += of_column * of_column;
+        both += of_column * by_rows[place];
         squares += apart[place];
+    }
     for (int bin = 0; bin < BINS; bin++)
         for (int table = 0; table < 4; table++)
             counts[bin] += tables[table][bin];
@@ -228,7 +233,12 @@ INLINE void FOR(doubt_body)(const float *small, int64_t stride, const double *li
                 bits -= (double)counts[bin] / SMALL * log2((double)counts[bin] / SMALL);
         judged->few = bits < limits[1];
     }
-    judged->rows_and_columns = explained / SIDE > limits[2] * (squares / SMALL);
+    squares /= SMALL;
+    both /= SMALL;
+    double explained = (of_rows + of_columns) / SIDE, product = of_rows * of_columns / SMALL;
+    judged->rows_and_columns =
+        explained > limits[2] * squares
+        || (product > LEAST_PRODUCT * squares * squares && explained + both * both / product > limits[3] * squares);
 }
 
 /* The largest rectangle of tiles that are even in brightness; see media/low_contrast.py. Rows and columns may be

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from hashscan.hashing.variants import PLAIN
@@ -42,9 +42,9 @@ class RenderingDigests(NamedTuple):
     """Digests of one rendering of a picture, one for each turn."""
 
     rendering: int
-    """`PLAIN`, `SQUARED`, `ENLARGED` or `RESTORED` of `variants`."""
+    """`PLAIN`, `SQUARED`, `ENLARGED`, `RESTORED` or `SECTION` of `variants`."""
     turns: tuple[int, ...]
-    """Indices in `variants.TURNS`; of `RESTORED`, in `variants.RESTORATIONS`."""
+    """Indices in `variants.TURNS`; of the last two, in `variants.RESTORATIONS` and `SECTIONS`."""
     values: bytes
     """The digests, concatenated in the order of `turns`."""
     quality: int
@@ -59,8 +59,15 @@ class PictureHash(ABC):
     """A perceptual hash algorithm over a decoded picture."""
 
     name: ClassVar[str]
-    has_variants: ClassVar[bool] = False
+    has_variants: bool = False
     """True if `runs` also yields altered renderings, and trimmed pictures are worth hashing."""
+    of_colours: ClassVar[bool] = False
+    """True if `runs` gets colours, shape (height, width, 3), in place of brightness where they are known."""
+    failed: bool = False
+    """True if a picture could not be hashed, so that it is undecoded; see `take_failure`."""
+    first_only: ClassVar[bool] = False
+    """True if it hashes only the first picture of a file, and does not tell if another one repeats it. If
+    similarity says little about the picture, its digest is zero."""
     algorithm: ClassVar[Algorithm | None] = None
     """The properties of an algorithm of a plug-in, which decoders don't know otherwise; else None."""
 
@@ -98,3 +105,11 @@ class PictureHash(ABC):
         """
         value, quality = self.digest(luma, stored)
         yield RenderingDigests(PLAIN, (0,), value, quality)
+
+
+def take_failure(hashes: Iterable[PictureHash]) -> bool:
+    """Return True if one of the hashes could not hash a picture since the last call."""
+    failed = [algorithm for algorithm in hashes if algorithm.failed]
+    for algorithm in failed:
+        algorithm.failed = False
+    return bool(failed)

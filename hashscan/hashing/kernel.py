@@ -42,9 +42,16 @@ _MIN_ENTROPY = 2.5
 _MAX_EXPLAINED = 0.98
 """Share of the variance explained by the means of rows and columns, above which the picture counts as made of
 rows and columns; no measured photo had as much."""
+_MAX_WITH_PRODUCT = 0.995
+"""Share explained by these means and their product, above which it counts as made of them, too. Where lines
+cross, a place is dark by its row or its column: their sum less their product. JPEGs of 60 grids at quality
+30 have 0.9989 at least, 202 photos 0.98 at most, and 0.991 with borders added."""
 
-SIMILARITY_LIMITS = (_MOST_OF_ONE_GREY, _MIN_ENTROPY, _MAX_EXPLAINED)
-"""The three limits, for the C loops."""
+SIMILARITY_LIMITS = (_MOST_OF_ONE_GREY, _MIN_ENTROPY, _MAX_EXPLAINED, _MAX_WITH_PRODUCT)
+"""The limits, for the C loops."""
+_LEAST_PRODUCT = 1e-12
+"""Product of the shares of rows and of columns, below which one of them may be rounding errors; as in
+_pdq_loops.h."""
 
 
 def similarity_doubt(small: NDArray[np.float32]) -> int:
@@ -60,9 +67,19 @@ def similarity_doubt(small: NDArray[np.float32]) -> int:
         seen = shares[shares > 0]
         if -float((seen * np.log2(seen)).sum()) < _MIN_ENTROPY:
             return FEW_GREYS
-    rows, columns = small.mean(axis=1, dtype=np.float64), small.mean(axis=0, dtype=np.float64)
-    explained = float(rows.var() + columns.var())
-    return ROWS_AND_COLUMNS if explained > _MAX_EXPLAINED * float(small.var(dtype=np.float64)) else 0
+    mean, whole = small.mean(dtype=np.float64), float(small.var(dtype=np.float64))
+    rows = small.mean(axis=1, dtype=np.float64) - mean
+    columns = small.mean(axis=0, dtype=np.float64) - mean
+    of_rows, of_columns = float(np.square(rows).mean()), float(np.square(columns).mean())
+    if of_rows + of_columns > _MAX_EXPLAINED * whole:
+        return ROWS_AND_COLUMNS
+    # J. W. Tukey, One degree of freedom for non-additivity, Biometrics 5 (1949). Only the product of these
+    # rows and columns counts, not any product: hiding a photo beneath lines takes as strong ones as without.
+    if of_rows * of_columns <= _LEAST_PRODUCT * whole**2:
+        return 0
+    both = float(rows @ (small - mean) @ columns) / small.size
+    of_product = both**2 / (of_rows * of_columns)
+    return ROWS_AND_COLUMNS if of_rows + of_columns + of_product > _MAX_WITH_PRODUCT * whole else 0
 
 
 Luma = NDArray[np.uint8]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hashscan.hashing.hash_algorithms import PictureHash, RenderingDigests
 from hashscan.hashing.kernel import Kernel, KernelResult, best_kernel, digest_of, gradients, quality_of
 from hashscan.hashing.pdq_reduction import SQUARED_SIDE, ReductionMode
-from hashscan.hashing.pdq_restored import SIDE_MAX, restoration_maps
+from hashscan.hashing.pdq_restored import SIDE_MAX, restoration_maps, section_maps
 from hashscan.hashing.variants import (
     DIHEDRAL,
     ENLARGED,
@@ -26,6 +26,7 @@ from hashscan.hashing.variants import (
     RENDERINGS,
     RESTORATIONS,
     RESTORED,
+    SECTION,
     SQUARED,
 )
 from hashscan.model import ALGORITHMS
@@ -34,7 +35,7 @@ MIN_SIDE = 5
 """Minimum side in pixels. Smaller pictures have the digest zero and the quality 0, as in the reference."""
 
 _BITS = 256
-_EVEN_MAX = 80
+EVEN_MAX = 80
 """Share of a picture, in 256ths, in one part with even brightness, from which no crop or rotation of it is
 undone: what remains resembles that of other such pictures. The 202 photographs had 75 at most."""
 _RESTORATIONS = tuple(range(len(RESTORATIONS)))
@@ -94,7 +95,7 @@ class PDQ(PictureHash):
     ) -> Iterator[RenderingDigests]:
         """Hash one picture in several renderings, each mirrored and turned, all from one pass over it.
 
-        `RESTORED` comes last, and only of a picture with enough detail: a near-empty one has none.
+        `RESTORED` and `SECTION` come last, and only of a picture with enough detail, not of a near-empty one.
         """
         stored = None if stored == luma.shape else stored
         height, width = stored or luma.shape
@@ -118,12 +119,28 @@ class PDQ(PictureHash):
                 values += values[: _BITS // 8].translate(_INVERSE)
             # A digest below the minimum quality is not matched, so it needs no doubt.
             doubt = judged.doubt if quality >= ALGORITHMS[self.name].min_quality else 0
-            if rendering == PLAIN and "restored" in wanted and not doubt and judged.even < _EVEN_MAX:
+            if rendering == PLAIN and not doubt and judged.even < EVEN_MAX:
                 detailed = quality if quality >= ALGORITHMS[self.name].min_quality else 0
             yield RenderingDigests(rendering, plan.turns, values, quality, doubt, judged.even)
         if detailed and max(luma.shape) <= SIDE_MAX:
-            restored = self._kernel.restored(luma, restoration_maps(height, width))
-            yield RenderingDigests(RESTORED, _RESTORATIONS, restored, detailed)
+            yield from self._sampled(luma, (height, width), wanted, detailed)
+
+    def _sampled(
+        self, luma: NDArray[np.uint8], shape: tuple[int, int], wanted: Collection[str], quality: int
+    ) -> Iterator[RenderingDigests]:
+        """Hash restorations and sections, all from one reduction of the picture."""
+        asked: list[tuple[int, tuple[int, ...], NDArray[np.float32]]] = []
+        if "restored" in wanted:
+            asked.append((RESTORED, _RESTORATIONS, restoration_maps(*shape)))
+        if "sections" in wanted:
+            asked.append((SECTION, *section_maps(*shape)))
+        if not asked:
+            return
+        values = self._kernel.restored(luma, np.concatenate([maps for _, _, maps in asked]))
+        for rendering, turns, maps in asked:
+            size = len(maps) * _BITS // 8
+            yield RenderingDigests(rendering, turns, values[:size], quality)
+            values = values[size:]
 
 
 def rounding_noise(shape: tuple[int, ...]) -> float:

@@ -1,4 +1,4 @@
-"""Compute PDQ of a picture as if a lost margin had been restored, or a small rotation undone.
+"""Compute PDQ of a picture as if a lost margin was restored, or a small rotation undone; and of its sections.
 
 A crop of 5 % moves everything by up to a fortieth of the side, which changes some 45 of the 256 bits. So the
 picture is hashed in the outlines that its original may have had (`variants.RESTORATIONS`); what was lost is
@@ -8,6 +8,8 @@ this finds.
 Restorations are sampled from the means of 128x128 boxes, between which brightness is interpolated: that is
 nearly PDQ's own filter. Sampled from the 64x64 picture of PDQ, which is blurred already, 78 % of the crops of
 5 % were found instead of 87 % (60 photos).
+
+Sections are sampled likewise. A half or quarter has 64 boxes along its shorter side, which is what PDQ needs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.pdq_reduction import CACHED_SIDE_MAX, SIDE, Floats, dct_matrix
-from hashscan.hashing.variants import RESTORATIONS, Restoration
+from hashscan.hashing.variants import RESTORATIONS, SECTIONS, Restoration
 
 BOXES = 128
 """Boxes along a side."""
@@ -96,10 +98,49 @@ def restoration_maps(height: int, width: int) -> NDArray[np.float32]:
         matrix, offset = (
             _rotated(restoration, height, width) if restoration.degrees else _widened(restoration)
         )
-        # Pixels lie at half numbers; the matrix is for positions as shares of the sides.
-        matrix = matrix * (BOXES / SIDE)
-        shift = matrix @ np.array((0.5, 0.5)) + BOXES * offset - 0.5
-        maps.append((*matrix[0], shift[0], *matrix[1], shift[1]))
+        maps.append(_map(matrix, offset))
+    return _constant(maps)
+
+
+_SECTION_SHARES = 0.25, 0.94
+"""Minimum and maximum share of the picture that a section around its middle is: a smaller one has too few
+boxes, and a larger one is nearly the whole."""
+
+
+@lru_cache(maxsize=256)
+def section_maps(height: int, width: int) -> tuple[tuple[int, ...], NDArray[np.float32]]:
+    """Return the sections of a picture, and how each is sampled from the means of 128x128 boxes.
+
+    Args:
+        height: height of the picture that was reduced, in pixels; its shape decides which there are.
+        width: width of that picture.
+
+    Returns:
+        Indices in `SECTIONS`, and for each a row as of `restoration_maps`.
+    """
+    indices, maps = [], []
+    for index, section in enumerate(SECTIONS):
+        left, top, right, bottom = section.box
+        if section.shape is not None:
+            # The share of the width that remains; over 1 where some of the height is left out.
+            kept = section.shape[0] * height / (section.shape[1] * width)
+            if not _SECTION_SHARES[0] <= min(kept, 1 / kept) <= _SECTION_SHARES[1]:
+                continue
+            left, top = (1 - min(kept, 1)) / 2, (1 - min(1 / kept, 1)) / 2
+            right, bottom = 1 - left, 1 - top
+        indices.append(index)
+        maps.append(_map(np.diag((right - left, bottom - top)), np.array((left, top))))
+    return tuple(indices), _constant(maps)
+
+
+def _map(matrix: NDArray[np.float64], offset: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return a row of maps for positions as shares of the sides; pixels lie at half numbers."""
+    matrix = matrix * (BOXES / SIDE)
+    shift = matrix @ np.array((0.5, 0.5)) + BOXES * offset - 0.5
+    return (*matrix[0], shift[0], *matrix[1], shift[1])
+
+
+def _constant(maps: list[tuple[float, ...]]) -> NDArray[np.float32]:
     found = np.array(maps, np.float32)
     found.setflags(write=False)
     return found

@@ -6,7 +6,7 @@ Neither Pillow nor numpy is imported here: a worker does not need a decoder's li
 A request has the index of the recognised format in `formats.FORMATS`; 1 if the decoder may take more time
 than usual, so that it gets at least as far as the decoder before it; and its memory limit in MiB if it has
 more memory than usual, else 0 (a byte, a byte, four bytes). A reply has a header and runs. All numbers are
-little-endian. Together the runs have the number of digests in the header, at most `digests_max`:
+little-endian. Together the runs have the number of digests in the header, which have room in `ROOM`:
 
 | bytes | content |
 | --- | --- |
@@ -14,7 +14,7 @@ little-endian. Together the runs have the number of digests in the header, at mo
 | 1 | index of the format in `formats.FORMATS` |
 | 4, 4 | width and height in pixels |
 | 2 | number of digests |
-| 4 | number of digests that were left out, because there were more than `digests_max` |
+| 4 | number of digests that were left out, because there was no room for them |
 
 Each run is for one rendering of one picture by one algorithm. It has a head and the digests of its turns,
 concatenated:
@@ -26,7 +26,7 @@ concatenated:
 | 1 | the turn that the EXIF orientation requires; 0 for none |
 | 1 | index of the algorithm among the requested ones |
 | 1, 1 | quality 0 to 100, and doubt (see `variants`) |
-| 2 | a bit for each turn, the lowest for the first; of `RESTORED`, for each restoration |
+| 2 | a bit for each turn, the lowest for the first; or for each restoration or section |
 
 The first runs are for the file's first picture as it is stored, by each requested algorithm, in that order.
 If that picture couldn't be decoded, they are for a preview or a later picture. If nothing was decoded, there
@@ -68,9 +68,10 @@ DECODE_REASONS: tuple[Reason, ...] = (
     Reason.TIMEOUT,
     Reason.DECODER_DIED,
     Reason.CONTAINER,
+    Reason.HASH_FAILED,
 )
-"""Reasons why a picture was decoded in part or not at all. That of a decoder that died is for no reply; the
-last one is for a picture that was decoded, and is a container, too."""
+"""Reasons why a picture was decoded in part or not at all. That of a decoder that died is for no reply; that
+of a container is for a picture that was decoded, and is one, too. The state stores their places."""
 
 
 DIGESTS_MAX = 1024
@@ -83,16 +84,24 @@ _HEAD = struct.Struct("<I6BH")
 _MAX_SIDE = 2**31 - 1
 _LEFT_OUT_MAX = 2**32 - 1
 
-REPLY_MAX = _HEADER.size + DIGESTS_MAX * (_HEAD.size + 32)
+_USUAL_SIZE = 32
+_QUADRANTS_ROOM = 1
+"""Room that is counted for the digest of quadrants: a reply has at most one, and others keep their room."""
+ROOM = DIGESTS_MAX * (_HEAD.size + _USUAL_SIZE) + _QUADRANTS_ROOM
+"""Room in bytes for the digests of a reply: that of `DIGESTS_MAX` of usual length, each with a head."""
+REPLY_MAX = _HEADER.size + ROOM - _QUADRANTS_ROOM + _HEAD.size + 128
 """Maximum length in bytes of a reply; the sandbox allows no reply to be much longer."""
 
 
-# Cached: it is asked for each picture.
-@lru_cache(maxsize=64)
-def digests_max(algorithms: tuple[str, ...]) -> int:
-    """Return the maximum number of digests in a reply: fewer than `DIGESTS_MAX` if some are over 32 bytes."""
-    longest = max((ALGORITHMS[name].size for name in algorithms), default=0)
-    return min(DIGESTS_MAX, (REPLY_MAX - _HEADER.size) // (_HEAD.size + longest))
+def room_of(algorithm: str) -> int:
+    """Return the room in bytes that a digest takes: a head, and at least the length of most digests."""
+    if ALGORITHMS[algorithm].metric == "quadrants":
+        return _QUADRANTS_ROOM
+    return _HEAD.size + max(ALGORITHMS[algorithm].size, _USUAL_SIZE)
+
+
+def _room_left(runs: Iterable[DigestRun]) -> int:
+    return ROOM - sum(len(run.turns) * room_of(run.algorithm) for run in runs)
 
 
 class DecodedPicture(Struct, frozen=True):
@@ -165,15 +174,17 @@ def pack_picture(
         width: width as stored, in pixels.
         height: height as stored, in pixels.
         runs: the digests; first those of the picture as it is stored, by each algorithm in order. The turns
-            of a run are in ascending order. Digests beyond `digests_max` are counted and left out; this
-            counts as damage if there is no other.
+            of a run are in ascending order. Digests for which there is no room are counted and left out;
+            this counts as damage if there is no other.
         damage: reason why only a part of the picture was decoded.
     """
     pieces = [b""]
-    count, most = 0, digests_max(tuple(algorithms))
+    count, left_out, room = 0, 0, ROOM
     for part, rendering, turns, shown, algorithm, values, quality, doubt, _ in runs:
-        kept = turns[: max(0, most - count)]
-        count += len(turns)
+        kept = turns[: room // room_of(algorithm)]
+        count += len(kept)
+        left_out += len(turns) - len(kept)
+        room -= len(kept) * room_of(algorithm)
         if not kept:
             continue
         place = algorithms.index(algorithm)
@@ -181,11 +192,11 @@ def pack_picture(
             _HEAD.pack(part.number, part.kind, rendering, shown, place, quality, doubt, _bits_of(kept))
         )
         pieces.append(values if kept == turns else values[: len(values) // len(turns) * len(kept)])
-    left_out = max(0, min(count - most, _LEFT_OUT_MAX))
+    left_out = min(left_out, _LEFT_OUT_MAX)
     if left_out:
         damage = Reason.TOO_MANY if damage is None else damage
     status = 0 if damage is None else 1 + DECODE_REASONS.index(damage)
-    pieces[0] = _HEADER.pack(status, FORMATS.index(picture_format), width, height, min(count, most), left_out)
+    pieces[0] = _HEADER.pack(status, FORMATS.index(picture_format), width, height, count, left_out)
     return b"".join(pieces)
 
 
@@ -221,8 +232,7 @@ def unpack_reply(
     status: int
     status, index, width, height, count, left_out = _HEADER.unpack_from(reply)
     algorithms = tuple(algorithms)
-    most = digests_max(algorithms)
-    if count > most:
+    if count > DIGESTS_MAX + 1:
         raise ValueError("reply of wrong length")
     damage = None
     if status:
@@ -235,9 +245,9 @@ def unpack_reply(
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise ValueError("reply with an impossible size")
-    if left_out and (damage is None or count < most):
-        raise ValueError("reply that leaves out what it has room for")
     runs = tuple(_unpacked(reply, count, algorithms))
+    if left_out and (damage is None or _room_left(runs) >= max(map(room_of, algorithms), default=0)):
+        raise ValueError("reply that leaves out what it has room for")
     first = [run.algorithm for run in runs[: len(algorithms)] if run.plain]
     # Only a damaged picture may have other runs alone.
     if first != list(algorithms) and (first or damage is None):
@@ -247,7 +257,7 @@ def unpack_reply(
 
 def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator[DigestRun]:
     """Yield the runs of a reply, each checked."""
-    place = _HEADER.size
+    place, room = _HEADER.size, ROOM
     while count:
         first = place + _HEAD.size
         if first > len(reply):
@@ -255,7 +265,8 @@ def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator
         before, behind, digests, size = _described(reply[place:first], algorithms)
         place = first + size
         count -= digests
-        if count < 0 or place > len(reply):
+        room -= digests * room_of(before[-1])
+        if count < 0 or room < 0 or place > len(reply):
             raise ValueError("reply of wrong length")
         yield DigestRun(*before, reply[first:place], *behind)
     if place != len(reply):
@@ -277,7 +288,7 @@ def _described(
     kinds = tuple(Kind)
     if kind >= len(kinds) or rendering >= len(RENDERINGS) or shown >= len(TURNS):
         raise ValueError("reply with an unknown variant")
-    if bits >> turns_of(rendering) or (shown and rendering == RESTORED):
+    if bits >> turns_of(rendering) or (shown and rendering >= RESTORED):
         raise ValueError("reply with an unknown variant")
     if not bits:
         raise ValueError("reply with a run of nothing")

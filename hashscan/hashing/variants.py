@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-RENDERING_VERSION: Final = 6
+RENDERING_VERSION: Final = 8
 """Version of decoding and rendering. It is raised with each change in them, so that cached digests expire."""
 
 VARIANTS: Final = {
@@ -17,6 +17,7 @@ VARIANTS: Final = {
     "inverted": "negatives",
     "trimmed": "uniform borders cut off",
     "restored": "small crops and rotations undone",
+    "sections": "halves, quarters, and the middle in usual shapes",
 }
 """The optional variants, with a description of each."""
 
@@ -32,7 +33,15 @@ class Kind(IntEnum):
     FURTHER = 4
     """A picture after the first that is neither a frame, page nor preview."""
     CROP = 5
-    """A crop of the first picture (see `renderings`); only for making hash lists."""
+    """A crop of the first picture (see `renderings`)."""
+    SHAPE = 6
+    """A crop of it to one of the usual shapes."""
+    TRIMMED = 7
+    """The first picture without its borders, or its largest panel."""
+
+
+MADE_FOR_LISTS: Final = frozenset({Kind.CROP, Kind.SHAPE, Kind.TRIMMED})
+"""The parts of a picture that are hashed only to make entries of a list."""
 
 
 class Part(NamedTuple):
@@ -94,6 +103,8 @@ LOOK: Final = 2 * TRIMMED
 
 RESTORED: Final = 2 * RAISED * LOOK
 """The rendering whose digests are those of `RESTORATIONS`, not of `TURNS`."""
+SECTION: Final = RESTORED + 1
+"""The rendering whose digests are those of `SECTIONS`, not of `TURNS`."""
 
 RENDERINGS: Final = (
     *(
@@ -104,19 +115,20 @@ RENDERINGS: Final = (
         for size in _SIZES
     ),
     "restored",
+    "section",
 )
 """Names of the renderings. The index of each is that of its size, plus `TRIMMED` if borders were trimmed,
-plus `LOOK` times the index of its look; only `RESTORED` is apart."""
+plus `LOOK` times the index of its look; only `RESTORED` and `SECTION` are apart."""
 
 
 def is_trimmed(rendering: int) -> bool:
     """Return True if uniform borders were cut off for this rendering."""
-    return rendering % LOOK >= TRIMMED and rendering != RESTORED
+    return rendering % LOOK >= TRIMMED and rendering < RESTORED
 
 
 def is_basic(rendering: int) -> bool:
     """Return True if every picture of a file is hashed in this rendering, however many there are."""
-    return rendering % LOOK in {PLAIN, SQUARED} and rendering != RESTORED
+    return rendering % LOOK in {PLAIN, SQUARED} and rendering < RESTORED
 
 
 def is_shown(rendering: int) -> bool:
@@ -186,6 +198,38 @@ RESTORATIONS: Final = (
 """The crops and rotations that the rendering `RESTORED` undoes; its digests have an index here as turn.
 A crop is found up to some 2 % beside the restored one. Together they find nine of ten crops of 5 %."""
 
+
+class Section(NamedTuple):
+    """A section of a picture that may be a whole picture of its own."""
+
+    name: str
+    """The name in findings."""
+    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    """Left, top, right and bottom, as shares of the sides."""
+    shape: tuple[int, int] | None = None
+    """Width and height of the largest rectangle around the middle; None for `box`."""
+
+
+SECTIONS: Final = (
+    Section("left half", (0.0, 0.0, 0.5, 1.0)),
+    Section("right half", (0.5, 0.0, 1.0, 1.0)),
+    Section("upper half", (0.0, 0.0, 1.0, 0.5)),
+    Section("lower half", (0.0, 0.5, 1.0, 1.0)),
+    Section("upper left quarter", (0.0, 0.0, 0.5, 0.5)),
+    Section("upper right quarter", (0.5, 0.0, 1.0, 0.5)),
+    Section("lower left quarter", (0.0, 0.5, 0.5, 1.0)),
+    Section("lower right quarter", (0.5, 0.5, 1.0, 1.0)),
+    *(
+        Section(f"middle at {across}:{down}", shape=(across, down))
+        for across, down in ((1, 1), (4, 5), (3, 4), (4, 3), (2, 3), (3, 2), (9, 16), (16, 9))
+    ),
+)
+"""The sections that the rendering `SECTION` shows; its digests have an index here as turn.
+
+Halves and quarters are the pictures of a collage, the middle is a picture between bands, such as a blurred
+copy of it.
+"""
+
 SIMILARITY_DOUBTS: Final = (
     "",
     "most of it is of one brightness, with few others",
@@ -202,13 +246,17 @@ _OPTION_OF_WORD: Final = {
     "as shown": "as-shown",
     "inverted": "inverted",
     "restored": "restored",
+    "section": "sections",
     **{word: "turned" for turn in TURNS[1:DIHEDRAL] for word in turn.split(", ")},
 }
 
 
 def turns_of(rendering: int) -> int:
-    """Return the number of turns that a digest of a rendering may have; of `RESTORED`, of restorations."""
-    return len(RESTORATIONS) if rendering == RESTORED else len(TURNS)
+    """Return the number of turns that a digest of a rendering may have, or of restorations or sections."""
+    return len(_OTHER_TURNS.get(rendering, TURNS))
+
+
+_OTHER_TURNS: dict[int, Sequence[Restoration | Section]] = {RESTORED: RESTORATIONS, SECTION: SECTIONS}
 
 
 def required_by(variant: str) -> frozenset[str]:
@@ -240,8 +288,8 @@ class PictureDigest(NamedTuple):
     @property
     def variant(self) -> str:
         """The name of the variant in findings."""
-        if self.rendering == RESTORED:
-            turn = RESTORATIONS[self.turn].name
+        if self.rendering in _OTHER_TURNS:
+            turn = _OTHER_TURNS[self.rendering][self.turn].name
         else:
             turn = "as shown" if self.shown else TURNS[self.turn]
         words = (self.part.words, RENDERINGS[self.rendering], turn)

@@ -14,13 +14,22 @@ from msgspec import structs
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.matching.policy import Policy, patterns_for, read_put_back
-from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, Action, ExceptedContent, ListInfo, PolicyRule
+from hashscan.model import (
+    ACTING_CATEGORIES,
+    ALGORITHMS,
+    PHOTODNA_DISTANCE_MAX,
+    Action,
+    DistanceRule,
+    ExceptedContent,
+    ListInfo,
+    PolicyRule,
+)
 from hashscan.quarantine.stay_down import owners_by_entry, read_stay_down
 from hashscan.quarantine.trust_weakness import weak_list
 from hashscan.registry import SOURCES
 from hashscan.reports.records import Record
-from hashscan.settings.matching import NO_RULES, PolicySettings
-from hashscan.settings.table_rows import InvalidValueError, read_each, rows_of, unknown_key
+from hashscan.settings.matching import PolicySettings
+from hashscan.settings.table_rows import InvalidValueError, read_each, read_row, rows_of, unknown_key
 from hashscan.sources.patterns import Patterns
 from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
@@ -30,7 +39,7 @@ _USER_MAX = 0xFFFFFFFF
 
 _ALGORITHMS = tuple(name for name, a in ALGORITHMS.items() if a.scanned and not a.review_only)
 _CATEGORIES = tuple(sorted(ACTING_CATEGORIES))
-_FARTHEST = max(a.bits for a in ALGORITHMS.values() if a.matched)
+_FARTHEST = max(a.farthest for a in ALGORITHMS.values() if a.matched)
 
 
 def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
@@ -136,8 +145,45 @@ _READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
 
 def _distance(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _FARTHEST:
-        raise InvalidValueError(f"{value!r} is no distance", f"Write a number of bits from 0 to {_FARTHEST}.")
+        raise InvalidValueError(f"{value!r} is no distance", f"Write a number from 0 to {_FARTHEST}.")
     return value
+
+
+def distances_of(tables: object, source: str) -> tuple[DistanceRule, ...]:
+    """Return the distances of PhotoDNA, in their order.
+
+    Raises:
+        UsageError: a row can't be used; names it, the key and what to do.
+    """
+    found = []
+    for number, row in enumerate(rows_of(tables, "photodna_distance", source), start=1):
+        where = f"{source}, row {number} of photodna_distance"
+        values = read_row(row, _DISTANCES, where)
+        rule = DistanceRule(values.pop("list", ()), **values)
+        if rule.match is not None and rule.match > rule.review:
+            raise UsageError(
+                f"{where}: `match` is {rule.match}, and `review` is only {rule.review}",
+                advice="An entry that accuses is named, too: make `review` at least as large.",
+            )
+        found.append(rule)
+    return tuple(found)
+
+
+def _vectors(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= PHOTODNA_DISTANCE_MAX:
+        raise InvalidValueError(
+            f"{value!r} is no distance of PhotoDNA",
+            f"Write a number from 0 to {PHOTODNA_DISTANCE_MAX}: the sum of the squared differences of the "
+            "bytes.",
+        )
+    return value
+
+
+_DISTANCES: Mapping[str, Callable[[object], Any]] = {
+    "list": lambda value: read_each(value, _list),
+    "review": _vectors,
+    "match": _vectors,
+}
 
 
 def _reason(value: object) -> str:
@@ -216,7 +262,7 @@ def effective_policy(
 
 def policy_fields(settings: PolicySettings) -> Record:
     """Return the `policy` of a scan's record: a fingerprint, and its first rules; empty by default."""
-    if settings == NO_RULES:
+    if not (settings.rules or settings.act_on):
         return {}
     rules = [_rule_fields(rule) for rule in settings.rules]
     act_on = sorted(map(str, settings.act_on))

@@ -23,15 +23,17 @@ from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import (
     PLAIN,
     RESTORED,
+    SECTION,
     SIMILARITY_DOUBTS,
     DigestRun,
     Kind,
+    Part,
     is_shown,
     is_trimmed,
 )
 from hashscan.lists.exceptions import fingerprint
 from hashscan.lists.index import CompiledIndex
-from hashscan.lists.index.base import default_threshold
+from hashscan.lists.index.base import Hits, default_threshold
 from hashscan.lists.index.video_matching import VideoRule
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.matching.listed_videos import VideoMatcher
@@ -45,12 +47,13 @@ from hashscan.matching.policy import (
     only_test,
     sort_key,
 )
-from hashscan.matching.worker_setup import VPDQ_RULE
+from hashscan.matching.worker_setup import VPDQ_RULE, WorkerSetup, distance_rule
 from hashscan.model import (
     ALGORITHMS,
     MATCHES_MAX,
     CtimeTrust,
     Digest,
+    DistanceRule,
     ExceptedEntry,
     FileResult,
     Item,
@@ -69,29 +72,65 @@ TIGHT_THRESHOLD = 21
 """Largest distance in bits of a match for pictures that were turned, mirrored or trimmed, for single planes
 and those whose contrast was raised. See `benchmarks/recall/recall.py` for what it finds.
 """
-TIGHT_REACH = 28
-"""Largest distance in bits at which an entry is for review there. A query costs two thirds of one at 31, and
-these are most of the queries."""
-RESTORED_DOUBT = "the picture is like it only if it was cropped or rotated a little"
-"""Why a match of a restored picture is for review only: there are 14 restorations of each, and many pictures
-of one site have the same frame."""
+TIGHT_REACH = 30
+"""Largest distance in bits at which an entry is for review there. Nearly all distances of PDQ are even, since
+half of the bits are set, so that 31 would find no more."""
+RESTORED_THRESHOLD = 34
+"""Largest distance in bits of a match for restored pictures, which are for review only.
+
+A query costs 1.4 times as much as at 31; at 36 it would cost 1.8 times as much. Of 60 photographs that were
+altered in 60 ways, none came within 80 bits of another one's entry (`benchmarks/recall/near_copies.py` alters
+them).
+"""
+RENDERING_DOUBTS = {
+    RESTORED: "the picture is like it only if it was cropped or rotated a little",
+    SECTION: "only a section of the picture is like it",
+}
+"""Why matches of these renderings are for review only: there are 30 such chances for each picture, and many
+pictures of one site have the same frame."""
+
+VECTOR_DOUBT = "PhotoDNA alone is for review of this list, as no [[photodna_distance]] lets it act"
+"""Why a match of PhotoDNA is for review only where the settings have no distance for more."""
+VECTOR_VARIANT_DOUBT = "PhotoDNA of a picture that was turned, mirrored or trimmed is for review only"
+
+CONFIRMING = frozenset({"phash", "dhash", "photodna"})
+"""Algorithms that confirm a review by PDQ. The other two of 64 bits say little more than where a picture is
+bright, which many pictures share."""
 
 _FEW = 16
 """Number of queries up to which it is worthwhile to ask first if none can have a match."""
 
 
-def thresholds_of_lists(lists: Iterable[ListHandle], videos: VideoRule | None = None) -> dict[str, int]:
+def thresholds_of_lists(
+    lists: Sequence[ListHandle],
+    videos: VideoRule | None = None,
+    distances: Sequence[DistanceRule] = (),
+) -> dict[str, int]:
     """Return the largest distance of a match by algorithm, given the number of the lists' entries.
 
     Args:
         videos: the rule by which videos are matched.
+        distances: the distances of PhotoDNA, of which the result has the largest of all lists.
     """
     entries = Counter[str]()
     for handle in lists:
         for files in handle.columns:
             entries[files.algorithm] += files.entries
     found = {name: default_threshold(name, entries[name]) for name in ALGORITHMS}
-    return found | {"vpdq": (videos or VPDQ_RULE).threshold}
+    reaches = reach_of_vectors(lists, distances).values()
+    return found | {
+        "vpdq": (videos or VPDQ_RULE).threshold,
+        "photodna": max(reaches, default=found["photodna"]),
+    }
+
+
+def reach_of_vectors(lists: Iterable[ListHandle], distances: Sequence[DistanceRule]) -> dict[str, int]:
+    """Return the largest distance of PhotoDNA at which entries are named, by list that has any."""
+    return {
+        handle.name: distance_rule(distances, handle.name).review
+        for handle in lists
+        if any(files.algorithm == "photodna" for files in handle.columns)
+    }
 
 
 def has_tight_threshold(rendering: int, turn: int, shown: int) -> bool:
@@ -102,7 +141,8 @@ def has_tight_threshold(rendering: int, turn: int, shown: int) -> bool:
     """
     if rendering == RESTORED:
         return False
-    return turn not in {0, shown} or is_trimmed(rendering) or not is_shown(rendering)
+    turned = turn not in {0, shown}
+    return turned or is_trimmed(rendering) or not is_shown(rendering) or rendering == SECTION
 
 
 class Query(NamedTuple):
@@ -118,14 +158,14 @@ class Query(NamedTuple):
         """The reason why similarity alone proves little for the picture; empty if there is none."""
         if self.run is None:
             return ""
-        return RESTORED_DOUBT if self.run.rendering == RESTORED else SIMILARITY_DOUBTS[self.run.doubt]
+        return RENDERING_DOUBTS.get(self.run.rendering) or SIMILARITY_DOUBTS[self.run.doubt]
 
     def match(self, place: int, found: Match) -> Match:
         """Return a match of one of the digests, with the variant and doubt of the picture."""
         if self.run is None:
             return found
         (digest,) = islice(self.run.digests(), place, place + 1)
-        return structs.replace(found, variant=digest.variant, doubt=self.doubt)
+        return structs.replace(found, variant=digest.variant, doubt=self.doubt or found.doubt)
 
 
 class Matcher:
@@ -139,6 +179,7 @@ class Matcher:
         thresholds: Mapping[str, int] | None = None,
         *,
         videos: VideoRule | None = None,
+        distances: Sequence[DistanceRule] = (),
         many: bool = False,
     ) -> None:
         """Map the lists into memory.
@@ -146,9 +187,10 @@ class Matcher:
         Args:
             review_threshold: distance in bits up to which an entry of PDQ that is too far away for a match is
                 a near miss, for review; None leaves near misses out. Turned and trimmed pictures have near
-                misses up to `TIGHT_REACH`; doubted and restored ones have none.
+                misses up to `TIGHT_REACH` at least; doubted and restored ones and sections have none.
             thresholds: by algorithm, where these lists are only a part of those they follow from.
             videos: the rule by which videos are matched.
+            distances: the distances of PhotoDNA.
             many: True if so many digests will be looked up that small lists are worth an index, too.
         """
         excepted = tuple(excepted)
@@ -156,9 +198,24 @@ class Matcher:
         self._index = CompiledIndex.open(lists, many=many)
         self.algorithms = self._index.algorithms
         """The algorithms for which the lists have entries."""
-        self.thresholds = thresholds_of_lists(lists) if thresholds is None else thresholds
+        if thresholds is None:
+            thresholds = thresholds_of_lists(lists, distances=distances)
+        self.thresholds = thresholds
+        self._distances = distances
         self._review_threshold = review_threshold
+        self._tight_reach = max(min(thresholds["pdq"], TIGHT_REACH), review_threshold or 0)
         self._excepted = {(entry.list_name, entry.entry_id): entry for entry in excepted}
+
+    @classmethod
+    def of_setup(cls, setup: WorkerSetup) -> Matcher:
+        """Return a matcher with the lists, exceptions and distances of a worker."""
+        return cls(
+            setup.lists,
+            setup.review_threshold,
+            setup.excepted,
+            videos=setup.videos,
+            distances=setup.distances,
+        )
 
     def ask(self, name: str, queries: Sequence[Query]) -> Iterator[tuple[int, Match]]:
         """Look up digests of one algorithm in the index, all at once.
@@ -168,6 +225,9 @@ class Matcher:
             match's threshold is a near miss.
         """
         if name not in self.algorithms or not queries:
+            return
+        if ALGORITHMS[name].metric == "euclidean":
+            yield from self._ask_of_vectors(name, queries)
             return
         size = ALGORITHMS[name].size
         # Of a picture, a query has the digests of several variants.
@@ -183,20 +243,53 @@ class Matcher:
             wide = [
                 _limits(query.run, full, tight)
                 if query.doubt
-                else _limits(query.run, near, min(full, TIGHT_REACH))
+                else _limits(query.run, near, self._tight_reach)
                 for query in queries
             ]
             reach = np.frombuffer(b"".join(wide), np.int64)
         values = np.frombuffer(b"".join(query.values for query in queries), np.uint8)
         found = self._index.query(name, values.reshape(len(limits), -1), reach)
-        rows, entries, distances = (column.tolist() for column in found)
-        if not rows:
-            return
-        first = list(accumulate((len(q.run.turns) if q.run else 1 for q in queries), initial=0))
-        for row, entry, distance in zip(rows, entries, distances, strict=True):
-            asked = bisect_right(first, row) - 1
+        for row, asked, place, entry, distance in _placed(found, queries):
             match = self._match(name, entry, distance, int(limits[row]))
-            yield asked, queries[asked].match(row - first[asked], match)
+            yield asked, queries[asked].match(place, match)
+
+    def ask_digests(self, name: str, values: bytes) -> Iterator[tuple[int, Match]]:
+        """Look up many digests of one algorithm, of which no picture is known, without near misses.
+
+        Args:
+            values: the digests, one after another.
+
+        Returns:
+            The index of a digest and an entry near it, for every such pair.
+        """
+        size = ALGORITHMS[name].size
+        if ALGORITHMS[name].metric == "euclidean":
+            each = (values[start : start + size] for start in range(0, len(values), size))
+            yield from self.ask(name, [Query(value) for value in each])
+        elif name in self.algorithms:
+            rows = np.frombuffer(values, np.uint8).reshape(-1, size)
+            limit = self.thresholds[name]
+            found = self._index.query(name, rows, np.full(len(rows), limit, np.int64))
+            for row, entry, distance in zip(*(column.tolist() for column in found), strict=True):
+                yield row, self._match(name, entry, distance, limit)
+
+    def _ask_of_vectors(self, name: str, queries: Sequence[Query]) -> Iterator[tuple[int, Match]]:
+        """Look up vectors as `ask` does, with the distances of each list."""
+        values = np.frombuffer(b"".join(query.values for query in queries), np.uint8)
+        values = values.reshape(-1, ALGORITHMS[name].size)
+        found = self._index.query(name, values, np.full(len(values), self.thresholds[name], np.int64))
+        for _, asked, place, entry, distance in _placed(found, queries):
+            match = self._match(name, entry, distance, distance)
+            rule, query = distance_rule(self._distances, match.list_name), queries[asked]
+            if distance > rule.review:
+                continue
+            doubt = VECTOR_DOUBT if rule.match is None else ""
+            if query.run is not None and has_tight_threshold(
+                query.run.rendering, query.run.turns[place], query.run.shown
+            ):
+                doubt = VECTOR_VARIANT_DOUBT
+            threshold = rule.review if rule.match is None else rule.match
+            yield asked, query.match(place, structs.replace(match, threshold=threshold, doubt=doubt))
 
     def reach(self, name: str, rendering: int = PLAIN, turn: int = 0, shown: int = 0) -> int:
         """Return the largest distance at which an entry is named for a digest, for a match or for review.
@@ -207,9 +300,14 @@ class Matcher:
             shown: the turn that EXIF asks for.
         """
         full = self.thresholds[name]
+        if ALGORITHMS[name].metric == "euclidean":
+            return full
         if has_tight_threshold(rendering, turn, shown):
-            return min(full, TIGHT_REACH if name == "pdq" else TIGHT_THRESHOLD)
-        if name != "pdq" or rendering == RESTORED or self._review_threshold is None:
+            wide = name == "pdq" and rendering != SECTION
+            return self._tight_reach if wide else min(full, TIGHT_THRESHOLD)
+        if rendering == RESTORED:
+            return RESTORED_THRESHOLD
+        if name != "pdq" or self._review_threshold is None:
             return full
         return max(full, self._review_threshold)
 
@@ -234,6 +332,17 @@ class Matcher:
         return Match(list_name, entry_id, name, category, distance, threshold, excepted=excepted)
 
 
+def _placed(hits: Hits, queries: Sequence[Query]) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield for each hit the digest, its query, its place there, the entry, and the distance."""
+    rows, entries, distances = (column.tolist() for column in hits)
+    if not rows:
+        return
+    first = list(accumulate((len(q.run.turns) if q.run else 1 for q in queries), initial=0))
+    for row, entry, distance in zip(rows, entries, distances, strict=True):
+        asked = bisect_right(first, row) - 1
+        yield row, asked, row - first[asked], entry, distance
+
+
 def _limits(run: DigestRun | None, full: int, tight: int) -> bytes:
     """Return the largest distance for each digest of a run, 8 bytes each."""
     if run is None:
@@ -243,6 +352,8 @@ def _limits(run: DigestRun | None, full: int, tight: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _limits_of(rendering: int, turns: tuple[int, ...], shown: int, full: int, tight: int) -> bytes:
+    if rendering == RESTORED:
+        full = RESTORED_THRESHOLD
     limits = [tight if has_tight_threshold(rendering, turn, shown) else full for turn in turns]
     return np.array(limits, np.int64).tobytes()
 
@@ -354,7 +465,9 @@ def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
     return True
 
 
-LIMIT_REASONS = frozenset({Reason.TOO_LARGE, Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED})
+LIMIT_REASONS = frozenset(
+    {Reason.TOO_LARGE, Reason.MEMORY, Reason.TIMEOUT, Reason.DECODER_DIED, Reason.HASH_FAILED}
+)
 """Reasons that may not hold with other limits or libraries than those under which they were found."""
 
 
@@ -380,16 +493,64 @@ def take_undecodable(file: FileTask) -> None:
 
 
 def match_files(matcher: Matcher, algorithms: Sequence[str], files: Sequence[FileTask]) -> None:
-    """Match all files with the index at once, algorithm by algorithm."""
+    """Match all files with the index at once, algorithm by algorithm.
+
+    A review by PDQ for which another hash of the same picture is near the same content becomes a match.
+    """
+    found: list[tuple[FileTask, Query, Match]] = []
     for name in algorithms:
         if name not in matcher.algorithms:
             continue
         asking = [(file, query) for file in files for query in file.queries(name)]
         for row, match in matcher.ask(name, [query for _, query in asking]):
-            asking[row][0].matches.append(match)
+            found.append((*asking[row], match))
+    confirmed = {_shown(*each) for each in found if _confirms(each[2])}
+    for file, query, match in found:
+        is_confirmed = confirmed and _is_confirmable(match) and _shown(file, query, match) in confirmed
+        file.matches.append(_acting(match) if is_confirmed else match)
     for file in files:
         if file.matches:
             file.matches = sorted(closest_of_each(file.matches), key=sort_key)
+
+
+def _confirms(match: Match) -> bool:
+    """Return True if a match shows that a review by PDQ of the same content is no accident.
+
+    However far the settings have PhotoDNA named for review, it confirms within its default distance.
+    """
+    if match.algorithm not in CONFIRMING or match.near_miss or match.excepted is not None:
+        return False
+    doubted = match.doubt and match.doubt not in {VECTOR_DOUBT, VECTOR_VARIANT_DOUBT}
+    return not doubted and match.distance <= ALGORITHMS[match.algorithm].threshold
+
+
+def _is_confirmable(match: Match) -> bool:
+    """Return True for a review of a restored or turned picture or a section, not for other near misses."""
+    if match.algorithm != "pdq":
+        return False
+    if match.doubt:
+        return match.doubt in RENDERING_DOUBTS.values()
+    return match.near_miss and match.threshold <= TIGHT_THRESHOLD and match.distance <= TIGHT_REACH
+
+
+def _acting(match: Match) -> Match:
+    """Return a confirmed match: one that accuses."""
+    return structs.replace(match, threshold=TIGHT_REACH if match.near_miss else match.threshold, doubt="")
+
+
+def _shown(file: FileTask, query: Query, match: Match) -> tuple[int, Part | None, str, str, str]:
+    """Return a key of a picture of a file and of the content that the matched entry is a hash of.
+
+    The ids of a content's entries begin equally, followed by a mark and the algorithm. Only those of PDQ may
+    have more, as parts of a picture have: `case-phash-1` and `case-pdq-2` are of a series.
+    """
+    content = match.entry_id
+    for mark in ":-":
+        begin, _, rest = content.rpartition(f"{mark}{match.algorithm}")
+        if begin and (match.algorithm == "pdq" or not rest):
+            content = begin
+    part = None if query.run is None else query.run.part
+    return id(file), part, match.list_name, content, match.category
 
 
 def result_of(

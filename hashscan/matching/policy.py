@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
+from hashscan.hash_chain import Line
 from hashscan.hashing.variants import SIMILARITY_DOUBTS
 from hashscan.model import (
     ACTING_CATEGORIES,
@@ -29,7 +30,6 @@ from hashscan.model import (
     Weak,
 )
 from hashscan.quarantine.items import State
-from hashscan.quarantine.log import Line
 from hashscan.quarantine.store import read_lines
 from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES, blocking_weakness_of
 from hashscan.sources.patterns import Patterns
@@ -250,6 +250,13 @@ class Judgement(NamedTuple):
     action: Action | None = None
 
 
+def accusing(matches: Sequence[Match]) -> list[Match]:
+    """Return the matches of a digest that are named to a client, without those that this server withholds."""
+    if any(match.category == KNOWN_GOOD_CATEGORY and not match.near_miss for match in matches):
+        return []
+    return [m for m in matches if not (m.excepted or m.withheld or m.near_miss)]
+
+
 def sort_key(match: Match) -> tuple[bool, int, bool, int, str, str]:
     """Return a sort key: the closest match first, then the algorithm that is hardest to forge.
 
@@ -456,8 +463,9 @@ def _likeness(match: Match) -> str:
             f"finds {100 - match.distance} % of the listed video's frames, "
             f"and {match.scanned_share} % of this one's in it"
         )
-    unit = "squared" if ALGORITHMS[match.algorithm].metric == "euclidean" else "bits"
-    return "equal" if match.threshold == 0 else f"{match.distance} of {match.threshold} {unit} apart"
+    if match.threshold == 0:
+        return "equal"
+    return f"{match.distance} of {match.threshold} {ALGORITHMS[match.algorithm].unit} apart"
 
 
 _PLACE_SHOWN = 200

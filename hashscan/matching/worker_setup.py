@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS, Kind
 from hashscan.lists.index.video_matching import VideoRule
 from hashscan.lists.storage.columns import ListHandle
@@ -13,25 +15,35 @@ from hashscan.matching.policy import ONLY_REPORT, Policy
 from hashscan.model import (
     ALGORITHMS,
     ALWAYS_COMPUTED,
-    COMPUTED,
     DIRECT,
+    MATCHED,
     Access,
     ContainerKind,
+    DistanceRule,
     ExceptedEntry,
+    HashLibrary,
     MemberLimits,
 )
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.sandbox.libraries import check_library
 from hashscan.settings.matching import DecodingLimits, MatchingSettings
 from hashscan.settings.values import MAX_SPARSE
 
+if TYPE_CHECKING:
+    from hashscan.lists.services.settings import StoredService
+
 AUGMENTATIONS: dict[str, frozenset[Kind]] = {
     "crop": frozenset({Kind.CROP}),
+    "shape": frozenset({Kind.SHAPE}),
+    "trimmed": frozenset({Kind.TRIMMED}),
     "frames": frozenset({Kind.FRAME, Kind.PAGE, Kind.FURTHER}),
 }
-"""Additions to the entries of a file: crops of its first picture, and its further pictures."""
+"""Additions to the entries of a file: parts of its first picture, and its further pictures."""
 
 VPDQ_RULE = VideoRule()
 """The rule of vPDQ with its own numbers."""
+
+_PHOTODNA = "photodna"
 
 DECODER = "hashscan.hashing.media.decoder:load"
 
@@ -66,11 +78,15 @@ class WorkerSetup:
     decoder: str = DECODER
     containers: MemberLimits | None = None
     """Limits within which containers are opened; None to open none."""
+    distances: tuple[DistanceRule, ...] = ()
+    """The distances of PhotoDNA; the first rule that names a list, or all, is for it."""
     videos: VideoRule | None = None
     """The rule by which videos are matched as a whole; None if they are not sampled for that."""
     members_unasked: bool = False
     """True if matching services are asked about files: they are not asked about members, so that no container
     is clean."""
+    photodna: HashLibrary | None = None
+    """The library that computes PhotoDNA, if that is among `algorithms`."""
     pictures_compared: bool = True
     """False if digests of pictures are neither compared nor shown. Pictures are then checked by their bytes,
     as other files are; only one that matches is decoded, since a finding has all digests."""
@@ -97,22 +113,93 @@ class WorkerSetup:
             lists=other.lists,
             excepted=other.excepted,
             policy=other.policy,
+            distances=other.distances,
             review_threshold=other.review_threshold,
             videos=other.videos if self.videos is not None and other.videos is not None else self.videos,
         )
         return like_other == other
 
 
-def algorithms_to_compute(lists: Iterable[ListHandle]) -> tuple[str, ...]:
-    """Return the algorithms that a scan computes: those that are always kept, and those of its lists."""
-    asked = {files.algorithm for handle in lists for files in handle.columns}
-    return tuple(name for name in COMPUTED if name in asked or name in ALWAYS_COMPUTED)
+def asked_algorithms(lists: Iterable[ListHandle], services: Iterable[StoredService] = ()) -> frozenset[str]:
+    """Return the algorithms of which lists have entries, and those that matching services are asked about."""
+    of_lists = (files.algorithm for handle in lists for files in handle.columns)
+    return frozenset(of_lists).union(*(service.settings.algorithms for service in services))
 
 
-def compare_pictures(lists: Iterable[ListHandle]) -> bool:
-    """Return True if any of the lists has digests of pictures that scans look for."""
-    found = (ALGORITHMS[files.algorithm] for handle in lists for files in handle.columns)
-    return any(algorithm.of_picture and algorithm.scanned for algorithm in found)
+def algorithms_to_compute(asked: Collection[str], licensed: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the algorithms that a scan computes: those that are always kept, and those that are asked.
+
+    Args:
+        asked: names that `asked_algorithms` returns.
+        licensed: the licensed algorithms whose libraries the settings name.
+    """
+    return tuple(
+        name
+        for name in MATCHED
+        if name in ALWAYS_COMPUTED or (name in asked and _can_compute(name, licensed))
+    )
+
+
+def library_for(asked: Collection[str], decoding: DecodingLimits) -> HashLibrary | None:
+    """Return the library that computes PhotoDNA if that is asked, with its files checked.
+
+    Raises:
+        UsageError: a file is missing, or others than root can change it.
+    """
+    return checked_library(decoding) if _PHOTODNA in asked else None
+
+
+def checked_library(decoding: DecodingLimits) -> HashLibrary | None:
+    """Return the library that computes PhotoDNA if the settings name one, with its files checked.
+
+    Raises:
+        UsageError: as `library_for`.
+    """
+    library = decoding.photodna
+    for path in () if library is None else library.files:
+        check_library(path)
+    return library
+
+
+def require_computed(services: Iterable[StoredService], library: HashLibrary | None) -> None:
+    """Require that all digests can be computed about which matching services are to be asked.
+
+    Raises:
+        UsageError: one is licensed, and the settings name no library.
+    """
+    for service in services:
+        if library is None and _PHOTODNA in service.settings.algorithms:
+            raise UsageError(
+                f"the matching service {service.name} is asked about {_PHOTODNA}, which is not computed here",
+                advice="Name the library in the settings (section [photodna]), or add the service with other "
+                "--digests.",
+            )
+
+
+def licensed_by(library: HashLibrary | None) -> tuple[str, ...]:
+    """Return the licensed algorithms that are computed with a library."""
+    return () if library is None else (_PHOTODNA,)
+
+
+def compare_pictures(lists: Iterable[ListHandle], licensed: Collection[str] = ()) -> bool:
+    """Return True if any of the lists has digests of pictures that scans look for; see above."""
+    found = {files.algorithm for handle in lists for files in handle.columns}
+    return any(
+        ALGORITHMS[name].of_picture and ALGORITHMS[name].scanned and _can_compute(name, licensed)
+        for name in found
+    )
+
+
+def _can_compute(name: str, licensed: Collection[str]) -> bool:
+    return name in licensed or not ALGORITHMS[name].licensed
+
+
+def distance_rule(rules: Iterable[DistanceRule], list_name: str) -> DistanceRule:
+    """Return the distances of PhotoDNA for a list: the first rule for it, or else the default."""
+    return next((rule for rule in rules if not rule.lists or list_name in rule.lists), _ONLY_REVIEW)
+
+
+_ONLY_REVIEW = DistanceRule()
 
 
 def video_rule_of(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS
-from hashscan.model import ALGORITHMS, PolicyRule, Weak
+from hashscan.model import ALGORITHMS, DistanceRule, HashLibrary, PolicyRule, Weak
 from hashscan.settings.values import require_positive
 
 SUGGESTED_REVIEW_THRESHOLD = 52
@@ -29,6 +29,8 @@ class DecodingLimits:
     """The memory limit for one picture over the pixel limit; only one such picture is decoded at a time."""
     seconds: float = 20.0
     max_pixels: int = 64_000_000
+    photodna: HashLibrary | None = None
+    """The licensee's library that computes PhotoDNA."""
 
     def __post_init__(self) -> None:
         require_positive("--decoder-memory", self.memory_bytes)
@@ -85,6 +87,8 @@ class PolicySettings:
     act_on: tuple[Weak, ...] = ()
     """The kinds of weakly trusted matches for which files may be moved, besides matches with fresh signed
     lists."""
+    distances: tuple[DistanceRule, ...] = ()
+    """The distances of PhotoDNA by list, up to which entries are named and accuse."""
 
 
 NO_RULES = PolicySettings()

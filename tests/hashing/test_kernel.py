@@ -24,7 +24,7 @@ from hashscan.hashing.media.borders import find_inner_boxes
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_dihedral import places_of
 from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode, dct_matrix
-from hashscan.hashing.pdq_restored import box_means, restoration_maps, restored_frequencies
+from hashscan.hashing.pdq_restored import box_means, restoration_maps, restored_frequencies, section_maps
 from hashscan.hashing.variants import (
     DIHEDRAL,
     ENLARGED,
@@ -32,6 +32,7 @@ from hashscan.hashing.variants import (
     PLAIN,
     RESTORATIONS,
     ROWS_AND_COLUMNS,
+    SECTIONS,
     SIMILARITY_DOUBTS,
     SQUARED,
     VARIANTS,
@@ -339,6 +340,12 @@ def plaid() -> np.ndarray:
     return (60 + 4 * (y // 23 * 7 % 17) + 6 * (x // 31 * 5 % 19)).astype(np.uint8)
 
 
+def grid() -> np.ndarray:
+    """Wide lines that cross, in two greys; the sum of rows and columns explains too little of it."""
+    y, x = np.mgrid[0:400, 0:500]
+    return np.where((y % 133 < 45) | (x % 166 < 60), 40, 220).astype(np.uint8)
+
+
 @given(st.integers(5, 600), st.integers(5, 600), st.integers(0, 2**32))
 @settings(max_examples=examples(20), deadline=None)
 def test_restored_pictures_are_the_same(height: int, width: int, seed: int) -> None:
@@ -395,6 +402,29 @@ def test_what_was_lost_is_restored(kernel: Kernel, place: int) -> None:
     assert apart.min() <= 40, apart
 
 
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (640, 360), (301, 907)])
+def test_sections_are_hashed_as_if_they_were_alone(kernel: Kernel, height: int, width: int) -> None:
+    luma = scene(height, width)
+    indices, maps = section_maps(height, width)
+    digests = np.frombuffer(kernel.restored(luma, maps), np.uint8).reshape(-1, 32)
+    assert set(range(8)) < set(indices)
+    for index in indices:
+        left, top, right, bottom = SECTIONS[index].box
+        if (shape := SECTIONS[index].shape) is not None:
+            across = min(1, height * shape[0] / (width * shape[1]))
+            down = min(1, width * shape[1] / (height * shape[0]))
+            assert 0.25 <= across * down <= 0.94
+            left, top, right, bottom = (1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2
+        rows = slice(round(top * height), round(bottom * height))
+        columns = slice(round(left * width), round(right * width))
+        alone, _ = PDQ(kernel).digest(np.ascontiguousarray(luma[rows, columns]))
+        apart = np.bitwise_count(digests ^ np.frombuffer(alone, np.uint8)).sum(axis=1)
+        assert indices[apart.argmin()] == index
+        # Less exact than of photographs: what is drawn here has little detail.
+        assert apart.min() <= 30, apart
+
+
 def test_a_map_reads_nothing_outside_of_the_picture() -> None:
     maps = np.array(
         [[1e30, 0, 0, 0, -1e30, 0], [np.nan] * 6, [0, np.inf, 0, -np.inf, 0, 0], [1, 0, 500, 0, 1, -500]],
@@ -409,8 +439,14 @@ def test_a_map_reads_nothing_outside_of_the_picture() -> None:
 
 @pytest.mark.parametrize(
     ("picture", "doubt"),
-    [(page(), FEW_GREYS), (logo(), FEW_GREYS), (plaid(), ROWS_AND_COLUMNS)],
-    ids=["page", "logo", "plaid"],
+    [
+        (page(), FEW_GREYS),
+        (logo(), FEW_GREYS),
+        (plaid(), ROWS_AND_COLUMNS),
+        (grid(), ROWS_AND_COLUMNS),
+        (255 - grid().T, ROWS_AND_COLUMNS),
+    ],
+    ids=["page", "logo", "plaid", "grid", "grid, inverted"],
 )
 def test_structured_pictures_are_doubted(picture: np.ndarray, doubt: int) -> None:
     assert similarity_doubt(reduced(picture)) == doubt
@@ -428,3 +464,38 @@ def test_others_are_not(draw: object) -> None:
 @given(arrays.arrays(np.float32, (64, 64), elements=st.floats(-1, 256, width=32)))
 def test_any_buffer_has_an_answer(small: np.ndarray) -> None:
     assert similarity_doubt(small) < len(SIMILARITY_DOUBTS)
+
+
+@given(st.integers(0, 2**32), st.floats(0, 0.3), st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=examples(60), deadline=None)
+def test_rows_and_columns_are_the_same(seed: int, noise: float, sums: float, product: float) -> None:
+    rng = np.random.default_rng(seed)
+    down, across = rng.uniform(0, 1, (2, 64))
+    drawn = sums * (down[:, None] + across) + product * np.outer(down, across)
+    small = (200 * (drawn + rng.normal(0, noise, (64, 64)))).astype(np.float32)[None, :, None]
+    assert C.judged(small, [0], 0.01).doubt == NUMPY.judged(small, [0], 0.01).doubt
+
+
+def test_no_pattern_hides_a_photo_earlier_than_stripes_do() -> None:
+    """Of finer frequencies than PDQ has, so that the photo would match but for the doubt."""
+    photo = reduced(scene(300, 400)).astype(np.float64)
+    photo /= photo.std()
+    stripes, cross = np.arange(64) % 2, np.outer(np.arange(64) % 2, np.arange(64) % 2)
+    patterns = {
+        "stripes": np.repeat(stripes[:, None], 64, 1),
+        "mesh": np.maximum(stripes[:, None], stripes),
+        "dots": cross,
+        "squares": (stripes[:, None] + stripes) % 2,
+    }
+
+    def hidden_from(name: str) -> int:
+        pattern = patterns[name] - patterns[name].mean()
+        pattern /= pattern.std()
+        for strength in range(1, 100):
+            small = (photo + strength * pattern) * 4
+            if similarity_doubt((small + 128).astype(np.float32)) == ROWS_AND_COLUMNS:
+                return strength
+        return 100
+
+    earliest = {name: hidden_from(name) for name in patterns}
+    assert 4 <= earliest["stripes"] == min(earliest.values()) < 100, earliest

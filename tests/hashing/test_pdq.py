@@ -19,7 +19,7 @@ from hashscan.hashing.kernel import Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_reduction import ENLARGEMENT, PLAIN_WAY, SQUARED_SIDE, ReductionMode
 from hashscan.hashing.pdq_restored import SIDE_MAX
-from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, RESTORED, SQUARED, VARIANTS
+from hashscan.hashing.variants import ENLARGED, INVERTED, PLAIN, RESTORED, SECTION, SQUARED, VARIANTS
 from hashscan.model import ALGORITHMS
 from tests.examples import examples
 from tests.hashing.drawings import DRAWINGS, noise, rings, scene, slanted
@@ -266,7 +266,7 @@ def test_only_pictures_with_detail_are_restored(kernel: Kernel) -> None:
     corner = np.full((300, 400), 30, np.uint8)
     corner[:90, :120] = detailed[:90, :120]
     restored = [
-        [run.rendering for run in hasher.runs(luma, wanted=("restored",))]
+        [run.rendering for run in hasher.runs(luma, wanted=("restored", "sections"))]
         for luma in (detailed, corner, np.full((300, 400), 90, np.uint8), noise(8, SIDE_MAX + 1))
     ]
-    assert restored == [[PLAIN, RESTORED], [PLAIN], [PLAIN], [PLAIN]]
+    assert restored == [[PLAIN, RESTORED, SECTION], [PLAIN], [PLAIN], [PLAIN]]

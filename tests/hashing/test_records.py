@@ -11,16 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from hashscan.hashing import records
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import (
     DECODE_REASONS,
     DIGESTS_MAX,
     REPLY_MAX,
+    ROOM,
     DecodedPicture,
     pack_failure,
     pack_picture,
     pack_request,
+    room_of,
     unpack_reply,
     unpack_request,
 )
@@ -28,6 +31,8 @@ from hashscan.hashing.variants import (
     RENDERINGS,
     RESTORATIONS,
     RESTORED,
+    SECTION,
+    SECTIONS,
     SIMILARITY_DOUBTS,
     TURNS,
     WHOLE,
@@ -36,7 +41,7 @@ from hashscan.hashing.variants import (
     Part,
     PictureDigest,
 )
-from hashscan.model import ALGORITHMS, COMPUTED, Digest, Picture, Reason
+from hashscan.model import ALGORITHMS, COMPUTED, QUADRANTS, Digest, Picture, Reason
 from hashscan.sandbox import protocol
 from tests.hashing.runs import runs
 
@@ -75,7 +80,7 @@ def any_variant(algorithms: list[str]) -> st.SearchStrategy[PictureDigest]:
             # What isn't turned has no turn that could be the one it is shown in.
             .map(
                 lambda digest: (
-                    digest if digest.turn and digest.rendering != RESTORED else digest._replace(shown=False)
+                    digest if digest.turn and digest.rendering < RESTORED else digest._replace(shown=False)
                 )
             )
         )
@@ -121,7 +126,13 @@ def test_what_is_beyond_the_limit_is_counted() -> None:
     ]
     full = pack_picture(JPEG, 640, 480, ["pdq"], runs(frames[:DIGESTS_MAX]))
     over = pack_picture(JPEG, 640, 480, ["pdq"], runs(frames))
-    assert len(full) == len(over) == REPLY_MAX <= protocol.REPLY_MAX
+    assert len(full) == len(over) < REPLY_MAX <= protocol.REPLY_MAX
+    # Quadrants take the place of no other digest.
+    both = ["pdq", QUADRANTS]
+    more = pack_picture(JPEG, 640, 480, both, runs([frames[0], stored(QUADRANTS), *frames[1:DIGESTS_MAX]]))
+    found = unpack_reply(more, JPEG, both)
+    assert isinstance(found, DecodedPicture)
+    assert (found.damage, len(found.digests), len(more)) == (None, DIGESTS_MAX + 1, REPLY_MAX)
     answer = unpack_reply(full, JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
     assert (answer.damage, answer.left_out, len(answer.digests)) == (None, 0, DIGESTS_MAX)
@@ -143,15 +154,22 @@ def test_runs_come_back() -> None:
     assert packed.endswith(bytes(range(96)))
 
 
-def test_restorations_come_back_and_no_others() -> None:
+@pytest.mark.parametrize(
+    ("rendering", "number", "last"),
+    [
+        (RESTORED, len(RESTORATIONS), "restored, rotated 5 degrees counterclockwise"),
+        (SECTION, len(SECTIONS), "section, middle at 16:9"),
+    ],
+)
+def test_restorations_and_sections_come_back_and_no_others(rendering: int, number: int, last: str) -> None:
     first = DigestRun(WHOLE, 0, (0,), 0, "pdq", bytes(32), 90, 0)
-    restored = DigestRun(WHOLE, RESTORED, (0, len(RESTORATIONS) - 1), 0, "pdq", bytes(range(64)), 90, 0)
+    restored = DigestRun(WHOLE, rendering, (0, number - 1), 0, "pdq", bytes(range(64)), 90, 0)
     answer = unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [first, restored]), JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
     assert answer.runs == (first, restored)
-    assert answer.digests[-1].variant == "restored, rotated 5 degrees counterclockwise"
-    for wrong in (restored._replace(shown=1), restored._replace(turns=(0, len(RESTORATIONS)))):
-        with pytest.raises(ValueError, match="unknown variant"):
+    assert answer.digests[-1].variant == last
+    for wrong in (restored._replace(shown=1), restored._replace(turns=(0, number))):
+        with pytest.raises((ValueError, struct.error)):
             unpack_reply(pack_picture(JPEG, 640, 480, ["pdq"], [first, wrong]), JPEG, ["pdq"])
 
 
@@ -164,6 +182,37 @@ def test_a_run_is_cut_where_there_is_no_more_room() -> None:
     assert isinstance(answer, DecodedPicture)
     assert answer.left_out == 9 * len(many) - DIGESTS_MAX
     assert answer.digests == tuple(digest for run in many for digest in run.digests())[:DIGESTS_MAX]
+
+
+def test_long_digests_take_the_room_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["pdq", "photodna"]
+    pages = [
+        DigestRun(
+            Part(Kind.PAGE, page) if page else WHOLE, 0, turns, 0, name, bytes(size * len(turns)), 100, 0
+        )
+        for page in range(200)
+        for name, size, turns in (("pdq", 32, tuple(range(9))), ("photodna", 144, (0, 4)))
+    ]
+    fit = ROOM // (9 * room_of("pdq") + 2 * room_of("photodna"))
+    assert fit > 60
+    whole = pack_picture(JPEG, 640, 480, names, pages[: 2 * fit])
+    answer = unpack_reply(whole, JPEG, names)
+    assert isinstance(answer, DecodedPicture)
+    assert (answer.damage, answer.left_out, len(answer.digests)) == (None, 0, 11 * fit)
+    most = pack_picture(JPEG, 640, 480, names, pages)
+    assert len(whole) < len(most) <= REPLY_MAX
+    answer = unpack_reply(most, JPEG, names)
+    assert isinstance(answer, DecodedPicture)
+    assert answer.damage is Reason.TOO_MANY
+    assert len(answer.digests) + answer.left_out == 11 * 200
+    few = pack_picture(JPEG, 640, 480, names, pages[:2], Reason.TOO_MANY)
+    with pytest.raises(ValueError, match="room"):
+        unpack_reply(few[: HEADER - 4] + b"\1\0\0\0" + few[HEADER:], JPEG, names)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "ROOM", 2 * ROOM)
+        forged = pack_picture(JPEG, 640, 480, names, pages[: 2 * fit + 2])
+    with pytest.raises(ValueError, match="wrong length"):
+        unpack_reply(forged, JPEG, names)
 
 
 def test_turns_are_given_once_in_order() -> None:

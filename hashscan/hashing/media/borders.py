@@ -43,17 +43,18 @@ _LEVELS = 3
 """Maximum levels of nested frames, and of nested panels, that are examined."""
 
 
-def trim_borders(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None]]:
+def trim_borders(luma: Luma, stored: Size | None) -> Iterator[tuple[Luma, Size | None, Box]]:
     """Yield the pictures within a picture; most pictures have none.
 
     Args:
         luma: brightness, shape (height, width).
 
     Yields:
-        The arguments for `PictureHash.digest`: the part inside the border, and its largest panel.
+        The part inside the border, and its largest panel: the arguments for `PictureHash.digest`, and where
+        it is.
     """
     for box in find_inner_boxes(luma):
-        yield crop_luma(luma, stored, box)
+        yield *crop_luma(luma, stored, box), box
 
 
 def crop_luma(luma: Luma, stored: Size | None, box: Box) -> tuple[Luma, Size | None]:

@@ -10,6 +10,8 @@ from msgspec import json
 
 from hashscan.hashing.archives.library import ArchiveLibrary
 from hashscan.hashing.archives.members import Frames, MemberReader
+from hashscan.hashing.archives.openers import ArchiveReader
+from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.container_kinds import VIDEO_OPENER
 from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
@@ -37,18 +39,14 @@ def load(
         hashes: the algorithms over pictures, in the order of a reply.
         wanted: some of `variants.VARIANTS`.
         max_pixels: of one picture or frame.
-        options: `exact`, `containers`, `members` and `videos`, as of `media.decoder.load`.
+        options: `exact`, `containers`, `members`, `videos` and `libraries`, as of `media.decoder.load`.
     """
     limits = json.decode(options["containers"], type=MemberLimits)
-    by_bytes = options.get("members") == "bytes"
-    try:
-        library = ArchiveLibrary() if ContainerKind.ARCHIVE in limits.kinds else None
-    except (ImportError, OSError, MemoryError):
-        # Without it, or where no memory may be executable, pictures are decoded all the same.
-        library = None
-    openers = load_openers(limits.kinds)
+    by_bytes, by_python = options.get("members") == "bytes", options.get("libraries") == "none"
+    library = _archive_reader(by_python=by_python) if ContainerKind.ARCHIVE in limits.kinds else None
+    openers = load_openers(limits.kinds, by_python=by_python)
     frames = None
-    if ContainerKind.VIDEO in limits.kinds:
+    if ContainerKind.VIDEO in limits.kinds and not by_python:
         frames = _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
@@ -69,6 +67,14 @@ def load(
         return pack_messages(reader.records(file, kind))
 
     return handle
+
+
+def _archive_reader(*, by_python: bool) -> ArchiveReader:
+    try:
+        return StandardLibrary() if by_python else ArchiveLibrary()
+    except (ImportError, OSError, MemoryError):
+        # It is not installed, or no memory may be executable.
+        return StandardLibrary()
 
 
 def _video_frames(

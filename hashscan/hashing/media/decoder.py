@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib
 import mmap
 import os
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence, Set
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from msgspec import Struct, structs
+from msgspec import Struct, json, structs
 
 from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, all_containers_of
+from hashscan.hashing.hash_algorithms import PictureHash, take_failure
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.records import digests_max, pack_failure, pack_picture, pack_request, unpack_request
+from hashscan.hashing.records import ROOM, pack_failure, pack_picture, pack_request, room_of, unpack_request
 from hashscan.hashing.variants import (
     LONG_SECONDS,
     MIRRORED,
@@ -28,11 +29,13 @@ from hashscan.hashing.variants import (
     is_basic,
     is_shown,
 )
-from hashscan.model import ALGORITHMS, Reason
+from hashscan.model import ALGORITHMS, HashLibrary, Reason
 
 if TYPE_CHECKING:
-    from hashscan.hashing.hash_algorithms import PictureHash
+    from ctypes import CDLL
+
     from hashscan.hashing.media.picture_opening import Frame, Limits
+    from hashscan.hashing.photodna import PhotoDNA
 
 
 _SHARES = {Kind.PREVIEW: 2}
@@ -159,10 +162,12 @@ def load(*arguments: str) -> Decode:
     Args:
         arguments: dotted paths of picture hashes (`hashscan.hashing.pdq:PDQ`) in the order of the reply's
             digests. Optional: `max-pixels=N`, `seconds=N` (both of `picture.Limits`), `memory=N` (bytes the
-            decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), and `augment=crop` to
-            compute the digests of crops, too. To have containers opened: `exact=PATH,PATH` (dotted paths of
-            exact hashes) and `containers=JSON` (of `MemberLimits`); `members=bytes` to check the
-            pictures in them by their bytes, and `videos=vpdq` to have videos sampled.
+            decoder may use), `variants=NAME,NAME` (some of `VARIANTS`; default all), `augment=NAME,NAME`
+            (some of `MADE_FOR_LISTS`) to compute the digests of such parts, too, and `photodna=JSON` (a
+            `HashLibrary`, loaded by `attach`). To have
+            containers opened: `exact=PATH,PATH` (dotted paths of exact hashes) and `containers=JSON` (of
+            `MemberLimits`); `members=bytes` to check the pictures in them by their bytes, `videos=vpdq` to
+            have videos sampled, and `libraries=none` to open only what Python's standard library opens.
 
     Returns:
         A function from an open descriptor and a request to a reply (see `records`), or for a container to
@@ -186,6 +191,11 @@ def load(*arguments: str) -> Decode:
             if found.algorithm is not None:
                 ALGORITHMS.setdefault(found.name, found.algorithm)
             hashes.append(found())
+    _attachable[:] = [
+        (cast("PhotoDNA", one), json.decode(options["photodna"], type=HashLibrary))
+        for one in hashes
+        if one.name == "photodna" and "photodna" in options
+    ]
     limits = Limits()
     limits = structs.replace(
         limits,
@@ -193,11 +203,12 @@ def load(*arguments: str) -> Decode:
         seconds=float(options.get("seconds", limits.seconds)),
     )
     wanted = options["variants"].split(",") if "variants" in options else VARIANTS
-    _warm_up(_decoder(hashes, Limits(), (), augmented=False), FORMATS)
+    parts = frozenset(Kind[name] for name in options.get("augment", "").split(",") if name)
+    _warm_up(_decoder(hashes, Limits(), (), parts=frozenset()), FORMATS)
     # The steps after decoding are the same for all formats.
-    _warm_up(_decoder(hashes, Limits(), VARIANTS, augmented=True), FORMATS[:1])
+    _warm_up(_decoder(hashes, Limits(), VARIANTS, parts=parts), FORMATS[:1])
     memory = int(options.get("memory", 0))
-    decode = _decoder(hashes, limits, wanted, augmented=options.get("augment") == "crop", memory=memory)
+    decode = _decoder(hashes, limits, wanted, parts=parts, memory=memory)
     if "containers" not in options:
         return decode
     # Loaded only where it is needed: archives, documents and videos have libraries of their own.
@@ -206,12 +217,25 @@ def load(*arguments: str) -> Decode:
     return opener
 
 
+_attachable: list[tuple[PhotoDNA, HashLibrary]] = []
+
+
+def attach(libraries: Sequence[CDLL]) -> None:
+    """Use loaded libraries for hashes; the sandbox calls it in a decoder, before there is a file.
+
+    Raises:
+        OSError: one can't be used.
+    """
+    for algorithm, library in _attachable:
+        algorithm.attach(libraries[-1], library)
+
+
 def _decoder(
     hashes: Sequence[PictureHash],
     limits: Limits,
     wanted: Collection[str],
     *,
-    augmented: bool,
+    parts: Set[Kind],
     memory: int = 0,
 ) -> DecodePicture:
     from hashscan.hashing.media.picture import decode_frames
@@ -230,20 +254,19 @@ def _decoder(
                 total_pixels=max(within.total_pixels, large // BYTES_PER_PIXEL),
                 large=True,
             )
-        found = _DigestCollector(hashes, wanted, augmented=augmented)
+        found = _DigestCollector(hashes, wanted, parts=parts)
         shortfall = None
         try:
             file = PreadFile(source) if isinstance(source, int) else source
             for frame in decode_frames(file, picture_format, within):
                 found.take(frame)
-                if found.digests > found.most:
+                if found.room < 0:
                     break
         except UndecodedError as error:
             shortfall = error.reason
         except MemoryError:
             shortfall = Reason.MEMORY
-        if shortfall is None and not opened and _is_container(PreadFile(*file.place), picture_format):
-            shortfall = Reason.CONTAINER
+        shortfall = _shortfall(shortfall, source, picture_format, hashes, opened)
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
             _try_to_take((large or memory) // 4)
@@ -252,6 +275,21 @@ def _decoder(
         return pack_picture(picture_format, *found.size, names, found.all_runs(), shortfall)
 
     return decode
+
+
+def _shortfall(
+    before: Reason | None,
+    source: int | PreadFile,
+    picture_format: FileFormat,
+    hashes: Sequence[PictureHash],
+    opened: bool,
+) -> Reason | None:
+    """Return the first reason why a picture is not decoded in full: one from before, or another."""
+    failed = take_failure(hashes)
+    if before is not None or failed:
+        return before or Reason.HASH_FAILED
+    file = PreadFile(source) if isinstance(source, int) else PreadFile(*source.place)
+    return Reason.CONTAINER if not opened and _is_container(file, picture_format) else None
 
 
 def _is_container(file: PreadFile, known: FileFormat) -> bool:
@@ -264,13 +302,15 @@ def _is_container(file: PreadFile, known: FileFormat) -> bool:
 class _DigestCollector:
     """The digests of one file's pictures, collected while they are decoded."""
 
-    def __init__(self, hashes: Sequence[PictureHash], wanted: Collection[str], *, augmented: bool) -> None:
+    def __init__(self, hashes: Sequence[PictureHash], wanted: Collection[str], *, parts: Set[Kind]) -> None:
 
-        self._hashes, self._wanted, self._augmented = hashes, wanted, augmented
+        self._hashes, self._wanted, self._parts = hashes, wanted, parts
+        self._of_every = [algorithm for algorithm in hashes if not algorithm.first_only]
+        """The algorithms for pictures after the first, which also tell if one repeats another."""
         self._repeats, self._faint = RepeatDetector(), RepeatDetector()
         self.runs: list[DigestRun] = []
-        self.digests = 0
-        self.most = digests_max(tuple(algorithm.name for algorithm in hashes))
+        self.room = ROOM
+        """Room in bytes that the reply has left, without further variants; negative if it has none."""
         self._further: list[DigestRun] = []
         self.size = 0, 0
         """Width and height of the first picture, in pixels."""
@@ -280,25 +320,27 @@ class _DigestCollector:
         whole = frame.part == WHOLE
         first = whole and not frame.look
         new, judgement = self._hashed(frame, keep=first)
+        hashes = len(self._hashes if first else self._of_every)
         faint = any(run.quality < _CLEAR for run in new)
         # The first are those of the picture as it is. Where all of it is faint, the planes of its parts
         # besides those of the whole would fill the replies for drawn animations.
-        even = not faint and judgement.full and any(run.even >= _EVEN for run in new[: len(self._hashes)])
+        even = not faint and judgement.full and any(run.even >= _EVEN for run in new[:hashes])
         more = frame.chroma if faint or even else None
         if not first:
             new = [] if judgement.repeated else [run for run in new if not _is_poor(run)]
         if new and not self.runs:
             self.size = frame.width, frame.height
-        if first and self._augmented:
-            from hashscan.hashing.media.renderings import runs_of_crops
+        if first and self._parts:
+            from hashscan.hashing.media.renderings import runs_of_parts
 
-            new += runs_of_crops(frame, self._hashes)
+            doubted = any(run.doubt for run in new[:hashes])
+            new += runs_of_parts(frame, self._hashes, self._parts, doubted=doubted)
         if not whole:
             parted = [run.parted({0, MIRRORED, run.shown} if is_basic(run.rendering) else ()) for run in new]
             new = [basic for basic, _ in parted if basic.turns]
             self._further += [further for _, further in parted if further.turns]
         self.runs += new
-        self.digests += sum(len(run.turns) for run in new)
+        self.room -= _room_of(new)
         if more is not None:
             for plane in more(faint, even):
                 self.take(plane)
@@ -311,18 +353,19 @@ class _DigestCollector:
         from hashscan.hashing.media.renderings import hash_frame
 
         full = frame.seconds >= LONG_SECONDS
-        found = hash_frame(frame, self._hashes, self._wanted, full=full)
-        new = list(islice(found, len(self._hashes)))
-        judged, seen = new, self._repeats
-        if all(map(_is_poor, new)):
+        hashes = self._hashes if keep else self._of_every
+        found = hash_frame(frame, hashes, self._wanted, full=full)
+        new = list(islice(found, len(hashes)))
+        judged, seen = _by_bits(new), self._repeats
+        if all(map(_is_poor, judged)):
             new += found
             # Compare the digests of the picture with raised contrast.
-            judged, seen = [run for run in new if not _is_poor(run)][:1], self._faint
+            judged, seen = [run for run in _by_bits(new) if not _is_poor(run)][:1], self._faint
         judgement = seen.judge([next(run.digests()) for run in judged], frame.seconds)
         if judgement.repeated and not keep:
             return new, judgement
         if judgement.full and not full:
-            return list(hash_frame(frame, self._hashes, self._wanted)), judgement
+            return list(hash_frame(frame, hashes, self._wanted)), judgement
         new += found
         return new, judgement
 
@@ -333,12 +376,21 @@ class _DigestCollector:
         being counted: a short drawn animation fills a reply with them.
         """
         runs = self.runs + [run for run in self._further if _must_fit(run)]
-        room = self.most - sum(len(run.turns) for run in runs)
+        room = ROOM - _room_of(runs)
         for run in self._further:
-            if not _must_fit(run) and len(run.turns) <= room:
+            if not _must_fit(run) and _room_of([run]) <= room:
                 runs.append(run)
-                room -= len(run.turns)
+                room -= _room_of([run])
         return runs
+
+
+def _by_bits(runs: list[DigestRun]) -> list[DigestRun]:
+    """Return those of algorithms whose digests are compared bit by bit."""
+    return [run for run in runs if ALGORITHMS[run.algorithm].metric == "hamming"]
+
+
+def _room_of(runs: Sequence[DigestRun]) -> int:
+    return sum(len(run.turns) * room_of(run.algorithm) for run in runs)
 
 
 def _must_fit(run: DigestRun) -> bool:

@@ -31,6 +31,31 @@ def luma_of(image: Image.Image) -> NDArray[np.uint8]:
         return _luma(image)
 
 
+_COLOURED = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr"})
+_COLOURS_MAX = 4_000_000
+"""Pixels of a picture from which its colours are only returned reduced."""
+
+
+def colours_of(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the colours of a loaded picture, shape (height, width, 3); None if it is grey.
+
+    Transparency is ignored, as in `luma_of`. A picture of many pixels is reduced by a whole number.
+    """
+    if image.mode not in _COLOURED:
+        return None
+    scale = 1
+    while image.width * image.height > _COLOURS_MAX * scale**2:
+        scale += 1
+    with without_transparent_colour(image):
+        if image.mode == "RGBa":
+            image = image.convert("RGBA")
+        if scale > 1 and image.mode in {"P", "PA"}:
+            # A mean of palette indices is no colour.
+            image = image.convert("RGB")
+        smaller = image if scale == 1 else image.reduce(scale)
+        return np.asarray(smaller.convert("RGB"))
+
+
 @contextmanager
 def without_transparent_colour(image: Image.Image) -> Iterator[None]:
     """Remove a picture's transparent colour from its metadata while it is converted.

@@ -14,7 +14,9 @@ from itertools import chain, count
 from math import inf
 from typing import TypeVar, cast
 
+import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.format_signatures import FileFormat
@@ -32,7 +34,7 @@ from hashscan.hashing.media.faulty_animations import has_frames, read_faulty
 from hashscan.hashing.media.jpeg_header import LARGEST_FILE, PlainHeader, read_header, scale_of
 from hashscan.hashing.media.jpeg_xl import read_jxl_header
 from hashscan.hashing.media.low_contrast import coloured_frames
-from hashscan.hashing.media.luma_alpha import luma_of, may_be_translucent
+from hashscan.hashing.media.luma_alpha import colours_of, luma_of, may_be_translucent
 from hashscan.hashing.media.other_readings import (
     Found,
     beyond_palette,
@@ -262,7 +264,11 @@ class _Reader:
         self._pixels += luma.size
         width, height = header.size
         frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
-        return structs.replace(frame, chroma=partial(self._chroma, frame, None, self._file, "JPEG"))
+        return structs.replace(
+            frame,
+            colours=partial(self._colours, None, self._file, "JPEG"),
+            chroma=partial(self._chroma, frame, None, self._file, "JPEG"),
+        )
 
     def _found(self, found: Found) -> list[Frame]:
         """Return frames, and record why not all was decoded."""
@@ -616,7 +622,11 @@ class _Reader:
         stored = None if drafted else image
         if self._reduced is not None:
             stored = self._reduced.image
-        yield structs.replace(frame, chroma=partial(self._chroma, frame, stored, file, pillow_format))
+        yield structs.replace(
+            frame,
+            colours=partial(self._colours, stored, file, pillow_format),
+            chroma=partial(self._chroma, frame, stored, file, pillow_format),
+        )
         for view in self._each(self._views(frame, image, file, pillow_format), file, pillow_format):
             found = structs.replace(frame, luma=view.luma, look=view.look)
             if view.image is not None:
@@ -662,15 +672,26 @@ class _Reader:
         """Yield the chroma planes (see `coloured_frames`); without an image, those of the JPEG in `file`."""
 
         def planes() -> list[Frame]:
-            loaded = image
-            if loaded is None:
-                opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="YCbCr")
-                loaded = opened.image
-                self._check_size(loaded, pillow_format, more=opened.coefficients, first=True)
-                loaded.load()
+            loaded = self._jpeg_in_colours(file, pillow_format) if image is None else image
             return coloured_frames(frame, loaded, whole=whole, even=even)
 
         yield from self._tried(planes, file, pillow_format, truncated=True) or ()
+
+    def _jpeg_in_colours(self, file: PictureFile, pillow_format: str) -> Image.Image:
+        opened = open_picture(file, pillow_format, self._limits.max_pixels, draft="YCbCr")
+        self._check_size(opened.image, pillow_format, more=opened.coefficients, first=True)
+        opened.image.load()
+        return opened.image
+
+    def _colours(
+        self, image: Image.Image | None, file: PictureFile, pillow_format: str
+    ) -> NDArray[np.uint8] | None:
+        """Return the colours of a picture as stored; without an image, those of the JPEG in `file`."""
+
+        def colours() -> NDArray[np.uint8] | None:
+            return colours_of(self._jpeg_in_colours(file, pillow_format) if image is None else image)
+
+        return self._tried(colours, file, pillow_format, truncated=True)
 
     def _check_size(self, image: Image.Image, pillow_format: str = "", *, more: int = 0, first: bool) -> None:
         name = pillow_format or self._format

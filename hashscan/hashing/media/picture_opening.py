@@ -369,6 +369,9 @@ class Frame(Struct, frozen=True):
     """
     look: int = 0
     """Place in `variants.LOOKS`: how `luma` was made of what is stored."""
+    colours: Callable[[], NDArray[np.uint8] | None] | None = None
+    """Gives its colours, shape (height, width, 3), perhaps at another scale; None where they are not known.
+    Valid until the next frame is asked for."""
     chroma: Callable[[bool, bool], Iterator[Frame]] | None = None
     """Gives its planes of colour, of all of it and of what is even in brightness, each if it is wanted, until
     the next frame is asked for."""

@@ -23,6 +23,7 @@
 #define PIECE 48 /* Bytes compared before a vector may be abandoned. */
 #define GROUP 16 /* Boxes compared at once; as in euclidean.py. */
 #define PADDED(leaves) (((leaves) + GROUP - 1) / GROUP * GROUP)
+#define AHEAD 4 /* Leaves that are loaded while others are compared. */
 #define SCAN_BLOCK 1024
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -159,6 +160,14 @@ INLINE Outcome search_leaf(
     return FINE;
 }
 
+/* Have the codes of a leaf loaded that are compared first. */
+INLINE void fetch_leaf(const Index *index, uint64_t leaf)
+{
+    const uint8_t *codes = index->codes + leaf * (AXES * LEAF);
+    for (size_t place = 0; place < AXES / 2 * LEAF; place += 64)
+        FETCH(codes + place);
+}
+
 INLINE Outcome probe_query(
     const Index *index, const uint8_t *code, int32_t limit, const uint8_t *query, uint64_t query_row,
     uint32_t threshold, Hits *hits, AddPairs *add)
@@ -168,10 +177,16 @@ INLINE Outcome probe_query(
         int16_t sums[LEAVES] = {0};
         size_t count = padded - begin < LEAVES ? padded - begin : LEAVES;
         add(sums, index->low + 2 * begin, index->high + 2 * begin, 2 * padded, code, AXES / 2, count);
-        for (size_t leaf = 0; leaf < count && begin + leaf < index->leaves; leaf++) {
-            if (sums[leaf] > limit)
-                continue;
-            Outcome outcome = search_leaf(index, begin + leaf, code, limit, query, query_row, threshold, hits, add);
+        uint64_t near[LEAVES + AHEAD];
+        size_t kept = 0;
+        for (size_t leaf = 0; leaf < count && begin + leaf < index->leaves; leaf++)
+            if (sums[leaf] <= limit)
+                near[kept++] = begin + leaf;
+        for (size_t place = 0; place < AHEAD; place++)
+            near[kept + place] = kept ? near[kept - 1] : 0;
+        for (size_t place = 0; place < kept; place++) {
+            fetch_leaf(index, near[place + AHEAD]);
+            Outcome outcome = search_leaf(index, near[place], code, limit, query, query_row, threshold, hits, add);
             if (outcome != FINE)
                 return outcome;
         }

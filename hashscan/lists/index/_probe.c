@@ -167,7 +167,9 @@ typedef struct {
     const uint32_t *starts, *pairs; /* In pairs, the first number is the sketch, the second the row. */
     const uint16_t *first; /* The next chunk of the first eight pairs of each bucket, filled up with anything. */
     const unsigned char *crowded; /* A bit for each bucket: 1 if it has more pairs than that. */
-    const int64_t *limits; /* Two for each chunk: of the next chunk, and of the next two; below 0 for none. */
+    /* Three for each chunk: of the next chunk; of the next two, below 0 for none; 1 if the buckets one bit away
+     * from the query's are read, too. */
+    const int64_t *limits;
     uint64_t entries;
     int64_t size, chunks, threshold;
 } NeighbourTable;
@@ -213,7 +215,7 @@ INLINE Outcome probe_table(
     uint64_t every = neighbours->entries * (NEIGHBOUR_BITS + 1);
     /* Chunk by chunk, so that the buckets of one stay in the cache. */
     for (int64_t chunk = 0; chunk < neighbours->chunks; chunk++) {
-        int64_t of_next = neighbours->limits[2 * chunk], of_both = neighbours->limits[2 * chunk + 1];
+        int64_t of_next = neighbours->limits[3 * chunk], of_both = neighbours->limits[3 * chunk + 1];
         const uint32_t *table = neighbours->starts + chunk * (NEIGHBOUR_KEYS + 1);
         const uint32_t *pairs = neighbours->pairs + 2 * (uint64_t)chunk * every;
         const uint16_t *beginnings = neighbours->first + chunk * NEIGHBOUR_KEYS * NEIGHBOUR_FIRST;
@@ -223,37 +225,43 @@ INLINE Outcome probe_table(
         int64_t word_after = following / 64, shift_after = following % 64;
         if (of_both < 0)
             continue;
-        for (uint64_t query_row = 0; query_row < count; query_row++) {
-            const uint64_t *query = queries + query_row * (uint64_t)neighbours->size;
-            uint32_t key = query[word] >> shift & (NEIGHBOUR_KEYS - 1);
-            uint32_t of_query = query[word_after] >> shift_after & (NEIGHBOUR_KEYS - 1);
-            if (query_row + NEIGHBOUR_AHEAD < count)
-                FETCH(beginnings + (query[word + NEIGHBOUR_AHEAD * neighbours->size] >> shift & (NEIGHBOUR_KEYS - 1))
-                                       * NEIGHBOUR_FIRST);
-            if (!may_be_near(beginnings + (uint64_t)key * NEIGHBOUR_FIRST, of_query, (uint32_t)of_next)
-                && !(crowded[key >> 3] >> (key & 7) & 1))
-                continue;
-            uint64_t first = table[key], last = table[key + 1];
-            if (first > last || last > every)
-                return DAMAGED;
-            if (first == last || spent[query_row] > budget)
-                continue;
-            spent[query_row] += last - first;
-            uint32_t sketch = cut(query, neighbours->size, following, SKETCH_BITS);
-            for (uint64_t place = first; place < last; place++) {
-                uint32_t differing = pairs[2 * place] ^ sketch;
-                if (POPCOUNT32(differing) > of_both || POPCOUNT32(differing & (NEIGHBOUR_KEYS - 1)) > of_next)
+        /* The query's own bucket, then those whose keys are one bit away. */
+        int64_t flips = neighbours->limits[3 * chunk + 2] ? NEIGHBOUR_BITS : 0;
+        for (int64_t flip = 0; flip <= flips; flip++) {
+            uint64_t flipped = flip ? UINT64_C(1) << (shift + flip - 1) : 0;
+            for (uint64_t query_row = 0; query_row < count; query_row++) {
+                const uint64_t *query = queries + query_row * (uint64_t)neighbours->size;
+                uint32_t key = (query[word] ^ flipped) >> shift & (NEIGHBOUR_KEYS - 1);
+                uint32_t of_query = query[word_after] >> shift_after & (NEIGHBOUR_KEYS - 1);
+                if (query_row + NEIGHBOUR_AHEAD < count) {
+                    uint64_t later = query[word + NEIGHBOUR_AHEAD * neighbours->size] ^ flipped;
+                    FETCH(beginnings + (later >> shift & (NEIGHBOUR_KEYS - 1)) * NEIGHBOUR_FIRST);
+                }
+                if (!may_be_near(beginnings + (uint64_t)key * NEIGHBOUR_FIRST, of_query, (uint32_t)of_next)
+                    && !(crowded[key >> 3] >> (key & 7) & 1))
                     continue;
-                uint64_t row = pairs[2 * place + 1];
-                if (row >= neighbours->entries)
+                uint64_t first = table[key], last = table[key + 1];
+                if (first > last || last > every)
                     return DAMAGED;
-                spent[query_row] += SURVIVOR_COST;
-                const uint64_t *value = neighbours->words + row * (uint64_t)neighbours->size;
-                int64_t distance = 0;
-                for (int64_t word = 0; word < neighbours->size; word++)
-                    distance += POPCOUNT64(value[word] ^ query[word]);
-                if (distance <= neighbours->threshold && !add_hit(hits, query_row, row, distance))
-                    return NO_MEMORY;
+                if (first == last || spent[query_row] > budget)
+                    continue;
+                spent[query_row] += last - first;
+                uint32_t sketch = cut(query, neighbours->size, following, SKETCH_BITS);
+                for (uint64_t place = first; place < last; place++) {
+                    uint32_t differing = pairs[2 * place] ^ sketch;
+                    if (POPCOUNT32(differing) > of_both || POPCOUNT32(differing & (NEIGHBOUR_KEYS - 1)) > of_next)
+                        continue;
+                    uint64_t row = pairs[2 * place + 1];
+                    if (row >= neighbours->entries)
+                        return DAMAGED;
+                    spent[query_row] += SURVIVOR_COST;
+                    const uint64_t *value = neighbours->words + row * (uint64_t)neighbours->size;
+                    int64_t distance = 0;
+                    for (int64_t word = 0; word < neighbours->size; word++)
+                        distance += POPCOUNT64(value[word] ^ query[word]);
+                    if (distance <= neighbours->threshold && !add_hit(hits, query_row, row, distance))
+                        return NO_MEMORY;
+                }
             }
         }
     }
@@ -494,10 +502,10 @@ static PyObject *probe_neighbours(PyObject *module, PyObject *arguments)
         if (!take(given[taken], &view[taken], items[taken], names[taken]))
             goto done;
     {
-        size_t chunks = (size_t)view[5].len / 16, size = chunks / 4, count, entries;
+        size_t chunks = (size_t)view[5].len / 24, size = chunks / 4, count, entries;
         Outcome outcome;
         ProbeNeighbours *ask = best_neighbours();
-        if (!size || size > WORDS_MAX || chunks % 4 || (size_t)view[5].len != chunks * 16
+        if (!size || size > WORDS_MAX || chunks % 4 || (size_t)view[5].len != chunks * 24
             || (size_t)view[0].len % (size * 8) || (size_t)view[6].len % (size * 8) || threshold < 0
             || budget < 0 || (entries = (size_t)view[0].len / (size * 8)) > UINT32_MAX / (NEIGHBOUR_BITS + 1)
             || (count = (size_t)view[6].len / (size * 8)) > UINT32_MAX

@@ -56,7 +56,7 @@ class CompiledIndex:
             OSError: a column can't be opened.
         """
         parts: dict[str, list[_Part]] = {}
-        wanted = {name for name, a in ALGORITHMS.items() if a.searched} if algorithms is None else algorithms
+        wanted = {name for name, a in ALGORITHMS.items() if a.matched} if algorithms is None else algorithms
         for handle in handles:
             for files in handle.columns:
                 if files.algorithm not in wanted:

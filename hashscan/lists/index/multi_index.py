@@ -19,8 +19,9 @@ the digest itself.
 `Chunks` cuts digests for any number of entries. `NeighbourTable` is for few entries and many queries: its
 chunks of 16 bits are in such a ring, too, but as many of them as the threshold needs have the radius 1, all
 others -1. Each entry is in 17 buckets of each chunk, those whose keys differ from its own in at most one bit,
-so that a query reads one bucket for each chunk. Beside the entry are its next two chunks, which nearly always
-suffice to rule it out.
+so that a query reads one bucket for each chunk. Where the radius 1 of all chunks is not enough, some have the
+radius 2, and a query reads 17 buckets of each of these. Beside the entry are its next two chunks, which
+nearly always suffice to rule it out.
 """
 
 from __future__ import annotations
@@ -134,6 +135,8 @@ def _cut(words: NDArray[np.uint64], start: int, length: int) -> NDArray[np.uint3
 
 _RING_BITS = 16
 _RING_KEYS = 1 << _RING_BITS
+_MASKS = np.concatenate((np.zeros(1, np.uint16), 1 << np.arange(_RING_BITS, dtype=np.uint16)))
+"""Masks that make of a key itself and the keys one bit away."""
 NEIGHBOUR_TABLE_MAX = 1 << 15
 """Largest number of entries for which it is built; a PDQ entry takes 2 kB, the tables 20 MB more."""
 _FIRST = 8
@@ -160,17 +163,16 @@ class NeighbourTable:
     def of(cls, words: NDArray[np.uint64]) -> NeighbourTable:
         """Build the index of at most `NEIGHBOUR_TABLE_MAX` entries; `words` has whole words of 8 bytes."""
         chunks = _ring_chunks(words)
-        masks = np.concatenate((np.zeros(1, np.uint16), 1 << np.arange(_RING_BITS, dtype=np.uint16)))
         starts = np.zeros((chunks.shape[1], _RING_KEYS + 1), np.uint32)
-        pairs = np.empty((chunks.shape[1], len(words) * len(masks), 2), np.uint32)
+        pairs = np.empty((chunks.shape[1], len(words) * len(_MASKS), 2), np.uint32)
         first = np.full((chunks.shape[1], _RING_KEYS, _FIRST), _UNLIKELY, np.uint16)
         crowded = np.zeros((chunks.shape[1], _RING_KEYS // 8), np.uint8)
         for chunk in range(chunks.shape[1]):
-            keys = (chunks[:, chunk, None] ^ masks).reshape(-1)
+            keys = (chunks[:, chunk, None] ^ _MASKS).reshape(-1)
             order = np.argsort(keys, kind="stable")
             counts = np.bincount(keys, minlength=_RING_KEYS)
             np.cumsum(counts, out=starts[chunk, 1:])
-            rows = order // len(masks)
+            rows = order // len(_MASKS)
             pairs[chunk, :, 0] = _sketches(chunks, chunk)[rows]
             pairs[chunk, :, 1] = rows
             crowded[chunk] = np.packbits(counts > _FIRST, bitorder="little")
@@ -183,12 +185,14 @@ class NeighbourTable:
     @property
     def reach(self) -> int:
         """The largest threshold that it supports."""
-        return 2 * len(self.starts) - 1
+        return 3 * len(self.starts) - 1
 
     def limits(self, threshold: int) -> NDArray[np.int64]:
-        """Return how many bits may differ in the next chunk, and in the next two; below 0 if none may.
+        """Return which buckets of a chunk are read, and which of their entries may be near.
 
-        Shape (chunks, 2).
+        Returns:
+            Shape (chunks, 3): how many bits may differ in the next chunk; in the next two, below 0 if none
+            may; 1 if the buckets one bit away from the query's are read, too, else 0.
         """
         return _limits(len(self.starts), threshold)
 
@@ -199,10 +203,14 @@ class NeighbourTable:
         chunks = _ring_chunks(queries)
         spent = np.zeros(len(queries), np.int64)
         found: list[Hits] = []
-        for chunk, (of_next, of_both) in enumerate(self.limits(threshold).tolist()):
-            if of_both < 0:
-                continue
-            keys = chunks[:, chunk].astype(np.int64)
+        asked = (
+            (chunk, of_next, of_both, mask)
+            for chunk, (of_next, of_both, wide) in enumerate(self.limits(threshold).tolist())
+            if of_both >= 0
+            for mask in _MASKS[: None if wide else 1]
+        )
+        for chunk, of_next, of_both, mask in asked:
+            keys = (chunks[:, chunk] ^ mask).astype(np.int64)
             sketches = _sketches(chunks, chunk)
             first, last = self.starts[chunk][keys].astype(np.int64), self.starts[chunk][keys + 1].astype(int)
             if (first > last).any() or (last > self.pairs.shape[1]).any():
@@ -231,10 +239,12 @@ class NeighbourTable:
 
 @cache
 def _limits(chunks: int, threshold: int) -> NDArray[np.int64]:
-    asked = np.where(np.arange(chunks) <= threshold // 2, 2, 0)
+    # The radius of each chunk, and 1: their sum is larger than the threshold.
+    numbers = np.arange(chunks)
+    asked = np.where(numbers <= threshold // 2, 2, 0) + (numbers <= threshold - 2 * chunks)
     of_next = asked + np.roll(asked, -1) - 1
     both = np.where(asked > 0, of_next + np.roll(asked, -2), -1)
-    return np.stack((of_next, both), axis=1).astype(np.int64)
+    return np.stack((of_next, both, asked > 2), axis=1).astype(np.int64)
 
 
 def _ring_chunks(words: NDArray[np.uint64]) -> NDArray[np.uint16]:

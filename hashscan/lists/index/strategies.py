@@ -1,6 +1,6 @@
 """The search strategy of each metric: exact digests in a sorted column, Hamming distances by chunks.
 
-Euclidean distances have a module of their own, `euclidean`.
+Euclidean distances and those of quadrants have modules of their own, `euclidean` and `quadrants`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy
 from hashscan.lists.index.euclidean import Euclidean
 from hashscan.lists.index.kernel import ChunkTables, Kernel, best_kernel, words_of
 from hashscan.lists.index.multi_index import NEIGHBOUR_TABLE_MAX, Chunks, NeighbourTable
+from hashscan.lists.index.quadrants import Quadrants
 from hashscan.model import ALGORITHMS
 from hashscan.plugins import Metric
 
@@ -249,6 +250,7 @@ def _order(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
 STRATEGIES: dict[Metric, Callable[[], Strategy]] = {
     "exact": Exact,
     "hamming": Hamming,
+    "quadrants": lambda: Quadrants(Hamming()),
     "euclidean": Euclidean,
     "video": Hamming,
 }

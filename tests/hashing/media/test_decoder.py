@@ -34,6 +34,7 @@ parts, names = int(sys.argv[1]), sys.argv[2:]
 classes = {
     "pdq": "pdq:PDQ",
     **{name.lower(): "perceptual:" + name for name in ("PHash", "DHash", "AHash", "WHash")},
+    "pdq_quadrants": "media.quadrants:PDQQuadrants",
 }
 decode = decoder.load(*("hashscan.hashing." + classes[name] for name in names), "max-pixels=900000")
 from hashscan.hashing.formats import FORMATS
@@ -81,7 +82,7 @@ for (place, kind), reply in replies.items():
     if kind == "whole":
         name = FORMATS[place].pillow or FORMATS[place].name
         found[name] = getattr(answer, "name", None) or [
-            [digest.algorithm, digest.value.hex(), digest.quality] for digest in answer.digests[:5]
+            [digest.algorithm, digest.value.hex(), digest.quality] for digest in answer.digests[: len(names)]
         ]
 print(json.dumps({
     "noted": noted,
@@ -111,7 +112,7 @@ def answers(*names: str, parts: int = PARTS) -> dict:
     return json.loads(done.stdout)
 
 
-EVERY = ("pdq", "phash", "dhash", "ahash", "whash")
+EVERY = ("pdq", "phash", "dhash", "ahash", "whash", "pdq_quadrants")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_every_format_gets_the_digests_asked_for_in_their_order(answered: dict) 
         if name in MISSING:
             continue
         algorithms = [algorithm for algorithm, _, _ in answered["found"][name]]
-        assert algorithms == ["pdq", "phash", "dhash", "ahash", "whash"]
+        assert algorithms == list(EVERY)
         descriptor = os.memfd_create("picture")
         os.pwrite(descriptor, content, 0)
         known = sniff(content)

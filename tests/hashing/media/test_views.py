@@ -17,6 +17,7 @@ from hashscan.hashing.variants import (
     RAISED,
     RENDERINGS,
     RESTORED,
+    SECTION,
     TRIMMED,
     is_basic,
     is_shown,
@@ -103,9 +104,9 @@ def test_planes_of_colour() -> None:
 
 
 def test_places_of_renderings() -> None:
-    assert len(RENDERINGS) - 1 == LOOK * 2 * RAISED == RESTORED < 256
-    assert RENDERINGS[RESTORED] == "restored"
-    assert not is_basic(RESTORED)
+    assert len(RENDERINGS) - 2 == LOOK * 2 * RAISED == RESTORED < 255
+    assert RENDERINGS[RESTORED:] == ("restored", "section")
+    assert not any(map(is_basic, (RESTORED, SECTION)))
     assert len(set(RENDERINGS)) == len(RENDERINGS)
     for place, rendering in enumerate(RENDERINGS):
         assert is_trimmed(place) == ("borders trimmed" in rendering)

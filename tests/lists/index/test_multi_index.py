@@ -22,7 +22,9 @@ each = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name
     kind=st.sampled_from(CLUSTERS),
     count=st.one_of(st.integers(1, 40), st.integers(1, 3000)),
     size=st.sampled_from([8, 32]),
-    thresholds=st.lists(st.sampled_from((0, 1, 7, 8, 20, 21, 31, 32, 64)), min_size=1, max_size=6),
+    thresholds=st.lists(
+        st.sampled_from((0, 1, 7, 8, 11, 12, 20, 21, 31, 32, 34, 47, 48, 64)), min_size=1, max_size=6
+    ),
     seed=st.integers(0, 2**32),
 )
 @settings(deadline=None, max_examples=examples(30))
@@ -40,7 +42,7 @@ def test_finds_what_brute_force_finds(
 
 
 @each
-@pytest.mark.parametrize("threshold", [21, 31])
+@pytest.mark.parametrize("threshold", [21, 31, 34])
 def test_a_table_of_neighbours_alone_misses_nothing(kernel: Kernel, threshold: int) -> None:
     rng = np.random.default_rng(threshold)
     values = values_of(rng, "uniform", 2000, 32)

@@ -1,0 +1,266 @@
+"""Make cases of a hub's notices, and tell the hub what becomes of them.
+
+A hub is not trusted: what it sends is checked like any notice, and bounded. A notice never moves a file; it
+only makes a case. All steps can be repeated: a process that is killed leaves nothing lost and nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import groupby
+from urllib.parse import quote
+
+from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.notice_import import ImportCounts, import_notices
+from hashscan.cases.notices import fields
+from hashscan.cases.notices.reader import Notice
+from hashscan.cases.tracker import NOTICE, CaseTracker
+from hashscan.errors import UnreachableError
+from hashscan.hub_api import NOTICES, NoticesAnswer, NoticeUpdate
+from hashscan.hub_api import Notice as HubNotice
+from hashscan.matching.remote.client import ServiceRefusedError
+from hashscan.schema import InvalidDocumentError, decode_json, encode_json, validated
+from hashscan.text import printable
+from hashscan.timefmt import format_utc_seconds
+
+Ask = Callable[[str, str, bytes | None], bytes]
+"""Sends a request (method, path, body), and returns the body of its answer."""
+
+_SCHEMA = """
+-- Notices of hubs. notice: as in the table notices; empty if there is no case. said: the last state that the
+-- hub was told. trouble: why it could not be used. withdrawn: time since when nothing more is told. Created
+-- when it is first needed, since older versions can ignore it.
+CREATE TABLE IF NOT EXISTS hub_notices (
+  hub TEXT NOT NULL, number INTEGER NOT NULL, notice BLOB NOT NULL, said TEXT NOT NULL DEFAULT '',
+  trouble TEXT NOT NULL DEFAULT '', withdrawn INTEGER, PRIMARY KEY (hub, number)
+) WITHOUT ROWID
+"""
+_PAGES_MAX = 200
+"""Largest number of answers with notices in one run."""
+_ENDED = frozenset({"removed", "closed", "disputed"})
+_WITHDRAWN = "the notice was withdrawn"
+
+
+@dataclass(slots=True)
+class SyncCounts:
+    """Counts of a synchronisation."""
+
+    imported: ImportCounts = field(default_factory=ImportCounts)
+    refused: Counter[str] = field(default_factory=Counter)
+    """Number of notices that can't be used, by reason."""
+    withdrawn: int = 0
+    answered: Counter[str] = field(default_factory=Counter)
+    """Number of answers by their event."""
+
+
+class HubNotices:
+    """The notices of one hub in the ledger.
+
+    Raises, in all methods:
+        LedgerError: the ledger can't be written.
+        UnreachableError: the hub answers with something that can't be used.
+        Whatever `ask` raises.
+    """
+
+    def __init__(self, ledger: Ledger, hub: str, sender: str, ask: Ask) -> None:
+        """Prepare the ledger.
+
+        Args:
+            hub: address of the hub; another address is another hub.
+            sender: the sender of the notices, for people.
+            ask: sends a request.
+        """
+        self._ledger = ledger
+        self._hub = hub
+        self._sender = sender
+        self._ask = ask
+        self.counts = SyncCounts()
+        with ledger.transaction() as database:
+            database.execute(_SCHEMA)
+
+    def fetch(
+        self,
+        host: str,
+        paths_of: Callable[[str], tuple[bytes, ...]],
+        now: int,
+        customers: Customers = NO_CUSTOMERS,
+    ) -> None:
+        """Make cases of all new notices, and close those of withdrawn ones.
+
+        Args:
+            host: the name of this server.
+            paths_of: returns the files that a URL may show.
+            now: seconds since 1970.
+        """
+        row = self._ledger.one("SELECT number FROM followed WHERE source=?", f"hub {self._hub}")
+        since = 0 if row is None else int(row[0])
+        for _ in range(_PAGES_MAX):
+            answer = self._page(since, host)
+            usable: dict[int, Notice] = {}
+            troubles: dict[int, str] = {}
+            for each in answer.notices:
+                if each.withdrawn:
+                    continue
+                try:
+                    usable[each.number] = _checked(each, self._sender)
+                except fields.FieldError as error:
+                    troubles[each.number] = printable(str(error))
+            import_notices(
+                self._ledger, iter(usable.values()), paths_of, now, customers, self.counts.imported
+            )
+            with self._ledger.transaction() as database:
+                for number, notice in usable.items():
+                    self._store(database, number, hashlib.sha256(notice.key.encode()).digest())
+                for number, trouble in troubles.items():
+                    self.counts.refused[trouble] += self._store(database, number, b"", trouble)
+                for each in answer.notices:
+                    if each.withdrawn:
+                        self.counts.withdrawn += self._withdraw(database, each.number, now)
+                database.execute(
+                    "INSERT OR REPLACE INTO followed VALUES (?, ?, '')", (f"hub {self._hub}", answer.next)
+                )
+            since = answer.next
+            if not answer.more:
+                return
+
+    def _page(self, since: int, host: str) -> NoticesAnswer:
+        data = self._ask("GET", f"{NOTICES}?since={since}&host={quote(host, safe='')}", None)
+        try:
+            answer = validated(decode_json(data), NoticesAnswer)
+        except InvalidDocumentError as error:
+            raise self._unusable(str(error)) from error
+        if answer.next < since or (answer.more and answer.next == since):
+            raise self._unusable("its notices go back to earlier ones")
+        return answer
+
+    def _unusable(self, reason: str) -> UnreachableError:
+        return UnreachableError(
+            f"the hub {self._hub} answers with notices that can't be used: {reason}",
+            advice="Check the address of the hub, and the versions of hashscan on both sides.",
+        )
+
+    def _store(self, database: sqlite3.Connection, number: int, notice: bytes, trouble: str = "") -> int:
+        return database.execute(
+            "INSERT OR IGNORE INTO hub_notices (hub, number, notice, trouble) VALUES (?, ?, ?, ?)",
+            (self._hub, number, notice, trouble),
+        ).rowcount
+
+    def _withdraw(self, database: sqlite3.Connection, number: int, now: int) -> int:
+        """Close the cases that only this notice has made; return the number of notices withdrawn now."""
+        self._store(database, number, b"")
+        changed = database.execute(
+            "UPDATE hub_notices SET withdrawn=? WHERE hub=? AND number=? AND withdrawn IS NULL",
+            (now, self._hub, number),
+        ).rowcount
+        if not changed:
+            return 0
+        tracker = CaseTracker(database)
+        rows = database.execute(
+            "SELECT id, verdict, (SELECT count(DISTINCT notice) FROM notices AS n WHERE n.id=cases.id) "
+            "FROM cases WHERE removed IS NULL AND closed IS NULL AND id IN (SELECT id FROM notices "
+            "WHERE notice=(SELECT notice FROM hub_notices WHERE hub=? AND number=?))",
+            (self._hub, number),
+        ).fetchall()
+        for case, verdict, count in rows:
+            if verdict == NOTICE and count == 1:
+                database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, _WITHDRAWN, case))
+                tracker.add_event(case, now, "closed", _WITHDRAWN)
+            else:
+                tracker.add_event(case, now, "noticed", f"{_WITHDRAWN}: {self._sender}")
+        return 1
+
+    def answer(self, host: str, now: int) -> None:
+        """Tell the hub which notices have become cases, and how cases have ended or were reopened.
+
+        Args:
+            host: the name of this server.
+            now: seconds since 1970.
+        """
+        for number, said, wanted, at, how in list(self._states(now)):
+            for event in _events(said, wanted):
+                ends = event == wanted
+                update = NoticeUpdate(
+                    event,  # type: ignore[arg-type]  # one of the literal's
+                    format_utc_seconds(at if ends else now),
+                    how if ends else "",
+                    host,
+                )
+                try:
+                    self._ask("POST", f"{NOTICES}/{number}", encode_json(update))
+                except ServiceRefusedError as error:
+                    if error.status != HTTPStatus.NOT_FOUND:
+                        raise
+                    # The hub no longer has it.
+                    self._record(number, "withdrawn", now)
+                    break
+                self._record(number, "said", "acknowledged" if event == "reopened" else event)
+                self.counts.answered[event] += 1
+
+    def _record(self, number: int, column: str, value: object) -> None:
+        with self._ledger.transaction() as database:
+            database.execute(
+                f"UPDATE hub_notices SET {column}=? WHERE hub=? AND number=?",  # noqa: S608 - our own names
+                (value, self._hub, number),
+            )
+
+    def _states(self, now: int) -> Iterator[tuple[int, str, str, int, str]]:
+        """Yield number, told state, state, time and kind of ending of each notice whose state is not told."""
+        rows = self._ledger.rows(
+            "SELECT h.number, h.said, h.trouble, c.id, c.removed, c.closed, c.disputed, c.how "
+            "FROM hub_notices AS h LEFT JOIN notices AS n ON n.notice=h.notice LEFT JOIN cases AS c "
+            "ON c.id=n.id WHERE h.hub=? AND h.withdrawn IS NULL ORDER BY h.number",
+            self._hub,
+        )
+        for (number, said, trouble), of_notice in groupby(rows, key=lambda row: row[:3]):
+            cases = [row[4:] for row in of_notice if row[3] is not None]
+            wanted, at, how = ("refused", now, trouble) if trouble else _state_of(cases, now)
+            if wanted != said:
+                yield number, said, wanted, at, how
+
+
+def _state_of(
+    cases: Sequence[tuple[int | None, int | None, int | None, str]], now: int
+) -> tuple[str, int, str]:
+    """Return the state of a notice by its cases, since when, and how it was ended; no reasons of people."""
+    ends = [removed if removed is not None else closed for removed, closed, _, _ in cases]
+    known = [end for end in ends if end is not None]
+    if cases and len(known) == len(cases):
+        kinds = " ".join(sorted({how or "closed" for *_, how in cases}))
+        is_removed = all(removed is not None for removed, *_ in cases)
+        return ("removed" if is_removed else "closed"), max(known), kinds
+    disputed = [at for _, _, at, _ in cases if at is not None]
+    return ("disputed", min(disputed), "") if disputed else ("acknowledged", now, "")
+
+
+def _events(said: str, wanted: str) -> list[str]:
+    """Return the answers that bring the hub from one state to another."""
+    if wanted == "refused":
+        return [wanted]
+    opened = said in _ENDED and (wanted == "acknowledged" or said != "disputed")
+    first = [] if said and not opened else ["reopened" if said else "acknowledged"]
+    return first if wanted == "acknowledged" else [*first, wanted]
+
+
+def _checked(notice: HubNotice, sender: str) -> Notice:
+    """Return a notice of the hub, whose values may be hostile, as one of the ledger.
+
+    Raises:
+        FieldError: a value is not valid.
+    """
+    if not (notice.url or notice.path):
+        raise fields.FieldError("it names no place")
+    return Notice(
+        reference=fields.printable_line("reference", notice.reference),
+        sender=sender,
+        url=fields.url(notice.url) if notice.url else "",
+        path=fields.path(notice.path) if notice.path else b"",
+        received=fields.time_or_day("sent", notice.sent),
+        deadline=fields.time_or_day("deadline", notice.deadline) if notice.deadline else None,
+        category=fields.category(notice.category),
+    )

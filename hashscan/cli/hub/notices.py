@@ -1,0 +1,202 @@
+"""`hashscan hub notice`: send notices to organisations, list and withdraw them, record answers to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import click
+from msgspec import Struct
+
+from hashscan.cli.hub.options import actor, database_option, hub_database
+from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanGroup, state_option
+from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.output.logs import print_message
+from hashscan.cli.output.terminal import print_table
+from hashscan.hub.notices.notices import (
+    EVENTS_OF_NOTICES,
+    Event,
+    NewNotice,
+    SentNotice,
+    mark_notice,
+    notices,
+    send_notice,
+    withdraw_notice,
+)
+from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY
+from hashscan.schema import Time
+from hashscan.state_dir import StateDir
+from hashscan.timefmt import format_utc_seconds
+
+_CODES = (0, 2, 12, 70)
+
+
+@click.group(cls=HashscanGroup)
+def command() -> None:
+    """Send notices to organisations, list and withdraw them, and record answers to them."""
+
+
+@command.command(exit_codes=_CODES)
+@click.argument("organisation")
+@click.option("--url", cls=ArgumentOption, default="", metavar="URL", help="Address at which it was seen.")
+@click.option(
+    "--path", cls=ArgumentOption, default="", metavar="PATH", help="Path on the server, if it is known."
+)
+@click.option(
+    "--host", cls=ArgumentOption, default="", metavar="HOST",
+    help="Server that it concerns, by the name that its reports have. Default: all of the organisation.",
+)  # fmt: skip
+@click.option(
+    "--category",
+    cls=ArgumentOption,
+    required=True,
+    type=click.Choice([name for name in CATEGORIES if name != KNOWN_GOOD_CATEGORY]),
+    help="Category of the content.",
+)
+@click.option(
+    "--deadline", cls=ArgumentOption, type=DurationParam(), metavar="TIME",
+    help="Time from now within which it must be removed, such as 24h. Default: the organisation's own.",
+)  # fmt: skip
+@click.option(
+    "--reference", cls=ArgumentOption, default="", metavar="TEXT",
+    help="Your reference, which no other notice has. Default: one that the hub makes.",
+)  # fmt: skip
+@database_option
+@state_option
+def send(
+    organisation: str,
+    url: str,
+    path: str,
+    host: str,
+    category: str,
+    deadline: float | None,
+    reference: str,
+    database: str,
+    state: StateDir,
+) -> None:
+    """Send a notice to an organisation, and print its reference.
+
+    Its servers fetch it with `hashscan cases sync`; it becomes a case there, and moves no file. If notices
+    reach the organisation by mail (`hashscan hub org change --via`), it is mailed to its contacts as XARF.
+    """
+    wanted = NewNotice(url, path, host, category, None if deadline is None else int(deadline), reference)
+    with hub_database(state, database) as opened, opened.transaction() as connection:
+        sent = send_notice(connection, actor(), organisation, wanted, int(time.time()))
+    click.echo(sent.reference)
+    waits = "to be mailed to" if sent.via == "mail" else "for the servers of"
+    print_message(f"notice {sent.number} waits {waits} {organisation}")
+
+
+class ListedNotice(Struct):
+    """A notice. Times are empty for what has not happened."""
+
+    number: int
+    organisation: str
+    reference: str
+    host: str
+    url: str
+    path: str
+    category: str
+    via: str
+    """sync, or mail."""
+    state: str
+    """sent, undelivered, mailed, fetched, acknowledged, disputed, closed, removed or withdrawn."""
+    how: str
+    overdue: bool
+    sent: Time
+    deadline: str
+    fetched: str
+    mailed: str
+    undelivered: str
+    trouble: str
+    """Why the last try to mail it has failed; empty if it has not."""
+    acknowledged: str
+    removed: str
+    closed: str
+    disputed: str
+    withdrawn: str
+
+
+def _listed(notice: SentNotice, now: int) -> ListedNotice:
+    names = (
+        "sent", "deadline", "fetched", "mailed", "undelivered", "acknowledged", "removed", "closed",
+        "disputed", "withdrawn",
+    )  # fmt: skip
+    times = {name: _shown(getattr(notice, name)) for name in names}
+    return ListedNotice(
+        notice.number, notice.organisation, notice.reference, notice.host, notice.url, notice.path,
+        notice.category, notice.via, notice.state, notice.how, notice.overdue(now),
+        trouble=notice.trouble, **times,
+    )  # fmt: skip
+
+
+def _states(notice: ListedNotice) -> Iterator[str]:
+    yield notice.state
+    if notice.undelivered and notice.state != "undelivered":
+        yield "not delivered to all"
+    elif notice.trouble and notice.state == "sent":
+        yield "not mailed yet"
+    if notice.overdue:
+        yield "overdue"
+
+
+def _shown(seconds: int | None) -> str:
+    return "" if seconds is None else format_utc_seconds(seconds)
+
+
+@command.command("list", exit_codes=_CODES)
+@click.argument("organisation", required=False)
+@format_option("table", "json", help="A table, or each notice as JSON Lines.")
+@database_option
+@state_option
+def list_(organisation: str | None, format_name: str, database: str, state: StateDir) -> None:
+    """List the notices to an organisation, or to all, the oldest first."""
+    now = int(time.time())
+    with hub_database(state, database) as opened, opened.reading() as connection:
+        found = [_listed(each, now) for each in notices(connection, organisation)]
+    if format_name == "json":
+        for each in found:
+            write_json_line(each)
+        return
+    print_table(
+        ("reference", "organisation", "category", "state", "sent", "deadline", "place"),
+        (
+            (
+                each.reference,
+                each.organisation,
+                each.category,
+                ", ".join(_states(each)),
+                each.sent,
+                each.deadline or "-",
+                each.path or each.url,
+            )
+            for each in found
+        ),
+    )
+
+
+@command.command(exit_codes=_CODES)
+@click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
+@database_option
+@state_option
+def withdraw(references: tuple[str, ...], database: str, state: StateDir) -> None:
+    """Withdraw notices: servers close the cases that only they have made; who got a mail gets another."""
+    with hub_database(state, database) as opened, opened.transaction() as connection:
+        for reference in references:
+            withdraw_notice(connection, actor(), reference, int(time.time()))
+    print_message(f"withdrew {', '.join(references)}")
+
+
+@command.command(exit_codes=_CODES)
+@click.argument("reference")
+@click.argument("event", type=click.Choice([name for name in EVENTS_OF_NOTICES if name != "refused"]))
+@click.option(
+    "--how", cls=ArgumentOption, default="", metavar="TEXT", help="How it was removed, or why it is disputed."
+)
+@database_option
+@state_option
+def mark(reference: str, event: Event, how: str, database: str, state: StateDir) -> None:
+    """Record the answer to a notice that came by mail or phone; answers of servers come by themselves."""
+    with hub_database(state, database) as opened, opened.transaction() as connection:
+        marked = mark_notice(connection, actor(), reference, event, how, int(time.time()))
+    print_message(f"notice {reference} is {marked.state}")

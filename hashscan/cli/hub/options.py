@@ -1,0 +1,68 @@
+"""Options of the commands of `hashscan hub`, and the database that they use."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+import click
+
+from hashscan.cli.options.base import ParsedParam
+from hashscan.errors import UsageError
+from hashscan.hub.storage.database import Database, open_database
+from hashscan.state_dir import StateDir
+
+
+class NetworkParam(ParsedParam[IPv4Network | IPv6Network]):
+    """A parameter with a network, as CIDR."""
+
+    name = "network"
+    parsed = IPv4Network | IPv6Network
+
+    @staticmethod
+    def parse(text: str) -> IPv4Network | IPv6Network:
+        """Return the network.
+
+        Raises:
+            UsageError: the text is none.
+        """
+        try:
+            return ip_network(text)
+        except ValueError as error:
+            raise UsageError(f"{text!r}: {error}", advice="Write a network, such as 10.1.0.0/16.") from error
+
+
+database_option = click.option(
+    "--database",
+    metavar="URL",
+    default="",
+    help="PostgreSQL database of the hub: postgresql://USER@HOST/NAME. Its password is read as PostgreSQL's "
+    "own programs do, such as from ~/.pgpass. Default: SQLite, in the state folder.",
+)
+
+
+def hub_database(state: StateDir, address: str, *, new: bool = False) -> Database:
+    """Open a hub's database; its tables must be those of this version, unless it is to be set up.
+
+    Raises:
+        UsageError: the address is not valid, or there are no tables.
+        DatabaseError: it can't be opened.
+    """
+    database = open_database(state, address)
+    if not new:
+        try:
+            database.require_schema()
+        except BaseException:
+            database.close()
+            raise
+    return database
+
+
+def actor() -> str:
+    """Return the name of the person at this terminal in the audit log."""
+    uid = os.getuid()
+    try:
+        return f"cli {pwd.getpwuid(uid).pw_name}"
+    except KeyError:  # a container's user needs no name
+        return f"cli uid {uid}"

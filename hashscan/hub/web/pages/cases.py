@@ -1,0 +1,310 @@
+"""The pages about cases and notices: lists with filters, one case, and the queue of those to decide on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, get_args
+from urllib.parse import urlencode
+
+from fastapi import FastAPI
+from sqlalchemy import Connection, Row, and_, select
+from starlette.responses import Response
+
+from hashscan.errors import UsageError
+from hashscan.hub.accounts.sessions import switches
+from hashscan.hub.notices.notices import NewNotice, send_notice, withdraw_notice
+from hashscan.hub.review.cases import (
+    CASE_STATES,
+    DECISIONS,
+    CaseFilter,
+    CaseMovedError,
+    CaseState,
+    Decision,
+    case_numbered,
+    decide,
+    events_of,
+    find_cases,
+    next_to_decide,
+    position,
+    review_queue,
+)
+from hashscan.hub.storage.tables import NOTICES, ORGANISATIONS, SERVERS
+from hashscan.hub.web.pages.visits import (
+    EVERYBODY,
+    OPERATORS,
+    REVIEWERS,
+    NoPageError,
+    Visit,
+    add_page,
+    sentence,
+)
+from hashscan.hub.web.requests import Context
+from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY, TEST_CATEGORY
+from hashscan.schema import InvalidDocumentError, decode_json
+
+PAGE = 100
+_VERDICTS = ("match", "held", "review", "notice")
+_STATES: Mapping[CaseState, str] = {
+    "open": "open",
+    "overdue": "overdue",
+    "waiting": "waiting for a decision",
+    "second": "waiting for a second person",
+    "removed": "removed",
+    "closed": "closed",
+    "rejected": "rejected",
+    "all": "all",
+}
+_ENTRIES = 50
+_FIELDS = ("organisation", "url", "path", "host", "category", "days", "reference")
+_DAY = 86_400
+_DAYS_MAX = 3650
+_OF_ENTRY = ("list", "entry", "algorithm", "distance", "category")
+_OPEN_NOTICE = and_(NOTICES.c.removed.is_(None), NOTICES.c.closed.is_(None), NOTICES.c.withdrawn.is_(None))
+
+
+def add_case_pages(app: FastAPI, context: Context) -> None:
+    """Add the pages."""
+    add_page(app, context, "/cases", _list, EVERYBODY)
+    add_page(app, context, "/cases/{number}", _case, EVERYBODY)
+    add_page(app, context, "/cases/{number}", _decide, REVIEWERS, "POST")
+    add_page(app, context, "/review", _review, REVIEWERS)
+    add_page(app, context, "/notices", _notices, EVERYBODY)
+    add_page(app, context, "/notices", _send_notice, OPERATORS, "POST")
+    add_page(app, context, "/notices/withdraw", _withdraw_notice, OPERATORS, "POST")
+
+
+def keyset(text: str) -> tuple[int, ...]:
+    """Return the numbers of a position in a list, as a link has them; none for any other text."""
+    numbers = [small_number(part) for part in text.split("-", 2)]
+    return tuple(number for number in numbers if number is not None) if None not in numbers else ()
+
+
+def link(path: str, query: Mapping[str, str], **changed: str) -> str:
+    """Return a link to a page of this hub, with the fields that are not empty."""
+    fields = {name: value for name, value in {**query, **changed}.items() if value}
+    return path + (f"?{urlencode(fields)}" if fields else "")
+
+
+def small_number(text: str) -> int | None:
+    """Return a number of a row that a link has; None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
+def server_id(text: str) -> int | None:
+    """Return the number of a server by which a list is filtered: -1, which no row has, if it is not valid."""
+    found = small_number(text)
+    return (None if not text else -1) if found is None else found
+
+
+def organisation_id(connection: Connection, name: str) -> int:
+    """Return the id of an organisation; -1, which no row has, if there is none."""
+    found = connection.execute(select(ORGANISATIONS.c.id).where(ORGANISATIONS.c.name == name)).scalar()
+    return -1 if found is None else int(found)
+
+
+def documents(text: str) -> list[Any]:
+    """Return the JSON array in a column; an empty one if there is none."""
+    try:
+        found = decode_json(text.encode("utf-8", "replace")) if text else []
+    except InvalidDocumentError:
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _list(visit: Visit) -> Response:
+    asked = {
+        name: visit.query.get(name, "").strip()[:255]
+        for name in ("state", "verdict", "category", "organisation", "host", "server")
+    }
+    two = switches(visit.connection)["decisions_need_two"]
+    states: tuple[CaseState, ...] = get_args(CaseState)
+    state: CaseState = next((each for each in states if each == asked["state"]), "open")
+    organisation = visit.organisation
+    if organisation is None and asked["organisation"]:
+        organisation = organisation_id(visit.connection, asked["organisation"])
+    chosen = CaseFilter(
+        organisation,
+        server_id(asked["server"]),
+        asked["host"],
+        state,
+        asked["verdict"],
+        asked["category"],
+    )
+    after = keyset(visit.query.get("after", ""))
+    rows = find_cases(visit.connection, chosen, visit.now, two=two, after=after, limit=PAGE + 1)
+    last = rows[PAGE - 1] if len(rows) > PAGE else None
+    further = {} if last is None else {"after": "-".join(map(str, position(chosen, last)))}
+    return visit.page(
+        "cases.html",
+        "Cases",
+        section="/cases",
+        rows=rows[:PAGE],
+        asked={**asked, "state": state},
+        states=[(each, _STATES[each]) for each in CASE_STATES if two or each != "second"],
+        verdicts=[("", "any"), *((each, each) for each in _VERDICTS)],
+        categories=[("", "any"), *((each, each) for each in _categories_with(asked["category"]))],
+        server_name=_server_name(visit, chosen.server),
+        two=two,
+        first=link("/cases", asked) if after else "",
+        further=link("/cases", asked, **further) if further else "",
+    )
+
+
+def _categories_with(asked: str) -> list[str]:
+    """Return the categories that a case can have, and the one that was asked for, if it is another one."""
+    known = [each for each in CATEGORIES if each not in {KNOWN_GOOD_CATEGORY, TEST_CATEGORY}]
+    return known if not asked or asked in known else [*known, asked]
+
+
+def _server_name(visit: Visit, server: int | None) -> str:
+    if server is None:
+        return ""
+    query = select(SERVERS.c.name).where(SERVERS.c.id == server)
+    if visit.organisation is not None:
+        query = query.where(SERVERS.c.organisation == visit.organisation)
+    return str(visit.connection.execute(query).scalar() or "")
+
+
+def _case(visit: Visit) -> Response:
+    row = case_numbered(visit.connection, visit.number(), visit.organisation)
+    if row is None:
+        raise NoPageError
+    return _case_page(visit, row)
+
+
+def _case_page(
+    visit: Visit,
+    row: Row[Any],
+    failed: str = "",
+    reason: str = "",
+    *,
+    queue: bool = False,
+    status: int = HTTPStatus.OK,
+) -> Response:
+    notice = None
+    if row.notice is not None:
+        notice = visit.connection.execute(select(NOTICES).where(NOTICES.c.id == row.notice)).first()
+    two = switches(visit.connection)["decisions_need_two"]
+    entries = [each for each in documents(row.entries)[:_ENTRIES] if isinstance(each, dict)]
+    waits = two and bool(row.decision) and not row.seconded_by
+    mine = waits and row.decided_by == visit.user.name
+    return visit.page(
+        "case.html",
+        f"Case {row.id}",
+        status,
+        section="/review" if queue else "/cases",
+        row=row,
+        entries=[
+            {key: "" if each.get(key) is None else str(each[key]) for key in _OF_ENTRY} for each in entries
+        ],
+        events=events_of(visit.connection, row.id),
+        notice=notice,
+        two=two,
+        waits=waits,
+        mine=mine,
+        may_decide=visit.is_one_of(REVIEWERS) and row.removed is None and row.closed is None,
+        # Somebody can't be the second person of his own decision, but change it.
+        decisions=[each for each in DECISIONS if not mine or each != row.decision],
+        failed=failed,
+        reason=reason,
+        queue=review_queue(visit.connection, visit.user, visit.now, two=two) if queue else None,
+    )
+
+
+def _review(visit: Visit) -> Response:
+    two = switches(visit.connection)["decisions_need_two"]
+    after = small_number(visit.query.get("after", "")) or 0
+    row = next_to_decide(visit.connection, visit.user, visit.now, two=two, after=after)
+    if row is None:
+        queue = review_queue(visit.connection, visit.user, visit.now, two=two)
+        return visit.page("review-empty.html", "Review", section="/review", after=after, queue=queue, two=two)
+    return _case_page(visit, row, queue=True)
+
+
+def _decide(visit: Visit) -> Response:
+    number = visit.number()
+    row = case_numbered(visit.connection, number, visit.organisation)
+    if row is None:
+        raise NoPageError
+    moved, reason = small_number(visit.value("moved")), visit.value("reason").replace("\r\n", "\n")
+    decision: Decision | None = next((each for each in DECISIONS if each == visit.value("decision")), None)
+    queue = visit.value("queue") == "yes"
+    failed, status = "Choose a decision.", HTTPStatus.BAD_REQUEST
+    if decision is not None and moved is not None:
+        two = switches(visit.connection)["decisions_need_two"]
+        try:
+            with visit.connection.begin_nested():
+                decide(visit.connection, visit.user, number, moved, decision, reason, visit.now, two=two)
+        except CaseMovedError as error:
+            # Nothing was changed; the person sees the case as it is now, and his own words.
+            failed, status = f"{error}. Look at it again, then decide.", HTTPStatus.CONFLICT
+        except UsageError as error:
+            failed = f"{error}."
+        else:
+            return visit.see("/review" if queue else f"/cases/{number}")
+    return _case_page(visit, row, failed[0].upper() + failed[1:], reason, queue=queue, status=status)
+
+
+def _notices(visit: Visit, failed: str = "") -> Response:
+    asked = {name: visit.query.get(name, "")[:100] for name in ("state", "organisation")}
+    query = select(NOTICES, ORGANISATIONS.c.name.label("organisation_name")).join(
+        ORGANISATIONS, NOTICES.c.organisation == ORGANISATIONS.c.id
+    )
+    if visit.organisation is not None:
+        query = query.where(NOTICES.c.organisation == visit.organisation)
+    elif asked["organisation"]:
+        query = query.where(
+            NOTICES.c.organisation == organisation_id(visit.connection, asked["organisation"])
+        )
+    conditions = {
+        "open": _OPEN_NOTICE,
+        "overdue": and_(_OPEN_NOTICE, NOTICES.c.deadline < visit.now),
+        "removed": NOTICES.c.removed.is_not(None),
+        "withdrawn": NOTICES.c.withdrawn.is_not(None),
+    }
+    if asked["state"] in conditions:
+        query = query.where(conditions[asked["state"]])
+    after = visit.query.get("after", "")
+    if after.isascii() and after.isdigit() and len(after) <= 15:
+        query = query.where(NOTICES.c.id < int(after))
+    rows = visit.connection.execute(query.order_by(NOTICES.c.id.desc()).limit(PAGE + 1)).all()
+    return visit.page(
+        "notices.html",
+        "Notices",
+        HTTPStatus.BAD_REQUEST if failed else HTTPStatus.OK,
+        failed=failed,
+        form={name: visit.value(name) for name in _FIELDS},
+        section="/notices",
+        rows=rows[:PAGE],
+        asked=asked,
+        states=[("", "any"), *((each, each) for each in conditions)],
+        first=link("/notices", asked) if after else "",
+        further=link("/notices", asked, after=str(rows[PAGE - 1].id)) if len(rows) > PAGE else "",
+    )
+
+
+def _send_notice(visit: Visit) -> Response:
+    values = {name: visit.value(name) for name in _FIELDS}
+    days = small_number(values["days"])
+    if values["days"] and (days is None or days > _DAYS_MAX):
+        return _notices(visit, f"The deadline is a whole number of days, at most {_DAYS_MAX}.")
+    texts = {name: values[name] for name in ("url", "path", "host", "category", "reference")}
+    wanted = NewNotice(**texts, deadline=None if days is None else days * _DAY)
+    try:
+        with visit.connection.begin_nested():
+            send_notice(visit.connection, visit.user.actor, values["organisation"], wanted, visit.now)
+    except UsageError as error:
+        return _notices(visit, sentence(error))
+    return visit.see("/notices")
+
+
+def _withdraw_notice(visit: Visit) -> Response:
+    query = select(NOTICES.c.reference).where(NOTICES.c.id == small_number(visit.value("number")))
+    reference = visit.connection.execute(query).scalar() or ""
+    try:
+        with visit.connection.begin_nested():
+            withdraw_notice(visit.connection, visit.user.actor, reference, visit.now)
+    except UsageError as error:
+        return _notices(visit, sentence(error))
+    return visit.see("/notices")

@@ -1,0 +1,315 @@
+"""Hold what all routes of a node share; admit requests by their keys, receive bodies, answer with JSON.
+
+The database and the lists are used in threads, since both block; the loop only receives and sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hashscan.errors import HashscanError
+from hashscan.hub.accounts.keys import MINUTE, HubKey, Right, count_request, find_key, note_use
+from hashscan.hub.checks.lookup import Lookup
+from hashscan.hub.storage.database import Database, DatabaseAwayError, UnstorableTextError
+from hashscan.model import Reporter
+from hashscan.schema import InvalidDocumentError
+from hashscan.service.doors.http.bodies import Body, ClientLeftError
+from hashscan.service.doors.http.documents import AnyErrorCode, ErrorCode, RequestError
+from hashscan.service.engine.uploads import TooLarge
+from hashscan.settings.cases_and_alerts import NO_ALERTS, AlertSettings
+from hashscan.settings.service import NO_ADDRESS, DoorSettings, TcpAddress, UnixAddress
+from hashscan.state_dir import StateDir
+
+T = TypeVar("T")
+P = ParamSpec("P")
+JSON = "application/json"
+ROOM, ROOM_OF_ONE = 256 << 20, 64 << 20
+"""Most bytes of bodies that a node holds at the same time, and those of one organisation."""
+_KEPT_SECONDS_MAX = 60.0
+"""Longest time for which an answer is used again, however slow the database was."""
+DATABASE_SECONDS = 5
+"""Seconds after which a client may try again while the database can't be reached."""
+
+_log = logging.getLogger(__name__)
+
+
+class HubErrorCode(AnyErrorCode):
+    """The errors that requests to a hub have besides those of `hashscan serve`."""
+
+    CONFLICT = "conflict", 409
+    """A request that contradicts an earlier one."""
+    NEWER_SCHEMA = "newer_schema", 422
+    """Records of a version that the hub does not know yet."""
+    QUOTA_EXCEEDED = "quota_exceeded", 429
+    DATABASE_AWAY = "database_away", 503
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """All settings of a node of a hub."""
+
+    state: StateDir
+    """The state folder, with the lists, and SQLite's database."""
+    database: str
+    """Address of a PostgreSQL database; empty for SQLite."""
+    address: UnixAddress | TcpAddress
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks beyond loopback whose clients may connect."""
+    tls: tuple[Path, Path] | None = None
+    """Certificate and key."""
+    lists: tuple[str, ...] | None = None
+    """The names of the lists that are compared; None is every list of the state folder."""
+    filter: tuple[str, str] | None = None
+    """Address and root, as SHA-256, of a repository with filters of the lists, for clients."""
+    public_url: str = ""
+    """Address of the pages as browsers see it, such as `https://hub.example.net`; empty if it is loopback's,
+    or the node has TLS of its own."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Addresses of reverse proxies whose headers about clients are believed; those at a Unix socket are."""
+    trust_user_header: str = ""
+    """Header in which a trusted proxy names the user; then nobody signs in by password. Empty for none."""
+    alerts: AlertSettings = NO_ALERTS
+    """Channels of alerts about servers that have fallen silent."""
+    reporter: Reporter | None = None
+    """The sender of mails to organisations; None if this node sends none."""
+    connections_max: int = 1000
+    idle_seconds: float = 120.0
+    request_seconds: float = 300.0
+    stop_seconds: float = 30.0
+    """Seconds for which requests in progress may go on after SIGTERM."""
+
+
+class Room:
+    """The bodies of requests that a node holds in memory, of all organisations and of each."""
+
+    def __init__(self) -> None:
+        self._held: Counter[int] = Counter()
+
+    def take(self, request: Request, organisation: int, size: int) -> None:
+        """Take room until the request is answered.
+
+        Raises:
+            RequestError: there is not enough.
+        """
+        if self._held[organisation] + size > ROOM_OF_ONE or self._held.total() + size > ROOM:
+            raise RequestError(ErrorCode.OVERLOADED, "many requests are coming in; send this again later")
+        self._held[organisation] += size
+        request.state.taken = self, organisation, _taken(request) + size
+
+    def leave(self, organisation: int, size: int) -> None:
+        """Return room."""
+        self._held[organisation] -= size
+        if not self._held[organisation]:
+            del self._held[organisation]
+
+
+def _taken(request: Request) -> int:
+    return int(getattr(request.state, "taken", (None, 0, 0))[2])
+
+
+def _leave_room(request: Request) -> None:
+    """Return all room that a request has taken."""
+    if _taken(request):
+        room, organisation, size = request.state.taken
+        del request.state.taken
+        room.leave(organisation, size)
+
+
+class SlowAnswers:
+    """Answers of the database that took long; each is used again for a time in proportion, at most a minute.
+
+    To count a million cases that have not ended takes a tenth of a second, and more beside incoming reports.
+    """
+
+    def __init__(self, slow_seconds: float = 0.02, times: float = 50.0, most: int = 1000) -> None:
+        """Keep answers that take longer than `slow_seconds`, for `times` as long, and `most` of them."""
+        self._slow_seconds = slow_seconds
+        self._times = times
+        self._most = most
+        self._kept: dict[Hashable, tuple[float, Any]] = {}
+
+    def get(self, key: Hashable, ask: Callable[[], T]) -> T:
+        """Return what `ask` returns, or has returned for an equal key."""
+        begun = time.monotonic()
+        until, kept = self._kept.get(key, (begun, None))
+        if begun < until:
+            found: T = kept
+            return found
+        found = ask()
+        took = time.monotonic() - begun
+        if len(self._kept) >= self._most:
+            self._kept.clear()
+        if took > self._slow_seconds:
+            self._kept[key] = begun + min(self._times * took, _KEPT_SECONDS_MAX), found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of a node."""
+
+    settings: HubSettings
+    database: Database
+    lookup: Lookup
+    room: Room = field(default_factory=Room)
+    slow_answers: SlowAnswers = field(default_factory=SlowAnswers)
+
+
+def api(route: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+    """Have the errors of a route answered as JSON documents with stable codes."""
+
+    @functools.wraps(route)
+    async def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
+        try:
+            return await route(*args, **kwargs)
+        except ClientLeftError:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # it is sent to nobody
+        except asyncio.CancelledError:
+            return error_answer(RequestError(ErrorCode.STOPPING, "the server stops"), close=True)
+        except (HashscanError, InvalidDocumentError) as trouble:
+            answer = error_answer(request_error(trouble), close=True)
+            for request in (*args, *kwargs.values()):
+                if isinstance(request, Request):
+                    await _drop_body(request)
+            return answer
+        finally:
+            for request in (*args, *kwargs.values()):
+                if isinstance(request, Request):
+                    _leave_room(request)
+
+    return answered
+
+
+async def _drop_body(request: Request) -> None:
+    """Read what is left of the body, so that its client is not reset before it reads the answer."""
+    body = getattr(request.state, "body", None)
+    await (Body(request, _limits(10.0, 10.0)) if body is None else body).drop()
+
+
+def _limits(idle_seconds: float, request_seconds: float) -> DoorSettings:
+    return DoorSettings("http", NO_ADDRESS, {}, idle_seconds=idle_seconds, request_seconds=request_seconds)
+
+
+def request_error(error: Exception) -> RequestError:
+    """Return how an error is answered; raise it again if it is a defect."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, InvalidDocumentError):
+        return RequestError(ErrorCode.INVALID_DOCUMENT, str(error))
+    if isinstance(error, UnstorableTextError):
+        return RequestError(ErrorCode.INVALID_DOCUMENT, str(error))
+    if isinstance(error, TooLarge):
+        return RequestError(ErrorCode.TOO_LARGE, str(error))
+    if isinstance(error, DatabaseAwayError):
+        _log.error("%s", error)
+        return RequestError(HubErrorCode.DATABASE_AWAY, "the database can't be reached now", DATABASE_SECONDS)
+    raise error
+
+
+def error_answer(error: RequestError, *, close: bool = False) -> Response:
+    """Return the answer that tells an error."""
+    headers = {**error.headers, **({"Connection": "close"} if close else {})}
+    return Response(error.body, error.error.status, headers, media_type=JSON)
+
+
+def json_answer(document: Any, status: int = HTTPStatus.OK) -> Response:
+    """Return an answer with a document."""
+    return Response(msgspec.json.encode(document), status, media_type=JSON)
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run a function that uses the database or the lists."""
+    return await asyncio.to_thread(function, *args)
+
+
+async def admitted(context: Context, request: Request, right: Right) -> HubKey:
+    """Return the key of a request, which must have a right.
+
+    Raises:
+        RequestError: there is no key, it is not valid, has not the right, or is used too often.
+        DatabaseError: the keys can't be read.
+    """
+    values = request.headers.getlist("authorization")
+    kind, _, secret = (values[0] if len(values) == 1 else "").partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        raise RequestError(ErrorCode.KEY_MISSING, "send a key: Authorization: Bearer KEY")
+    return await in_thread(_admitted, context, secret.strip(), right)
+
+
+def _admitted(context: Context, secret: str, right: Right) -> HubKey:
+    now = int(time.time())
+    with context.database.reading() as connection:
+        key = find_key(connection, secret, now)
+    if key is None:
+        raise RequestError(ErrorCode.KEY_INVALID, "the key is not valid, or not any more")
+    if right not in key.rights:
+        raise RequestError(ErrorCode.RIGHT_MISSING, f"the key has no right {right}")
+    if key.requests_per_minute or key.used != now - now % 86_400:
+        with context.database.transaction() as connection:
+            note_use(connection, key, now)
+            if key.requests_per_minute and not count_request(connection, key, now):
+                text = f"the key may send {key.requests_per_minute} requests a minute"
+                raise RequestError(ErrorCode.RATE_LIMITED, text, MINUTE - now % MINUTE)
+    return key
+
+
+async def body_of(
+    context: Context, request: Request, size_max: int, organisation: int | None = None
+) -> bytes:
+    """Return the body of a request, decompressed.
+
+    Args:
+        organisation: the sender, of whom a node holds so much at most; None for a body that is small.
+        size_max: most bytes, both as they are sent and when they are decompressed.
+
+    Raises:
+        RequestError: it comes too slowly, or in an encoding that is not accepted, or there is no room for it.
+        TooLarge: it has too many bytes.
+        ClientLeftError: the client has left.
+    """
+    settings = context.settings
+    encodings = request.headers.getlist("content-encoding")
+    if encodings not in ([], ["identity"], ["gzip"]):
+        raise RequestError(ErrorCode.ENCODED, "send the body as it is, or with Content-Encoding: gzip")
+    request.state.body = body = Body(request, _limits(settings.idle_seconds, settings.request_seconds))
+    body.accept(size_max, encoded=encodings == ["gzip"])
+    pieces = []
+    async for piece in body.pieces():
+        if organisation is not None:
+            context.room.take(request, organisation, len(piece))
+        pieces.append(piece)
+    data = b"".join(pieces)
+    if encodings != ["gzip"]:
+        return data
+    found = await in_thread(_decompressed, data, size_max)
+    if organisation is not None:
+        context.room.take(request, organisation, len(found))
+    return found
+
+
+def _decompressed(data: bytes, size_max: int) -> bytes:
+    decompressor = zlib.decompressobj(wbits=31)
+    try:
+        found = decompressor.decompress(data, size_max + 1)
+    except zlib.error:
+        raise RequestError(ErrorCode.INVALID_REQUEST, "the body is not valid gzip") from None
+    if len(found) > size_max:
+        raise TooLarge(f"the body has more than {size_max} bytes")
+    if not decompressor.eof or decompressor.unused_data:
+        raise RequestError(ErrorCode.INVALID_REQUEST, "the body is not one whole gzip stream")
+    return found

@@ -1,0 +1,210 @@
+"""Notices in the database of a hub: sent, fetched, answered, withdrawn."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import insert, select
+
+from hashscan.errors import UsageError
+from hashscan.hub.accounts.audit import read_audit
+from hashscan.hub.accounts.keys import add_key, key_named
+from hashscan.hub.accounts.organisations import add_organisation, delete_organisation
+from hashscan.hub.notices.notices import (
+    NewNotice,
+    NoNoticeError,
+    SentNotice,
+    mark_notice,
+    note_fetched,
+    notice_of,
+    notices,
+    notices_since,
+    send_notice,
+    take_update,
+    withdraw_notice,
+)
+from hashscan.hub.storage.database import Database
+from hashscan.hub.storage.tables import CASES, EVENTS, NOTICES, SERVERS
+from hashscan.hub_api import NOTICES_MAX, NoticeUpdate, place_of
+
+NOW = 1_800_000_000
+EVIL = "\x1b[31m<b>\u202e"
+WANTED = NewNotice(url="https://alice.example/a.jpg", category="A1", deadline=3600, reference="P-1")
+
+
+def prepared(database: Database) -> dict[str, int]:
+    """Two organisations with a key each; return their ids by name."""
+    with database.transaction() as connection:
+        made = {name: add_organisation(connection, "cli me", name).id for name in ("alpha", "beta")}
+        for name in made:
+            add_key(connection, "cli me", name, "k", ("cases",))
+    return made
+
+
+def send(database: Database, organisation: str = "alpha", wanted: NewNotice = WANTED, at: int = NOW) -> int:
+    with database.transaction() as connection:
+        return send_notice(connection, "cli me", organisation, wanted, at).number
+
+
+def answer(
+    database: Database, number: int, event: str, at: int, how: str = "", who: str = "alpha"
+) -> SentNotice:
+    with database.transaction() as connection:
+        update = NoticeUpdate(event, "2027-01-01T00:00:00Z", how, "web1")  # type: ignore[arg-type]
+        take_update(connection, key_named(connection, who, "k"), number, update, at)
+        return next(each for each in notices(connection) if each.number == number)
+
+
+def since(database: Database, organisation: int, position: int = 0, host: str = "") -> list[str]:
+    with database.reading() as connection:
+        found, _ = notices_since(connection, organisation, position, host)
+        return [each.reference for each in found.notices]
+
+
+def test_a_notice_is_fetched_by_its_organisation_alone_and_answered(database: Database) -> None:
+    ids = prepared(database)
+    number = send(database)
+    assert since(database, ids["beta"]) == []
+    with database.transaction() as connection:
+        found, new = notices_since(connection, ids["alpha"], 0, "web1")
+        note_fetched(connection, ids["alpha"], new, "web1", NOW + 1)
+    assert (found.notices[0].number, found.more, new) == (number, False, [number])
+    assert found.notices[0].deadline == "2027-01-15T09:00:00Z"
+    assert since(database, ids["alpha"], found.next) == []
+    for event, at, state in (
+        ("acknowledged", 10, "acknowledged"), ("disputed", 20, "disputed"), ("removed", 7200, "removed"),
+    ):  # fmt: skip
+        first = answer(database, number, event, NOW + at, "gone")
+        again = answer(database, number, event, NOW + at + 5, "gone")
+        assert first == again
+        assert first.state == state
+    ended = answer(database, number, "acknowledged", NOW + 9000)
+    assert (ended.fetched, ended.acknowledged, ended.removed, ended.how) == (
+        NOW + 1,
+        NOW + 10,
+        NOW + 7200,
+        "gone",
+    )
+    with database.reading() as connection:
+        case = connection.execute(select(CASES)).one()
+        kinds = connection.execute(select(EVENTS.c.kind).order_by(EVENTS.c.id)).scalars().all()
+    assert (case.verdict, case.removed, case.how, case.notice) == ("notice", NOW + 7200, "gone", number)
+    assert kinds == ["noticed", "acknowledged", "disputed", "removed"]
+    reopened = answer(database, number, "reopened", NOW + 9999)
+    assert (reopened.state, reopened.removed) == ("acknowledged", None)
+    actions = [line["action"] for line, _ in read_audit(database)]
+    assert [action for action in actions if action.startswith("notice.")] == [
+        "notice.send", "notice.acknowledged", "notice.disputed", "notice.removed", "notice.reopened",
+    ]  # fmt: skip
+
+
+def test_another_organisation_can_neither_see_nor_answer_it(database: Database) -> None:
+    ids = prepared(database)
+    number = send(database)
+    for missing in (number, number + 1):
+        with pytest.raises(NoNoticeError):
+            answer(database, missing, "removed", NOW + 1, who="beta")
+    with database.reading() as connection:
+        assert notice_of(connection, "P-1").state == "sent"
+    with database.transaction() as connection:
+        delete_organisation(connection, "cli me", "alpha")
+    assert since(database, ids["alpha"]) == []
+    with database.reading() as connection:
+        assert connection.execute(select(EVENTS)).all() == []
+
+
+def test_a_withdrawn_notice_is_fetched_again(database: Database) -> None:
+    ids = prepared(database)
+    send(database)
+    send(database, wanted=NewNotice(path="/srv/b.jpg", category="A1", reference="P-2"))
+    with database.transaction() as connection:
+        found, _ = notices_since(connection, ids["alpha"], 0, "")
+        assert withdraw_notice(connection, "cli me", "P-1", NOW + 5).state == "withdrawn"
+        assert withdraw_notice(connection, "cli me", "P-1", NOW + 6).withdrawn == NOW + 5
+    assert since(database, ids["alpha"], found.next) == ["P-1"]
+    with database.reading() as connection:
+        (closed,) = connection.execute(select(CASES.c.closed).where(CASES.c.url != "")).one()
+    assert closed == NOW + 5
+
+
+def test_notices_of_one_server_go_to_it_alone_and_join_its_case(database: Database) -> None:
+    ids = prepared(database)
+    path = "/srv/c.jpg"
+    with database.transaction() as connection:
+        server = {"organisation": ids["alpha"], "name": "web1", "first": NOW, "seen": NOW}
+        number = connection.execute(insert(SERVERS).values(server).returning(SERVERS.c.id)).scalar_one()
+        connection.execute(
+            insert(CASES).values(
+                organisation=ids["alpha"], server=number, place=bytes.fromhex(place_of(path.encode())),
+                verdict="match", found=NOW - 100, seen=NOW - 100, deadline=NOW + 50,
+            )
+        )  # fmt: skip
+    send(database, wanted=NewNotice(path=path, host="web1", category="A1", deadline=3600, reference="P-3"))
+    assert (since(database, ids["alpha"], host="web1"), since(database, ids["alpha"], host="web2")) == (
+        ["P-3"],
+        [],
+    )
+    with database.reading() as connection:
+        (case,) = connection.execute(select(CASES)).all()
+    assert (case.verdict, case.deadline, case.notice is None) == ("match", NOW + 50, False)
+
+
+def test_many_notices_come_in_pages(database: Database) -> None:
+    ids = prepared(database)
+    with database.transaction() as connection:
+        rows = [
+            {"organisation": ids["alpha"], "reference": f"P-{n}", "url": "https://a.example/",
+             "category": "A1", "position": n + 1, "sent": NOW, "sent_by": "cli me", "via": "sync"}
+            for n in range(NOTICES_MAX + 3)
+        ]  # fmt: skip
+        connection.execute(insert(NOTICES), rows)
+    with database.reading() as connection:
+        first, _ = notices_since(connection, ids["alpha"], 0, "")
+        second, _ = notices_since(connection, ids["alpha"], first.next, "")
+    assert (len(first.notices), first.more, len(second.notices), second.more) == (NOTICES_MAX, True, 3, False)
+    assert second.next == NOTICES_MAX + 3
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        NewNotice(category="A1"),
+        NewNotice(url="https://a.example/"),
+        NewNotice(url="no address", category="A1"),
+        NewNotice(url=f"https://a.example/{EVIL}", category="A1"),
+        NewNotice(path="relative", category="A1"),
+        NewNotice(url="https://a.example/", category="known-good"),
+        NewNotice(url="https://a.example/", category="A1", reference=EVIL),
+        NewNotice(url="https://a.example/", category="A1", host="a\nb"),
+        NewNotice(url="https://a.example/", category="A1", reference="P-1"),
+        NewNotice(url="https://a.example/" + "a" * 5000, category="A1"),
+    ],
+)
+def test_a_notice_that_is_not_valid_is_not_sent(database: Database, wanted: NewNotice) -> None:
+    prepared(database)
+    send(database)
+    with pytest.raises(UsageError):
+        send(database, wanted=wanted)
+    with pytest.raises(UsageError):
+        send(database, "nobody", NewNotice(url="https://a.example/", category="A1"))
+    with database.reading() as connection:
+        assert len(notices(connection)) == 1
+
+
+def test_answers_from_hostile_servers_are_escaped(database: Database) -> None:
+    prepared(database)
+    number = send(database)
+    found = answer(database, number, "removed", NOW + 1, EVIL * 100)
+    assert found.how.isprintable()
+    assert len(found.how) <= 200
+    with database.reading() as connection:
+        assert all(words.isprintable() for words in connection.execute(select(EVENTS.c.words)).scalars())
+
+
+def test_an_operator_records_an_answer_by_mail(database: Database) -> None:
+    prepared(database)
+    send(database)
+    with database.transaction() as connection:
+        marked = mark_notice(connection, "cli me", "P-1", "removed", "by phone", NOW + 60)
+        assert (marked.state, marked.how, marked.overdue(NOW + 9999)) == ("removed", "by phone", False)
+        with pytest.raises(UsageError):
+            mark_notice(connection, "cli me", "P-9", "removed", "", NOW)

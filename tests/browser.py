@@ -29,6 +29,9 @@ _ARGUMENTS = (
     "--disable-sync",
 )
 
+CONTRAST = ("color-contrast",)
+"""The only rule of axe-core that depends on the colour scheme."""
+
 LAYOUT = Path(__file__).with_name("layout.js").read_text(encoding="utf-8")
 """To be run in a page: what is cut, lies upon its neighbour or makes the page scroll sideways, in words."""
 
@@ -96,10 +99,12 @@ def faults(path: Path) -> list[str]:
     ]
 
 
-def barriers(page: Any) -> list[str]:
-    """What axe-core finds that keeps people from using a page."""
+def barriers(page: Any, rules: tuple[str, ...] = ()) -> list[str]:
+    """The violations that axe-core finds on a page, by some rules or by all."""
     script = (modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
     # Not as a script in the page, which its policy forbids.
-    page.evaluate(script + "\n;0")
-    found = page.evaluate("async () => (await axe.run()).violations")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(script + "\n;0")
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    found = page.evaluate("async options => (await axe.run(options)).violations", options)
     return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found]

@@ -61,7 +61,7 @@ HERE = Path(__file__).parent
 
 UNIT = (
     *("attribution", "cases", "hashing", "lists", "matching", "reports", "settings", "state"),
-    *("test_layers.py", "test_model.py", "test_registry.py"),
+    *("test_layers.py", "test_model.py"),
 )
 SYSTEM = (
     *("cli", "test_benchmarks.py", "test_ci.py", "test_dask_example.py", "test_examples.py"),
@@ -89,7 +89,9 @@ LONGEST = (
     *("test_readme.py", "test_examples.py", "cli/test_year.py", "scan/cluster/test_cluster.py"),
     *("lists/pulling/test_pull_killed.py", "cases/test_endings.py", "test_benchmarks.py", "test_ci.py"),
     *("cli/test_surroundings.py", "test_dask_example.py", "test_browser.py", "scan/workers/test_pool.py"),
-    "hashing/browser/test_as_chromium_shows.py",
+    *("hashing/browser/test_as_chromium_shows.py", "reports/page/test_html_in_browser.py", "test_site.py"),
+    *("lists/exchanges/test_contract.py", "lists/test_killed.py", "sources/objects/test_large.py"),
+    *("cli/test_state_owners.py", "cli/test_serve.py", "cases/statistics/test_web_page.py"),
 )
 """Begun first, or the processes of a parallel run would wait for them at the end."""
 
@@ -128,9 +130,17 @@ def pytest_configure() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no file of another tier where the unit tests alone are asked for."""
-    other = collection_path.name.startswith("test_") and tier_of(collection_path) != "unit"
-    return True if only_units(config) and other and collection_path.suffix == ".py" else None
+    """Import no file without tests that are asked for, where unit tests or slow ones are."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    if only_units(config):
+        unasked = tier_of(collection_path) != "unit"
+    else:
+        unasked = config.option.markexpr == "slow or exchange" and not (
+            "mark.slow" in collection_path.read_text(encoding="utf-8")
+            or folders_of(collection_path) & set(EXCHANGE)
+        )
+    return True if unasked else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -200,3 +210,30 @@ def forked_zygotes() -> Iterator[None]:
     fork_zygotes()
     yield
     launch.subprocess = subprocess
+
+
+@pytest.fixture(scope="module")
+def forking_workers() -> None:
+    """Fork the zygotes of this process's workers from their fork server, which loads the decoder."""
+    use_forking_server()
+
+
+def use_forking_server() -> None:
+    """Have workers forked from a server that loads the decoder, as `forking_workers` says.
+
+    A fork server that another test has started is ended: its workers would start an interpreter each. What
+    keeps workers for a whole session calls this before it starts them: a server in use does not end.
+    """
+    global forking_server
+    from multiprocessing.forkserver import _forkserver  # type: ignore[attr-defined]
+
+    from hashscan.scan.workers.process_setup import warm_up
+
+    if _forkserver._forkserver_pid is None or _forkserver._forkserver_pid != forking_server:
+        _forkserver._stop()
+        warm_up(["tests.scan.workers.forked_zygotes", "hashscan.service.engine.worker_process"])
+        forking_server = _forkserver._forkserver_pid
+
+
+forking_server: int | None = None
+"""The process of the fork server that loads the decoder."""

@@ -53,11 +53,13 @@ NOT_IMPORTED = ("hashscan.hashing.", "hashscan.sandbox.", "hashscan.scan.workers
 """The modules that only other processes import."""
 CLUSTER = "hashscan.scan.cluster."
 EXCHANGES = "hashscan.lists.exchanges."
-RARE = (EXCHANGES, CLUSTER)
+HUB, HUB_COMMANDS = "hashscan.hub.", "hashscan.cli.hub."
+RARE = (EXCHANGES, CLUSTER, HUB, HUB_COMMANDS)
 """Modules of large libraries that few commands use: the more memory a process has, the longer it takes to
 fork."""
 LATE = (
     *("_strptime", "encodings.ascii", "multiprocessing.popen_forkserver", "rich.console", "rich.table"),
+    *("rich._emoji_codes", "tuf.api.serialization.json"),
     *("hashscan.lists.index._probe",),
 )
 """Modules that many commands import when they use them first."""
@@ -396,8 +398,8 @@ def serve(descriptor: int, rare: Sequence[str]) -> None:
             else:
                 connection, _ = listening.accept()
                 _, streams, _, _ = socket.recv_fds(connection, 1, STREAMS)
-                with connection.makefile("rb") as file:
-                    order = json.loads(file.readline())
+                with connection.makefile("rb") as stated:
+                    order = json.loads(stated.readline())
                 process = os.fork()
                 if process == 0:
                     _become(order, streams, connection)
@@ -439,6 +441,9 @@ def _become(order: dict[str, Any], streams: Sequence[int], connection: socket.so
         os.environ.update(preloaded | order["env"])
         time.tzset()
         module = order.get("module", "hashscan")
+        if module == FETCHING:
+            # An extension of the library, which no other module imports.
+            sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         program = importlib.import_module("hashscan.__main__")
         sys.argv = [str(program.__file__), *order["arguments"]]
         sys.modules["__main__"] = program
@@ -446,7 +451,7 @@ def _become(order: dict[str, Any], streams: Sequence[int], connection: socket.so
         importlib.import_module("tests.forked_zygote").fork_zygotes()
         if module == NODE or "worker" in order["arguments"]:
             _prepare_processes(NODE_PROCESSES)
-        elif not {"scan", "selftest"}.isdisjoint(order["arguments"]):
+        elif not {"scan", "selftest", "serve"}.isdisjoint(order["arguments"]):
             _prepare_processes(1)
         exec(compile(order["code"], "sitecustomize", "exec"), {})
         if module == NODE:
@@ -477,20 +482,20 @@ def _prepare_processes(number: int) -> None:
             _become_prepared(theirs)
         theirs.close()
         ready.append((process, ours))
-    start = multiprocessing.util.spawnv_passfds  # type: ignore[attr-defined]
+    start = multiprocessing.util.spawnv_passfds
 
-    def forked(path: bytes, arguments: list[str], descriptors: list[int]) -> int:
-        code = arguments[arguments.index("-c") + 1]
+    def forked(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
+        code = args[args.index("-c") + 1]
         if "multiprocessing.resource_tracker" in code:
-            return _fork_resource_tracker(code, descriptors)
+            return _fork_resource_tracker(code, passfds)
         if not ready or not ("multiprocessing.forkserver" in code or "multiprocessing.spawn" in code):
-            number: int = start(path, arguments, descriptors)
+            number: int = start(path, args, passfds)
             return number
         process, ours = ready.pop()
-        descriptors = sorted(set(descriptors))
+        descriptors = sorted(set(passfds))
         order = {
             "code": code,
-            "arguments": arguments[arguments.index("-c") :][2:],
+            "arguments": args[args.index("-c") :][2:],
             "numbers": descriptors,
             "env": dict(os.environ),
             "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
@@ -499,10 +504,10 @@ def _prepare_processes(number: int) -> None:
         ours.close()
         return process
 
-    multiprocessing.util.spawnv_passfds = forked  # type: ignore[attr-defined]
+    multiprocessing.util.spawnv_passfds = forked
 
 
-def _fork_resource_tracker(code: str, descriptors: list[int]) -> int:
+def _fork_resource_tracker(code: str, descriptors: Sequence[int]) -> int:
     """Fork the process in which multiprocessing keeps a list of what is to be removed in the end."""
     process = os.fork()
     if process == 0:
@@ -588,6 +593,8 @@ def _import_all(rare: tuple[str, ...]) -> None:
         main.cli.get_command(click.Context(main.cli), name)
     package = ROOT / "hashscan"
     for path in sorted(package.rglob("*.py")):
+        if "migrations" in path.parts:  # which are no modules
+            continue
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         if not name.startswith(NOT_IMPORTED + rare):
             with suppress(ImportError):

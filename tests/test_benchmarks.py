@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -143,12 +144,14 @@ def test_small_files_come_to_ratios_with_targets(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_versions_are_compared_over_each_kind_of_files(tmp_path: Path) -> None:
     few = ("--copies", "0", "--texts", "20", "--pictures", "10", "--runs", "1")
+    few += ("--entries", "2000", "--only-pdq", "--skip-variant", "restored")
     said = benchmark("scan.versions", UPLOADS, "--before", sys.executable, *few, "--work", tmp_path)
     lines = [line.partition(" files ")[0].rsplit(maxsplit=1) for line in said.splitlines()[1:]]
     assert [(kind, int(files) > 0) for kind, files in lines] == [
         ("texts", True),
         ("texts, unchanged", True),
         ("thumbnails", True),
+        ("thumbnails, without restored", True),
     ]
 
 
@@ -191,6 +194,23 @@ def test_an_index_that_misses_a_neighbour_is_reported(tmp_path: Path) -> None:
         tmp_path,
     )
     assert set(json.loads(said)) == {False}
+
+
+def test_a_filter_of_digests_comes_to_figures() -> None:
+    said = benchmark("index.digest_filter", "--digests", "3000", "--others", "30000")
+    figures = dict(re.split(" {2,}", line, maxsplit=1) for line in said.splitlines())
+    assert figures["digests held back"] == "0"
+    assert figures["bytes of the filter"] == "9216"
+    assert int(figures["others let through"].split()[0]) < 10
+
+
+def test_a_scan_with_a_filter_sends_few_digests() -> None:
+    said = benchmark("scan.service_filter", "--files", "40", "--listed", "100").splitlines()
+    without, filtered = (re.search(r"(\d+) clean digests sent", line) for line in said[1:])
+    assert without is not None
+    assert int(without[1]) == 40 * 3 - 10
+    assert filtered is not None
+    assert int(filtered[1]) <= 2
 
 
 def test_brute_force_is_right(tmp_path: Path) -> None:
@@ -331,6 +351,10 @@ def test_near_copies_are_counted_on_one_half_of_the_photos(tmp_path: Path) -> No
     assert found["mirrored"] == ["match", False, False]
     assert found["crop 30 %"][:2] == ["missed", False]
     assert "missed" in said
+    more = ("--second", "phash", "--review-threshold", "40")
+    benchmark("recall.near_copies", pictures, *few, "--only", "crop to", "--augment", *more)
+    ((_, with_parts),) = json.loads(report.read_text()).items()
+    assert (found["crop to a square"][0], with_parts["crop to a square"][0]) == ("missed", "match")
 
 
 class TestBillion:
@@ -430,11 +454,11 @@ def test_what_a_core_does_follows_from_processor_time_without_the_start_up(tmp_p
 @pytest.mark.slow
 def test_a_bucket_s_rates_can_be_reckoned_with(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    few = ["--pictures", "1000", "--plain", "8000", "--large", "40", "--keys", "80000", "--runs", "1"]
+    few = ["--pictures", "80", "--plain", "2000", "--large", "20", "--keys", "20000", "--runs", "1"]
     said = benchmark("buckets.rates", UPLOADS, *few, "--json", report)
     found = json.loads(report.read_text())
     assert all(rate > 0 for rate in found["rates"].values())
-    assert [result["files"] for result in found["results"]] == [1000, 1000, 8000, 8000, 40, 40, 80000]
+    assert [result["files"] for result in found["results"]] == [80, 80, 2000, 2000, 20, 20, 20000]
     assert "pictures: hashscan CPU / obstore and a loop CPU" in said
     assert "keys that are only listed" in said
     plan = ["--cores", "16", "--network", "10", "--hours", "24", "--rates", report]

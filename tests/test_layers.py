@@ -17,7 +17,9 @@ PACKAGE = Path(hashscan.__file__).parent
 
 OWNERS: dict[str, frozenset[str]] = {
     "PIL": frozenset({"hashing"}),
+    "alembic": frozenset({"hub.storage"}),
     "apprise": frozenset({"alerts.channels"}),
+    "argon2": frozenset({"hub.accounts"}),
     "av": frozenset({"hashing.video"}),
     "azure": frozenset({"sources.objects"}),
     "botocore": frozenset({"sources.objects"}),
@@ -26,14 +28,14 @@ OWNERS: dict[str, frozenset[str]] = {
     "dask": frozenset({"scan.cluster"}),
     "defusedxml": frozenset({"lists.exchanges", "lists.formats"}),
     "distributed": frozenset({"scan.cluster"}),
-    "fastapi": frozenset({"service.doors.http"}),
+    "fastapi": frozenset({"hub.web", "service.doors.http"}),
     "google": frozenset({"sources.objects"}),
     "libarchive": frozenset({"hashing"}),
     "h11": frozenset({"service.doors.http"}),
     "ijson": frozenset({"lists.formats"}),
     "imagehash": frozenset({"hashing"}),
-    "jinja2": frozenset({"cases.letters", "reports.page"}),
-    "markupsafe": frozenset({"reports.page"}),
+    "jinja2": frozenset({"cases.letters", "hub.web", "reports.page"}),
+    "markupsafe": frozenset({"hub.web", "reports.page"}),
     "numpy": frozenset({"hashing", "lists", "matching", "state"}),
     "olefile": frozenset({"hashing.documents"}),
     "obstore": frozenset({"sources.objects"}),
@@ -41,18 +43,30 @@ OWNERS: dict[str, frozenset[str]] = {
     "pillow_jxl": frozenset({"hashing"}),
     "prometheus_client": frozenset({"alerts", "service.records.metrics"}),
     "pyarrow": frozenset({"sources.objects"}),
+    "pyfusefilter": frozenset({"lists.filters"}),
+    "pyotp": frozenset({"hub.accounts"}),
     "pypdfium2_raw": frozenset({"hashing.documents"}),
     "pyrage": frozenset({"quarantine"}),
     "requests": frozenset({"lists.exchanges", "sources.objects"}),
     "rich": frozenset({"cli"}),
     "securesystemslib": frozenset({"lists"}),
-    "sqlite3": frozenset({"cases", "lists.exchanges", "reports.ncmec", "scan.hard_links", "state"}),
-    "starlette": frozenset({"service.doors.http"}),
+    "sqlite3": frozenset(
+        {"cases", "hub.storage", "lists.exchanges", "reports.ncmec", "scan.hard_links", "state"}
+    ),
+    "sqlalchemy": frozenset({"hub"}),
+    "starlette": frozenset({"hub.web", "service.doors.http"}),
     "threatexchange": frozenset({"lists.exchanges"}),
     "tqdm": frozenset({"cli.output"}),
     "tuf": frozenset({"lists"}),
     "urllib3": frozenset(
-        {"lists.exchanges", "lists.pulling", "matching.remote.client", "sources.objects", "web_transport"}
+        {
+            "lists.exchanges",
+            "lists.filters.fetching",
+            "lists.pulling",
+            "matching.remote.client",
+            "sources.objects",
+            "web_transport",
+        }
     ),
     "uvicorn": frozenset({"service.doors.http"}),
     "xxhash": frozenset({"hashing", "lists", "sources"}),
@@ -61,6 +75,7 @@ OWNERS: dict[str, frozenset[str]] = {
 
 PRIVATE: dict[str, tuple[str, frozenset[str]]] = {
     "PIL": ("pillow", frozenset({"hashing.pillow_internals"})),
+    "pyfusefilter": ("pyfusefilter", frozenset({"lists.filters.building"})),
     "threatexchange": (
         "threatexchange",
         frozenset({"lists.exchanges.ncmec", "lists.exchanges.threatexchange"}),

@@ -9,7 +9,7 @@ import pytest
 
 from hashscan import registry
 from hashscan.cases.notices.reader import NOTICE_FORMATS
-from hashscan.model import ALGORITHMS, COMPUTED
+from hashscan.model import ALGORITHMS, COMPUTED, MATCHED
 from hashscan.plugins import Row
 
 TABLES: list[registry.Registry[Any]] = [
@@ -52,7 +52,7 @@ def test_a_row_that_leads_elsewhere_is_found_out() -> None:
 
 def test_algorithms_and_hash_classes_are_the_same_set() -> None:
     assert set(registry.EXACT_HASHES) == {n for n in COMPUTED if not ALGORITHMS[n].of_picture}
-    assert set(registry.PICTURE_HASHES) == {n for n in COMPUTED if ALGORITHMS[n].of_picture}
+    assert set(registry.PICTURE_HASHES) == {n for n in MATCHED if ALGORITHMS[n].of_picture}
 
 
 def test_pdq_comes_first_of_the_algorithms_over_pictures() -> None:

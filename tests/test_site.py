@@ -92,7 +92,7 @@ def test_every_link_leads_to_a_place_of_the_site(site: Path) -> None:
                 assert f'id="{anchor}"' in target.read_text(encoding="utf-8"), f"{page}: {link}"
 
 
-def test_pages_fit_a_phone_and_the_search_finds_them(site: Path) -> None:
+def test_pages_fit_a_phone_and_keep_nobody_out_and_the_search_finds_them(site: Path) -> None:
     """From the disk, without a server and without a network."""
     with chromium() as browser:
         context = browser.new_context(viewport={"width": PHONE, "height": 640})
@@ -102,22 +102,13 @@ def test_pages_fit_a_phone_and_the_search_finds_them(site: Path) -> None:
         for path in pages(site):
             page.goto(path.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE, path
+            assert barriers(page) == [], path
         page.goto((site / "index.html").as_uri())
         page.wait_for_url((site / START).as_uri())
         page.fill("input[name=q]", "quarantine")
         page.press("input[name=q]", "Enter")
         page.wait_for_selector("#search-results li a[href*='docs/quarantine.html']")
         assert not [url for url in requests if not url.startswith(("file:", "data:"))]
-        context.close()
-
-
-def test_nothing_keeps_people_from_using_a_page(site: Path) -> None:
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": PHONE, "height": 640})
-        page = context.new_page()
-        for path in pages(site):
-            page.goto(path.as_uri())
-            assert barriers(page) == [], path
         context.close()
 
 

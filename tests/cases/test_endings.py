@@ -395,7 +395,7 @@ def test_a_case_ends_only_by_those_who_accuse(steps: tuple[Step, ...]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=4, max_size=14))
 def test_no_case_ends_whose_file_is_there_and_whose_accuser_was_not_in_use(steps: list[Step]) -> None:
     run((*BEGIN, *steps))

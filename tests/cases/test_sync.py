@@ -483,7 +483,7 @@ def test_any_history_gives_the_cases_that_a_person_would_write_down(
 
 @pytest.mark.slow
 @given(HISTORIES)
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_many_histories_do(tmp_path_factory: pytest.TempPathFactory, history: History) -> None:
     compare(tmp_path_factory.mktemp("world") / "state", history)
 

@@ -82,12 +82,11 @@ def runner(state: Path) -> Run:
             done = subprocess.run(
                 [*COMMAND, *map(str, arguments)],
                 env=variables,
-                capture_output="stdout" not in options,
                 text=True,
                 timeout=120,
                 check=False,
-                **({"stderr": subprocess.PIPE} if "stdout" in options else {}),
-                **options,
+                stderr=subprocess.PIPE,
+                **{"stdout": subprocess.PIPE, **options},
             )
         assert "Traceback" not in done.stderr, done.stderr
         return Ran(done.returncode, done.stdout or "", done.stderr)

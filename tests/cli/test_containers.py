@@ -107,7 +107,7 @@ def test_every_format_and_command_shows_the_place(run: Run, scan: Scan, archives
         (("--container-depth", 1), "container over the limit of depth"),
         (("--container-ratio", 1), "container over the limit of compression"),
         (("--container-time", 0.001), "decoder over its time limit"),
-        (("--sandbox", "off"), "container not opened"),
+        (("--sandbox", "off", "--container-depth", 1), "container over the limit of depth"),
     ],
 )
 def test_each_limit_has_a_reason(

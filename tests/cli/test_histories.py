@@ -296,7 +296,7 @@ def findings(records: Records) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "steps"), [(1, 2), pytest.param(101, 6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "steps"), [(1, 2), pytest.param(101, 4, marks=pytest.mark.slow)])
 def test_a_history_makes_no_difference(run: Run, tmp_path: Path, state: Path, seed: int, steps: int) -> None:
     history = History(run, tmp_path, state, seed)
     for _ in range(steps):

@@ -308,6 +308,14 @@ def test_a_staged_version_names_the_known_videos_that_it_would_hit(
         "most.mp4": "",
         "films.zip": "dir/most.mp4",
     }
+    for name, seeds, known in (
+        ("alike", (7, 4), {"most.mp4", "films.zip", "few.mp4"}),
+        ("other", (7,), set()),
+    ):
+        (tmp_path / f"{name}.mp4").write_bytes(film(*seeds))
+        ran = run("lookup", tmp_path / f"{name}.mp4", "--format", "json")
+        assert (ran.code, {Path(line["path"]).name for line in ran.lines}) == (int(bool(known)), known)
+        assert all(line["algorithm"] == "vpdq" for line in ran.lines)
 
 
 def test_the_circuit_breaker_counts_videos(run: Run, scan: Scan, folder: Path, tmp_path: Path) -> None:

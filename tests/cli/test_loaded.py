@@ -30,6 +30,7 @@ FORBIDDEN = {
     f"lookup pdq:{DIGEST}": NEVER | LISTS | {"rich", "tqdm"},
     "hash {files}/text": NEVER | LISTS | {"rich", "tqdm"},
     "lists status": NEVER | LISTS | {"tqdm"},
+    "--config {settings} lists status": NEVER | LISTS | {"sqlalchemy", "alembic", "starlette", "tqdm"},
     "state status": NEVER | LISTS | {"tqdm"},
     "publish status {files}": NEVER | LISTS | STATE | {"tqdm"},
     "report merge {files}/text": NEVER | LISTS | STATE | {"rich", "tqdm"},
@@ -54,8 +55,10 @@ def files(tmp_path: Path) -> Path:
 def test_no_command_loads_what_it_does_not_need(run: Run, state: Path, files: Path, command: str) -> None:
     if "lookup" in command or "--known" in command or "state" in command.split():
         assert run("scan", "--list", "demo", files).code == 0
+    settings = files.parent / "settings.toml"
+    settings.write_text("[scan]\nworkers = 1\n")
     done = subprocess.run(
-        [sys.executable, "-c", SHOW, *command.format(files=files).split(" ")],
+        [sys.executable, "-c", SHOW, *command.format(files=files, settings=settings).split(" ")],
         env=environment(state),
         capture_output=True,
         text=True,

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hashscan.matching_service_api import Changes
+from hashscan.model import Entry
 from hashscan.scan import pipeline
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.runner import run_scan
@@ -27,6 +29,7 @@ from hashscan.settings.scan import ReportTarget, ScanSettings
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Ran, Run, environment
 from tests.cli.opened import opened
+from tests.lists.builders import Filters, read_filter
 from tests.matching_services import (
     LOGIN,
     SECRET,
@@ -177,13 +180,26 @@ def test_each_content_is_asked_once_and_a_second_scan_asks_nothing(
     assert server.requests == requests + 1
 
 
+@pytest.mark.parametrize(("algorithm", "files"), [("sha1", FILES), ("sha512", FILES), ("phash", FILES // 10)])
 def test_only_the_digests_that_the_settings_name_are_asked(
-    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path
+    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, algorithm: str, files: int
 ) -> None:
-    added("--digests", "sha1")
+    """Even if no list has entries of that kind."""
+    server.algorithms.append(algorithm)
+    added("--digests", algorithm)
     scan(tree)
-    assert {algorithm for algorithm, _ in server.asked} == {"sha1"}
-    assert len(server.asked) == FILES
+    assert {asked for asked, _ in server.asked} == {algorithm}
+    assert len(server.asked) == files
+
+
+def test_no_scan_begins_if_a_digest_that_is_to_be_asked_can_not_be_computed(
+    added: Callable[..., None], run: Run, server: ServiceServer, tree: Path
+) -> None:
+    added("--digests", "photodna")
+    done = run("scan", tree)
+    assert done.code == 2
+    assert "[photodna]" in done.err
+    assert not server.asked
 
 
 def test_variants_are_asked_if_the_settings_say_so(
@@ -663,7 +679,7 @@ def test_nothing_but_digests_leaves(run: Run, scan: Scan, tree: Path, tmp_path: 
     assert "/check" in done.err or "lookup" in done.err or "v1/pdq" in done.err
     allowed = {
         *(b"host", b"user-agent", b"accept-encoding", b"accept", b"authorization"),
-        *(b"content-type", b"content-length"),
+        *(b"content-type", b"content-length", b"idempotency-key"),
     }
     for line in lines:
         if line.startswith((b"GET ", b"POST ")):
@@ -1004,3 +1020,183 @@ def test_a_key_that_others_may_read_stops_the_scan(
     key.chmod(0o644)
     assert run("scan", tree).code == 2
     assert server.requests == 0
+
+
+class Filtered:
+    """A service with a filter of its list's exact digests."""
+
+    def __init__(self, server: ServiceServer, folder: Path) -> None:
+        self.server = server
+        self.filters = Filters(folder)
+        self.server.filters = self.filters.repository
+        self.listed: dict[str, bytes] = {}
+
+    def list(self, *contents: bytes, version: str, new_base: bool = False) -> None:
+        """List contents by SHA-256 in a new version, of which there is a filter."""
+        entries = [Entry(f"n-{content.decode()}", "sha256", sha256(content), "A1") for content in contents]
+        made = self.filters.publish(entries, new_base=new_base)
+        self.server.entries = [Listed(each.id, "sha256", each.value) for each in entries]
+        self.server.version = version
+        self.server.filter = self.filters.address(f"{self.server.url}filters/", made.version)
+
+    def asked(self, tree: Path, since: int = 0) -> set[bytes]:
+        """The files about whose bytes was asked, after checking that the filter lets nothing else through."""
+        found = read_filter(self.filters.folder)[1]
+        asked = {(name, value) for name, value in self.server.asked[since:] if name != "pdq"}
+        contents = {path.read_bytes() for path in tree.iterdir()}
+        exact = {
+            (name, hashlib.new(name, content).digest()): content
+            for content in contents
+            for name in ("md5", "sha1", "sha256")
+        }
+        assert asked == {digest for digest in exact if found.lets_through(*digest)}
+        return {exact[digest] for digest in asked}
+
+
+@pytest.fixture
+def filtered(server: ServiceServer, tmp_path: Path) -> Filtered:
+    made = Filtered(server, tmp_path / "owner")
+    # The digest of an empty file, which nobody has here.
+    made.list(b"7", b"", version="1")
+    return made
+
+
+def test_only_digests_that_the_filter_lets_through_are_asked(
+    added: Callable[..., None], scan: Scan, filtered: Filtered, tree: Path
+) -> None:
+    added()
+    done, records = scan(tree, "--show-requests")
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+    assert b"7" in filtered.asked(tree)
+    pictures = [path for path in tree.iterdir() if int(path.name[-3:]) % 10 == 0]
+    assert 0 < sum(name == "pdq" for name, _ in filtered.server.asked) <= len(pictures)
+    sent = bytes(filtered.server.received)
+    for secret in (PLACE, NAME, "mueller"):
+        assert secret.encode() not in sent
+    for path in pictures:
+        assert path.read_bytes()[100:120] not in sent
+    assert f"GET {filtered.server.url}filters/metadata/timestamp.json" in done.err
+    assert SECRET not in done.err
+    fetched, asked, requests = (
+        len(filtered.server.fetched),
+        len(filtered.server.asked),
+        filtered.server.requests,
+    )
+    _, again = scan(tree)
+    assert verdicts(again) == verdicts(records)
+    assert (len(filtered.server.fetched), len(filtered.server.asked)) == (fetched, asked)
+    assert filtered.server.requests == requests + 1
+
+
+@pytest.mark.parametrize("new_base", [False, True])
+def test_what_a_new_filter_lets_through_is_asked_again(
+    added: Callable[..., None], scan: Scan, filtered: Filtered, tree: Path, new_base: bool
+) -> None:
+    added()
+    scan(tree)
+    before = len(filtered.server.asked)
+    filtered.list(b"21", b"", version="2", new_base=new_base)
+    # The service does not know what has changed, which counts for pictures only.
+    filtered.server.changes = changed("2", everything=True)
+    _, records = scan(tree)
+    assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["021"]
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+    assert b"21" in filtered.asked(tree, before)
+    assert any(name == "pdq" for name, _ in filtered.server.asked[before:])
+    before = len(filtered.server.asked)
+    filtered.list(b"21", b"31", b"", version="3", new_base=new_base)
+    filtered.server.changes = changed("3")
+    _, records = scan(tree)
+    assert sorted(r["path"][-3:] for r in records if r["type"] == "finding") == ["021", "031"]
+    assert {b"21", b"31"} <= filtered.asked(tree, before)
+    assert not any(name == "pdq" for name, _ in filtered.server.asked[before:])
+    before = len(filtered.server.asked)
+    scan(tree)
+    assert len(filtered.server.asked) == before
+
+
+@pytest.mark.parametrize("wrong", ["repository", "version", "address", "root", "expired"])
+def test_without_a_filter_everything_is_asked(
+    added: Callable[..., None], scan: Scan, filtered: Filtered, tree: Path, wrong: str
+) -> None:
+    server = filtered.server
+    assert server.filter is not None
+    if wrong == "repository":
+        server.filters = tree
+    elif wrong == "expired":
+        (filtered.filters.repository / "metadata" / "timestamp.json").write_bytes(b"{}")
+    else:
+        other = {
+            "version": {"version": "another"},
+            "address": {"url": "https://169.254.169.254/"},
+            "root": {"root": "0" * 64},
+        }
+        server.filter = structs.replace(server.filter, **other[wrong])
+    added()
+    done, records = scan(tree)
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+    assert sum(name == "sha256" for name, _ in server.asked) == FILES
+    assert "can't be used" in done.err
+    assert done.code == 0
+
+
+def test_a_list_that_grows_while_there_is_no_filter_of_it(
+    added: Callable[..., None], scan: Scan, filtered: Filtered, tree: Path
+) -> None:
+    added()
+    scan(tree)
+    new = sha256(b"21")
+    filtered.server.entries.append(Listed("n-21", "sha256", new))
+    filtered.server.version = "2"
+    filtered.server.changes = changed("2", prefixes={"sha256": [new.hex()[:4]]})
+    assert filtered.server.filter is not None
+    filtered.server.filter = structs.replace(filtered.server.filter, version="not-there-yet")
+    _, records = scan(tree)
+    assert sorted(r["path"][-3:] for r in records if r["type"] == "finding") == ["007", "021"]
+    filtered.list(b"7", b"21", b"31", b"", version="3")
+    filtered.server.changes = changed("3")
+    _, records = scan(tree)
+    assert sorted(r["path"][-3:] for r in records if r["type"] == "finding") == ["007", "021", "031"]
+
+
+def test_a_service_that_is_down_clears_nothing_that_the_filter_lets_through(
+    added: Callable[..., None], scan: Scan, filtered: Filtered, tree: Path
+) -> None:
+    added()
+
+    def refuse(request: Any) -> None:
+        request.send(b"", 500)
+
+    def fail_after_info(server: ServiceServer) -> None:
+        if any(path.endswith("base.filter") for path in server.fetched):
+            server.fault = refuse
+
+    filtered.server.on_request = fail_after_info
+    done, records = scan(tree)
+    assert done.code == 3
+    left = verdicts(records)
+    assert left["undecoded"] >= 1
+    assert "review" not in left
+    filtered.server.on_request = filtered.server.fault = None
+    _, records = scan(tree)
+    assert verdicts(records) == {"clean": FILES - 1, "review": 1}
+
+
+def test_single_checks_ask_what_the_filter_lets_through(
+    added: Callable[..., None], run: Run, filtered: Filtered, tree: Path
+) -> None:
+    added("--accept-answers")
+    done = run("check", "--format", "json", tree / f"{NAME}-007", tree / f"{NAME}-008")
+    assert [line["verdict"] for line in done.lines] == ["match", "clean"]
+    found = read_filter(filtered.filters.folder)[1]
+    assert all(found.lets_through(*digest) for digest in filtered.server.asked)
+
+
+def test_the_filter_of_a_removed_service_is_removed(
+    added: Callable[..., None], run: Run, scan: Scan, filtered: Filtered, tree: Path, state: Path
+) -> None:
+    added()
+    scan(tree)
+    assert list((state / "lists" / "national" / "filter").glob("*.filter"))
+    assert run("lists", "remove", "national").code == 0
+    assert not (state / "lists" / "national").exists()

@@ -44,7 +44,14 @@ LEFT_OUT = {
     "--customer": "it says whose files are",
     "--site": "it says where files are seen",
     "--reporter": "it says who reports",
+    "--photodna": "the library is for lists that have PhotoDNA",
     "--baseline": "it says what is accepted",
+    "--push": "it needs a hub",
+    "--hub": "it says where reports are sent",
+    "--key-file": "of a hub",
+    "--ca-file": "of a hub",
+    "--server-name": "of a hub",
+    "--send-names": "of a hub",
     "--notify": "it says who is told",
     "--exec": "it says who is told",
     "--category-deadline": "it says by when somebody must act",
@@ -96,6 +103,7 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         "--shard": ["1/1"],
         "--reread": ["100%"],
         "--policy": [str(folder / "policy.toml")],
+        "--photodna-distance": [str(folder / "distances.toml")],
         "--metrics": [str(folder / "hashscan.prom")],
         "--customers": ["cpanel"],
     }
@@ -163,6 +171,7 @@ def test_no_option_variable_or_settings_key_makes_it_act(
 ) -> None:
     (tmp_path / "ignore").write_text("nothing-like-it\n")
     (tmp_path / "policy.toml").write_text(MOVE_ALL)
+    (tmp_path / "distances.toml").write_text("[[photodna_distance]]\nmatch = 10000\n")
     possible = {option: values_of(option, tmp_path) for option in options_of(command)}
     for turn in range(max(map(len, possible.values()))):
         settings = {option: values[turn % len(values)] for option, values in possible.items()}
@@ -198,6 +207,7 @@ def test_every_command_that_gives_verdicts_is_tried() -> None:
         "config",
         "customers",
         "hash",
+        "hub",
         "keys",
         "lookup",
         "lists",

@@ -15,10 +15,13 @@ import pytest
 
 from hashscan.cli.main import cli
 from hashscan.cli.output.schemas import SCHEMAS, schema_text
+from hashscan.hub.storage.database import open_database
 from hashscan.model import Entry
 from hashscan.service.doors.http.description import components
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run, runner
 from tests.cli.published import publish
+from tests.hub.intake.reports import push, report
 from tests.reports.documents import SCAN, finding, summary, unreadable
 from tests.web import served
 
@@ -151,10 +154,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("publish", "release", "--no-passphrase", "--work", made / "national" / "work"),
             ("lists", "import", made / "entries.csv", "--name", "ours"),
             ("lists", "except", "e-1", "--list", "ours", "--reason", "wrong", "--until", "2099-01-01"),
+            ("hub", "init"),
+            ("hub", "org", "add", "alpha"),
+            ("hub", "key", "add", "alpha", "web"),
+            ("hub", "notice", "send", "alpha", "--path", "/srv/a", "--category", "A1", "--deadline", "1d"),
+            ("hub", "org", "add", "mailed", "--contact", "abuse@mailed.example", "--via", "mail"),
+            ("hub", "notice", "send", "mailed", "--url", "https://mailed.example/a", "--category", "A1"),
+            ("hub", "user", "add", "ann", "--role", "operator"),
             ("keys", "add", "uploads", "--http-keys", made / "keys", "--right", "scan"),
         ):
             ran = run(*command)
             assert ran.code == 0, ran.err
+        with open_database(StateDir(made / "state")) as database:
+            push(database, 1, *report())
         scan = ("--config", made / "hashscan.toml", "scan", made / "files", "--fail-on", "never")
         ran = run(*scan, "--report", made / "first.jsonl", "--with-digests", "--exec", hook,
                   "--notify-details", "--baseline", accepted(run, made))  # fmt: skip
@@ -194,6 +206,13 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "config show": (),
     "customers": ("files/alice/x", "https://example.org/alice/y", "https://elsewhere.example/"),
     "hash": ("files/alice/torn.jpg", "entries.csv"),
+    "hub audit list": (),
+    "hub key list": (),
+    "hub notice list": (),
+    "hub server list": (),
+    "hub org list": (),
+    "hub outbox list": (),
+    "hub user list": (),
     "keys list": ("--http-keys", "keys"),
     "lists diff": ("--entries", "--would-hit"),
     "lists status": (),

@@ -27,7 +27,7 @@ from tests.cli.opened import Opened, opened
 from tests.pictures import encoded, scene
 from tests.prefork import PREFORK
 
-FILES, KILLS, WORKERS = 20_000, 30, 2
+FILES, KILLS, WORKERS = 12_000, 18, 2
 IN_FLIGHT = WORKERS * BATCHES_PER_WORKER * ListingOptions().batch_files
 """Files of the batches that may be outstanding."""
 

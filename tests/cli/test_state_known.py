@@ -139,23 +139,26 @@ def test_what_says_which_files_to_read_is_refused(run: Run, option: list[str]) -
     assert option[0] in ran.err
 
 
+MANY = b"the same words"
+
+
 @pytest.fixture
-def many(run: Run, local_list: str, uploads: Path) -> Path:
-    """Six hundred findings: their records are more than a pipe holds."""
+def many(run: Run, local_list: str, uploads: Path) -> None:
+    """Six hundred files on the list "others": their records are more than a pipe holds."""
     for number in range(600):
-        shutil.copy(uploads / "listed.jpg", uploads / f"{number}.jpg")
+        (uploads / f"{number}.txt").write_bytes(MANY)
     report = uploads.parent / "many.jsonl"
     assert run("scan", uploads, "--list", local_list, "--report", report).code == 1
-    return uploads
+    # What accuses files would be written at the end alone.
+    entries = uploads.parent / "others.csv"
+    digest = hashlib.sha256(MANY).hexdigest()
+    entries.write_text(f"id,algorithm,value,category\ne,sha256,{digest},other\n")
+    assert run("lists", "import", entries, "--name", "others").code == 0
 
 
 @pytest.mark.slow
-def test_asked_to_stop(run: Run, many: Path, state: Path, tmp_path: Path) -> None:
-    # What accuses files would be written at the end alone.
-    entries = tmp_path / "others.csv"
-    digest = hashlib.sha256((many / "listed.jpg").read_bytes()).hexdigest()
-    entries.write_text(f"id,algorithm,value,category\ne,sha256,{digest},other\n")
-    assert run("lists", "import", entries, "--name", "others").code == 0
+@pytest.mark.usefixtures("many")
+def test_asked_to_stop(run: Run, state: Path) -> None:
     command = [*COMMAND, "scan", "--known", "--list", "others", "--report", "-"]
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)):
         with PREFORK.popen(
@@ -176,7 +179,8 @@ def test_asked_to_stop(run: Run, many: Path, state: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_whoever_watches_is_shown_how_far_it_is(many: Path, state: Path) -> None:
+@pytest.mark.usefixtures("many")
+def test_whoever_watches_is_shown_how_far_it_is(state: Path) -> None:
     class Watching(Observer):
         def __init__(self) -> None:
             self.seen: list[int] = []
@@ -193,7 +197,7 @@ def test_whoever_watches_is_shown_how_far_it_is(many: Path, state: Path) -> None
     watching = Watching()
     settings = ScanSettings(
         targets=(),
-        lists=("ours",),
+        lists=("others",),
         reports=(),
         state=StateDir(state),
         workers=1,

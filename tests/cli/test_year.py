@@ -147,11 +147,11 @@ class Simulation:
     ) -> None:
         """Let the days pass: a scan at two in the morning, and what is to happen at its hour.
 
-        Where nothing happens for days, one night a week is scanned.
+        Where nothing happens for days, one night in two weeks is scanned.
         """
         nights = [first + timedelta(days=day) for day in range((last - first).days + 1)]
         eventful = {(moment + timedelta(days=day)).date() for moment in agenda for day in range(-1, 4)}
-        nights = [night for night in nights if night.date() in eventful or night.day % 7 == 1]
+        nights = [night for night in nights if night.date() in eventful or night.day % 14 == 1]
         for moment in sorted({*agenda, *nights}):
             self.now = moment
             agenda.get(moment, self.scan)()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hashscan.lists.entries import canary_entries
+from hashscan.lists.filters.format import INDEX_NAME, DigestFilter, FilterIndex, FilterPart
 from hashscan.lists.publishing import metadata as release
+from hashscan.lists.publishing.filters import PublishedFilter, publish_filter
 from hashscan.lists.publishing.keys import load_key
 from hashscan.lists.publishing.next_version import PublishedEntries
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.lists.storage import trust
-from hashscan.lists.storage.signed_list import file_names, open_published, read_metadata
+from hashscan.lists.storage.signed_list import file_names, intact_target, open_published, read_metadata
+from hashscan.lists.store import ListStore, fingerprinted, lists_version
+from hashscan.matching_service_api import FilterAddress
 from hashscan.model import ALGORITHMS, CATEGORIES, Entry, ListInfo
+from hashscan.state_dir import StateDir
 
 CANARIES = len(canary_entries())
 """How many entries every published list has of its own."""
@@ -122,6 +128,60 @@ class Owner:
     def copy(self, name: str) -> Path:
         """The published folder as it is now, kept elsewhere."""
         return Path(shutil.copytree(self.repository, self.folder / name))
+
+
+def read_filter(folder: Path) -> tuple[FilterIndex, DigestFilter]:
+    """The filters that are published in a folder, and the newest one, all of their files verified."""
+    repository = folder / "published"
+    root = (repository / "metadata" / "1.root.json").read_bytes()
+    verified = trust.verify(root, lambda name: read_metadata(repository, name))
+
+    def target(name: str) -> Path:
+        return intact_target(verified.targets[name], repository)
+
+    index = FilterIndex.decode(target(INDEX_NAME).read_bytes())
+    assert index.targets == verified.targets.keys()
+    for each in index.filters:
+        base = target(each.base)
+        additions = FilterPart.open(target(each.additions)) if each.additions else None
+        assert additions is None or additions.header.base == hashlib.sha256(base.read_bytes()).hexdigest()
+        assert DigestFilter(FilterPart.open(base), additions).version == each.version
+    newest = index.filters[0]
+    parts = [FilterPart.open(target(name)) for name in (newest.base, newest.additions) if name]
+    return index, DigestFilter(*parts)
+
+
+class Filters:
+    """A folder of filters, and the lists that they are made of."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "filters"
+        self.repository = self.folder / "published"
+        self.work = self.folder / "work"
+        self.publisher = Publisher.init(self.work, self.repository, self.folder / "keys", "filters")
+        self.state = StateDir(folder / "state")
+        self.store = ListStore(self.state.lists)
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256((self.repository / "metadata" / "1.root.json").read_bytes()).hexdigest()
+
+    def address(self, url: str, version: str) -> FilterAddress:
+        return FilterAddress(url, self.fingerprint, version)
+
+    def publish(self, entries: list[Entry], days: float = 0, *, new_base: bool = False) -> PublishedFilter:
+        self.store.import_entries("own", entries, "entries")
+        with self.store.open(["own"], NOW) as opened:
+            now = NOW + timedelta(days=days)
+            made = publish_filter(
+                self.work, opened.handles, lists_version(fingerprinted(opened)), new_base=new_base, now=now
+            )
+            assert made.version == lists_version(fingerprinted(opened))
+        found = read_filter(self.folder)[1]
+        assert found.version == made.version
+        for entry in entries:
+            assert found.lets_through(entry.algorithm, entry.value)
+        return made
 
 
 def tree(folder: Path) -> set[str]:

@@ -1,8 +1,8 @@
 """A process that dies, as by SIGKILL, in the middle of changing a list.
 
-python -m tests.lists.dying everywhere ACTION FOLDER
-    Do ACTION again and again on fresh copies of FOLDER; die just before its first change of the file
-    system, then before its second, and so on until it comes through. After each death check that there is
+python -m tests.lists.dying everywhere ACTION FOLDER FIRST STEP
+    Do ACTION again and again on fresh copies of FOLDER; die just before its FIRST-th change of the file
+    system, then STEP changes later, and so on until it comes through. After each death check that there is
     the old version or the new, finish the work, and check that nothing is left over. Prints how often it
     died, and how often that left the new version.
 
@@ -24,12 +24,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hashscan.lists.difference import activate, staged_info
+from hashscan.lists.publishing.filters import publish_filter_of
 from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.pulling import client
 from hashscan.lists.storage.signed_list import open_published
 from hashscan.lists.store import ListStore
 from hashscan.model import USABLE_STATES, ListInfo
-from tests.lists.builders import CANARIES, some_entries, tree
+from hashscan.state_dir import StateDir
+from tests.lists.builders import CANARIES, read_filter, some_entries, tree
 from tests.quick_disk import sync_nothing
 
 CHANGES = frozenset(
@@ -61,6 +63,8 @@ def do(action: str, folder: Path) -> None:
         Publisher(folder / "owner" / "work").compact()
     elif action == "rotate":
         Publisher(folder / "owner" / "work").rotate(ROLES)
+    elif action == "filter":
+        publish_filter_of(folder / "filters" / "work", StateDir(folder), ["own"])
     elif action == "remove":
         store.remove("signed")
 
@@ -82,6 +86,9 @@ def look(action: str, folder: Path) -> ListInfo | None:
 
 def check(action: str, folder: Path) -> bool:
     """Make sure that there is the old version or the new one; True for the new."""
+    if action == "filter":
+        index, _ = read_filter(folder / "filters")
+        return index.release == 2
     info = look(action, folder)
     old = old_entries(folder)
     if action == "stage":
@@ -132,6 +139,12 @@ def finish(action: str, folder: Path) -> None:
             do(action, folder)
         assert not (folder / "owner" / "work" / "rotation.json").exists()
         Publisher(folder / "owner" / "work").refresh(everything=True)
+    elif action == "filter":
+        do(action, folder)
+        assert {path.name for path in (folder / "filters" / "published").iterdir()} == {"metadata", "targets"}
+        _, found = read_filter(folder / "filters")
+        entries = some_entries(old_entries(folder) + ADDED, algorithms=["md5"])
+        assert all(found.lets_through("md5", entry.value) for entry in entries)
     elif action == "remove":
         if look(action, folder):
             do(action, folder)
@@ -165,9 +178,9 @@ def die_at(moment: int) -> None:
     sys.addaudithook(watch)
 
 
-def everywhere(action: str, folder: Path) -> None:
+def everywhere(action: str, folder: Path, first: int, step: int) -> None:
     new = 0
-    for moment in itertools.count(1):
+    for deaths, moment in enumerate(itertools.count(first, step)):
         place = folder.parent / "dying"
         # Keys and published folder are named in full in the owner's state, so the copy takes their place.
         shutil.copytree(folder, place, symlinks=True)
@@ -185,7 +198,7 @@ def everywhere(action: str, folder: Path) -> None:
         shutil.rmtree(original)
         (folder.parent / "original").rename(original)
         if status == 0:
-            say(f"{moment - 1} {new - 1}")
+            say(f"{deaths} {new - 1}")
             return
 
 
@@ -223,7 +236,7 @@ def main() -> None:
     sync_nothing()
     check(action, folder)  # imports what is imported on first use
     if mode == "everywhere":
-        everywhere(action, folder)
+        everywhere(action, folder, *map(int, sys.argv[4:6]))
     else:
         anytime(action, folder)
 

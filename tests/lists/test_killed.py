@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.lists.publishing.filters import publish_filter_of
+from hashscan.lists.publishing.publisher import Publisher
 from hashscan.lists.pulling import client
 from hashscan.lists.store import ListStore
+from hashscan.state_dir import StateDir
 from tests.lists import dying
 from tests.lists.builders import Owner, some_entries
 
@@ -32,6 +35,12 @@ def prepared(folder: Path, action: str, old: int) -> None:
         owner.publisher.withdraw(["e0"])
         owner.release(some_entries(1, start=old + dying.ADDED, algorithms=["md5"]))
         owner.publisher.withdraw(["e1"])
+    if action == "filter":
+        store.import_entries("own", some_entries(old, algorithms=["md5"]), "entries")
+        filters = folder / "filters"
+        Publisher.init(filters / "work", filters / "published", filters / "keys", "filters")
+        publish_filter_of(filters / "work", StateDir(folder), ["own"])
+        store.import_entries("own", some_entries(old + dying.ADDED, algorithms=["md5"]), "entries")
     if action != "rotate":
         owner.publisher.add(some_entries(dying.ADDED, start=old, algorithms=["md5"]), "entries")
     if action in {"pull", "stage", "activate"}:
@@ -46,22 +55,30 @@ def command(mode: str, action: str, folder: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("action", "least"),
+    ("action", "first", "step", "least"),
     [
-        pytest.param("pull", 40, marks=pytest.mark.slow),
-        pytest.param("stage", 40, marks=pytest.mark.slow),
-        ("activate", 4),
-        ("import", 15),
-        ("release", 15),
-        pytest.param("compact", 15, marks=pytest.mark.slow),
-        pytest.param("rotate", 20, marks=pytest.mark.slow),
-        ("remove", 10),
+        # What a pull does is the same whether it stages or not, but for the end.
+        ("pull", 1, 4, 10),
+        ("stage", 3, 4, 10),
+        ("activate", 1, 1, 4),
+        ("import", 1, 2, 8),
+        # These two change the same files.
+        ("release", 1, 4, 4),
+        ("compact", 3, 4, 4),
+        ("rotate", 2, 3, 7),
+        ("filter", 1, 3, 6),
+        ("remove", 1, 2, 5),
     ],
 )
-def test_killed_before_any_change_of_the_file_system(tmp_path: Path, action: str, least: int) -> None:
+def test_killed_before_any_change_of_the_file_system(
+    tmp_path: Path, action: str, first: int, step: int, least: int
+) -> None:
     prepared(tmp_path / "folder", action, 5)
     done = subprocess.run(
-        command("everywhere", action, tmp_path / "folder"), cwd=CHECKOUT, capture_output=True, text=True
+        [*command("everywhere", action, tmp_path / "folder"), str(first), str(step)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     deaths, new = map(int, done.stdout.split())

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.hash_chain import EMPTY, LogHead, parse_head
 from hashscan.quarantine import system
-from hashscan.quarantine.log import EMPTY, BrokenLogError, LogHead, LogWriter, parse_head, read_log
+from hashscan.quarantine.log import BrokenLogError, LogWriter, read_log
 from tests.examples import examples
 
 

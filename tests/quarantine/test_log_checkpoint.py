@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError
-from hashscan.quarantine.log import EMPTY, BrokenLogError, LogHead, LostLogError, read_log
+from hashscan.hash_chain import EMPTY, LogHead
+from hashscan.quarantine.log import BrokenLogError, LostLogError, read_log
 from hashscan.quarantine.log_checkpoint import LogCheckpoint, checkpoint_fields, read_checkpoint
 from hashscan.quarantine.repair import verify
 from hashscan.quarantine.store import Quarantine, read_items

@@ -151,8 +151,8 @@ class Waiting(form):
 convert(Report(pathlib.Path(sys.argv[2]), CONTEXT), Waiting, pathlib.Path(sys.argv[3]))
 """
 
-MANY = 200_000
-MOST_BYTES = 200 << 20
+MANY = 25_000
+MOST_BYTES = 48 << 20
 _PEAK = """
 import pathlib, re, sys
 from hashscan.registry import REPORT_FORMATS

@@ -19,7 +19,7 @@ import pytest
 from msgspec import structs
 
 from hashscan.lists.store import ListStore
-from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, asked_algorithms
 from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers.worker import Worker
@@ -78,7 +78,12 @@ def worker_with(tmp_path: Path, entry: Entry, **more: Any) -> Iterator[Worker]:
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", [entry], "test")
     with store.open(["ours"], datetime.now(UTC)) as opened:
-        setup = replace(SETUP, lists=opened.handles, algorithms=algorithms_to_compute(opened.handles), **more)
+        setup = replace(
+            SETUP,
+            lists=opened.handles,
+            algorithms=algorithms_to_compute(asked_algorithms(opened.handles)),
+            **more,
+        )
         with Worker(setup) as worker:
             yield worker
 

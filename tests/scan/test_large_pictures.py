@@ -16,7 +16,7 @@ from msgspec import structs
 from PIL import Image
 
 from hashscan.lists.store import ListStore
-from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, asked_algorithms
 from hashscan.model import Batch, Entry, FileResult, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers import worker as worker_module
@@ -93,7 +93,9 @@ def test_a_match_is_confirmed(files: Path, large: bytes, tmp_path: Path) -> None
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", [Entry("e", "pdq", value, "A1")], "test")
     with store.open(["ours"], datetime.now(UTC)) as opened:
-        setup = replace(SETUP, lists=opened.handles, algorithms=algorithms_to_compute(opened.handles))
+        setup = replace(
+            SETUP, lists=opened.handles, algorithms=algorithms_to_compute(asked_algorithms(opened.handles))
+        )
         found = check(setup, files)["large"]
     assert (found.verdict, found.reason) == (Verdict.MATCH, None)
 
@@ -174,9 +176,16 @@ def test_a_picture_over_the_limit_is_tried_again_with_another_limit(
     assert after["verdicts"]["clean"] == 1
 
 
+@pytest.fixture(scope="module")
+def fifty_megapixels() -> tuple[Image.Image, bytes]:
+    """A picture, and a file of its copy of a quarter of the side."""
+    whole = drawn((8160, 6120))
+    return whole, saved(whole.reduce(4), "PNG")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP"])
-def test_fifty_megapixels(name: str, tmp_path: Path) -> None:
+def test_fifty_megapixels(name: str, fifty_megapixels: tuple[Image.Image, bytes], tmp_path: Path) -> None:
     """Hashed as a copy of a quarter of the side; a GIF has 256 colours."""
     if name == "HEIF":
         pillow_heif = pytest.importorskip("pillow_heif")
@@ -189,9 +198,9 @@ def test_fifty_megapixels(name: str, tmp_path: Path) -> None:
     }.get(name, {})
     folder = tmp_path / "files"
     folder.mkdir()
-    whole = drawn((8160, 6120))
+    whole, small = fifty_megapixels
     (folder / "large").write_bytes(saved(whole, name, **options))
-    (folder / "small").write_bytes(saved(whole.reduce(4), "PNG"))
+    (folder / "small").write_bytes(small)
     found = check(replace(SETUP, max_pixels=64_000_000), folder)
     assert {n: (r.verdict, r.reason) for n, r in found.items()} == dict.fromkeys(
         ("large", "small"), (Verdict.CLEAN, None)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.conftest import COMMAND, environment
+from tests.prefork import PREFORK
 from tests.waiting import PATIENCE_SECONDS
 
 REFERENCE = re.compile(rb"hashscan\.Blocked-([0-9A-Z]{16})")
@@ -126,7 +127,9 @@ def service(
         variables = environment(
             state, {"HASHSCAN_WORKERS": "1", "NOTIFY_SOCKET": str(address), **(env or {})}
         )
-        process = subprocess.Popen(
+        # Where nothing else is to be inherited, forked from a process that has imported the program.
+        popen = subprocess.Popen if prefix or more else PREFORK.popen
+        process = popen(
             [*map(str, prefix), *COMMAND, "serve", *map(str, [*chosen, *options])],
             env=variables, stdout=log, stderr=log, start_new_session=True, **more,
         )  # fmt: skip

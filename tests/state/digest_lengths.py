@@ -54,6 +54,7 @@ def register() -> None:
     """Register the algorithms for the rest of this process, before modules make tables of them."""
     ALGORITHMS.update(ROWS)
     model.COMPUTED = (*model.COMPUTED, *NAMES)
+    model.MATCHED = (*model.MATCHED, *NAMES)
     from hashscan.registry import PICTURE_HASHES, Row
 
     for name in NAMES:

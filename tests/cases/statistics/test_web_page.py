@@ -13,7 +13,7 @@ import pytest
 from hashscan.cases.statistics.counting import Statistics
 from hashscan.cases.statistics.periods import Unit
 from hashscan.cases.statistics.web_page import html_parts
-from tests.browser import LAYOUT, barriers, chromium, faults, opened
+from tests.browser import CONTRAST, LAYOUT, barriers, chromium, faults, opened
 from tests.cases.statistics.made import NOTHING, counted, few, year
 
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
@@ -89,19 +89,20 @@ def test_on_any_screen_nothing_is_cut_or_keeps_people_out(browser: Any, kind: st
     path = tmp_path / f"{kind}.html"
     path.write_text(written(*all_kinds()[kind]))
     assert faults(path) == []
-    for width in (320, 360, 768, 1440):
-        for scheme in ("light", "dark"):
-            size = {"width": width, "height": 900}
-            with opened(browser, path, viewport=size, color_scheme=scheme) as page:
-                assert page.evaluate(LAYOUT) == [], (width, scheme)
-                if (width, scheme) in {(320, "dark"), (1440, "light")}:
-                    assert barriers(page) == [], (width, scheme)
-                page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-                assert page.evaluate(LAYOUT) == [], (width, scheme)
-                drawn = page.evaluate(
-                    "[...document.querySelectorAll('svg.plotted')].map(s => s.getClientRects().length)"
-                )
-                assert sum(drawn) * 2 == len(drawn), "each chart is there once of two"
+    # Colours alone depend on the scheme.
+    for scheme, widths in (("light", (320, 768, 1440)), ("dark", (320,))):
+        with opened(browser, path, color_scheme=scheme) as page:
+            for folded in (True, False):
+                for width in widths:
+                    page.set_viewport_size({"width": width, "height": 900})
+                    assert page.evaluate(LAYOUT) == [], (width, scheme, folded)
+                    drawn = page.evaluate(
+                        "[...document.querySelectorAll('svg.plotted')].map(s => s.getClientRects().length)"
+                    )
+                    assert sum(drawn) * 2 == len(drawn), "each chart is there once of two"
+                if folded:
+                    assert barriers(page, CONTRAST if scheme == "dark" else ()) == [], scheme
+                    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
 
 
 @pytest.mark.slow

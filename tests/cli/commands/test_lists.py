@@ -510,7 +510,9 @@ def test_photodna_is_kept_compared_with_single_digests_and_not_scanned_for(
     file.write_text("\n".join(["id,algorithm,value,category", *lines, f"e,photodna,{edge},A1", ""]))
     assert run("lists", "import", file, "--name", "x").code == 0
     status = run("lists", "status").out
-    assert "3 photodna (not scanned for)" in status
+    assert "3 photodna (waiting for a library)" in status
+    (described,) = run("lists", "status", "x", "--format", "json").lines
+    assert described["waiting"] == {"photodna": 3}
     assert "1 photodna_edge (not scanned for)" in status
     ran = run("scan", uploads, "--report", "-")
     assert ran.code == 0, ran.err
@@ -518,8 +520,16 @@ def test_photodna_is_kept_compared_with_single_digests_and_not_scanned_for(
     # 8 and 9 steps in each of 144 bytes: squared, 9,216 and 11,664.
     for digit, found in (("0f", ["a"]), ("10", [])):
         (record,) = run("check", "--format", "json", f"photodna:{digit * 144}").lines
+        encoded = base64.b64encode(bytes.fromhex(digit * 144)).decode()
+        (again,) = run("check", "--format", "json", f"photodna:{encoded}").lines
+        assert again["matches" if found else "verdict"] == record["matches" if found else "verdict"]
         assert [match["entry"] for match in record.get("matches", [])] == found
         assert record["verdict"] == ("review" if found else "clean")
+    distances = tmp_path / "distances.toml"
+    distances.write_text('[[photodna_distance]]\nlist = "x"\nreview = 11664\nmatch = 9216\n')
+    for digit, verdict in (("0f", "match"), ("10", "review"), ("11", "clean")):
+        named = ("check", "--format", "json", "--photodna-distance", distances)
+        assert run(*named, f"photodna:{digit * 144}").lines[0]["verdict"] == verdict
     assert run("check", f"photodna:{'07' * 924}").code == 2
     assert run("check", f"photodna_edge:{'07' * 924}").code == 2
     exported = run("lists", "export", "x", "--format", "ndjson").lines

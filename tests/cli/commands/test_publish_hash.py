@@ -7,12 +7,14 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from hashscan.model import QUADRANTS
 from tests.cli.conftest import Run
 from tests.hashing.video.drawn import scenes, video
 from tests.pictures import encoded, scene
@@ -32,7 +34,8 @@ def rows(text: str) -> list[dict[str, str]]:
 
 
 def test_entries_of_each_file(run: Run, held: Path) -> None:
-    ran = run("publish", "hash", held, "--category", "A2")
+    options = ("--category", "A2", "--augment", "none")
+    ran = run("publish", "hash", held, *options)
     assert ran.code == 0, ran.err
     found = rows(ran.out)
     assert len(found) == 8
@@ -43,9 +46,7 @@ def test_entries_of_each_file(run: Run, held: Path) -> None:
     assert hashed["digests"].items() <= {(row["algorithm"], row["value"]) for row in found}
     # No name of a file, and the same whenever it is hashed.
     assert "one" not in ran.out
-    assert sorted(run("publish", "hash", held, "--category", "A2").out.splitlines()) == sorted(
-        ran.out.splitlines()
-    )
+    assert sorted(run("publish", "hash", held, *options).out.splitlines()) == sorted(ran.out.splitlines())
 
 
 def test_a_category_is_demanded(run: Run, held: Path) -> None:
@@ -54,12 +55,19 @@ def test_a_category_is_demanded(run: Run, held: Path) -> None:
     assert "--category" in ran.err
 
 
+def test_entries_of_parts_are_all_or_none(run: Run, held: Path) -> None:
+    ran = run("publish", "hash", held, "--category", "A1", "--augment", "none", "--augment", "crop")
+    assert (ran.code, ran.out) == (2, "")
+
+
 def test_the_list_finds_crops(run: Run, held: Path, tmp_path: Path) -> None:
     output = tmp_path / "entries.csv"
-    ran = run("publish", "hash", held, "--category", "A1", "--augment", "crop", "--output", output)
+    (held / "one.jpg").write_bytes(encoded(ImageOps.expand(scene(1), 40, "white")))
+    ran = run("publish", "hash", held, "--category", "A1", "--output", output)
     assert (ran.code, ran.out) == (0, "")
     assert output.stat().st_mode & 0o777 == 0o600
-    assert len(rows(output.read_text())) == 2 * (4 + 17)
+    parts = Counter(row["id"].split("-")[2] for row in rows(output.read_text()) if row["id"].count("-") > 1)
+    assert parts == {"crop": 2 * 17, "shape": 4 + 5, "trimmed": 1}
     assert run("lists", "import", output, "--name", "ours").code == 0
     uploads = tmp_path / "uploads"
     uploads.mkdir()
@@ -68,10 +76,51 @@ def test_the_list_finds_crops(run: Run, held: Path, tmp_path: Path) -> None:
         left, top = round(width * share / 2), round(height * share / 2)
         cropped = scene(2).crop((left, top, width - left, height - top))
         (uploads / f"{share}.jpg").write_bytes(encoded(cropped, quality=85))
+    side = min(width, height)
+    (uploads / "square.jpg").write_bytes(encoded(ImageOps.fit(scene(2), (side, side))))
+    (uploads / "unframed.jpg").write_bytes(encoded(scene(1)))
     (uploads / "other.jpg").write_bytes(encoded(scene(3)))
     scanned = run("scan", uploads, "--report", "-")
     found = [record for record in scanned.lines if record["type"] == "finding"]
-    assert sorted(Path(record["path"]).name for record in found) == ["0.05.jpg", "0.1.jpg"]
+    copies = ["0.05.jpg", "0.1.jpg", "square.jpg", "unframed.jpg"]
+    assert sorted(Path(record["path"]).name for record in found) == copies
+    assert {record["verdict"] for record in found} == {"match"}
+
+
+def test_quadrants_find_what_has_a_sticker_over_it(run: Run, held: Path, tmp_path: Path) -> None:
+    """By scans, of known files too, by checks and by lookups; always for review."""
+    output = tmp_path / "entries.csv"
+    ran = run("publish", "hash", held, "--category", "A1", "--augment", "quadrants", "--output", output)
+    assert ran.code == 0, ran.err
+    listed = [row for row in rows(output.read_text()) if row["algorithm"] == QUADRANTS]
+    assert [len(row["value"]) for row in listed] == [256, 256]
+    assert run("lists", "import", output, "--name", "ours").code == 0
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    width, height = scene(1).size
+    stuck = scene(1)
+    stuck.paste("orange", (0, 0, width // 2, height // 2))
+    for name, picture in (("stuck", stuck), ("other", scene(3))):
+        (uploads / f"{name}.jpg").write_bytes(encoded(picture, quality=85))
+    # The other list has no other way to find it than quadrants, and comes when all files are known.
+    for scanned in (run("scan", uploads, "--report", "-"), None):
+        if scanned is None:
+            alone = tmp_path / "alone.csv"
+            lines = output.read_text().splitlines()
+            alone.write_text("\n".join([lines[0], *(one for one in lines if f",{QUADRANTS}," in one)]) + "\n")
+            assert run("lists", "import", alone, "--name", "later").code == 0
+            scanned = run("scan", "--known", "--list", "later", "--report", "-")
+        (found,) = (record for record in scanned.lines if record["type"] == "finding")
+        assert (Path(found["path"]).name, found["verdict"]) == ("stuck.jpg", "review")
+        assert {match["algorithm"] for match in found["matches"]} == {QUADRANTS}
+        assert all(match["distance"] <= match["threshold"] == 31 for match in found["matches"])
+    (checked,) = run(
+        "check", f"{QUADRANTS}:{listed[0]['value']}", "--list", "later", "--format", "json"
+    ).lines
+    assert checked["verdict"] == "review"
+    original = run("lookup", held / "one.jpg", "--every-variant", "--format", "json")
+    assert [Path(known["path"]).name for known in original.lines] == ["stuck.jpg"]
+    assert run("lookup", held / "one.jpg").code == 0
 
 
 def test_what_publish_add_takes(run: Run, held: Path, tmp_path: Path) -> None:
@@ -96,7 +145,7 @@ def test_every_file_has_a_verdict(run: Run, held: Path) -> None:
     (held / "cut.tiff").write_bytes(encoded(scene(4), "TIFF")[:-2000])
     (held / "odd\x1b[31m.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(64))
     (held / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(64))
-    ran = run("publish", "hash", held, "--category", "A1")
+    ran = run("publish", "hash", held, "--category", "A1", "--augment", "none")
     assert ran.code == 3
     said = ran.err.splitlines()
     assert said[-1] == (
@@ -115,7 +164,7 @@ def test_every_file_has_a_verdict(run: Run, held: Path) -> None:
 
 def test_algorithms_can_be_chosen(run: Run, held: Path) -> None:
     ran = run("publish", "hash", held, "--category", "A1", "--algorithm", "pdq", "--algorithm", "phash")
-    assert sorted({row["algorithm"] for row in rows(ran.out)}) == ["pdq", "phash"]
+    assert sorted({row["algorithm"] for row in rows(ran.out)}) == ["pdq", QUADRANTS, "phash"]
 
 
 def test_the_output_is_not_among_what_is_hashed(run: Run, held: Path) -> None:

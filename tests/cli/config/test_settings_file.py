@@ -114,3 +114,14 @@ def test_a_secret_is_not_shown() -> None:
     problem = wrong_kind(option(type=int, hide_input=True), ["hunter2"])
     assert problem is not None
     assert "hunter2" not in problem[0]
+
+
+def test_commands_of_an_extra_that_is_not_installed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(name=name)
+
+    monkeypatch.setattr("hashscan.cli.commands.hub.import_module", missing)
+    catalogue = Catalogue.of(click.Context(cli))
+    assert ("hub",) in catalogue.commands
+    assert [words for words in catalogue.commands if words[:1] == ("hub",)] == [("hub",)]
+    assert ("lists", "pull") in catalogue.commands

@@ -18,7 +18,7 @@ COMMANDS = {
     " ".join(words): one for words, one in CATALOGUE.commands.items() if not isinstance(one, click.Group)
 }
 SHELL = {"|", ">"}
-"""Words at which an example goes on in the shell."""
+"""How words begin at which an example goes on in the shell."""
 
 
 def test_there_are_examples_for_every_command_and_no_other() -> None:
@@ -50,8 +50,8 @@ def test_an_example_is_accepted(example: str, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name, raising=False)
     program, *arguments = shlex.split(example)
     assert program == "hashscan"
-    arguments = arguments[: next((n for n, word in enumerate(arguments) if word in SHELL), None)]
-    words = next(n for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS)
+    arguments = arguments[: next((n for n, word in enumerate(arguments) if word[0] in SHELL), None)]
+    words = next(n for n in (3, 2, 1) if " ".join(arguments[:n]) in COMMANDS)
     name = " ".join(arguments[:words])
     assert example in EXAMPLES[name]
     # Raises if an option, a value or a missing argument is wrong.

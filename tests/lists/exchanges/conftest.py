@@ -15,17 +15,11 @@ from tests.lists.exchanges.servers import Served, ncmec_served
 from tests.prefork import EXCHANGES, FETCHING, INTERPRETER, Prefork
 
 PREFORK = Prefork(rare=[EXCHANGES])
-PYTHONPATH = os.environ.get("PYTHONPATH")
 
 
 def fork_fetching(command: list[str], *, env: dict[str, str], **options: Any) -> subprocess.Popen[bytes]:
-    """Fork the process that talks to an exchange, as it takes half a second to import the library.
-
-    Where an extension was put into the path, it is started as always.
-    """
+    """Fork the process that talks to an exchange, as it takes half a second to import the library."""
     assert command == [sys.executable, "-P", "-m", FETCHING]
-    if env.get("PYTHONPATH") != PYTHONPATH:
-        return subprocess.Popen(command, env=env, **options)
     # Those that act when an interpreter starts can't differ from ours, nor have they any effect.
     acting = {name: value for name, value in os.environ.items() if name.startswith(INTERPRETER)}
     others = {name: value for name, value in env.items() if not name.startswith(INTERPRETER)}

@@ -34,7 +34,8 @@ DAY = 24 * HOUR
 SPACING = 3000
 """Seconds between two entries: an hour's overlap has two of them."""
 LONG_TIME = 60
-ZONES = ("UTC", "Europe/Amsterdam", "America/New_York")
+ZONES = ("Europe/Amsterdam", "America/New_York")
+"""East and west of UTC, which the other tests have."""
 
 
 @pytest.fixture(autouse=True)
@@ -319,7 +320,7 @@ def test_a_pull_that_is_killed_at_any_page_goes_on(
     store: ListStore, served: AllServed, interface: Interface, name: str, tmp_path: Path
 ) -> None:
     added(store, served, name)
-    for page in range(1, 5):
+    for page in (1, 3):
         reached = threading.Event()
         over = threading.Event()
         pages = count(1)

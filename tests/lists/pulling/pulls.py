@@ -1,8 +1,8 @@
 """A process that has its children killed in the middle of pulls, and looks at what each of them leaves.
 
-python -m tests.lists.pulling.pulls everywhere FOLDER
-    Pull into fresh copies of FOLDER/lists; die just before the first change of the file system, then before
-    the second, and so on until a pull comes through. Each death is followed by a look, a second pull and
+python -m tests.lists.pulling.pulls everywhere FOLDER FIRST STEP
+    Pull into fresh copies of FOLDER/lists; die just before the FIRST-th change of the file system, then STEP
+    changes later, and so on until a pull comes through. Each death is followed by a look, a second pull and
     another look. Prints how often a child died, and how often the new version was in use then.
 
 python -m tests.lists.pulling.pulls anytime FOLDER TIMES
@@ -73,10 +73,10 @@ def finish(folder: Path) -> None:
     assert len(list((folder / "lists").glob("*/versions/*"))) == 1
 
 
-def everywhere(folder: Path) -> None:
+def everywhere(folder: Path, first: int, step: int) -> None:
     kept, new = folder / "kept", 0
     shutil.copytree(folder / "lists", kept, symlinks=True)
-    for moment in itertools.count(1):
+    for deaths, moment in enumerate(itertools.count(first, step)):
         child = os.fork()
         if child == 0:
             die_at(moment)
@@ -89,7 +89,7 @@ def everywhere(folder: Path) -> None:
         shutil.rmtree(folder / "lists")
         shutil.copytree(kept, folder / "lists", symlinks=True)
         if status == 0:
-            say(f"{moment - 1} {new - 1}")
+            say(f"{deaths} {new - 1}")
             return
 
 
@@ -125,7 +125,7 @@ def main() -> None:
     segments.SMALL = 1
     is_new(folder)  # imports what is imported on first use
     if mode == "everywhere":
-        everywhere(folder)
+        everywhere(folder, *map(int, sys.argv[3:5]))
     else:
         anytime(folder, int(sys.argv[3]))
 

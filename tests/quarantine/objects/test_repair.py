@@ -17,12 +17,13 @@ from tests.sources.objects.buckets import moto_url
 ROOT = Path(__file__).parents[3]
 
 WAYS = [
-    ("move", "folder", "plain"),
-    ("move", "bucket", "versioned"),
-    ("restore", "folder", "versioned"),
-    ("restore", "bucket", "plain"),
-    ("release", "bucket", "versioned"),
+    ("move", "folder", "plain", "0"),
+    ("move", "bucket", "versioned", "2"),
+    ("restore", "folder", "versioned", "1"),
+    ("restore", "bucket", "plain", "3"),
+    ("release", "bucket", "versioned", "0"),
 ]
+"""The last word is the first step of those before which it dies: every fourth one of a way."""
 ENDS = {
     "move": ({"there", "kept"}, "kept"),
     "restore": ({"there", "kept"}, "there"),
@@ -31,10 +32,11 @@ ENDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "place", "versions"), WAYS)
-def test_killed_before_any_step(what: str, place: str, versions: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("what", "place", "versions", "first"), WAYS)
+def test_killed_before_any_step(what: str, place: str, versions: str, first: str, tmp_path: Path) -> None:
+    way = [what, tmp_path, moto_url(), place, versions, first]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.quarantine.objects.dying", what, tmp_path, moto_url(), place, versions],
+        [sys.executable, "-m", "tests.quarantine.objects.dying", *way],
         cwd=ROOT,
         check=False,
         timeout=300,
@@ -43,7 +45,7 @@ def test_killed_before_any_step(what: str, place: str, versions: str, tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     ended = done.stdout.split()
-    assert len(ended) > 10
+    assert len(ended) > 2
     assert (set(ended), ended[-1]) == ENDS[what]
 
 

@@ -15,7 +15,7 @@ from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.page.frame import marked_path
 from hashscan.reports.report import Report
 from hashscan.reports.report_file import convert
-from tests.browser import LAYOUT, barriers, chromium, opened
+from tests.browser import CONTRAST, LAYOUT, barriers, chromium, opened
 from tests.reports.documents import HOSTILE, finding, unreadable, written
 
 LONG = "customer-" + "x" * 90
@@ -233,7 +233,9 @@ def test_nothing_is_cut_at_any_width(browser: Browser, pages: dict[str, Path], s
     for name, path in pages.items():
         with opened(browser, path, color_scheme=scheme) as page:
             open_all(page)
-            for width in (320, 360, 480, 640, 768, 1024, 1056, 1057, 1280, 1440, 1920, 2560):
+            # Colours alone depend on the scheme.
+            widths = (320, 480, 768, 1056, 1057, 1440, 2560)
+            for width in widths if scheme == "light" else (320,):
                 page.set_viewport_size({"width": width, "height": 900})
                 assert page.evaluate(LAYOUT) == [], (name, width)
             page.emulate_media(media="print")
@@ -242,8 +244,7 @@ def test_nothing_is_cut_at_any_width(browser: Browser, pages: dict[str, Path], s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", [320, 1440])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 320), ("dark", 1440)])
 def test_it_is_accessible_at_any_width(
     browser: Browser, pages: dict[str, Path], scheme: str, width: int
 ) -> None:
@@ -251,14 +252,17 @@ def test_it_is_accessible_at_any_width(
         window = {"width": width, "height": 900}
         with opened(browser, path, color_scheme=scheme, viewport=window, bypass_csp=True) as page:
             open_all(page)
-            assert barriers(page) == []
+            assert barriers(page, CONTRAST if scheme == "dark" else ()) == []
 
 
 @pytest.mark.slow
 def test_fifty_thousand_rows_can_be_used(browser: Browser, tmp_path: Path) -> None:
     path = made(tmp_path, "many", of_many(50_001))
-    for width in (360, 1440):
-        with opened(browser, path, viewport={"width": width, "height": 900}) as page:
+    with opened(browser, path) as page:
+        for width in (360, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            # The heads of columns stay in sight, over rows that are scrolled.
+            page.evaluate("scrollTo(0, 0)")
             assert shown(page) == "Rows 1 to 100 of 50000"
             assert page.evaluate(LAYOUT) == []
             page.fill("#text", "customer7.example")
@@ -272,3 +276,4 @@ def test_fifty_thousand_rows_can_be_used(browser: Browser, tmp_path: Path) -> No
             assert page.locator("#findings tbody tr").count() == 2000
             page.evaluate("window.dispatchEvent(new Event('afterprint'))")
             assert page.locator("#findings tbody tr").count() == 500
+            page.select_option("#per", "100")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import os
 import resource
@@ -25,7 +26,7 @@ from hashscan.lists.exceptions import made_exception
 from hashscan.lists.store import ListStore
 from hashscan.matching.evaluation import FileTask
 from hashscan.matching.policy import judge
-from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute
+from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, asked_algorithms
 from hashscan.model import (
     MATCHES_MAX,
     Batch,
@@ -102,6 +103,7 @@ def worker_with(
     decoder: str | None = None,
     excepted: tuple[ExceptedEntry, ...] = (),
     containers: MemberLimits | None = None,
+    sandbox: SandboxOptions = SETUP.sandbox,
 ) -> Iterator[Worker]:
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", entries, "test")
@@ -109,9 +111,10 @@ def worker_with(
         setup = replace(
             SETUP,
             lists=opened.handles,
-            algorithms=algorithms_to_compute(opened.handles),
+            algorithms=algorithms_to_compute(asked_algorithms(opened.handles)),
             excepted=excepted,
             containers=containers,
+            sandbox=sandbox,
         )
         if decoder is not None:
             setup = replace(setup, decoder=decoder)
@@ -370,6 +373,24 @@ def test_a_listed_picture_in_an_archive_is_found_with_its_place(
     assert {name for name, r in found.items() if r.verdict is Verdict.CLEAN} == {"innocent.zip", "text.zip"}
     broken = found["broken.zip"]
     assert (broken.verdict, broken.reason) == (Verdict.UNDECODED, Reason.CONTAINER_BROKEN)
+
+
+def test_below_a_full_sandbox_python_alone_opens_containers(tmp_path: Path, files: Path) -> None:
+    listed = encoded(scene(1), "PNG")
+    (files / "archive.zip").write_bytes(zip_of(gzip.compress(zip_of(listed))))
+    (files / "page").write_bytes(b"<img src='data:image/png;base64," + base64.b64encode(listed) + b"'>")
+    (files / "other.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(100))
+    (files / "paper").write_bytes(b"%PDF-1.7" + bytes(100))
+    entry = Entry("e", "sha256", digest_of(listed, "sha256", tmp_path), "A1")
+    off = SandboxOptions("off", seconds=5.0)
+    with worker_with(tmp_path, entry, containers=CONTAINERS, sandbox=off) as worker:
+        found = check(worker, files)
+    places = {name: [m.member for m in result.matches] for name, result in found.items() if result.matches}
+    assert places == {"archive.zip": ["member!data!member"], "page": ["data=1"]}
+    assert {name for name, result in found.items() if result.reason is Reason.CONTAINER} == {
+        "other.7z",
+        "paper",
+    }
 
 
 def test_a_picture_that_is_a_page_is_both(tmp_path: Path, files: Path) -> None:

@@ -442,10 +442,13 @@ def test_connections_leave_descriptors_for_uploads(settings: DoorSettings) -> No
     async def run() -> None:
         async with opened(settings) as door:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            lowest = os.dup(0)
-            os.close(lowest)
+            # Other tests may have left descriptors with free numbers below them.
+            highest = max(map(int, os.listdir("/proc/self/fd")))
+            fillers = [os.dup(0)]
+            while fillers[-1] <= highest:
+                fillers.append(os.dup(0))
             # A connection needs two descriptors here, of both sides.
-            resource.setrlimit(resource.RLIMIT_NOFILE, ((lowest + 8) * 4 // 3, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, ((fillers[-1] + 9) * 4 // 3, hard))
             try:
                 kept = [await connect(door) for _ in range(7)]
                 await until(lambda: door.refused > 0)
@@ -456,6 +459,8 @@ def test_connections_leave_descriptors_for_uploads(settings: DoorSettings) -> No
                 assert await reader.readline() == b"one\n"
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for filler in fillers:
+                    os.close(filler)
             assert await ask(door, b"two\n") == b"two\n"
 
     asyncio.run(run())

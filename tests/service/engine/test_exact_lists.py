@@ -13,12 +13,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from hashscan.model import Entry, MemberLimits, Reason, Verdict
+from hashscan.hashing.media.quadrants import PDQQuadrants
+from hashscan.model import QUADRANTS, Entry, MemberLimits, Reason, Verdict
 from hashscan.service.engine.uploads import Answer
 from hashscan.settings.service import ServeSettings
 from tests.hashing.archives.test_members import encrypted, tarred
+from tests.pictures import encoded
 from tests.scan.hostile import MARKS
 from tests.service.engine.serving import (
     DOOR,
@@ -203,5 +207,22 @@ def test_a_finding_and_a_door_that_shows_digests_have_those_of_pictures(tmp_path
         settings = replace(settings_of(tmp_path), doors=(replace(DOOR, show_entries=True),))
         async with serving(settings) as engine:
             assert computed(await check(engine, OTHER)) == {"md5", "sha1", "sha256", "pdq"}
+
+    run(test)
+
+
+def test_a_list_of_quadrants_alone_has_pictures_decoded(tmp_path: Path) -> None:
+    """A copy with one of its four quadrants covered is for review."""
+    image = Image.open(io.BytesIO(LISTED))
+    value, _ = PDQQuadrants().digest(np.asarray(image.convert("L")))
+    store_list(tmp_path, Entry("e", QUADRANTS, value, "A1"))
+    image.paste("orange", (0, 0, image.width // 2, image.height // 2))
+
+    async def test() -> None:
+        async with serving(settings_of(tmp_path, workers=1)) as engine:
+            covered = await check(engine, encoded(image, quality=85))
+            assert covered.verdict is Verdict.REVIEW
+            assert [match.algorithm for match in covered.result.matches] == [QUADRANTS]
+            assert (await check(engine, OTHER)).verdict is Verdict.CLEAN
 
     run(test)

@@ -13,7 +13,7 @@ from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import pack_failure, pack_picture
-from hashscan.hashing.variants import RESTORED, DigestRun, Kind, Part
+from hashscan.hashing.variants import RESTORED, SECTION, DigestRun, Kind, Part
 from hashscan.matching.evaluation import FileTask, result_of
 from hashscan.model import FileStat, Item, Reason
 from hashscan.state.store.members import to_keep
@@ -156,8 +156,9 @@ def test_of_another_rendering_a_guess_is_as_from_the_first() -> None:
         head(algorithm=1, turns=2),
         head(turns=1 << ALL_TURNS),
         head(rendering=RESTORED, turns=2),
+        head(rendering=SECTION, turns=2),
     ],
-    ids=["another picture", "another algorithm", "an unknown turn", "a restored picture"],
+    ids=["another picture", "another algorithm", "an unknown turn", "a restored picture", "a section"],
 )
 def test_there_is_not_always_a_guess(second: bytes) -> None:
     assert [step.known for step in steps_of(head() + second, ("pdq", "phash"))] == [None, None]

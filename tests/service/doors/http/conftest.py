@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hashscan.model import Entry
+from tests.conftest import use_forking_server
 from tests.service.doors.http.serving import HttpServer, Site, http_server
 from tests.service.engine.serving import entry_of, picture, store_list
 
@@ -18,6 +19,7 @@ SIMILAR = Entry("p0", "pdq", bytes(range(32)), "A2")
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     """An engine with a list that has LISTED."""
+    use_forking_server()
     state = tmp_path_factory.mktemp("http") / "state"
     store_list(state, entry_of(LISTED), SIMILAR)
     store_list(state, entry_of(GOOD, 1, "known-good"), entry_of(GOOD, 2), name="good")

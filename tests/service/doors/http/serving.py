@@ -11,12 +11,12 @@ from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hashscan.service.doors.http.door import HttpDoor
 from hashscan.service.doors.http.keys import Right, changing, make_key
 from hashscan.service.engine.engine import Engine
-from hashscan.settings.service import DoorSettings, ServeSettings, TcpAddress
+from hashscan.settings.service import AnswerTo, AnswerWith, DoorSettings, ServeSettings, TcpAddress
 from tests.service.engine.serving import settings_of
 
 T = TypeVar("T")
@@ -46,6 +46,22 @@ class Answered:
     def code(self) -> str:
         """The code of an error."""
         return str(self.document["code"])
+
+
+def ask(port: int, method: str, path: str, body: Any = None, key: str = "", **headers: str) -> Answered:
+    """Send a request to a port of this machine, on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    try:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key:
+            sent["Authorization"] = f"Bearer {key}"
+        chunked = body is not None and not isinstance(body, bytes)
+        connection.request(method, path, body, sent, encode_chunked=chunked)
+        response = connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Answered(response.status, found, response.read())
+    finally:
+        connection.close()
 
 
 class HttpServer:
@@ -90,18 +106,7 @@ class Site:
 
     def ask(self, method: str, path: str, body: Any = None, key: str = "", **headers: str) -> Answered:
         """Send a request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        try:
-            sent = {name.replace("_", "-"): value for name, value in headers.items()}
-            if key:
-                sent["Authorization"] = f"Bearer {key}"
-            chunked = body is not None and not isinstance(body, bytes)
-            connection.request(method, path, body, sent, encode_chunked=chunked)
-            response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Answered(response.status, found, response.read())
-        finally:
-            connection.close()
+        return ask(self.port, method, path, body, key, **headers)
 
     def connect(self) -> socket.socket:
         """A connection of which a test sends the bytes."""
@@ -166,6 +171,6 @@ def form(*files: tuple[str, bytes], boundary: str = "x0x") -> tuple[bytes, str]:
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
-def with_answers(**answers: Any) -> DoorSettings:
+def with_answers(**answers: AnswerWith) -> DoorSettings:
     """Settings of a door with some answers of their own."""
-    return replace(DOOR, answers={**DOOR.answers, **answers})
+    return replace(DOOR, answers={**DOOR.answers, **cast("dict[AnswerTo, AnswerWith]", answers)})

@@ -39,7 +39,7 @@ def running(command: str, folder: Path, variables: dict[str, str]) -> Iterator[N
         said = ""
         for line in process.stderr:
             said += line
-            if "ready" in line:
+            if "ready" in line or "listens at" in line:
                 break
         else:
             pytest.fail(said)
@@ -79,7 +79,7 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
         line.replace("/etc/hashscan/http-keys", "keys").replace("127.0.0.1:8086", f"127.0.0.1:{port}")
         for line in commands()
     ]
-    add, serve, header, one, form, listing, revoke, add_other, add_list = shown
+    add, serve, header, one, form, listing, revoke, add_other, add_list, with_filter = shown
     run(add)
     run(header)
     with running(serve, tmp_path, variables):
@@ -94,5 +94,7 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
         run(add_list, "other")
         run("hashscan scan --report report.jsonl photo.jpg", "other", 0)
         assert "e0" in (tmp_path / "report.jsonl").read_text()
+    with running(with_filter.replace("FINGERPRINT", "0" * 64), tmp_path, variables):
+        pass
     cases = run("hashscan cases show 1 --format json")
     assert file["threat"].removeprefix("hashscan.Blocked-") in cases

@@ -67,6 +67,16 @@ class ZygoteError(HashscanError):
     advice = "A decoder plug-in or its libraries are broken; see the traceback above and reinstall them."
 
 
+class LibraryError(ZygoteError):
+    """A shared library of the operator that decoders can't load or use."""
+
+    exit_code = EXIT_USAGE
+    advice = (
+        "Check the table of the library in the settings: the file must be built for this system, name those "
+        "that it needs under `dependencies`, and have the functions that the table names."
+    )
+
+
 class ZygoteKilledError(HashscanError):
     """A zygote that the system doesn't allow to start, or kills."""
 

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     UNSUPPORTED = "picture format not supported"
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"
+    HASH_FAILED = "hash library failed"
     CONTAINER = "container not opened"
     ENCRYPTED = "encrypted"
     METHOD = "compression method not supported"
@@ -190,6 +191,9 @@ USABLE_STATES = frozenset(
     }
 )
 
+QUADRANTS = "pdq_quadrants"
+"""Name of the hash of a picture's four quadrants, which finds copies that something lies over."""
+
 _OWN_ALGORITHMS = {
     algorithm.name: algorithm
     for algorithm in (
@@ -206,9 +210,13 @@ _OWN_ALGORITHMS = {
         Algorithm("dhash", 64, "hamming", of_picture=True, threshold=4, review_only=True),
         Algorithm("ahash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
         Algorithm("whash", 64, "hamming", of_picture=True, threshold=2, review_only=True),
+        # PDQ of the four quadrants of a picture. Frames of one site, and memes of one template, share some.
+        Algorithm(QUADRANTS, 1024, "quadrants", of_picture=True, threshold=31, review_only=True),
         # Its authors license it to few, and publish no threshold. This is a quarter of the 40,000 that the
         # forensic program IPED has by default, where a person looks at each hit.
-        Algorithm("photodna", 1152, "euclidean", of_picture=True, threshold=10_000, review_only=True),
+        Algorithm(
+            "photodna", 1152, "euclidean", of_picture=True, threshold=10_000, min_quality=1, licensed=True
+        ),
         # Its longer form, which is for Microsoft's service to compare. Nothing public says how.
         Algorithm("photodna_edge", 7392, "none", of_picture=True),
         # PDQ of a video's frames, compared by the rule of `lists.index.video_matching`.
@@ -218,10 +226,16 @@ _OWN_ALGORITHMS = {
 ALGORITHMS: dict[str, Algorithm] = with_algorithms(_OWN_ALGORITHMS)
 """Every algorithm for which a list may have entries, by name; those of plug-ins come last."""
 
-COMPUTED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
+PHOTODNA_DISTANCE_MAX = 100_000
+"""Largest squared distance of PhotoDNA that can be set or asked for. Examples of the program photodna-matcher
+have 232,274 and 281,942 for the nearest of 100,000 photographs; twice the distance has four times the
+square."""
 
-SEARCHED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.searched)
-"""Algorithms of which a single digest can be looked up in lists, even if scans don't compute it."""
+MATCHED: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.matched)
+"""Algorithms of which single digests are compared with lists."""
+
+COMPUTED: tuple[str, ...] = tuple(name for name in MATCHED if not ALGORITHMS[name].licensed)
+"""Those that are computed without a licensed library."""
 
 ALWAYS_COMPUTED: tuple[str, ...] = ("md5", "sha1", "sha256", "pdq")
 """Algorithms that are computed even if no list asks for them, since digests are cached while lists change."""
@@ -255,6 +269,46 @@ STAY_DOWN_LIST = "stay-down"
 
 ENTRY_ID_MAX = 64
 """Longest entry id in bytes; ids are printable ASCII."""
+
+
+LIBRARY_ARGUMENTS = ("pixels", "width", "height", "stride", "digest", "length", "instance")
+"""The arguments that the library's functions can have, besides numbers: the address of the pixels (three
+bytes each: red, green, blue), integers that describe them, the address of the digest, the address of an
+integer with the digest's length, which the library sets, and the pointer that the initialisation returned."""
+
+
+class HashLibrary(Struct, frozen=True):
+    """A licensee's library and its functions: the table [photodna] of the settings."""
+
+    library: str
+    """Absolute path of its file."""
+    hash: str
+    """Name of the function that hashes a picture, and returns an integer."""
+    arguments: tuple[str | int, ...] = ("pixels", "width", "height", "stride", "digest")
+    """Its arguments in order: each a name of `LIBRARY_ARGUMENTS`, or an integer that is passed as it is."""
+    border: str = ""
+    """Name of a function with the same arguments that leaves out the borders of the picture; empty if
+    hashscan is to cut them off."""
+    flip: str = ""
+    """Name of a function with the same arguments that hashes the picture mirrored left to right; empty if
+    hashscan is to mirror it."""
+    init: str = ""
+    """Name of a function to call first; empty if there is none."""
+    init_arguments: tuple[str | int, ...] = ()
+    """Its arguments in order, texts and integers."""
+    success: int = 0
+    """The value that functions return where all is well."""
+    no_digest: tuple[int, ...] = ()
+    """Values that say that this picture has no digest, such as one without any detail."""
+    least_side: int = 50
+    """Least width and height in pixels of a picture that the library can hash."""
+    dependencies: tuple[str, ...] = ()
+    """Absolute paths of other libraries that it needs, each after those that it needs itself."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files to load, in order."""
+        return (*self.dependencies, self.library)
 
 
 class Entry(Struct, frozen=True):
@@ -352,6 +406,17 @@ class PolicyRule(Struct, frozen=True):
     """Patterns over whole paths and URLs, in the syntax of `sources.patterns`."""
     owners: tuple[int, ...] = ()
     """Numbers of users; an object has none."""
+
+
+class DistanceRule(Struct, frozen=True):
+    """The distances of PhotoDNA, squared, up to which entries of some lists are named."""
+
+    lists: tuple[str, ...] = ()
+    """Names of the lists; empty for all."""
+    review: int = ALGORITHMS["photodna"].threshold
+    """Largest distance at which an entry is named."""
+    match: int | None = None
+    """Largest distance at which an entry accuses by itself; None if it is always for review."""
 
 
 class AcceptedMatch(Struct, frozen=True):

@@ -39,7 +39,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _BITS_MAX = 1 << 13
 _REASON_MAX = 300
 
-Metric = Literal["exact", "hamming", "euclidean", "video", "none"]
+Metric = Literal["exact", "hamming", "quadrants", "euclidean", "video", "none"]
 
 
 class Algorithm(Struct, frozen=True):
@@ -54,9 +54,10 @@ class Algorithm(Struct, frozen=True):
     metric: Metric
     """The way two digests are compared; entries of metric none are only stored and counted.
 
-    With euclidean, digests are vectors of bytes, compared by their squared Euclidean distance. With video, a
-    digest is of one frame of a video: frames are compared by Hamming distance, and videos by how many of
-    their frames are alike.
+    With quadrants, a digest has those of four parts of a picture, of which two must be near by Hamming
+    distance (see `lists.index.quadrants`). With euclidean, digests are vectors of bytes, compared by their
+    squared Euclidean distance. With video, a digest is of one frame of a video: frames are compared by
+    Hamming distance, and videos by how many of their frames are alike.
     """
 
     of_picture: bool
@@ -71,6 +72,9 @@ class Algorithm(Struct, frozen=True):
     min_quality: int = 0
     """Digests of lower quality (0 to 100) are not matched, only counted."""
 
+    licensed: bool = False
+    """True if nothing but a library that the operator has licensed computes it."""
+
     version: int = 1
     """Version of the digests; raised whenever hashscan computes another digest of the same content, which
     makes cached ones invalid."""
@@ -83,22 +87,27 @@ class Algorithm(Struct, frozen=True):
     @property
     def farthest(self) -> int:
         """Largest possible distance of two digests."""
+        if self.metric == "quadrants":
+            return self.bits // 4
         return self.size * 255**2 if self.metric == "euclidean" else self.bits
 
     @property
+    def unit(self) -> str:
+        """The unit of distances, for people."""
+        return "squared" if self.metric == "euclidean" else "bits"
+
+    @property
     def matched(self) -> bool:
-        """True if scans compute it and match each digest with lists."""
-        return self.metric in {"exact", "hamming"}
+        """True if each digest of a file is compared with entries by itself.
+
+        Scans compute it, but licensed ones only with their library.
+        """
+        return self.metric in {"exact", "hamming", "quadrants", "euclidean"}
 
     @property
     def scanned(self) -> bool:
         """True if scans look for entries of it."""
         return self.matched or self.metric == "video"
-
-    @property
-    def searched(self) -> bool:
-        """True if lists can be searched for a single digest of it."""
-        return self.matched or self.metric == "euclidean"
 
     @property
     def indexed(self) -> bool:

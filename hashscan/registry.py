@@ -98,6 +98,8 @@ PICTURE_HASHES: Registry[PictureHash] = Registry(
     Row("dhash", "hashscan.hashing.perceptual:DHash", "64 bits by gradients: review only"),
     Row("ahash", "hashscan.hashing.perceptual:AHash", "64 bits by average: review only"),
     Row("whash", "hashscan.hashing.perceptual:WHash", "64 bits by wavelets: review only"),
+    Row("pdq_quadrants", "hashscan.hashing.media.quadrants:PDQQuadrants", "PDQ of quadrants: review only"),
+    Row("photodna", "hashscan.hashing.photodna:PhotoDNA", "144 bytes, by a licensee's own library"),
 )
 
 SOURCES: Registry[Source] = Registry(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -106,6 +106,26 @@ def _places_of_surrogates(value: Any, place: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _places_of_surrogates(inner, f"{place}[{number}]")
+
+
+def json_schemas(types: Iterable[Any], reference: str) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Return JSON Schemas of types, and those of the types that they use, by name.
+
+    Args:
+        reference: form of a reference to a used type, with `{name}`.
+    """
+    found, used = msgspec.json.schema_components(types, ref_template=reference)
+    return found, {name: _dedented(schema) for name, schema in used.items()}
+
+
+def _dedented(schema: Any) -> Any:
+    """Return a schema whose descriptions have no indentation, which some versions of msgspec keep."""
+    if isinstance(schema, dict):
+        return {
+            key: value.replace("\n    ", "\n") if key == "description" else _dedented(value)
+            for key, value in schema.items()
+        }
+    return [_dedented(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def decode_file(data: bytes, shape: type[T], schema: int = 1, *, exact: bool = True) -> T:

@@ -70,6 +70,7 @@ SMALL_MODULE_LINES = 60
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
+    frozenset({"hub"}),
     frozenset({"service"}),
     frozenset({"alerts"}),
     frozenset({"cases"}),
@@ -79,9 +80,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"quarantine", "reports", "settings"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
-    frozenset({"matching_service_api"}),
+    frozenset({"hub_api", "matching_service_api"}),
     frozenset({"schema", "web_transport"}),
-    frozenset({"locking", "secret_files", "system_log", "text", "timefmt", "web_address"}),
+    frozenset({"hash_chain", "locking", "secret_files", "system_log", "text", "timefmt", "web_address"}),
     frozenset({"model", "errors", "process", "bytecode", "state_dir"}),
     frozenset({"plugins"}),
 )
@@ -143,6 +144,8 @@ def read_modules(root: Path, package: str = "hashscan") -> list[Module]:
     """
     found = []
     for path in sorted((root / package).rglob("*.py")):
+        if "migrations" in path.parts:  # written by a tool, and never changed
+            continue
         parts = path.relative_to(root / package).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         text = path.read_text(encoding="utf-8")
@@ -360,7 +363,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the figures, or the places that one counts.
 
     Returns:
-        The exit code: 1 where `--check` finds a figure above its limit, 2 for a figure that does not exist.
+        The exit code: 1 where `--check` finds a figure above its limit or a limit of none, 2 for a figure
+        that does not exist.
     """
     parser = argparse.ArgumentParser(description="Print figures of the source tree beside their limits.")
     parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the tree to measure")
@@ -382,9 +386,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(f"{figure.name:<54}{figure.value:>8}{limit:>8}{share:>8}\n")
     if not options.check:
         return 0
-    found = violations(figures, most)
+    found = [f"{line}; `--list` names the places" for line in violations(figures, most)]
+    # Such a limit would be forgotten when the figure comes back.
+    gone = sorted(most.keys() - {figure.name for figure in figures})
+    found += [f"{name}: a limit of a figure that there is not" for name in gone]
     for line in found:
-        sys.stderr.write(f"metrics: {line}; `--list` names the places\n")
+        sys.stderr.write(f"metrics: {line}\n")
     return 1 if found else 0
 
 

@@ -6,7 +6,8 @@
 Run it with the Python that has hashscan. It times, each as a command of its own, start-up included:
 
 - hashscan with one and with two workers, against 100,000 random entries (md5, sha1, sha256 and pdq) unless
-  told otherwise, with a fresh state each time; with one worker also without any variant of the pictures;
+  told otherwise, with a fresh state each time; with one worker also without restored pictures and sections,
+  and without any variant of the pictures;
 - python-threatexchange's PDQ and ImageHash's pHash over one copy of the corpus, and imgdd's pHash (in Rust)
   over all copies with two threads (peers.py says how they are installed); none of them computes exact
   digests or matches anything;
@@ -33,10 +34,11 @@ from benchmarks.lib.results import Ratio
 from benchmarks.lib.scans import ALGORITHMS, ENTRIES, Contender, Hashscan, loop, machine, place_for, run_all
 
 NAMES = (
-    *("hashscan-1", "hashscan-1-plain", "hashscan-2"),
+    *("hashscan-1", "hashscan-1-unrestored", "hashscan-1-plain", "hashscan-2"),
     *("threatexchange", "imagehash", "imgdd", "sha256sum", "floor"),
 )
 PEERS = ("threatexchange", "imagehash", "imgdd")
+UNRESTORED = ("--skip-variant", "restored", "--skip-variant", "sections")
 TWO_THREADS = {"RAYON_NUM_THREADS": "2"}
 
 RATIOS = (
@@ -64,6 +66,11 @@ RATIOS = (
         most=1.3,
     ),
     Ratio("hashscan(1) CPU / floor CPU", *("hashscan-1", results.cpu, "floor", results.cpu), most=1.3),
+    Ratio(
+        "hashscan(1) CPU, with restored pictures and sections / without",
+        *("hashscan-1", results.cpu, "hashscan-1-unrestored", results.cpu),
+        most=1.5,
+    ),
     Ratio(
         "hashscan(1) CPU, with variants / without",
         *("hashscan-1", results.cpu, "hashscan-1-plain", results.cpu),
@@ -93,6 +100,7 @@ def contenders(
     if any(name.startswith("hashscan") for name in names):
         sweep = Hashscan(scratch, options.entries, ("pdq",) if options.only_pdq else ALGORITHMS)
         made["hashscan-1"] = sweep.contender(1, whole)
+        made["hashscan-1-unrestored"] = sweep.contender(1, whole, *UNRESTORED)
         made["hashscan-1-plain"] = sweep.contender(1, whole, "--skip-variant", "all")
         made["hashscan-2"] = sweep.contender(2, whole)
     for way in ("threatexchange", "imagehash"):

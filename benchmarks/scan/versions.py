@@ -1,16 +1,20 @@
 """Compare the cost of scans between two installed versions of hashscan.
 
     python -m benchmarks.scan.versions CORPUS --before PYTHON [--after PYTHON] [--copies N] [--texts N]
-                                  [--pictures N] [--runs R] [--work DIR]
+                                  [--pictures N] [--runs R] [--work DIR] [--entries N] [--only-pdq]
+                                  [--skip-variant NAME]...
 
 PYTHON is the interpreter of an environment that has hashscan; --after is the running one unless another is
-named. Each version scans the same files with one worker, its own fresh state and the same 100,000 random
-entries:
+named. Each version scans the same files with one worker, its own fresh state and the same random entries,
+100,000 unless told otherwise:
 
 - photographs: the corpus, in copies that differ by some bytes at their end;
 - texts: files of 2 kB;
 - thumbnails: JPEGs of 480x320 made from the corpus;
-- unchanged: a second scan of the texts with `--reread 0%`.
+- unchanged: a second scan of the photographs, and of the texts, with `--reread 0%`.
+
+With --skip-variant, photographs and thumbnails are timed once more, with the later version leaving these
+variants of pictures out.
 
 The two versions take turns (before, after, before, after ...), after one round that is not counted. Medians
 of processor time of all processes, start-up included, are printed, the median, least and most of the ratio
@@ -30,15 +34,19 @@ from pathlib import Path
 
 from benchmarks.lib import measure
 from benchmarks.lib.corpus import CorpusError, FileSet, file_set, lay_out, lay_out_texts, lay_out_thumbnails
-from benchmarks.lib.scans import Hashscan, machine, parse_small_files, place_for
+from benchmarks.lib.scans import ALGORITHMS, ENTRIES, Hashscan, machine, parse_small_files, place_for
 from benchmarks.scan.unchanged import YOUNG_SECONDS
 
 Run = Callable[[], measure.Sample]
 
 
-def first_scan(scanner: Hashscan, over: FileSet, scratch: Path) -> Run:
-    """Return a function that scans with a fresh state and checks that no file was left out."""
-    contender = scanner.contender(1, over)
+def first_scan(scanner: Hashscan, over: FileSet, scratch: Path, *options: str) -> Run:
+    """Return a function that scans with a fresh state and checks that no file was left out.
+
+    Args:
+        options: further ones of `hashscan scan`.
+    """
+    contender = scanner.contender(1, over, *options)
 
     def run() -> measure.Sample:
         contender.prepare()
@@ -97,12 +105,13 @@ def compare_all(options: argparse.Namespace, corpus: Path, scratch: Path) -> Non
         (scratch / version).mkdir()
         # -P: or the current folder, which may hold another version, would come first.
         program = [str(getattr(options, version)), "-P", "-m", "hashscan"]
-        scanners[version] = Hashscan(scratch / version, program=program)
+        algorithms = ("pdq",) if options.only_pdq else ALGORITHMS
+        scanners[version] = Hashscan(scratch / version, options.entries, algorithms, program)
     kinds: list[tuple[str, Callable[[Path], None], tuple[tuple[str, Callable[..., Run]], ...]]] = []
+    both = ("", first_scan), (", unchanged", second_scan)
     if options.copies:
-        kinds.append(("photographs", lambda at: lay_out(corpus, at, options.copies), (("", first_scan),)))
+        kinds.append(("photographs", lambda at: lay_out(corpus, at, options.copies), both))
     if options.texts:
-        both = ("", first_scan), (", unchanged", second_scan)
         kinds.append(("texts", lambda at: lay_out_texts(at, options.texts), both))
     if options.pictures:
         thumbnails = lambda at: lay_out_thumbnails(corpus, at, options.pictures)  # noqa: E731
@@ -114,6 +123,10 @@ def compare_all(options: argparse.Namespace, corpus: Path, scratch: Path) -> Non
         for suffix, way in ways:
             runs = {version: way(scanner, over, scratch) for version, scanner in scanners.items()}
             compare(kind + suffix, over.files, runs, options.runs)
+            if options.skip_variant and kind != "texts" and way is first_scan:
+                skipped = [word for name in options.skip_variant for word in ("--skip-variant", name)]
+                runs["after"] = first_scan(scanners["after"], over, scratch, *skipped)
+                compare(f"{kind}, without {', '.join(options.skip_variant)}", over.files, runs, options.runs)
 
 
 def arguments() -> argparse.Namespace:
@@ -123,6 +136,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--before", type=Path, required=True, metavar="PYTHON")
     parser.add_argument("--after", type=Path, default=Path(sys.executable), metavar="PYTHON")
     parser.add_argument("--copies", type=int, default=4, help="copies of the corpus")
+    parser.add_argument("--entries", type=int, default=ENTRIES, help="number of entries of the list")
+    parser.add_argument("--only-pdq", action="store_true", help="make all of them PDQ hashes")
+    parser.add_argument(
+        "--skip-variant", action="append", metavar="NAME", help="see above; may be repeated", default=[]
+    )
     return parse_small_files(parser, texts=20_000, pictures=5_000, runs=5)
 
 

@@ -1,9 +1,11 @@
 """Time the comparison of all known pictures with the new entries of a list.
 
-    python -m benchmarks.state.retro [--contents N] [--entries N] [--photos DIR] [--repeats N] [--keep DIR]
+    python -m benchmarks.state.retro [--contents N] [--entries N] [--photos DIR] [--quadrants] [--repeats N]
+                                     [--keep DIR]
 
-Run it with the Python that has hashscan. Photographs (those of DIR, else drawn ones) are swept, and the state
-is filled up with pictures made after them (see `known_state`). A list of random PDQs is imported, with some
+Run it with the Python that has hashscan. Photographs (those of DIR, else drawn ones) are swept, with
+--quadrants for a list that has quadrants, too, and the state is filled up with pictures made after them (see
+`known_state`). A list of random PDQs is imported, with some
 planted that lie just within and just beyond what counts as near to one of a known picture's digests. Timed
 are the comparison alone and `hashscan scan --known`, each in a process of its own; exactly the planted ones
 that are near must be found. Beside them, in the same run, one thread each and worked out from a share of the
@@ -38,7 +40,7 @@ from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.lists.store import ListStore
 from hashscan.matching.evaluation import TIGHT_REACH, has_tight_threshold
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED
+from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, QUADRANTS
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents
@@ -223,6 +225,7 @@ def main() -> None:
     parser.add_argument("--contents", type=int, default=10_000_000)
     parser.add_argument("--entries", type=int, default=10_000)
     parser.add_argument("--photos", type=Path, help="sweep these in place of drawn ones")
+    parser.add_argument("--quadrants", action="store_true", help="sweep for a list that has quadrants, too")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="make the state here, or use the one that is there")
     parser.add_argument("--take", type=Path, help=argparse.SUPPRESS)
@@ -238,7 +241,15 @@ def main() -> None:
             photos = options.photos or base / "drawn"
             if not options.photos:
                 draw(photos)
-            hashscan(state, "scan", str(photos), "--list", "demo", expect=0)
+            lists = ["demo"]
+            if options.quadrants:
+                file = base / "quadrants.csv"
+                value = np.random.default_rng(6).bytes(ALGORITHMS[QUADRANTS].size).hex()
+                file.write_text(f"id,algorithm,value,category\nq,{QUADRANTS},{value},baseline\n")
+                hashscan(state, "lists", "import", str(file), "--name", "quadrants", expect=0)
+                lists.append("quadrants")
+            named = [word for name in lists for word in ("--list", name)]
+            hashscan(state, "scan", str(photos), *named, expect=0)
             each = fill(state, options.contents, 1000)
             print(f"{options.contents} pictures, {each:.0f} bytes a file", flush=True)
         shutil.rmtree(state / "lists", ignore_errors=True)

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     INCOMPLETE = "incomplete"
     LIST = "list"
     WITHDRAWN = "withdrawn"
+    SILENT = "silent"
     DONE = "done"
     DIGEST = "digest"
     LETTER = "letter"
@@ -48,6 +49,7 @@ SEVERITIES: Mapping[Kind, str] = {
     Kind.INCOMPLETE: "warning",
     Kind.LIST: "warning",
     Kind.WITHDRAWN: "warning",
+    Kind.SILENT: "err",
     Kind.DONE: "info",
     Kind.DIGEST: "info",
     Kind.LETTER: "info",

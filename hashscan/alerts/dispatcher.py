@@ -174,7 +174,7 @@ class Notifier:
         """
         if not self.letters:
             raise UsageError(
-                "no mail server is configured for letters",
+                "no mail server is configured",
                 advice="Name one by --notify, such as mailto://user:password@mail.example.org, in a file.",
             )
         for channel in self.letters:

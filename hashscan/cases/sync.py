@@ -10,8 +10,8 @@ from hashscan.cases.ledger import REASONS_TABLE, Ledger, LedgerError
 from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.cases.uploads import follow_uploads
 from hashscan.errors import OutputError
+from hashscan.hash_chain import EMPTY
 from hashscan.quarantine.items import Item, apply_line
-from hashscan.quarantine.log import EMPTY
 from hashscan.quarantine.log_checkpoint import read_checkpoint
 from hashscan.quarantine.store import read_lines
 from hashscan.state.findings.history import History, ScanRecord

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Check uploads before they are stored, for clients of clamd, ICAP and HTTP.",
     "hash": "Print the digests that a scan would compute.",
     "lookup": "Look up files of earlier scans by digest or similarity.",
+    "hub": "Run a hash-check service for organisations, and see many servers in one place.",
     "lists": "Add, pull, examine and export hash lists.",
     "publish": "Publish a hash list: create, sign and update it.",
     "state": "Show, check, export and vacuum the cached results of scans.",

@@ -44,7 +44,7 @@ from hashscan.lists.storage.stored_version import (
     read_record,
 )
 from hashscan.locking import ClosedOnExit, LockFile, ReadLock, claimed_for_removal
-from hashscan.model import Entry, ListInfo, TrustState
+from hashscan.model import USABLE_STATES, Entry, ListInfo, TrustState
 from hashscan.text import closest_match
 
 if TYPE_CHECKING:
@@ -235,7 +235,9 @@ class ListStore:
         # Scans without services don't load what TLS needs.
         from hashscan.lists.services.settings import StoredService, read_settings
 
-        return StoredService(name, folder.identity.read_text("ascii"), read_settings(folder.service))
+        return StoredService(
+            name, folder.identity.read_text("ascii"), read_settings(folder.service), folder.path
+        )
 
     def _service_info(self, name: str) -> tuple[ListInfo, StoredService | None] | None:
         try:
@@ -501,3 +503,16 @@ def fingerprinted(opened: OpenedLists) -> tuple[ListInfo, ...]:
         structs.replace(info, fingerprint=fingerprints.get(info.name, info.fingerprint))
         for info in opened.infos
     )
+
+
+def lists_version(infos: Iterable[ListInfo]) -> str:
+    """Return the version of the entries of usable lists, as 32 hex digits; matching services don't count.
+
+    It is equal on two machines if lists of the same names have the same entries.
+
+    Args:
+        infos: what `fingerprinted` has returned.
+    """
+    used = [info for info in infos if info.state in USABLE_STATES and info.state is not TrustState.SERVICE]
+    parts = sorted(f"{info.name} {info.fingerprint}" for info in used)
+    return hashlib.sha256("\n".join(parts).encode("ascii")).hexdigest()[:32]

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.hash_chain import Line
 from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped
 from hashscan.quarantine.items import KEPT, Item
-from hashscan.quarantine.log import Line
 from hashscan.quarantine.store import Quarantine
 from hashscan.sources.filesystem.safe_open import closing_descriptor
 

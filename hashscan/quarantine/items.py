@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hashscan.quarantine.log import Line
+from hashscan.hash_chain import Line
 from hashscan.schema import Time
 from hashscan.sources.filesystem.quarantined_files import QuarantinedFile
 from hashscan.sources.objects.changeable_store import ObjectDescription

@@ -1,61 +1,20 @@
-"""A log whose lines form a hash chain: each holds the digest of the one before, so changes are detected."""
+"""A log in a file whose lines form a hash chain, so that changes are detected."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hashscan.errors import OutputError, UsageError
+from hashscan.hash_chain import EMPTY, BrokenChainError, Line, LogHead, chained, parse_head, parse_line
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import ClosedOnExit
 from hashscan.quarantine import system
 
-Line = Mapping[str, Any]
-"""The content of one line, without the chain fields: JSON values by key."""
-
-_FIRST = "0" * 64
-_CHECK = b',"check":"'
-_ENDING = len(_CHECK) + 64 + len(b'"}\n')
-_HEAD = re.compile(r"(0|[1-9][0-9]{0,18}):([0-9a-f]{64})\n?")
 _MODE = 0o600
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class LogHead:
-    """The length and last digest of a log. A copy kept elsewhere shows if the log was cut or rewritten."""
-
-    count: int
-    digest: str
-    """sha256 of the last line with its newline, in hex; 64 zeros if there is no line."""
-
-    def __str__(self) -> str:
-        return f"{self.count}:{self.digest}"
-
-
-EMPTY = LogHead(0, _FIRST)
-
-
-def parse_head(text: str) -> LogHead:
-    """Parse a head from the form in which commands print it.
-
-    Raises:
-        UsageError: the text is not a head.
-    """
-    found = _HEAD.fullmatch(text)
-    if found is None:
-        raise UsageError(
-            f"{text[:100]!r} is not the head of a log",
-            advice="Give it as it was printed: a number, a colon and 64 hex digits.",
-        )
-    return LogHead(int(found[1]), found[2])
 
 
 class BrokenLogError(OutputError):
@@ -109,8 +68,7 @@ def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterat
                 number = head.count + 1
                 if not raw.endswith(b"\n") and number > kept.count:
                     break
-                line = _parse(path, number, raw, head)
-                head = LogHead(number, hashlib.sha256(raw).hexdigest())
+                line, head = _parse(path, raw, head)
                 _compare(path, head, expected)
                 yield line, head
     except FileNotFoundError:
@@ -167,24 +125,12 @@ def _kept_head(folder: Path) -> LogHead:
         ) from error
 
 
-def _parse(path: Path, number: int, raw: bytes, before: LogHead) -> Line:
+def _parse(path: Path, raw: bytes, before: LogHead) -> tuple[Line, LogHead]:
     """Return the content of a line, after checking that it is complete and follows the line before."""
-    body, ending = raw[:-_ENDING], raw[-_ENDING:]
-    if ending != _ending(body):
-        raise BrokenLogError(path, number, "it was changed")
     try:
-        line = json.loads(body + b"}")
-    except ValueError:
-        raise BrokenLogError(path, number, "it is not a line of a log") from None
-    if line.pop("n", None) != number or line.pop("previous", None) != before.digest:
-        raise BrokenLogError(path, number, "it does not follow the line before it")
-    checked: Line = line
-    return checked
-
-
-def _ending(body: bytes) -> bytes:
-    """Return the end of a line: its own checksum, which shows which of two lines was changed."""
-    return _CHECK + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+        return parse_line(raw, before)
+    except BrokenChainError as error:
+        raise BrokenLogError(path, before.count + 1, str(error)) from None
 
 
 class LogWriter(ClosedOnExit):
@@ -238,9 +184,7 @@ class LogWriter(ClosedOnExit):
         Raises:
             OutputError: the line can't be written.
         """
-        chained = {"n": self.head.count + 1, "previous": self.head.digest, **line}
-        body = json.dumps(chained, ensure_ascii=True, separators=(",", ":")).encode("ascii")[:-1]
-        raw = body + _ending(body)
+        raw, head = chained(line, self.head)
         with self._errors():
             try:
                 system.write(self._descriptor, raw)
@@ -249,7 +193,7 @@ class LogWriter(ClosedOnExit):
                 with suppress(OSError):
                     self._cut_torn_line()
                 raise
-        self.head = LogHead(self.head.count + 1, hashlib.sha256(raw).hexdigest())
+        self.head = head
 
     def sync(self) -> None:
         """Sync the log, so that all lines survive a power cut.

@@ -10,13 +10,13 @@ import stat
 from contextlib import suppress
 
 from hashscan.errors import OutputError
+from hashscan.hash_chain import EMPTY, LogHead
 from hashscan.quarantine import system
 from hashscan.quarantine.captured_file import QuarantineSkipped, split
 from hashscan.quarantine.file_facts import restore_facts, seal
 from hashscan.quarantine.folder import OpenFolders, QuarantineFolder
 from hashscan.quarantine.item_storage import ItemStorage
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, NoteState, State, apply_line
-from hashscan.quarantine.log import EMPTY, LogHead
 from hashscan.quarantine.log_checkpoint import known_heads
 from hashscan.quarantine.notes import drop_taken_note, finish_note, log_note
 from hashscan.quarantine.object_stores import Stores

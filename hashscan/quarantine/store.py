@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hashscan import __version__
+from hashscan.hash_chain import Line, LogHead
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import ClosedOnExit, LockFile
 from hashscan.quarantine.file_facts import FileFacts, is_sealed
@@ -20,7 +21,7 @@ from hashscan.quarantine.file_search import SearchBudget
 from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.item_storage import ItemStorage
 from hashscan.quarantine.items import KEPT, UNFINISHED, Item, State, apply_line, items_of
-from hashscan.quarantine.log import Line, LogHead, LogWriter, read_log
+from hashscan.quarantine.log import LogWriter, read_log
 from hashscan.quarantine.log_checkpoint import (
     EMPTY_CHECKPOINT,
     LogCheckpoint,

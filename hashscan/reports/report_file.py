@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -168,13 +168,20 @@ class ReportFile:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._settled)
 
-    def finish(self) -> None:
-        """Sync the report and rename it to its final name; call this after writing the summary."""
+    def finish(self, before: Callable[[Path, BinaryIO], None] | None = None) -> None:
+        """Sync the report and rename it to its final name; call this after writing the summary.
+
+        Args:
+            before: gets the path of the whole report, and its open file, before it is renamed; not called for
+                standard output.
+        """
         with self._explained():
             if self.destination is None:
                 self._stream.close()
                 return
             os.fsync(self._stream.fileno())
+            if before is not None:
+                before(self._partial, self._stream)
             os.rename(self._partial, self.destination)
             self._stream.close()
             folder = os.open(self.destination.parent, os.O_RDONLY | os.O_DIRECTORY)

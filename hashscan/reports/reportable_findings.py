@@ -55,12 +55,12 @@ class ReportableFinding:
         """The match as text, without untrusted names."""
         match = self.match
         entry = f"entry {match.get('entry')} of list {match.get('list')}"
-        metric = ALGORITHMS[match["algorithm"]].metric
-        if metric == "exact":
+        known = ALGORITHMS[match["algorithm"]]
+        if known.metric == "exact":
             return f"{match['algorithm']} equal to {entry}"
-        if metric == "video":
+        if known.metric == "video":
             return f"{match['algorithm']} finds {100 - match['distance']} % of the frames of {entry}"
-        near = f"{match['distance']} bits of the {match['threshold']} allowed"
+        near = f"{match['distance']} {known.unit} of the {match['threshold']} allowed"
         return f"{match['algorithm']} of its picture is {near} from {entry}"
 
 

@@ -229,6 +229,14 @@ class ShardFields(Struct, gc=False):
             raise ValueError(f"there is no shard {self.index} of {self.count}")
 
 
+class DistanceFields(Struct, gc=False):
+    """The squared distances of PhotoDNA for one list."""
+
+    list: Text
+    review: Count
+    match: Count | UnsetType = UNSET
+
+
 class BreakerFields(Struct, gc=False):
     """The limits of the circuit breaker."""
 
@@ -334,6 +342,7 @@ class ScanRecord(Struct, kw_only=True, tag_field="type", tag="sweep"):
     algorithms: list[Text] = []
     thresholds: dict[str, Count] = {}
     review_threshold: Count = 0
+    photodna: list[DistanceFields] = []
     variants: list[Text] = []
     selection: dict[str, Any] = {}
     policy: dict[str, Any] = {}

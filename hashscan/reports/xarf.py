@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -43,20 +44,44 @@ class Xarf(ReportFormat):
         """Write one report per line."""
         reporter = require_reporter(report.context)
         require_digests(report)
-        contact = _contact(reporter)
         time = format_utc(scan_start(report))
         host = str(report.scan.get("host", ""))
         for accusation in accusations(report, self.left_out):
             document = {
-                "xarf_version": VERSION,
-                "report_id": str(_identity(accusation, host)),
-                "timestamp": time,
-                "reporter": contact,
-                "sender": contact,
+                **_begin(_identity(accusation, host), time),
                 **_fields(accusation, host),
                 "evidence_source": "automated_scan",
             }
-            stream.write(_encode(document).encode("ascii") + b"\n")
+            stream.write(_encode(sent_by(document, reporter)).encode("ascii") + b"\n")
+
+
+def notice_report(report_id: UUID, time: str, url: str, category: str, description: str) -> dict[str, str]:
+    """Return the report of a notice, without its sender; see `sent_by`.
+
+    Args:
+        report_id: a UUID of version 4, the same if the notice is sent again.
+        time: RFC 3339.
+        url: in ASCII.
+        category: one of `reportable_findings.CLASSES`.
+        description: for people; it is cut at 1,000 characters.
+    """
+    return {
+        **_begin(report_id, time),
+        **_place(url, _host(url), with_domain=True),
+        "classification": category,
+        "detection_method": "manual_review",
+        "description": description[:_DESCRIPTION_MAX],
+    }
+
+
+def sent_by(document: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Return a report with its sender."""
+    contact = _contact(reporter)
+    return {**document, "reporter": contact, "sender": contact}
+
+
+def _begin(report_id: UUID, time: str) -> dict[str, str]:
+    return {"xarf_version": VERSION, "report_id": str(report_id), "timestamp": time}
 
 
 def _contact(reporter: Reporter) -> dict[str, str]:
@@ -81,15 +106,7 @@ def _identity(accusation: ReportableFinding, host: str) -> UUID:
 
 def _fields(accusation: ReportableFinding, host: str) -> dict[str, Any]:
     url = location(accusation, host)
-    name = _host(url)
-    fields: dict[str, Any] = {
-        "source_identifier": name or host,
-        "category": "content",
-        "type": "csam",
-        "url": url,
-    }
-    if accusation.url and _DOMAIN.fullmatch(name):
-        fields["domain"] = name
+    fields: dict[str, Any] = _place(url, _host(url) or host, with_domain=bool(accusation.url))
     fields["classification"] = accusation.match["category"]
     fields["detection_method"] = "hash_match"
     if "picture" in accusation.record:
@@ -98,6 +115,13 @@ def _fields(accusation: ReportableFinding, host: str) -> dict[str, Any]:
     if accusation.is_removed:
         fields["content_removed"] = True
     fields["description"] = _description(accusation)
+    return fields
+
+
+def _place(url: str, source: str, *, with_domain: bool) -> dict[str, str]:
+    fields = {"source_identifier": source, "category": "content", "type": "csam", "url": url}
+    if with_domain and _DOMAIN.fullmatch(source):
+        fields["domain"] = source
     return fields
 
 

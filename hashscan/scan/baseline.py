@@ -278,7 +278,7 @@ class BaselineFilter:
             return True
         return (
             match.category in ACTING_CATEGORIES
-            and not match.near_miss
+            and not (match.near_miss or match.doubt)
             and not ALGORITHMS[match.algorithm].review_only
         )
 

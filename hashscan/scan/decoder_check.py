@@ -15,12 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.matching.worker_setup import WorkerSetup, licensed_by
 from hashscan.model import ALWAYS_COMPUTED, FileResult, Reason, StoredContentData, Verdict
 from hashscan.scan.single_checks import check_file
 from hashscan.scan.workers.worker import Worker
 
-_FAILURES = frozenset({Reason.BROKEN, Reason.TRUNCATED, Reason.UNSUPPORTED, Reason.DECODER_DIED})
+_FAILURES = frozenset(
+    {Reason.BROKEN, Reason.TRUNCATED, Reason.UNSUPPORTED, Reason.DECODER_DIED, Reason.HASH_FAILED}
+)
 """The reasons that a decoder gives if it doesn't work; the limits of time, memory and size are not among
 them."""
 
@@ -91,7 +93,8 @@ def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:
         # Whatever is raised by a library that can't even save a picture, the result is that it can't be used.
         return {known.name: f"none can be drawn: {error}" for known in formats}
     found: dict[str, str] = {}
-    setup = replace(setup, lists=(), algorithms=ALWAYS_COMPUTED, keep=False)
+    algorithms = (*ALWAYS_COMPUTED, *licensed_by(setup.photodna))
+    setup = replace(setup, lists=(), algorithms=algorithms, keep=False)
     with tempfile.TemporaryDirectory(prefix="hashscan-selftest-") as folder, Worker(setup) as worker:
         place = Path(folder) / "picture"
         for known in formats:

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from hashscan.hashing.container_kinds import VIDEOS
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import FRAME_SIZE
+from hashscan.lists.index.quadrants import has_enough
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.lists.storage.video_frames import FrameId
 from hashscan.matching.container_members import member_tasks, place_text
@@ -18,6 +19,7 @@ from hashscan.matching.evaluation import result_of
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import (
     ALGORITHMS,
+    QUADRANTS,
     Batch,
     BatchResult,
     Digest,
@@ -149,6 +151,7 @@ class EntryMaker:
             (f"{name}-{digest.algorithm}", digest)
             for digest in digests.values()
             if not (ALGORITHMS[digest.algorithm].of_picture and (result.reason in _PARTIAL or _poor(digest)))
+            and not (digest.algorithm == QUADRANTS and not has_enough(digest.value))
         ]
         if result.reason not in _PARTIAL:
             kept += [

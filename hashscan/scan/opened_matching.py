@@ -19,6 +19,10 @@ from hashscan.matching.effective_policy import effective_policy, unused_lists
 from hashscan.matching.worker_setup import (
     WorkerSetup,
     algorithms_to_compute,
+    asked_algorithms,
+    library_for,
+    licensed_by,
+    require_computed,
     sandbox_options,
     video_rule_of,
 )
@@ -87,18 +91,23 @@ def open_matching(
         if effective.trouble:
             tell(f"{effective.trouble}. {effective.remedy}")
         took, trouble = _algorithms_taken(state, opened.services, tell)
+        asked = asked_algorithms(opened.handles, opened.services)
+        library = library_for(asked, decoding)
+        require_computed(opened.services, library)
     except BaseException:
         opened.close()
         raise
     setup = WorkerSetup(
         lists=opened.handles,
         sandbox=sandbox_options(decoding),
-        algorithms=algorithms_to_compute(opened.handles),
+        algorithms=algorithms_to_compute(asked, licensed_by(library)),
+        photodna=library,
         max_pixels=decoding.max_pixels,
         excepted=exceptions.in_force,
         policy=effective.policy,
         variants=matching.variants,
         review_threshold=matching.review_threshold,
+        distances=policy.distances,
         containers=containers,
         videos=video_rule_of(opened.handles, containers, matching),
         members_unasked=bool(opened.services),

@@ -14,15 +14,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hashscan.errors import EXIT_DEFECT, EXIT_INCOMPLETE, EXIT_OUTPUT
+from hashscan.errors import (
+    EXIT_DEFECT,
+    EXIT_INCOMPLETE,
+    EXIT_OUTPUT,
+    EXIT_USAGE,
+    LibraryError,
+    UsageError,
+)
 from hashscan.hashing.formats import FORMATS, install_hint, installed_extras
 from hashscan.lists.entries import canary_entries, find_entry
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.lists.storage.layout import DEMO
 from hashscan.lists.store import ListStore, OpenedLists
 from hashscan.locking import ScanLock
-from hashscan.matching.worker_setup import WorkerSetup, algorithms_to_compute, sandbox_options
-from hashscan.model import FileResult, ListInfo, Reason, TrustState
+from hashscan.matching.worker_setup import (
+    WorkerSetup,
+    algorithms_to_compute,
+    asked_algorithms,
+    checked_library,
+    licensed_by,
+    sandbox_options,
+)
+from hashscan.model import ALWAYS_COMPUTED, FileResult, ListInfo, Reason, TrustState
 from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.runner import run_scan
@@ -93,6 +107,7 @@ def run_selftest(limits: DecodingLimits, state: StateDir) -> Iterator[Step]:
         (uploads / "unlisted").write_bytes(b"nothing of note\n")
         yield from _scan(limits, uploads, Path(name) / "report.jsonl")
         yield from _decoders(limits, Path(name))
+        yield from _hash_library(limits, uploads / "same")
         store = ListStore(state.lists)
         for list_name in store.names():
             yield _check_list(store, list_name, limits, uploads)
@@ -178,9 +193,32 @@ def _setup(opened: OpenedLists, limits: DecodingLimits) -> WorkerSetup:
     return WorkerSetup(
         lists=opened.handles,
         sandbox=sandbox_options(limits),
-        algorithms=algorithms_to_compute(opened.handles),
+        algorithms=algorithms_to_compute(asked_algorithms(opened.handles)),
         max_pixels=limits.max_pixels,
     )
+
+
+def _hash_library(limits: DecodingLimits, picture: Path) -> Iterator[Step]:
+    """Have a decoder load the library of PhotoDNA, if there is one, and hash a picture."""
+    if limits.photodna is None:
+        return
+    named = f"the PhotoDNA library {limits.photodna.library}"
+    try:
+        library = checked_library(limits)
+        algorithms = (*ALWAYS_COMPUTED, *licensed_by(library))
+        setup = WorkerSetup(
+            (), sandbox_options(limits), algorithms, limits.max_pixels, with_digests=True, photodna=library
+        )
+        with Worker(setup) as worker:
+            found = check_file(worker, bytes(picture))
+    except (LibraryError, UsageError) as error:
+        yield Step(False, f"{error}. {error.remedy}", error.exit_code)
+        return
+    if any(digest.algorithm in licensed_by(library) and digest.quality for digest in found.digests):
+        yield Step(True, f"{named} loads, and hashes the test picture")
+    else:
+        why = "it has no digest" if found.reason is None else found.reason.value
+        yield Step(False, f"{named} loads, and does not hash the test picture: {why}", EXIT_USAGE)
 
 
 def _algorithms(record: dict[str, Any]) -> set[str]:

@@ -29,10 +29,15 @@ from hashscan.lists.store import ListStore, fingerprinted
 from hashscan.locking import ScanLock
 from hashscan.matching.circuit_breaker import limits_fields
 from hashscan.matching.effective_policy import effective_policy, policy_fields, unused_lists
-from hashscan.matching.evaluation import thresholds_of_lists
+from hashscan.matching.evaluation import reach_of_vectors, thresholds_of_lists
 from hashscan.matching.worker_setup import (
     WorkerSetup,
     algorithms_to_compute,
+    asked_algorithms,
+    distance_rule,
+    library_for,
+    licensed_by,
+    require_computed,
     sandbox_options,
     video_rule_of,
 )
@@ -149,15 +154,20 @@ class ScanSession:
         self._policy_trouble = effective.trouble
         if effective.trouble:
             observer.message(f"{effective.trouble}. {effective.remedy}")
+        asked = asked_algorithms(opened.handles, opened.services)
+        library = library_for(asked, settings.decoding)
+        require_computed(opened.services, library)
         self.setup = WorkerSetup(
             lists=opened.handles,
             sandbox=sandbox_options(settings.decoding),
-            algorithms=algorithms_to_compute(opened.handles),
+            algorithms=algorithms_to_compute(asked, licensed_by(library)),
+            photodna=library,
             max_pixels=settings.decoding.max_pixels,
             excepted=exceptions.in_force,
             policy=effective.policy,
             variants=settings.matching.variants,
             review_threshold=settings.matching.review_threshold,
+            distances=settings.policy.distances,
             containers=settings.containers,
             videos=video_rule_of(opened.handles, settings.containers, settings.matching),
             members_unasked=bool(self.services),
@@ -195,7 +205,7 @@ class ScanSession:
         shard, files_from = settings.shard, settings.files_from
         videos = () if setup.videos is None else ("vpdq",)
         algorithms = sorted((*setup.algorithms, *videos))
-        thresholds = thresholds_of_lists(setup.lists, setup.videos)
+        thresholds = thresholds_of_lists(setup.lists, setup.videos, setup.distances)
         record = without_none(
             type="sweep",
             schema=SCHEMA,
@@ -215,6 +225,7 @@ class ScanSession:
             thresholds={name: thresholds[name] for name in algorithms if ALGORITHMS[name].metric != "exact"},
             variants=list(setup.variants),
             review_threshold=setup.review_threshold,
+            photodna=distance_fields(setup) or None,
             selection=selection_fields(settings, patterns),
             sandbox={"mode": settings.decoding.sandbox},
             policy=policy_fields(settings.policy) or None,
@@ -257,6 +268,16 @@ class ScanSession:
             store_end(summary.fields(), exit_code, reasons)
         self.reports.convert()
         return result
+
+
+def distance_fields(setup: WorkerSetup) -> list[Record]:
+    """Return the distances of PhotoDNA by list, where it is computed."""
+    if "photodna" not in setup.algorithms:
+        return []
+    rules = {
+        name: distance_rule(setup.distances, name) for name in reach_of_vectors(setup.lists, setup.distances)
+    }
+    return [without_none(list=name, review=rule.review, match=rule.match) for name, rule in rules.items()]
 
 
 def selection_fields(settings: ScanSettings, patterns: Patterns) -> Record:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import string
 from collections.abc import Sequence
+from contextlib import suppress
 
 from hashscan.errors import TargetError, UsageError
+from hashscan.lists.formats.text import read_photodna
 from hashscan.matching.evaluation import Query
 from hashscan.matching.policy import sort_key
 from hashscan.model import (
     ALGORITHMS,
-    COMPUTED,
+    MATCHED,
     Batch,
     FileResult,
     FileStat,
@@ -28,7 +30,7 @@ from hashscan.sources.filesystem.targets import leads_somewhere, real_path
 from hashscan.sources.patterns import Patterns
 from hashscan.text import plural
 
-LOOKED_UP = (*COMPUTED, "vpdq")
+LOOKED_UP = (*MATCHED, "vpdq")
 """Algorithms by which known files can be looked up."""
 
 _NOWHERE = FileStat(device=0, inode=0, size=0, mtime_ns=0, ctime_ns=0, links=0, uid=0)
@@ -83,11 +85,11 @@ def _is_folder(path: bytes) -> bool:
     return True
 
 
-def digests_named(text: str, known: Sequence[str] = COMPUTED) -> dict[str, bytes]:
+def digests_named(text: str, known: Sequence[str] = MATCHED) -> dict[str, bytes]:
     """Return a digest that is written as hex digits, under each algorithm whose digests have its length.
 
     Args:
-        text: hex digits, with or without `ALGORITHM:` before them.
+        text: hex digits, with or without `ALGORITHM:` before them; of PhotoDNA, base64 too.
         known: the algorithms that may be named.
 
     Raises:
@@ -95,6 +97,10 @@ def digests_named(text: str, known: Sequence[str] = COMPUTED) -> dict[str, bytes
     """
     name, colon, digits = text.rpartition(":")
     names = [name.lower()] if colon else list(known)
+    if names == ["photodna"] and "photodna" in known:
+        with suppress(ValueError):
+            of_form, digits = read_photodna(digits)
+            names = [of_form]
     try:
         value = bytes.fromhex(digits)
     except ValueError:

@@ -63,7 +63,7 @@ _DESCRIPTORS = 256
 """Descriptors besides those of connections and their uploads; many more than are used."""
 _METRICS_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
-_RELOAD_SECONDS = 600.0
+RELOAD_SECONDS = 600.0
 """Seconds between reloads for what changes by time alone: exceptions and lists expire."""
 _RELOAD_PAUSES = 4
 """Length of the pause after a reload, as a multiple of its time."""
@@ -185,7 +185,7 @@ class Server:
         while True:
             await asyncio.sleep(wait)
             now = await asyncio.to_thread(list_state, self._settings.state)
-            if now != seen or time.monotonic() - reloaded > _RELOAD_SECONDS:
+            if now != seen or time.monotonic() - reloaded > RELOAD_SECONDS:
                 seen, begun = now, time.monotonic()
                 await self._reload()
                 reloaded = time.monotonic()
@@ -281,7 +281,7 @@ async def _repeat(seconds: float, work: Callable[[], Coroutine[object, object, N
             _log.exception("defect in the background")
 
 
-def door_class(protocol: Protocol) -> type[Door]:
+def door_class(protocol: Protocol) -> Callable[..., Door]:
     """Return the class of a protocol's door.
 
     Raises:
@@ -289,7 +289,7 @@ def door_class(protocol: Protocol) -> type[Door]:
     """
     module, _, name = DOORS[protocol].partition(":")
     try:
-        found: type[Door] = getattr(import_module(module), name)
+        found: Callable[..., Door] = getattr(import_module(module), name)
     except ImportError as error:
         raise UsageError(
             f"the door {protocol} needs a package that is not installed: {error.name}",

@@ -106,6 +106,8 @@ class ScanSettings:
     """Rules that map files to public URLs."""
     reporter: Reporter | None = None
     """The person or organisation that reports findings to others."""
+    push: bool = False
+    """True to keep the report for the hub before it gets its final name."""
 
     def __post_init__(self) -> None:
         if self.inventory is not None and self.files_from is not None:

@@ -125,6 +125,8 @@ class ServeSettings:
     """Folder beneath which clients of a Unix socket may have files scanned by path."""
     http_keys: Path | None = None
     """File of the hashed keys of HTTP clients."""
+    filter: tuple[str, str] | None = None
+    """Address and root, as SHA-256, of a repository with filters of the lists, for hashscans that ask."""
     tls: tuple[Path, Path] | None = None
     """Certificate and key of the HTTP doors."""
     keep_refused: Path | None = None

@@ -47,7 +47,7 @@ class AppriseChannel(Channel):
         ended = self._run({"url": self._url, "mail_only": self.mail_only}, _LOOK_SECONDS)
         if ended.code == NO_MAIL:
             raise UsageError(
-                f"--notify {self.label} can't send letters: it is no mail server, or it encrypts mails",
+                f"--notify {self.label} can't send mails: it is no mail server, or it encrypts mails",
                 advice="Put a URL such as mailto://user:password@mail.example.org first.",
             )
         if ended.code == NO_APPRISE:

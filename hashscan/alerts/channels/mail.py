@@ -38,6 +38,8 @@ def mail_of(
 ) -> EmailMessage:
     """Return the mail of an alert's document (see `Alert.document`); the same document gives the same mail.
 
+    A document may have an `attachment`: its `name`, media `type` and `text`.
+
     Raises:
         ValueError: a header would have several lines.
     """
@@ -54,6 +56,11 @@ def mail_of(
     if document["kind"] != LETTER:
         message["List-Id"] = f"hashscan <alerts.hashscan.{mail_domain(document['host'])}>"
     message.set_content(document["text"] + "\n")
+    if attachment := document.get("attachment"):
+        maintype, _, subtype = attachment["type"].partition("/")
+        message.add_attachment(
+            attachment["text"].encode(), maintype=maintype, subtype=subtype, filename=attachment["name"]
+        )
     return message
 
 

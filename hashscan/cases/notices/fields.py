@@ -13,7 +13,8 @@ from hashscan.timefmt import parse_zoned
 DIGESTS = ("md5", "sha1", "sha256")
 """Digest algorithms by which notices may name content."""
 
-_URL_MAX = 8000
+URL_MAX = 8000
+"""Longest URL of a notice in characters."""
 _PATH_MAX = 8000
 _LINE_MAX = 500
 _URL = re.compile(r"([a-z][a-z0-9+.-]{0,30})://([^/?#]+)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
@@ -33,9 +34,9 @@ def url(text: str) -> str:
     """
     text = text.strip()
     found = _URL.fullmatch(text)
-    if found is None or not is_printable_line(text, _URL_MAX) or " " in text:
+    if found is None or not is_printable_line(text, URL_MAX) or " " in text:
         raise FieldError(
-            f"{shown(text)} is not a URL: it needs a scheme, no spaces and at most {_URL_MAX} characters"
+            f"{shown(text)} is not a URL: it needs a scheme, no spaces and at most {URL_MAX} characters"
         )
     scheme, host, rest = found.groups()
     if scheme.lower() in ("hxxp", "hxxps"):

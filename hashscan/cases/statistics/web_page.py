@@ -293,7 +293,7 @@ def html_parts(statistics: Statistics, unit: Unit, zone: tzinfo, name: str) -> I
     first, last = statistics.periods[0][0], statistics.periods[-1][0]
     totals = statistics.totals
     checked = CHECKED if totals.uploads == Uploads() else (*CHECKED, UPLOADS)
-    page = Page(_TEMPLATES, "statistics.html", styles=("statistics.css",))
+    page = Page(_TEMPLATES, "statistics.html", styles=("chart.css", "statistics.css"))
     return page.parts(
         title="hashscan: checks and detections",
         span=_span(first, last, zone),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from hashscan.cli.options.base import (
 )
 from hashscan.cli.options.cases_and_alerts import deadline_options, notify_option
 from hashscan.cli.options.completion import case_numbers
+from hashscan.cli.options.hub_client import hub_client_options, hub_connection, require_hub
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.stay_down import confirmation, stay_down_options
 from hashscan.cli.options.tables import customer_options, reporter_option, site_option
@@ -28,6 +30,7 @@ from hashscan.cli.output.logs import print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CustomerRule, Reporter, SiteRule
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings, email_address
+from hashscan.settings.hub_client import HubClientSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
@@ -184,6 +187,58 @@ def _import_notices(
     return counts.unmapped
 
 
+@click.command(
+    "sync",
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 3, 12, 13, 70),
+    needs=RootRights.FILES,
+    meanings={
+        0: "everything is exchanged",
+        3: "exchanged, but some notices can't be used, or no rule maps their addresses to paths",
+    },
+)
+@hub_client_options
+@site_option
+@customer_options
+@state_option
+def sync_(
+    hub: HubClientSettings | None,
+    sites: tuple[SiteRule, ...],
+    customers: tuple[CustomerRule, ...],
+    state: StateDir,
+) -> int:
+    """Make cases of the notices of a hub, and tell it which cases have ended, and how.
+
+    Run it regularly, such as every 15 minutes. The hub learns when a notice was stored, when its file was
+    removed, and when its case was closed, disputed or reopened; no names and no reasons. A notice makes a
+    case and moves no file.
+    """
+    from hashscan.attribution.customers import Customers
+    from hashscan.attribution.sites import Sites
+    from hashscan.cases.hub_notices import HubNotices
+
+    wanted = require_hub(hub)
+    with synced_ledger(state) as followed, hub_connection(wanted) as connection:
+        notices = HubNotices(
+            followed.ledger, wanted.url, f"hub {wanted.host}", partial(connection, may_be_empty=True)
+        )
+        counts = notices.counts
+        try:
+            notices.fetch(wanted.server, Sites(sites).paths_of, int(time.time()), Customers(customers))
+            notices.answer(wanted.server, int(time.time()))
+        finally:
+            imported = counts.imported
+            print_message(
+                f"{plural(imported.notices, 'notice')}: {plural(imported.new, 'new case')}, "
+                f"{imported.joined} of known cases, {counts.withdrawn} withdrawn, "
+                f"{imported.unmapped} without a path; {plural(counts.answered.total(), 'answer')} sent"
+            )
+            for reason, number in counts.refused.items():
+                print_message(f"{number} can't be used: {reason}")
+        incomplete = imported.unmapped or counts.refused
+        return followed.exit_code(EXIT_INCOMPLETE if incomplete else EXIT_CLEAN)
+
+
 _CODES = (0, 2, 12, 70)
 _reason_option = click.option(
     "--reason", required=True, metavar="TEXT", help="Reason; recorded with the case."
@@ -202,9 +257,7 @@ _reason_option = click.option(
 @state_option
 def tell(cases: tuple[int, ...], recipient: str, state: StateDir) -> int:
     """Record that the responsible person was notified of CASEs. Nothing is sent; deadlines stay."""
-    from hashscan.cases.actions import TOLD
-
-    return _act(state, cases, TOLD, recipient)
+    return _act(state, cases, "told", recipient)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
@@ -213,9 +266,7 @@ def tell(cases: tuple[int, ...], recipient: str, state: StateDir) -> int:
 @state_option
 def dispute(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     """Record a dispute: somebody says that the files of CASEs are lawful. Deadlines stay."""
-    from hashscan.cases.actions import DISPUTED
-
-    return _act(state, cases, DISPUTED, reason)
+    return _act(state, cases, "disputed", reason)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
@@ -228,9 +279,7 @@ def close(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     The case of a removed file ends automatically. A closed case counts as not removed. Scans still report the
     file: see `hashscan lists except` for wrong entries.
     """
-    from hashscan.cases.actions import CLOSED
-
-    return _act(state, cases, CLOSED, reason)
+    return _act(state, cases, "closed", reason)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
@@ -239,9 +288,7 @@ def close(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
 @state_option
 def reopen(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
     """Reopen closed CASEs, or end a dispute."""
-    from hashscan.cases.actions import REOPENED
-
-    return _act(state, cases, REOPENED, reason)
+    return _act(state, cases, "reopened", reason)
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70), needs=RootRights.CHANGING)
@@ -417,6 +464,7 @@ for _command in (
     reopen,
     confirm,
     import_,
+    sync_,
     times,
     prune,
 ):

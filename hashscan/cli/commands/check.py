@@ -14,18 +14,18 @@ from hashscan.cli.options.base import (
     ANY_PATH,
     HashscanCommand,
     container_options,
-    decoding_options,
     fail_on_option,
     list_option,
     matching_options,
     state_option,
 )
+from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import policy_options
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.terminal import verdict_colours, verdict_line
-from hashscan.model import MATCHES_MAX, SEARCHED, MemberLimits, Reason
+from hashscan.model import MATCHES_MAX, MemberLimits, Reason
 from hashscan.settings.matching import DecodingLimits, MatchingSettings, PolicySettings
 from hashscan.state_dir import StateDir
 
@@ -119,7 +119,7 @@ def _check(worker: Worker, asker: SingleAsker | None, item: bytes, summary: Summ
         summary.add(result)
         return result_record(item, result, with_digests=False)
     text = os.fsdecode(item)
-    values = digests_named(text, SEARCHED)
+    values = digests_named(text)
     matches = [m for name, value in values.items() for m in match_digest(worker, name, value)]
     # A digest belongs to no file, but it identifies content that was restored from quarantine.
     subject = NO_SUBJECT._replace(sha256=values.get("sha256"))

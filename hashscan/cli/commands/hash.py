@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand
+from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.output.logs import ERROR, print_message
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
-from hashscan.model import ALWAYS_COMPUTED, COMPUTED
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
+from hashscan.model import ALWAYS_COMPUTED, COMPUTED, MATCHED
 from hashscan.settings.matching import DecodingLimits
 from hashscan.text import printable
 
@@ -19,8 +20,9 @@ from hashscan.text import printable
     "--algorithm",
     "algorithms",
     multiple=True,
-    type=click.Choice(COMPUTED),
-    help="Algorithm to compute; repeatable. Default: the algorithms that every scan computes.",
+    type=click.Choice(MATCHED),
+    help="Algorithm to compute; repeatable; photodna with a licensee's library. Default: the algorithms that "
+    "every scan computes.",
 )
 @format_option("json", "text", help="JSON Lines, or a line `ALGORITHM:DIGEST PATH` for each digest.")
 @decoding_options
@@ -32,17 +34,24 @@ def command(
     Pictures are decoded in the sandbox, as in a scan. If a file can't be read or a picture can't be decoded,
     the line gives the reason.
     """
-    from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
+    from hashscan.matching.worker_setup import WorkerSetup, checked_library, licensed_by, sandbox_options
     from hashscan.reports.records import path_text, result_record
     from hashscan.scan.single_checks import check_file
     from hashscan.scan.workers.worker import Worker
 
     chosen = algorithms or ALWAYS_COMPUTED
+    library = None
+    if "photodna" in chosen and (library := checked_library(decoding)) is None:
+        raise UsageError(
+            "hashscan has no PhotoDNA of its own",
+            advice="Name the licensed library in the table [photodna] of the settings.",
+        )
     setup = WorkerSetup(
         lists=(),
         sandbox=sandbox_options(decoding),
-        algorithms=tuple(name for name in COMPUTED if name in chosen),
+        algorithms=tuple(name for name in (*COMPUTED, *licensed_by(library)) if name in chosen),
         max_pixels=decoding.max_pixels,
+        photodna=library,
         variants=(),
         with_digests=True,
     )

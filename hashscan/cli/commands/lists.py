@@ -16,6 +16,7 @@ from hashscan.cli.commands.lists_versions import activate, add, diff, pull
 from hashscan.cli.config.settings_file import uses_of_list
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.completion import list_names
+from hashscan.cli.options.decoding import photodna_option
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     algorithm_option,
@@ -45,7 +46,7 @@ from hashscan.errors import (
     OutputError,
     UsageError,
 )
-from hashscan.model import STAY_DOWN_LIST, TrustState
+from hashscan.model import STAY_DOWN_LIST, HashLibrary, TrustState
 from hashscan.registry import LIST_WRITERS
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -63,8 +64,9 @@ for _command in (add, pull, diff, activate, except_, feedback):
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @format_option("table", "json", help="A table with lines below, or each list as JSON Lines.")
+@photodna_option
 @state_option
-def status(names: tuple[str, ...], format_name: str, state: StateDir) -> int:
+def status(names: tuple[str, ...], format_name: str, photodna: HashLibrary | None, state: StateDir) -> int:
     """Verify lists, and show their entries and the results of their last pulls; default: all.
 
     The exit code is 10 if a scan would have no usable list.
@@ -78,12 +80,13 @@ def status(names: tuple[str, ...], format_name: str, state: StateDir) -> int:
     with store.open(names or None, now) as opened:
         exceptions = exceptions_at(state, {info.name for info in opened.infos}, now)
         excepted = Counter(entry.list_name for entry in exceptions.in_force)
-        statuses = list(statuses_of(opened, store, state, excepted))
+        library = photodna is not None
+        statuses = list(statuses_of(opened, store, state, excepted, library=library))
         if format_name == "json":
             for each in statuses:
                 write_json_line(each)
         else:
-            show_lists(opened.infos)
+            show_lists(opened.infos, library=library)
             for each in statuses:
                 for line in status_lines(each):
                     print_result(f"list {each.name}: {line}")

@@ -26,6 +26,7 @@ from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.output import write_json_line
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.services import ServiceMaker, service_options
+from hashscan.cli.options.tables import photodna_distance_option
 from hashscan.cli.output.feedback import send_waiting
 from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
 from hashscan.cli.output.logs import print_error, print_message
@@ -43,7 +44,7 @@ from hashscan.errors import (
     HashscanError,
     UsageError,
 )
-from hashscan.model import CATEGORIES
+from hashscan.model import CATEGORIES, DistanceRule
 from hashscan.registry import EXCHANGES, MATCHING_SERVICES
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
@@ -278,6 +279,7 @@ def _add_service(name: str, settings: ServiceSettings, state: StateDir) -> None:
     help="Stage the new version: examine it with `lists diff`, activate it with `lists activate`.",
 )
 @confirm_share_option
+@photodna_distance_option
 @alert_options
 @deadline_options
 @state_option
@@ -321,6 +323,7 @@ def _pull(
     jitter: float,
     stage: bool,
     confirm_share: float,
+    distances: tuple[DistanceRule, ...],
 ) -> int:
     """Pull the lists, add those whose pull failed to `troubles`, and return the exit code."""
     from hashscan.cli.output.progress import PullProgress
@@ -338,7 +341,7 @@ def _pull(
     time.sleep(random.uniform(0, jitter))  # noqa: S311 - no secret
     codes: list[int] = []
     for name in chosen:
-        check = ActivationCheck(name, state, store.folder(name), confirm_share)
+        check = ActivationCheck(name, state, store.folder(name), confirm_share, distances)
         try:
             with PullProgress(name) as transfer:
                 signed = pulling.source_of(store, name) is None
@@ -393,6 +396,7 @@ def _change(done: Pulled) -> str:
     ),
 )
 @confirm_share_option
+@photodna_distance_option
 @state_option
 def activate(
     names: tuple[str, ...],
@@ -400,6 +404,7 @@ def activate(
     confirm: bool,
     version: int | None,
     confirm_share: float,
+    distances: tuple[DistanceRule, ...],
     state: StateDir,
 ) -> int:
     """Activate versions that a pull has staged, after verifying them again; default: all.
@@ -422,7 +427,7 @@ def activate(
             difference.discard(store, name)
             print_message(f"list {name}: the staged version is deleted")
             continue
-        check = ActivationCheck(name, state, store.folder(name), confirm_share)
+        check = ActivationCheck(name, state, store.folder(name), confirm_share, distances)
         done = difference.activate(store, name, None if confirm else check, only=version)
         for message in check.messages:
             print_message(message)
@@ -454,8 +459,15 @@ def activate(
         "one JSON line each."
     ),
 )
+@photodna_distance_option
 @state_option
-def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir) -> None:
+def diff(
+    names: tuple[str, ...],
+    entries: bool,
+    would_hit: bool,
+    distances: tuple[DistanceRule, ...],
+    state: StateDir,
+) -> None:
     """Compare the active version with the version that `pull --stage` has staged; default: all.
 
     Shows the added and removed entries by algorithm and category. An entry changed under its id counts as
@@ -473,7 +485,7 @@ def diff(names: tuple[str, ...], entries: bool, would_hit: bool, state: StateDir
         with difference(store, name) as compared:
             _show(name, compared, write_entries=entries)
             if would_hit:
-                print_hits(name, compared, state)
+                print_hits(name, compared, state, distances)
 
 
 def _staged(store: ListStore) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashscan.cli.options.base import ANY_PATH, HashscanCommand, decoding_options, state_option
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand, state_option
+from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import customer_options
@@ -19,7 +20,9 @@ from hashscan.errors import (
     EXIT_FOUND,
     EXIT_FOUND_INCOMPLETE,
     EXIT_INCOMPLETE,
+    UsageError,
 )
+from hashscan.model import ALWAYS_COMPUTED, PHOTODNA_DISTANCE_MAX, QUADRANTS, ContainerKind, MemberLimits
 from hashscan.settings.matching import DecodingLimits
 from hashscan.state_dir import StateDir
 from hashscan.text import plural, printable
@@ -39,9 +42,12 @@ _MAX_DISTANCE = 90
 @click.argument("items", nargs=-1, required=True, metavar="ITEM...", type=ANY_PATH)
 @click.option(
     "--distance",
-    type=click.IntRange(0, _MAX_DISTANCE),
+    type=click.IntRange(0, PHOTODNA_DISTANCE_MAX),
     metavar="BITS",
-    help=("Maximum distance between the hash of a known picture and the given one; default for PDQ: 31."),
+    help=(
+        "Maximum distance between the hash of a known picture and the given one; for PDQ 31 by default and "
+        f"{_MAX_DISTANCE} at most, for PhotoDNA a squared distance of 10000 and {PHOTODNA_DISTANCE_MAX}."
+    ),
 )
 @click.option(
     "--every-variant",
@@ -67,10 +73,12 @@ def command(
     """Look up known files by digest or similarity; write one line for each.
 
     Known files are those that scans have read. An ITEM is a digest in hexadecimal or a file, as for `hashscan
-    check`, or `vpdq:` and the digest of a frame of a video; the pictures of a file are looked up in every
-    variant. The output says whether the known file still exists, when its content was first read, when a scan
-    last saw it, and its customer if a rule names one. Only the named files are read; no list is needed, and a
-    scan may be running. The exit code is 1 if a file is known.
+    check`, or `vpdq:` and the digest of a frame of a video, or `photodna:` and a digest in hexadecimal or
+    base64; the pictures of a file are looked up in every variant, and with --every-variant by their
+    quadrants, too; the frames of a video if scans have sampled videos for vPDQ. The output says whether the
+    known file still exists, when its content was first read, when a scan last saw it, and its customer if a
+    rule names one. Only the named files are read; no list is needed, and a scan may be running. The exit code
+    is 1 if a file is known.
     """
     from hashscan.attribution.customers import Customers
     from hashscan.state.queries.digest_lookup import find_contents
@@ -80,7 +88,7 @@ def command(
     known, complete = False, True
     with ExitStack() as stack:
         reader = stack.enter_context(StateReader(state))
-        maker = _DigestMaker(reader, decoding, distance, stack)
+        maker = _DigestMaker(reader, decoding, distance, stack, quadrants=every_variant)
         for item in items:
             sought, trouble = maker.digests_of(item)
             if trouble:
@@ -105,12 +113,19 @@ class _DigestMaker:
     """A converter of items to digests; it starts a worker when the first file is named."""
 
     def __init__(
-        self, reader: StateReader, limits: DecodingLimits, distance: int | None, stack: ExitStack
+        self,
+        reader: StateReader,
+        limits: DecodingLimits,
+        distance: int | None,
+        stack: ExitStack,
+        *,
+        quadrants: bool,
     ) -> None:
         self._reader = reader
         self._limits = limits
         self._distance = distance
         self._stack = stack
+        self._quadrants = quadrants
         self._worker: Any = None
 
     def digests_of(self, item: bytes) -> tuple[list[DigestQuery], str]:
@@ -118,26 +133,38 @@ class _DigestMaker:
         from hashscan.scan.single_checks import LOOKED_UP, digests_named, is_named
 
         if is_named(item):
+            self._check_distance("pdq")
             return self._of_file(item)
         from hashscan.state.queries.digest_lookup import sought_of_digest
 
         values = digests_named(os.fsdecode(item), LOOKED_UP).items()
+        self._check_distance(*dict(values))
         return [sought_of_digest(self._reader, name, value, self._distance) for name, value in values], ""
 
+    def _check_distance(self, *algorithms: str) -> None:
+        if self._distance is not None and self._distance > _MAX_DISTANCE and "photodna" not in algorithms:
+            raise UsageError(
+                f"--distance {self._distance} is for digests of PhotoDNA only",
+                advice=f"For others, it is a number of bits up to {_MAX_DISTANCE}.",
+            )
+
     def _of_file(self, path: bytes) -> tuple[list[DigestQuery], str]:
-        from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
-        from hashscan.model import ALWAYS_COMPUTED
+        from hashscan.matching.worker_setup import VPDQ_RULE, WorkerSetup, sandbox_options
         from hashscan.scan.single_checks import read_file
         from hashscan.scan.workers.worker import Worker
-        from hashscan.state.queries.digest_lookup import sought_of_file
+        from hashscan.state.queries.digest_lookup import has_sampled_videos, sought_of_file
 
         if self._worker is None:
+            # To decode all of a video takes long, and is of no use if nothing is compared with it.
+            videos = has_sampled_videos(self._reader)
             setup = WorkerSetup(
                 lists=(),
                 sandbox=sandbox_options(self._limits),
-                algorithms=ALWAYS_COMPUTED,
+                algorithms=(*ALWAYS_COMPUTED, *((QUADRANTS,) if self._quadrants else ())),
                 max_pixels=self._limits.max_pixels,
                 keep=True,
+                containers=MemberLimits(kinds=(ContainerKind.VIDEO,)) if videos else None,
+                videos=VPDQ_RULE if videos else None,
             )
             self._worker = self._stack.enter_context(Worker(setup))
         result, kept = read_file(self._worker, path)

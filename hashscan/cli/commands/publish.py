@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +15,12 @@ from hashscan.cli.options.base import (
     ANY_PATH,
     HashscanCommand,
     HashscanGroup,
-    decoding_options,
+    list_option,
+    state_option,
     work_option,
     worker_count,
 )
+from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     algorithm_option,
@@ -40,6 +43,7 @@ from hashscan.model import (
     ALWAYS_COMPUTED,
     CATEGORIES,
     COMPUTED,
+    QUADRANTS,
     ContainerKind,
     Entry,
     ListInfo,
@@ -47,7 +51,11 @@ from hashscan.model import (
 )
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.values import default_workers
+from hashscan.state_dir import StateDir
 from hashscan.text import plural
+
+if TYPE_CHECKING:
+    from hashscan.lists.publishing.publisher import Publisher
 
 _WITH_FILES = (ContainerKind.ARCHIVE, ContainerKind.DOCUMENT, ContainerKind.MAIL)
 """The kinds of containers that have pictures as files in them."""
@@ -71,10 +79,14 @@ FORMATS = ("csv", "ndjson")
 @click.option(
     "--augment",
     multiple=True,
-    type=click.Choice(["crop", "frames"]),
+    type=click.Choice(["crop", "shape", "trimmed", "quadrants", "frames", "none"]),
+    default=("crop", "shape", "trimmed", "quadrants"),
+    show_default=True,
     help=(
-        "Additional PDQ entries of each picture: crop, 17 crops, which match copies that lost 2 "
-        "to 10 % of their width or height; frames, the further frames and pages. Repeatable."
+        "Additional entries of each picture, all of PDQ: crop, 17 crops, which match copies that lost 2 "
+        "to 10 % of their width or height; shape, crops to 1:1, 4:5, 3:4, 4:3 and 16:9; trimmed, the "
+        "picture without its borders; quadrants, one entry (pdq_quadrants) that finds copies with a sticker "
+        "or caption over them, for review; frames, the further frames and pages; none of them. Repeatable."
     ),
 )
 @click.option(
@@ -122,6 +134,14 @@ def hash_command(
     chosen = choose_format(format_name, output, FORMATS, "csv")
     if output is not None:
         _require_outside(output, folders)
+    if "none" in augment:
+        if len(augment) > 1:
+            raise UsageError(
+                "--augment none excludes other values of --augment", advice="Leave out one of them."
+            )
+        augment = ()
+    if "quadrants" in augment and "pdq" in algorithms:
+        algorithms = (*algorithms, QUADRANTS)
     source = FilesystemSource(folders, ListingOptions(exclude=Patterns.compile((), None)))
     samples = "vpdq" in algorithms
     # The opener of videos hashes key frames, too.
@@ -134,7 +154,7 @@ def hash_command(
         max_pixels=decoding.max_pixels,
         variants=(),
         with_digests=True,
-        augment=augment,
+        augment=tuple(name for name in augment if name != "quadrants"),
         keep=bool(kinds),
         containers=MemberLimits(kinds) if kinds else None,
         videos=VPDQ_RULE if samples else None,
@@ -293,10 +313,8 @@ def init(
 @algorithm_option
 def add(file: Path, work: Path, format_name: str, category: str | None, algorithm: str | None) -> None:
     """Add the entries of a file to the next release; all of them, or none if a line is wrong."""
-    from hashscan.lists.publishing.publisher import Publisher
-
     with open_entries(file, format_name, category, algorithm) as (entries, label):
-        count = Publisher(work).add(entries, label)
+        count = _publisher(work).add(entries, label)
     print_message(f"{plural(count, 'entry waits', 'entries wait')} for the next release")
 
 
@@ -315,10 +333,8 @@ def withdraw(entries: tuple[str, ...], file: Path | None, work: Path) -> None:
     Published entries stay active until the next release, so release at once if an entry is wrong. To correct
     an entry, withdraw it and add it again under the same id.
     """
-    from hashscan.lists.publishing.publisher import Publisher
-
     ids = [*entries, *(_lines(file) if file else [])]
-    count = Publisher(work).withdraw(ids)
+    count = _publisher(work).withdraw(ids)
     print_message(f"{plural(count, 'entry is', 'entries are')} withdrawn with the next release")
 
 
@@ -330,9 +346,7 @@ def release(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> No
 
     After the first release, only new and withdrawn entries are written, and only these are downloaded.
     """
-    from hashscan.lists.publishing.publisher import Publisher
-
-    _print_published(Publisher(work).release(passphrase=online_passphrase(passphrase_file, no_passphrase)))
+    _print_published(_publisher(work).release(passphrase=online_passphrase(passphrase_file, no_passphrase)))
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -344,9 +358,7 @@ def compact(work: Path, passphrase_file: Path | None, no_passphrase: bool) -> No
     Subscribers download the complete list again, so run it when `status` advises it. Entries that wait for
     the next release keep waiting.
     """
-    from hashscan.lists.publishing.publisher import Publisher
-
-    _print_published(Publisher(work).compact(passphrase=online_passphrase(passphrase_file, no_passphrase)))
+    _print_published(_publisher(work).compact(passphrase=online_passphrase(passphrase_file, no_passphrase)))
 
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
@@ -363,10 +375,8 @@ def refresh(work: Path, everything: bool, passphrase_file: Path | None, no_passp
 
     The snapshot is signed again if less than a third of its validity is left. Other expiries are reported.
     """
-    from hashscan.lists.publishing.publisher import Publisher
-
     passphrase = online_passphrase(passphrase_file, no_passphrase)
-    refreshed = Publisher(work).refresh(everything=everything, passphrase=passphrase)
+    refreshed = _publisher(work).refresh(everything=everything, passphrase=passphrase)
     expiries = ", ".join(f"{role} until {refreshed.expiries[role]:{_DAY}}" for role in refreshed.roles)
     print_message(f"signed again: {expiries}")
     _print_running_out(refreshed.running_out)
@@ -403,11 +413,9 @@ def rotate(
     required number of old keys, from one or several folders, and by the new keys, which are stored beside
     them. New keys get the passphrases of the old ones. Old keys are kept under another name.
     """
-    from hashscan.lists.publishing.publisher import Publisher
-
     # Unless online keys are replaced, only the root's keys must be decrypted.
     passphrase = online_passphrase(passphrase_file, no_passphrase) if {*roles} - {"root"} else None
-    rotated = Publisher(work).rotate(
+    rotated = _publisher(work).rotate(
         roles,
         root_keys=root_keys,
         root_count=root_count,
@@ -434,14 +442,51 @@ def rotate(
         )
 
 
+@command.command("filter", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
+@work_option
+@list_option
+@click.option(
+    "--new-base",
+    is_flag=True,
+    help="Make a complete filter, which clients download anew, also within a day after the last one.",
+)
+@passphrase_options
+@state_option
+def publish_filter(
+    work: Path,
+    lists: tuple[str, ...],
+    new_base: bool,
+    passphrase_file: Path | None,
+    no_passphrase: bool,
+    state: StateDir,
+) -> None:
+    """Publish a filter of the exact digests in lists of this machine, for the clients of a service with them.
+
+    Clients of the service then ask only about digests that may be in a list. Whoever has the filter can find
+    out if a file that they have is in a list: publish one only if the lists' owners agree. Run it after each
+    change of the lists; it does nothing if they are the same. The working folder is made by `publish init`.
+    """
+    from hashscan.lists.publishing.filters import publish_filter_of
+
+    passphrase = online_passphrase(passphrase_file, no_passphrase)
+    made = publish_filter_of(work, state, lists or None, new_base=new_base, passphrase=passphrase)
+    added = "" if made.additions is None else f", and {made.additions.digests} added"
+    print_message(
+        f"the filter of version {made.version} is published{'' if made.changed else ' already'}: "
+        f"{plural(made.header.digests, 'digest')}{added}, {made.bytes / 1e6:.1f} MB"
+    )
+    print_line(f"  a service names it by its address and the fingerprint {made.fingerprint}")
+
+
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
 @work_option
 def status(work: Path) -> None:
     """Show the published version, waiting entries, expiries, and the required signatures."""
-    from hashscan.lists.publishing.publisher import Publisher
-
-    found = Publisher(work).status()
-    if found.published is None:
+    found = _publisher(work).status()
+    if found.filters is not None:
+        for each in found.filters.filters:
+            print_result(f"filter of version {each.version}: {each.base}, {each.additions or 'no additions'}")
+    elif found.published is None:
         print_result(f"list {found.state.name} is not released yet")
     else:
         print_result(
@@ -455,7 +500,8 @@ def status(work: Path) -> None:
             "entries",
         )
     waiting, withdrawing = found.state.waiting, found.state.withdrawing
-    print_result(f"{waiting} entries wait to be released, {withdrawing} to be withdrawn")
+    if found.filters is None:
+        print_result(f"{waiting} entries wait to be released, {withdrawing} to be withdrawn")
     if found.compaction_pays:
         print_result("`hashscan publish compact` would make it smaller, and the first pull faster")
     print_table(
@@ -472,6 +518,13 @@ def status(work: Path) -> None:
         "signatures",
     )
     _print_running_out(found.running_out)
+
+
+def _publisher(work: Path) -> Publisher:
+    """Return the publisher of a working folder; this imports tuf."""
+    from hashscan.lists.publishing.publisher import Publisher
+
+    return Publisher(work)
 
 
 def _print_running_out(running_out: Mapping[str, datetime]) -> None:

@@ -270,7 +270,7 @@ def verify(repair: bool, head: str | None, state: StateDir) -> int:
     Names the first line that was changed or is missing. --head also detects a log that was truncated and
     rewritten. The exit code is 12 if anything is wrong.
     """
-    from hashscan.quarantine.log import parse_head
+    from hashscan.hash_chain import parse_head
     from hashscan.quarantine.repair import verify as verify_all
 
     known = parse_head(head) if head is not None else None

@@ -16,6 +16,7 @@ import click
 
 from hashscan.cli.commands.lists_except import invoking_user
 from hashscan.cli.options.base import DurationParam, HashscanCommand, HashscanGroup, positive, state_option
+from hashscan.cli.options.hub_client import hub_client_options, push_reports, require_hub, send_names_option
 from hashscan.cli.options.output import (
     choose_format,
     dash_to_none,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from hashscan.reports.common import Overview
     from hashscan.reports.report import Report
+    from hashscan.settings.hub_client import HubClientSettings
 
 
 @click.command("accept", cls=HashscanCommand, exit_codes=(0, 2, 12, 70), needs=RootRights.FILES)
@@ -404,3 +406,22 @@ def _require_other(report: Path, output: Path, message: str) -> None:
     """Refuse an output file that is the report itself, which would be lost."""
     if report.exists() and output.exists() and output.samefile(report):
         raise UsageError(message, advice="Name another --output.")
+
+
+@command.command(exit_codes=(0, 2, 11, 12, 13, 70), needs=RootRights.FILES)
+@click.argument("reports", nargs=-1, metavar="[REPORT]...", type=click.Path(path_type=Path, dir_okay=False))
+@hub_client_options
+@send_names_option
+@state_option
+def push(reports: tuple[Path, ...], hub: HubClientSettings | None, send_names: bool, state: StateDir) -> int:
+    """Send reports in JSON Lines to the hub of this server.
+
+    Without REPORT, those that wait in the state folder are sent: a scan with --push leaves its report there
+    until the hub has all of it. A report may be sent any number of times, and counts once.
+    """
+    from hashscan.scan.reporting.push_spool import reports_to_push
+
+    wanted = require_hub(hub)
+    if reports:
+        return push_reports(wanted, reports, names=send_names)
+    return push_reports(wanted, reports_to_push(state), state, names=send_names)

@@ -18,7 +18,6 @@ from hashscan.cli.options.base import (
     SettingArgument,
     SizeParam,
     container_options,
-    decoding_options,
     endpoint_option,
     fail_on_option,
     list_option,
@@ -28,6 +27,13 @@ from hashscan.cli.options.base import (
     workers_option,
 )
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
+from hashscan.cli.options.decoding import decoding_options
+from hashscan.cli.options.hub_client import (
+    hub_client_options,
+    push_after_scan,
+    require_hub,
+    send_names_option,
+)
 from hashscan.cli.options.output import infer_format
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.quarantine import quarantine_options
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
 
     from hashscan.scan.reporting.observer import Observer
     from hashscan.scan.reporting.report_writer import ScanResult
+    from hashscan.settings.hub_client import HubClientSettings
 
 EXIT_CODES = (0, 1, 2, 3, 4, 10, 11, 12, 13, 70, 130, 143)
 
@@ -303,6 +310,13 @@ class ShardParam(ParsedParam[Shard]):
     help="State folder of another quarantine; files in it are not scanned. Repeatable.",
 )
 @quarantine_options
+@click.option(
+    "--push",
+    is_flag=True,
+    help="Send the report to the hub when the scan has ended, and those that wait for that.",
+)
+@hub_client_options
+@send_names_option
 @alert_options
 @deadline_options
 @state_option
@@ -312,7 +326,16 @@ class ShardParam(ParsedParam[Shard]):
     help="Use the list `demo` if no other is named, and store nothing, no report either.",
 )
 @click.pass_context
-def command(ctx: click.Context, /, alerts: AlertSettings, deadlines: CaseSettings, **options: Any) -> int:
+def command(
+    ctx: click.Context,
+    /,
+    alerts: AlertSettings,
+    deadlines: CaseSettings,
+    push: bool,
+    hub: HubClientSettings | None,
+    send_names: bool,
+    **options: Any,
+) -> int:
     """Scan folders, files and buckets (s3://NAME/PREFIX) against hash lists and write a quarantine report.
 
     Every file gets exactly one verdict: match, held, review, unreadable, undecoded, skipped or clean.
@@ -321,11 +344,15 @@ def command(ctx: click.Context, /, alerts: AlertSettings, deadlines: CaseSetting
     """
     if any(_is_typed(ctx, name) for name in _INSTEAD) and not _is_typed(ctx, "targets"):
         options["targets"] = ()
-    settings = _settings_of(**options)
+    settings = _settings_of(push=push, **options)
+    pushed_to = require_hub(hub) if push else None
     with ScanAlerts(
         settings.state, alerts, deadlines, known=settings.known, followed=settings.cluster is None
     ) as scan_alerts:
-        return scan_alerts.exits(_run_scan(settings, scan_alerts))
+        code, record = _run_scan(settings, scan_alerts)
+        if pushed_to is not None:
+            code = push_after_scan(pushed_to, record, settings.state, code, names=send_names)
+        return scan_alerts.exits(code)
 
 
 def _is_typed(ctx: click.Context, name: str) -> bool:
@@ -363,8 +390,8 @@ def _settings_of(
     )
 
 
-def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> int:
-    """Run a scan, print its summary, update the ledger, and return the exit code."""
+def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> tuple[int, Path | None]:
+    """Run a scan, print its summary, update the ledger, and return the exit code and the record file."""
     if settings.neighbour.background:
         # Before any process starts: children inherit the priority.
         lower_priority()
@@ -391,9 +418,9 @@ def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> int:
         kept = "; the report has them" if result.reports else ""
         print_message(f"can't write findings to standard output: {trouble.strerror}{kept}", ERROR)
         exit_code = exit_code_without_output(exit_code)
-    if settings.state is None:
-        return exit_code
-    return _update_ledger(settings, settings.state, result, exit_code, alerts)
+    if settings.state is not None:
+        exit_code = _update_ledger(settings, settings.state, result, exit_code, alerts)
+    return exit_code, result.record
 
 
 def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[str]:

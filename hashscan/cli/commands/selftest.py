@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand, decoding_options, state_option
+from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.decoding import decoding_options
 from hashscan.errors import EXIT_CLEAN
 from hashscan.settings.matching import DecodingLimits
 from hashscan.state_dir import StateDir

@@ -13,13 +13,13 @@ from hashscan.cli.options.base import (
     HashscanCommand,
     SizeParam,
     container_options,
-    decoding_options,
     list_option,
     matching_options,
     positive_option,
     state_option,
 )
-from hashscan.cli.options.service import door_options, limit_options
+from hashscan.cli.options.decoding import decoding_options
+from hashscan.cli.options.service import door_options, filter_options, limit_options
 from hashscan.cli.options.tables import policy_options
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
@@ -46,6 +46,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--http-keys", type=_FILE, metavar="FILE", help="Hashed keys of HTTP clients, with their rights."
 )
+@filter_options
 @click.option("--tls-cert", type=_FILE, metavar="FILE", help="Certificate of the HTTP doors (PEM).")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="Key of this certificate (PEM).")
 @list_option

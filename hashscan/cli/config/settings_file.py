@@ -5,7 +5,7 @@ values that it gives to them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from hashscan.text import did_you_mean
 Command = tuple[str, ...]
 """The words that call a command, such as `("lists", "pull")`."""
 
+LARGE = frozenset({"hub"})
+"""Groups whose commands import large libraries, which take longer than most commands."""
+
 
 @dataclass(slots=True)
 class Catalogue:
@@ -41,11 +44,11 @@ class Catalogue:
     top: dict[str, list[tuple[Command, Setting]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ctx: click.Context) -> Catalogue:
-        """Make the catalogue of all commands below a context's command."""
+    def of(cls, ctx: click.Context, without: Collection[str] = ()) -> Catalogue:
+        """Make the catalogue of all commands below a context's command, but those in the groups `without`."""
         made = cls()
         assert isinstance(ctx.command, click.Group)
-        for words, command in commands_beneath(ctx.command, ctx):
+        for words, command in commands_beneath(ctx.command, ctx, without=without):
             made.commands[words] = command
             for option in settings_of(command):
                 where = made.top
@@ -91,14 +94,20 @@ class Catalogue:
 
 
 def commands_beneath(
-    group: click.Group, ctx: click.Context, words: Command = ()
+    group: click.Group, ctx: click.Context, words: Command = (), without: Collection[str] = ()
 ) -> Iterator[tuple[Command, click.Command]]:
-    """Yield all commands and groups below a group, which `words` call, in the order of the help."""
+    """Yield all commands and groups below a group, which `words` call, in the order of the help.
+
+    Those of an extra that is not installed are left out, and those in the groups `without`.
+    """
     for name in group.list_commands(ctx):
-        command = group.get_command(ctx, name)
+        try:
+            command = group.get_command(ctx, name)
+        except UsageError:
+            continue
         assert command is not None
         yield (*words, name), command
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) and name not in without:
             yield from commands_beneath(command, ctx, (*words, name))
 
 
@@ -319,7 +328,10 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
     source, document, values = read_file(path, environ)
     if source is None:
         return
-    file = SettingsFile(Catalogue.of(ctx), values)
+    file = SettingsFile(Catalogue.of(ctx, () if ctx.invoked_subcommand in LARGE else LARGE), values)
+    if file.mistakes:
+        # It may be a name that only those commands know.
+        file = SettingsFile(Catalogue.of(ctx), values)
     lines = key_lines(document) if file.mistakes else {}
     errors = [mistake for mistake in file.mistakes if not mistake.unknown]
     if errors:

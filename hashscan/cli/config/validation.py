@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from hashscan.cli.config.settings_file import AssignedValue, Catalogue, Command, Mistake, SettingsFile
+from hashscan.cli.config.settings_file import (
+    LARGE,
+    AssignedValue,
+    Catalogue,
+    Command,
+    Mistake,
+    SettingsFile,
+)
 from hashscan.cli.options.base import SETTINGS_FILE, VARIABLE_PREFIX, Setting, option_key, settings_of
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import HashscanError
@@ -144,8 +151,9 @@ def unknown_variables(catalogue: Catalogue, environ: Iterable[str]) -> Iterator[
 def misspelt_variables(ctx: click.Context, names: Iterable[str]) -> Iterator[str]:
     """Yield a message for each of some variables that nothing reads, but that is similar to a known one."""
     strange = dict.fromkeys(name for name in names if name not in OTHER_VARIABLES)
-    if strange:
-        for name, meant in unknown_variables(Catalogue.of(ctx.find_root()), strange):
+    root = ctx.find_root()
+    if strange and any(meant for _, meant in unknown_variables(Catalogue.of(root, LARGE), strange)):
+        for name, meant in unknown_variables(Catalogue.of(root), strange):
             if meant is not None:
                 yield f"the variable {name} sets nothing; did you mean {meant}?"
 

@@ -27,7 +27,6 @@ from hashscan.model import ContainerKind, MemberLimits
 from hashscan.settings.matching import (
     DEFAULT_MATCHING,
     SUGGESTED_REVIEW_THRESHOLD,
-    DecodingLimits,
     MatchingSettings,
 )
 from hashscan.settings.values import (
@@ -104,6 +103,8 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--show-entries",
         "--clamd-root",
         "--http-keys",
+        "--filter",
+        "--filter-root",
         "--tls-cert",
         "--tls-key",
     ),
@@ -150,6 +151,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--video-scanned-share",
         "--policy",
         "--act-on",
+        "--photodna-distance",
     ),
     "Decoding of pictures": (
         "--sandbox",
@@ -157,6 +159,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--large-decoder-memory",
         "--decoder-seconds",
         "--max-pixels",
+        "--photodna",
         "--strict",
     ),
     "Opening of containers": (
@@ -174,6 +177,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests"),
     "Customers and authorities": ("--customers", "--customer", "--site", "--reporter"),
+    "Hub": ("--push", "--hub", "--server-name", "--send-names"),
     "Cluster": ("--cluster", "--cluster-ca", "--cluster-cert", "--cluster-key"),
     "Quarantine": (
         "--quarantine-state",
@@ -662,60 +666,6 @@ matching_options = gather_options(
         metavar="PERCENT",
         help="A video matches a listed one (vPDQ) only if at least this share of its own frames is in it; "
         "over 0, a video with much else in it is not found.",
-    ),
-)
-
-decoding_options = gather_options(
-    "decoding",
-    DecodingLimits,
-    click.option(
-        "--sandbox",
-        type=click.Choice(["required", "auto", "off"]),
-        default="auto",
-        show_default=True,
-        help=(
-            "Sandbox for picture decoding: require all protections, use those that are available, or none."
-        ),
-    ),
-    click.option(
-        "--decoder-memory",
-        type=SizeParam(),
-        callback=positive,
-        default="1G",
-        show_default=True,
-        help="Memory limit for decoding one picture.",
-    ),
-    click.option(
-        "--large-decoder-memory",
-        type=SizeParam(),
-        callback=positive,
-        default="3G",
-        show_default=True,
-        help=(
-            "Memory limit for decoding one picture that exceeds --max-pixels. Only one is decoded at a time, "
-            "with half of the machine's memory at most."
-        ),
-    ),
-    click.option(
-        "--decoder-seconds",
-        type=float,
-        callback=positive,
-        default=20.0,
-        show_default=True,
-        help=(
-            "Processor time limit for decoding one picture; the limit of elapsed time is 15 times as long."
-        ),
-    ),
-    click.option(
-        "--max-pixels",
-        type=int,
-        callback=positive,
-        default=64_000_000,
-        show_default=True,
-        help=(
-            "Colour pictures with more pixels are decoded one at a time, with --large-decoder-memory; "
-            "greyscale pictures may be larger."
-        ),
     ),
 )
 

@@ -8,6 +8,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Find": ("scan", "check", "serve", "lookup", "hash"),
     "Hash lists": ("lists", "publish"),
     "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
+    "Many servers": ("hub",),
     "This machine": (
         "setup",
         "config",
@@ -39,6 +40,116 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "lookup": ("hashscan lookup photo.jpg", "hashscan lookup --distance 20 photo.jpg --format json"),
     "hash": ("hashscan hash photo.jpg", "hashscan hash photo.jpg --algorithm sha256 --format text"),
+    "hub init": ("hashscan hub init", "hashscan hub init --database postgresql://hub@db.example.net/hub"),
+    "hub serve": (
+        "hashscan hub serve --list national",
+        "hashscan hub serve --listen tcp:0.0.0.0:443 --allow-network 0.0.0.0/0 --tls-cert hub.pem "
+        "--tls-key hub.key",
+        "hashscan hub serve --public-url https://hub.example.net --trusted-proxy 127.0.0.1",
+    ),
+    "hub server list": ("hashscan hub server list", "hashscan hub server list example-hosting --format json"),
+    "hub server set": (
+        "hashscan hub server set example-hosting web1 --silent-after 8d",
+        "hashscan hub server set example-hosting web1 --silent-after 0s",
+    ),
+    "hub server defaults": (
+        "hashscan hub server defaults --silent-after 2d --deadline 24h",
+        "hashscan hub server defaults --silent-after 36h",
+    ),
+    "hub alerts": (
+        "hashscan hub alerts",
+        "hashscan hub alerts --syslog",
+    ),
+    "hub user add": (
+        "hashscan hub user add alice --role operator",
+        "hashscan hub user add bob@example.net --role member --organisation example-hosting",
+    ),
+    "hub user list": ("hashscan hub user list", "hashscan hub user list --format json"),
+    "hub user disable": ("hashscan hub user disable bob", "hashscan hub user disable bob --enable"),
+    "hub user reset": (
+        "hashscan hub user reset bob",
+        "hashscan hub user reset alice --database postgresql://hub@db.example.net/hub",
+    ),
+    "hub org add": (
+        "hashscan hub org add example-hosting --title 'Example Hosting B.V.' --country NL",
+        "hashscan hub org add example-hosting --contact abuse@example.net --as 64496",
+    ),
+    "hub org change": (
+        "hashscan hub org change example-hosting --contact abuse@example.net --via mail",
+        "hashscan hub org change example-hosting --network 192.0.2.0/24 --network 2001:db8::/32",
+    ),
+    "hub outbox list": ("hashscan hub outbox list", "hashscan hub outbox list --format json"),
+    "hub outbox send": (
+        "hashscan hub outbox send",
+        "hashscan hub outbox send --retry",
+    ),
+    "hub org list": ("hashscan hub org list", "hashscan hub org list --format json"),
+    "hub org close": ("hashscan hub org close example-hosting", "hashscan hub org close example --reopen"),
+    "hub org delete": (
+        "hashscan hub org delete example-hosting --yes",
+        "hashscan hub org delete example-hosting --yes --database postgresql://hub@db.example.net/hub",
+    ),
+    "hub key add": (
+        "hashscan hub key add example-hosting web >web.key",
+        "hashscan hub key add example-hosting web --right check --detail category --until 2099-01-31",
+    ),
+    "hub key list": ("hashscan hub key list", "hashscan hub key list example-hosting --format json"),
+    "hub key rotate": (
+        "hashscan hub key rotate example-hosting web --overlap 14d >web.key",
+        "hashscan hub key rotate example-hosting web --overlap 0s >web.key",
+    ),
+    "hub key revoke": (
+        "hashscan hub key revoke example-hosting web",
+        "hashscan hub key revoke example-hosting web mail",
+    ),
+    "hub prune": (
+        "hashscan hub prune --older-than 730d",
+        "hashscan hub prune --older-than 90d",
+    ),
+    "hub export": (
+        "hashscan hub export example-hosting >example-hosting.jsonl",
+        "hashscan hub export example-hosting --database postgresql://hub@db.example.net/hub >all.jsonl",
+    ),
+    "hub stats prepare": (
+        "hashscan hub stats prepare --month 2026-10 --answer-time 14d",
+        "hashscan hub stats prepare --month 2026-01 --until-month 2026-12",
+    ),
+    "hub stats answer": (
+        "hashscan hub stats answer 1 example-hosting --text 'We had no staff on call.'",
+        "hashscan hub stats answer 1 example-hosting --text 'The server was sold in May.'",
+    ),
+    "hub stats release": (
+        "hashscan hub stats release 1",
+        "hashscan hub stats release 2",
+    ),
+    "hub stats show": ("hashscan hub stats show", "hashscan hub stats show 1 --format html --output 1.html"),
+    "hub stats withdraw": (
+        "hashscan hub stats withdraw 1",
+        "hashscan hub stats withdraw 2",
+    ),
+    "hub notice send": (
+        "hashscan hub notice send example-hosting --url https://alice.example/a.jpg --category A1 "
+        "--deadline 24h --reference P-2026-17",
+        "hashscan hub notice send example-hosting --path /srv/www/a.jpg --host web1 --category A1",
+    ),
+    "hub notice list": (
+        "hashscan hub notice list",
+        "hashscan hub notice list example-hosting --format json",
+    ),
+    "hub notice withdraw": (
+        "hashscan hub notice withdraw P-2026-17",
+        "hashscan hub notice withdraw P-2026-18",
+    ),
+    "hub notice mark": (
+        "hashscan hub notice mark P-2026-17 removed --how 'mail of 3 October'",
+        "hashscan hub notice mark P-2026-17 acknowledged",
+    ),
+    "hub audit list": ("hashscan hub audit list", "hashscan hub audit list --format json"),
+    "hub audit verify": (
+        "hashscan hub audit verify",
+        "hashscan hub audit verify --head "
+        "12:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    ),
     "lists activate": ("hashscan lists activate national", "hashscan lists activate national --discard"),
     "lists add": (
         "hashscan lists add national https://lists.example.org/national --root root.json",
@@ -78,9 +189,13 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan publish feedback feedback.json --work national",
         "hashscan publish feedback *.json --work national",
     ),
+    "publish filter": (
+        "hashscan publish filter --work filter --list national",
+        "hashscan publish filter --work filter --list national --list local --new-base",
+    ),
     "publish hash": (
         "hashscan publish hash pictures --category A1 --output hashes.csv",
-        "hashscan publish hash pictures --category A1 --augment crop --output hashes.csv",
+        "hashscan publish hash pictures --category A1 --augment none --output hashes.csv",
     ),
     "publish init": (
         "hashscan publish init national --work national --repository /srv/lists/national",
@@ -121,6 +236,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan report merge 1.jsonl 2.jsonl --output -",
     ),
     "report prune": ("hashscan report prune --keep 90d --dry-run", "hashscan report prune --keep 90d"),
+    "report push": (
+        "hashscan report push --hub https://hub.example.net --key-file /etc/hashscan/hub.key",
+        "hashscan report push /var/lib/hashscan/reports/*.jsonl",
+    ),
     "report show": ("hashscan report show", "hashscan report show found.jsonl --limit 0"),
     "quarantine add": (
         "hashscan quarantine add found.jsonl --retain-min 90d --destroy-by 365d --dry-run",
@@ -177,6 +296,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases reopen 12 13 --reason mistake",
     ),
     "cases show": ("hashscan cases show 12", "hashscan cases show 12 13 --format json"),
+    "cases sync": (
+        "hashscan cases sync",
+        "hashscan cases sync --hub https://hub.example.org/ --key-file /etc/hashscan/hub-key",
+    ),
     "cases tell": (
         "hashscan cases tell 12 --recipient customer",
         "hashscan cases tell 12 13 --recipient police",

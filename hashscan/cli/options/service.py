@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import product
@@ -338,5 +339,35 @@ limit_options = gather_options(
         default=_LIMITS.queue_seconds,
         shown="1m",
         text="Longest time for which an upload waits for a worker; after that, it is not checked.",
+    ),
+)
+
+
+def _filter(url: str | None, root: str | None) -> tuple[str, str] | None:
+    """Return the address of filters and the fingerprint of their root, checked; None without any."""
+    if url is None and root is None:
+        return None
+    if not (url and root and url.startswith(("https://", "http://")) and re.fullmatch("[0-9a-f]{64}", root)):
+        raise UsageError(
+            "--filter names a web address, and --filter-root the 64 digits of its root",
+            advice="Give both as `hashscan publish filter` prints them, or none.",
+        )
+    return url, root
+
+
+filter_options = gather_options(
+    "filter",
+    _filter,
+    click.option(
+        "--filter",
+        "filter_url",
+        metavar="URL",
+        help="Address of the repository in which `publish filter` publishes filters of the lists, for "
+        "clients that use this server as a matching service.",
+    ),
+    click.option(
+        "--filter-root",
+        metavar="SHA256",
+        help="Fingerprint of that repository, which `publish filter` prints.",
     ),
 )

@@ -17,7 +17,7 @@ from hashscan.lists.services.settings import (
     PATIENCE,
     ServiceSettings,
 )
-from hashscan.model import COMPUTED
+from hashscan.model import MATCHED
 from hashscan.registry import MATCHING_SERVICES
 
 ServiceMaker = Callable[[str | None, Path | None], ServiceSettings]
@@ -87,7 +87,7 @@ service_options = gather_options(
     click.option(
         "--digests",
         multiple=True,
-        type=click.Choice(COMPUTED),
+        type=click.Choice(MATCHED),
         help="Algorithm whose digests are sent; repeatable. "
         "If the service does not take one, files with such a digest are not clean. "
         f"Default: {', '.join(DEFAULT_ALGORITHMS)}, as far as the service takes them.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 import click
@@ -10,8 +11,9 @@ import click
 from hashscan.attribution.hosting_panels import PANELS, rules_of_panels
 from hashscan.cli.options.base import SETTINGS_FILE, TableOption, gather_options
 from hashscan.errors import UsageError
-from hashscan.model import CustomerRule, PolicyRule, Reporter, SiteRule, Weak
+from hashscan.model import CustomerRule, DistanceRule, HashLibrary, PolicyRule, Reporter, SiteRule, Weak
 from hashscan.settings.file import read_file
+from hashscan.settings.hash_library import hash_library_of
 from hashscan.settings.matching import PolicySettings
 
 T = TypeVar("T")
@@ -102,6 +104,19 @@ class ReporterParam(TablesParam[Reporter]):
         return reporter_of(tables, source)
 
 
+class HashLibraryParam(TablesParam[HashLibrary]):
+    """A parameter with the library that computes PhotoDNA."""
+
+    name = "photodna"
+    rows = False
+    keys = HashLibrary.__struct_fields__
+    example = 'library = "/opt/photodna/lib.so"\nhash = "ComputeHash"'
+
+    def read(self, tables: object, source: str) -> HashLibrary:
+        """Return the library."""
+        return hash_library_of(tables, source)
+
+
 class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
     """A parameter with the policy table, from a file of its own or from the settings file."""
 
@@ -110,9 +125,26 @@ class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
 
     def read(self, tables: object, source: str) -> tuple[PolicyRule, ...]:
         """Return the rules."""
-        from hashscan.matching.effective_policy import rules_of
+        found: tuple[PolicyRule, ...] = _effective_policy().rules_of(tables, source)
+        return found
 
-        return rules_of(tables, source)
+
+class DistancesParam(TablesParam[tuple[DistanceRule, ...]]):
+    """A parameter with the distances of PhotoDNA by list."""
+
+    name = "photodna_distance"
+    example = 'list = "national"\nreview = 10000'
+
+    def read(self, tables: object, source: str) -> tuple[DistanceRule, ...]:
+        """Return the rules."""
+        found: tuple[DistanceRule, ...] = _effective_policy().distances_of(tables, source)
+        return found
+
+
+def _effective_policy() -> ModuleType:
+    from hashscan.matching import effective_policy
+
+    return effective_policy
 
 
 customer_options = gather_options(
@@ -182,9 +214,19 @@ def _weak_trust(act_on: tuple[str, ...]) -> tuple[Weak, ...]:
 
 
 act_on_option = gather_options("act_on", _weak_trust, _act_on)
+_photodna_distance = click.option(
+    "--photodna-distance",
+    type=DistancesParam(),
+    metavar="FILE",
+    help=(
+        "Tables [[photodna_distance]]: the squared distance up to which lists' entries of PhotoDNA are "
+        f"for review, and that up to which they accuse. Default: {DistanceRule().review} and none."
+    ),
+)
+photodna_distance_option = gather_options("distances", lambda rules: rules or (), _photodna_distance)
 policy_options = gather_options(
     "policy",
-    lambda rules, act_on: PolicySettings(rules or (), _weak_trust(act_on)),
+    lambda rules, act_on, distances: PolicySettings(rules or (), _weak_trust(act_on), distances or ()),
     click.option(
         "--policy",
         type=PolicyParam(),
@@ -195,4 +237,5 @@ policy_options = gather_options(
         ),
     ),
     _act_on,
+    _photodna_distance,
 )

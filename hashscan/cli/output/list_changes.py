@@ -5,6 +5,7 @@ quarantine items whose entries were withdrawn, and excepted entries.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ import click
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.progress import ComparisonProgress
 from hashscan.errors import OutputError
+from hashscan.model import DistanceRule
 from hashscan.schema import encode_json
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -28,14 +30,21 @@ _EXCEPTIONS_SHOWN = 10
 """Number of expired exceptions that are named; of more, only the number is printed."""
 
 
-def print_hits(name: str, compared: Difference, state: StateDir) -> None:
-    """Look up a staged version's new entries among the known files, and print the files that they hit."""
+def print_hits(
+    name: str, compared: Difference, state: StateDir, distances: Sequence[DistanceRule] = ()
+) -> None:
+    """Look up a staged version's new entries among the known files, and print the files that they hit.
+
+    Args:
+        distances: the distances of PhotoDNA, for all lists.
+    """
     from hashscan.state.queries.export import hit_record
     from hashscan.state.queries.would_hit import files_hit, hits_of
     from hashscan.state.store.reading import StateReader
 
     with StateReader(state) as reader, reader.reading():
-        hits = hits_of(reader, (change for change in compared.changes() if change.came))
+        came = (change for change in compared.changes() if change.came)
+        hits = hits_of(reader, came, name, distances)
         count = 0
         for file in files_hit(reader, hits):
             count += 1
@@ -79,14 +88,27 @@ class ActivationCheck:
     The entries of all versions that were admitted within a week count together.
     """
 
-    def __init__(self, name: str, state: StateDir, folder: ListFolder, share: float) -> None:
-        """Prepare the check of a list; `share` is the largest share of the known files, in per cent."""
+    def __init__(
+        self,
+        name: str,
+        state: StateDir,
+        folder: ListFolder,
+        share: float,
+        distances: Sequence[DistanceRule] = (),
+    ) -> None:
+        """Prepare the check of a list.
+
+        Args:
+            share: the largest share of the known files, in per cent.
+            distances: the distances of PhotoDNA, for all lists.
+        """
         self.messages: list[str] = []
         """Messages for the user, filled by the check."""
         self._name = name
         self._state = state
         self._folder = folder
         self._share = share
+        self._distances = distances
 
     def __call__(self, compared: Difference) -> bool:
         """Return True if the version may become active; also, with a message, if nothing can be compared."""
@@ -101,7 +123,12 @@ class ActivationCheck:
             earlier = recent.files_besides(staged.name)
             with ComparisonProgress(self._name) as progress:
                 reach = reach_of(
-                    self._state, compared.changes(), max(_FILES_MIN - earlier, 1), progress.watch
+                    self._state,
+                    compared.changes(),
+                    max(_FILES_MIN - earlier, 1),
+                    progress.watch,
+                    self._name,
+                    self._distances,
                 )
         except OutputError as error:
             # The next scan reads everything again, and holds matches of an entry that hits too many files.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from hashscan.model import ListInfo, TrustState
+from hashscan.model import ALGORITHMS, ListInfo, TrustState
 from hashscan.schema import Time
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -76,6 +76,8 @@ class ListStatus(Struct):
     problem: str | None
     unused: dict[str, int]
     """Digests that are kept, but not used, by reason."""
+    waiting: dict[str, int]
+    """Entries that are not compared with files until a licensee's library is named, by algorithm."""
     staged: StagedVersion | None
     pulls: PullStatus | None
     """None for a list that is not pulled."""
@@ -88,7 +90,7 @@ class ListStatus(Struct):
 
 
 def statuses_of(
-    opened: OpenedLists, store: ListStore, state: StateDir, excepted: Counter[str]
+    opened: OpenedLists, store: ListStore, state: StateDir, excepted: Counter[str], *, library: bool
 ) -> Iterator[ListStatus]:
     """Yield the status of each opened list.
 
@@ -97,6 +99,7 @@ def statuses_of(
         store: where they are stored.
         state: the state folder.
         excepted: numbers of excepted entries by list.
+        library: True if the settings name the library that computes PhotoDNA.
 
     Raises:
         OutputError: a list, the state or the outbox can't be read.
@@ -117,6 +120,9 @@ def statuses_of(
             expires=info.expires,
             problem=info.problem,
             **_of_pulls(info, store),
+            waiting={
+                name: count for name, count in info.by_algorithm if ALGORITHMS[name].licensed and not library
+            },
             service=None if service is None else _of_service(service, state),
             excepted=excepted[info.name],
             feedback=feedback[info.name],

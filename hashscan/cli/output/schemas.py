@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from hashscan.schema import json_schemas
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -44,6 +46,15 @@ SCHEMAS: Mapping[str, Schema] = {
     "http-info": Schema("the answer of GET /v1/info", (f"{_API}:Info",)),
     "http-lists": Schema("the answer of GET /v1/lists", (f"{_HTTP}:ListsAnswer",)),
     "http-scan": Schema("the answer of POST /v1/scan", (f"{_HTTP}:ScanAnswer",)),
+    "hub-audit-list": Schema("a line of `hub audit list`", ("hashscan.cli.hub.audit:ListedAuditLine",)),
+    "hub-key-list": Schema("a line of `hub key list`", ("hashscan.cli.hub.keys:ListedHubKey",)),
+    "hub-notice-list": Schema("a line of `hub notice list`", ("hashscan.cli.hub.notices:ListedNotice",)),
+    "hub-outbox-list": Schema("a line of `hub outbox list`", ("hashscan.cli.hub.outbox:ListedMail",)),
+    "hub-org-list": Schema(
+        "a line of `hub org list`", ("hashscan.cli.hub.organisations:ListedOrganisation",)
+    ),
+    "hub-server-list": Schema("a line of `hub server list`", ("hashscan.cli.hub.servers:ListedServer",)),
+    "hub-user-list": Schema("a line of `hub user list`", ("hashscan.cli.hub.users:ListedUser",)),
     "keys-list": Schema("a line of `keys list`", ("hashscan.cli.commands.keys:ListedKey",)),
     "lists-diff": Schema(
         "a line of `lists diff`",
@@ -67,7 +78,7 @@ def schema_text(name: str) -> str:
     Patterns are regular expressions of ECMA 262, where `^` and `$` are what `\\A` and `\\Z` are in Python.
     """
     schema = SCHEMAS[name]
-    found, definitions = msgspec.json.schema_components(list(_loaded(schema)), ref_template="#/$defs/{name}")
+    found, definitions = json_schemas(list(_loaded(schema)), "#/$defs/{name}")
     document: dict[str, Any] = {
         "$schema": DIALECT,
         "title": f"hashscan: {schema.summary}",

@@ -135,13 +135,20 @@ def show_customers(findings: Mapping[str, int]) -> None:
     )
 
 
-def _counted(algorithm: str, entries: int) -> str:
+def _counted(algorithm: str, entries: int, library: bool) -> str:
     """Return how many entries a list has of an algorithm, and if scans don't look for them."""
-    return f"{entries} {algorithm}{'' if ALGORITHMS[algorithm].scanned else ' (not scanned for)'}"
+    known = ALGORITHMS[algorithm]
+    if known.licensed and not library:
+        return f"{entries} {algorithm} (waiting for a library)"
+    return f"{entries} {algorithm}{'' if known.scanned else ' (not scanned for)'}"
 
 
-def show_lists(infos: Sequence[ListInfo]) -> None:
-    """Draw a table of the states of hash lists."""
+def show_lists(infos: Sequence[ListInfo], *, library: bool) -> None:
+    """Draw a table of the states of hash lists.
+
+    Args:
+        library: True if the settings name the library that computes PhotoDNA.
+    """
     print_table(
         ("name", "state", "version", "entries", "expires", "keys", "remark"),
         (
@@ -149,7 +156,7 @@ def show_lists(infos: Sequence[ListInfo]) -> None:
                 info.name,
                 info.state.value,
                 str(info.version or "-"),
-                ", ".join(_counted(name, count) for name, count in info.by_algorithm) or "-",
+                ", ".join(_counted(name, count, library) for name, count in info.by_algorithm) or "-",
                 info.expires or "-",
                 ", ".join(key[:8] for key in info.key_ids) or "-",
                 info.problem or "",

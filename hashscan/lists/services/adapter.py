@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
-from hashscan.matching_service_api import Changes
+from hashscan.matching_service_api import Changes, FilterAddress
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, CATEGORIES, ENTRY_ID_MAX
 from hashscan.schema import decode_json, validated
 
@@ -77,6 +77,8 @@ class MatchingService(ABC):
     needs_key: ClassVar[bool] = True
     categories: ClassVar[Mapping[str, str]] = {}
     """Category of each class that the service names; the list's settings may name others."""
+    sends_idempotency_keys: ClassVar[bool] = False
+    """True if each request with a document has a random `Idempotency-Key`, the same when it is sent again."""
     takes_feedback: ClassVar[bool] = False
     """True if `submit_feedback` sends opinions to the service."""
     sends: ClassVar[str]
@@ -110,6 +112,10 @@ class MatchingService(ABC):
     def changes(self, since: str) -> Changes:
         """Return which answers may have changed since a version of the service's list."""
         return Changes(self.version(), everything=True)
+
+    def filter(self) -> FilterAddress | None:
+        """Return where a filter of the service's list is; None if there is none."""
+        return None
 
     def submit_feedback(self, entry: str, *, wrong: bool, reason: str, hoster: str) -> None:
         """Send what this machine's operator says of an entry; only where `takes_feedback` is true.
@@ -150,7 +156,7 @@ def checked_matches(matches: Iterable[Any], digests: Sequence[AskedDigest]) -> t
         if match.category not in CATEGORIES:
             raise ValueError("it names a category that does not exist")
         algorithm = ALGORITHMS[digests[match.digest].algorithm]
-        farthest = 0 if algorithm.metric == "exact" else algorithm.bits // 2
+        farthest = 0 if algorithm.metric == "exact" else algorithm.farthest // 2
         if match.distance is not None and not 0 <= match.distance <= farthest:
             raise ValueError("it names a distance at which nothing matches")
         of_digest = found.setdefault(match.digest, [])

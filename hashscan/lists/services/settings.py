@@ -81,6 +81,8 @@ class StoredService(NamedTuple):
     identity: str
     """Distinguishes it from another service that gets its name later."""
     settings: ServiceSettings
+    folder: Path | None = None
+    """The folder of the list, in which a filter is kept; None if there is none."""
 
     def refused(self, takes: Collection[str], took: Collection[str]) -> tuple[str, ...]:
         """Return the algorithms about which the service is to be asked, and can't be.

@@ -9,6 +9,7 @@ NAME/records.sqlite what the exchange has sent so far          (lists of exchang
 NAME/attempts.json  results of the last pulls                  (lists that are pulled)
 NAME/recent_hits.json known files that versions of the last week matched (lists that are pulled)
 NAME/identity       stays when the entries are replaced        (all but signed lists)
+NAME/filter/        the filter that the service names, see `filters.fetching` (matching services)
 NAME/service.json   address and settings of the service        (matching services)
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/

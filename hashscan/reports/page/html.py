@@ -168,7 +168,7 @@ def _settings(scan: Record, end: Record) -> list[tuple[str, str]]:
     settings = [
         ("Sandbox", f"{level} ({sandbox['mode']})" if level else sandbox["mode"]),
         ("Algorithms", ", ".join(scan.get("algorithms", ()))),
-        ("Thresholds in bits", ", ".join(f"{name} {bits}" for name, bits in sorted(thresholds.items()))),
+        ("Thresholds", ", ".join(f"{name} {most}" for name, most in sorted(thresholds.items()))),
         ("Pictures also compared", ", ".join(scan.get("variants", ()))),
         ("Exit code tells of", _FAILS_ON.get(scan["fail_on"], scan["fail_on"])),
         ("Undecoded pictures make it incomplete", "yes" if scan.get("strict") else ""),

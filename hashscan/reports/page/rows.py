@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
 from hashscan.locking import ClosedOnExit
-from hashscan.model import Verdict
+from hashscan.model import ALGORITHMS, Verdict
 from hashscan.reports.common import deciding_match
 from hashscan.reports.page.frame import format_bytes, number
 from hashscan.reports.records import Record, path_text
@@ -96,7 +96,8 @@ def distance_text(match: Record) -> str:
     if algorithm == "vpdq":
         text = f"{algorithm} {100 - int(distance or 0)} % of the listed frames"
     else:
-        text = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} bits"
+        unit = ALGORITHMS[algorithm].unit if algorithm in ALGORITHMS else "bits"
+        text = f"{algorithm} equal" if threshold == 0 else f"{algorithm} {distance} of {threshold} {unit}"
     variant = match.get("variant", "")
     return text if variant in {"", "as stored"} else f"{text}, {variant}"
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.attribution.sites import Sites
@@ -27,6 +27,7 @@ from hashscan.reports.report import BARE, Report, ReportContext, require_reporte
 from hashscan.reports.report_file import ReportFile, convert, require_destination
 from hashscan.reports.summary import Summary
 from hashscan.scan.reporting.observer import Observer
+from hashscan.scan.reporting.push_spool import keep_open_report
 from hashscan.scan.reporting.report_paths import ReportPaths
 from hashscan.settings.matching import BreakerLimits
 from hashscan.settings.scan import ScanSettings
@@ -218,6 +219,7 @@ class ReportWriter:
         context: ReportContext = BARE,
         customers: Customers = NO_CUSTOMERS,
         state: StateDir | None = None,
+        spool: StateDir | None = None,
     ) -> None:
         """Open the reports.
 
@@ -242,6 +244,8 @@ class ReportWriter:
         self._context = context
         self._customers = customers
         self._state = state
+        self._spool = spool
+        self._uuid = ""
         self._settled = False
         with ExitStack() as stack:
             self._deferred = DeferredFindings(breaker)
@@ -259,6 +263,8 @@ class ReportWriter:
 
     def emit(self, record: Record) -> None:
         """Write a record to all reports and the observer, with the customer whose file it is about."""
+        if self._spool is not None and record["type"] == "sweep":
+            self._uuid = record["uuid"]
         record = self._customers.named(record)
         waits = self._deferred.add(record)
         record = public(record)
@@ -318,11 +324,18 @@ class ReportWriter:
                 }
             )
         )
-        for sink in self._sinks:
-            sink.finish()
         places = self._places
+        for sink in self._sinks:
+            sink.finish(self._keep_to_push if sink.destination == places.source else None)
         record = None if places.source == places.passing else places.source
         return ScanResult(exit_code, summary, lists, tuple(shortcomings), seconds, places.kept, record)
+
+    def _keep_to_push(self, partial: Path, stream: BinaryIO) -> None:
+        if self._spool is None:
+            return
+        # Whoever sends the report tries again, and says what is wrong; the report itself must not be lost.
+        with suppress(HashscanError):
+            keep_open_report(self._spool, self._uuid, partial, stream)
 
     def convert(self) -> None:
         """Make the reports in other formats, when the record has its final name and the state is stored.
@@ -389,4 +402,5 @@ def open_reports(
         report_context(settings.sites, settings.reporter),
         customers,
         state,
+        settings.state if settings.push else None,
     )

@@ -32,6 +32,7 @@ SAME_FIELDS: Mapping[str, str] = {
     "algorithms": "computed other digests than the second",
     "thresholds": "matched by other thresholds than the second",
     "variants": "compared pictures in other ways than the second",
+    "photodna": "differs from the second in [[photodna_distance]]",
     "review_threshold": "differs from the second in --review-threshold",
     "policy": "followed another policy than the second",
     "fail_on": "differs from the second in --fail-on",

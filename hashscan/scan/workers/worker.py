@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
+from msgspec import json
+
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import (
@@ -23,6 +25,7 @@ from hashscan.hashing.formats import (
     sniff,
 )
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
+from hashscan.hashing.variants import MADE_FOR_LISTS
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import (
     LIMIT_REASONS,
@@ -89,7 +92,7 @@ class Worker(ClosedOnExit):
         """
         self.setup = setup
         self.answers = DecodeCache() if answers is None else answers
-        self.matcher = _matcher_of(setup)
+        self.matcher = Matcher.of_setup(setup)
         self.consult: Callable[[Sequence[FileTask]], None] | None = None
         """Called with matched files, and once more with those whose picture matches a second decoder has
         confirmed; may add matches, as of a matching service."""
@@ -148,7 +151,7 @@ class Worker(ClosedOnExit):
         """
         if not setup.decodes_as(self.setup):
             raise ValueError("a worker can't decode in another way")
-        self.matcher = _matcher_of(setup)
+        self.matcher = Matcher.of_setup(setup)
         self.setup = setup
 
     def check(self, batch: Batch) -> BatchResult:
@@ -537,12 +540,9 @@ class Worker(ClosedOnExit):
         self.answers.close()
 
 
-def _matcher_of(setup: WorkerSetup) -> Matcher:
-    return Matcher(setup.lists, setup.review_threshold, setup.excepted, videos=setup.videos)
-
-
 def _plugin(setup: WorkerSetup) -> Plugin:
     """Return the decoder of pictures."""
+    library = setup.photodna
     arguments = (
         *(PICTURE_HASHES.rows[name].target for name in setup.pictures),
         f"max-pixels={setup.max_pixels}",
@@ -550,9 +550,10 @@ def _plugin(setup: WorkerSetup) -> Plugin:
         f"seconds={setup.sandbox.seconds / 2:g}",
         f"memory={setup.sandbox.memory_bytes}",
         f"variants={','.join(setup.variants)}",
-        *(("augment=crop",) if "crop" in setup.augment else ()),
+        f"augment={','.join(kind.name for kind in setup.augmented & MADE_FOR_LISTS)}",
+        *(() if library is None else (f"photodna={json.encode(library).decode()}",)),
     )
-    return Plugin(setup.decoder, arguments, REPLY_MAX)
+    return Plugin(setup.decoder, arguments, REPLY_MAX, () if library is None else library.files)
 
 
 def _free_descriptors() -> int:

@@ -31,8 +31,7 @@ class Door(ABC):
 
     protocol: ClassVar[str]
 
-    def __init__(self, engine: Engine, settings: DoorSettings) -> None:
-        self.engine = engine
+    def __init__(self, settings: DoorSettings) -> None:
         self.settings = settings
 
     @abstractmethod
@@ -56,8 +55,8 @@ class ListeningDoor(Door):
     has none at all, new clients wait.
     """
 
-    def __init__(self, engine: Engine, settings: DoorSettings) -> None:
-        super().__init__(engine, settings)
+    def __init__(self, settings: DoorSettings) -> None:
+        super().__init__(settings)
         self.closing = False
         self.refused = 0
         """Connections that were refused."""
@@ -185,7 +184,8 @@ class StreamDoor(ListeningDoor, ConnectionOwner):
     """A door whose protocol is served by one task for each connection."""
 
     def __init__(self, engine: Engine, settings: DoorSettings) -> None:
-        super().__init__(engine, settings)
+        super().__init__(settings)
+        self.engine = engine
         self.closer = DescriptorCloser()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
 

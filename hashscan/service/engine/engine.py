@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 
 from msgspec import msgpack, structs
 
-from hashscan.errors import HashscanError
+from hashscan.errors import HashscanError, UsageError
 from hashscan.lists.storage.stored_version import VerificationLevel
-from hashscan.lists.store import fingerprinted
+from hashscan.lists.store import fingerprinted, lists_version
 from hashscan.matching.worker_setup import compare_pictures
+from hashscan.matching_service_api import FilterAddress
 from hashscan.model import (
     USABLE_STATES,
     FileResult,
@@ -94,6 +95,13 @@ class Engine:
     def version(self) -> str:
         """A text of `[0-9a-f]{16}` that changes with the lists, exceptions and policy in use."""
         return self.pool.setup.version
+
+    @property
+    def filter(self) -> FilterAddress | None:
+        """The filter of the lists in use; None if the settings name none."""
+        if self.settings.filter is None:
+            return None
+        return FilterAddress(*self.settings.filter, self.pool.setup.lists_version)
 
     @property
     def pool(self) -> WorkerPool:
@@ -283,7 +291,7 @@ class Engine:
                 self.infos = infos
                 opened.close()
                 return False
-            if worse := _now_unusable(self.infos, infos):
+            if worse := now_unusable(self.infos, infos):
                 _log.error("the present lists stay in use: %s", worse)
                 opened.close()
                 return False
@@ -314,13 +322,25 @@ class Engine:
         except BaseException:
             opened.close()
             raise
+        if settings.filter is not None and opened.lists.services:
+            opened.close()
+            raise UsageError(
+                f"no filter has the entries of the matching service {opened.lists.services[0].name}",
+                advice="Leave out --filter, or name the lists with --list.",
+            )
         sandbox = structs.replace(opened.setup.sandbox, parked=PARKED)
         # A door that shows entries shows digests, too.
         shown = any(door.show_entries for door in settings.doors)
         # Services may take digests of pictures, and which ones they take changes without a new list.
-        compared = shown or bool(opened.lists.services) or compare_pictures(opened.setup.lists)
+        compared = (
+            shown
+            or bool(opened.lists.services)
+            or compare_pictures(opened.setup.lists, opened.setup.algorithms)
+        )
         worker = replace(opened.setup, sandbox=sandbox, with_digests=shown, pictures_compared=compared)
-        setup = EngineSetup(_version_of(opened, infos), worker, opened.lists.services, opened.took)
+        setup = EngineSetup(
+            _version_of(opened, infos), worker, opened.lists.services, opened.took, lists_version(infos)
+        )
         return setup, opened, infos
 
     def _close_unused(self) -> None:
@@ -370,7 +390,7 @@ def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:
     return hashlib.blake2b(document, digest_size=8).hexdigest()
 
 
-def _now_unusable(before: Iterable[ListInfo], now: Iterable[ListInfo]) -> str:
+def now_unusable(before: Iterable[ListInfo], now: Iterable[ListInfo]) -> str:
     """Return which lists can't be used any more, with the reasons; empty if there are none.
 
     A list that was removed is no longer named.

@@ -83,6 +83,8 @@ class EngineSetup:
     services: tuple[StoredService, ...] = ()
     took: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Algorithms that each matching service has ever taken, by the service's identity."""
+    lists_version: str = ""
+    """The version of the lists' entries, by which a filter of them is known."""
 
     def replaces(self, other: EngineSetup) -> bool:
         """Return True if a worker with the other setup can use this one without being started again."""

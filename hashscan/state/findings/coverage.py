@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hashscan.hashing.variants import VARIANTS, required_by
-from hashscan.matching.evaluation import thresholds_of_lists
+from hashscan.matching.evaluation import RESTORED_THRESHOLD, reach_of_vectors, thresholds_of_lists
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, USABLE_STATES, Verdict
 from hashscan.quarantine.items import list_or_empty
@@ -39,7 +39,7 @@ class Coverage:
     lists: frozenset[str]
     """Names of the lists in use, all verified and undamaged."""
     reach: Mapping[str, int]
-    """Largest distance in bits that is reported, by algorithm; exact algorithms may be missing."""
+    """Largest distance that is reported, by algorithm; exact algorithms may be missing."""
     variants: frozenset[str]
     """Options of `hashing.variants.VARIANTS` in force."""
     identities: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -48,6 +48,8 @@ class Coverage:
     """Names of the lists that are matching services, whose distances are their own."""
     containers: bool = False
     """True if containers are opened, so that matches of their members are found again."""
+    vectors: Mapping[str, int] = field(default_factory=dict)
+    """Largest distance of PhotoDNA that is reported, by list."""
     accepted: bool = False
     """True if the operator has said that whatever is not found again is cleared."""
 
@@ -56,7 +58,7 @@ class Coverage:
         cls, setup: WorkerSetup, services: Sequence[StoredService] = (), *, accepted: bool = False
     ) -> Coverage:
         """Return the coverage of a scan with these lists, matching services and options."""
-        reach = thresholds_of_lists(setup.lists, setup.videos)
+        reach = thresholds_of_lists(setup.lists, setup.videos, setup.distances)
         asked = frozenset(service.name for service in services)
         return cls(
             frozenset(handle.name for handle in setup.lists) | asked,
@@ -66,6 +68,7 @@ class Coverage:
             | {service.name: frozenset({service.identity}) for service in services},
             asked,
             setup.containers is not None,
+            reach_of_vectors(setup.lists, setup.distances),
             accepted,
         )
 
@@ -81,6 +84,7 @@ class Coverage:
             _with_review(dict(scan.get("thresholds", {})), scan.get("review_threshold")),
             frozenset(VARIANTS).intersection(variants),
             containers="containers" in scan.get("selection", {}),
+            vectors={rule["list"]: rule["review"] for rule in scan.get("photodna", ())},
         )
 
     def covers(self, match: MatchFields) -> bool:
@@ -92,10 +96,17 @@ class Coverage:
             match["list"] in self.lists
             and self._is_the_same(match)
             # An algorithm of which no list in use has entries is not asked about, and has no threshold here.
-            and (match["list"] in self.services or distance <= self.reach.get(match["algorithm"], distance))
+            and (match["list"] in self.services or distance <= self._reach_of(match))
             and required_by(str(match.get("variant", ""))) <= self.variants
             and (self.containers or not _is_within(match))
         )
+
+    def _reach_of(self, match: MatchFields) -> int:
+        """Return the largest distance that is reported of a match's algorithm and list."""
+        reach = self.reach.get(match["algorithm"], int(match["distance"]))
+        if match["algorithm"] == "pdq" and "restored" in required_by(str(match.get("variant", ""))):
+            return max(reach, RESTORED_THRESHOLD)
+        return self.vectors.get(match["list"], reach) if match["algorithm"] == "photodna" else reach
 
     def _is_the_same(self, match: MatchFields) -> bool:
         """Return True if the list in use is that of a match, and not another of its name."""

@@ -5,6 +5,10 @@ change of its list may affect it. The table `asked` has ranges of contents with 
 later row replaces earlier ones, and a content without a row waits. An earlier match stays in `answers` until
 a new answer replaces it, so that a service that is down clears nobody.
 
+Of the digests that a filter of the service's list covers, only those are asked about that it lets through; a
+content without such a digest has its answer at once. The filter's version is stored with the list's. With
+another version of it, the contents wait again that have a digest which it lets through.
+
 A service may stop to take an algorithm. A content that has such a digest is asked about without it, and still
 waits; what the service has named for such a digest before stays. `StoredService.refused` says which
 algorithms count: those that the operator has chosen, or that the service has ever taken.
@@ -20,13 +24,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import UsageError
+from hashscan.lists.filters.arrays import heads_of, let_through
+from hashscan.lists.filters.format import DigestFilter
 from hashscan.lists.services.settings import StoredService
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import closest_of_each
@@ -122,6 +128,7 @@ class _ServiceAnswers(ClosedOnExit):
         """All contents before this one have answers, or are under way."""
         self._turns = OwnerTurns()
         self._batch = _NO_BATCH
+        self._introduction: Introduction | None = None
 
     def _load(self) -> None:
         ranges = self._database.execute(
@@ -210,6 +217,7 @@ class _ServiceAnswers(ClosedOnExit):
     def _begin(self, found: Introduction) -> None:
         """Have contents wait again that a change of the service's list may affect."""
         self.begun = True
+        self._introduction = found
         self._algorithms = tuple(name for name in self._settings.algorithms if name in found.algorithms)
         self._limit = found.digests_max
         taken = taken_before(self._database, self._service)
@@ -217,14 +225,18 @@ class _ServiceAnswers(ClosedOnExit):
         if not taken.issuperset(self._algorithms):
             remember_taken(self._database, self._service, taken.union(self._algorithms))
         known = {**self._known, "version": found.version, "algorithms": sorted(self._algorithms)}
+        changes = found.changes
+        if found.filter is not None and known.get("filter") != found.filter.version:
+            known["filter"] = found.filter.version
+            if self._known and changes is None:
+                changes = Changes(found.version or "-")
         if known == self._known:
             return
-        changes = found.changes
         # After the loss of an algorithm, earlier answers still hold.
         if self._known and not set(self._algorithms).issubset(self._known.get("algorithms", ())):
             changes = Changes(found.version or "-", everything=True)
         if changes is not None:
-            affected = self._affected(changes)
+            affected = self._affected(changes, found.filter)
             self._hours[affected] = 0
             self._rewrite()
             self._next = 0
@@ -236,11 +248,21 @@ class _ServiceAnswers(ClosedOnExit):
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"service {self._key}", json.dumps(known))
         )
 
-    def _affected(self, changes: Changes) -> NDArray[np.bool_]:
-        """Return which contents a change of the list may affect, shape (rows,) or larger."""
+    def _affected(self, changes: Changes, known_by: DigestFilter | None) -> NDArray[np.bool_]:
+        """Return which contents a change of the list may affect, shape (rows,) or larger.
+
+        Of the digests that a filter covers, only those that it lets through can be in the list now. The
+        service may have named entries before for others.
+        """
         rows, columns = self._contents.rows, self._contents.columns
         affected = np.zeros(len(self._hours), bool)
         asked = {*self._algorithms, *self._refused}
+        if known_by is not None and (covered := asked & known_by.algorithms):
+            self._mark_let_through(affected, known_by, covered)
+            affected[list(self.positive)] = True
+            asked -= covered
+            if changes.everything:
+                changes = Changes(changes.version, algorithms=sorted(asked))
         whole = asked.intersection(changes.algorithms)
         prefixes = {name: found for name, found in changes.prefixes.items() if name in asked}
         # Only digests that are equal have equal beginnings, and only some have a column.
@@ -262,6 +284,22 @@ class _ServiceAnswers(ClosedOnExit):
             if any(match.entry_id in named for match in self.matches(content)):
                 affected[content] = True
         return affected
+
+    def _mark_let_through(
+        self, affected: NDArray[np.bool_], known_by: DigestFilter, algorithms: Collection[str]
+    ) -> None:
+        """Mark the contents with a digest of some algorithms that a filter lets through."""
+        rows, columns = self._contents.rows, self._contents.columns
+        for name in sorted(algorithms):
+            if name not in COLUMN_DIGESTS:
+                for content in np.flatnonzero((self._contents.attention & OPAQUE) == 0).tolist():
+                    value = self._contents.load(content).exact.get(name)
+                    affected[content] |= value is not None and known_by.lets_through(name, value)
+                continue
+            for start in range(0, rows, _BLOCK):
+                count = min(_BLOCK, rows - start)
+                values = columns[name].read(start, count).view(np.uint8).reshape(count, -1)
+                affected[start : start + count] |= let_through(known_by, name, heads_of(values))
 
     def ask(self, content: int, owner: Hashable) -> None:
         """Ask about a content when it is its owner's turn."""
@@ -294,7 +332,8 @@ class _ServiceAnswers(ClosedOnExit):
 
     def _add(self, content: int) -> bool | None:
         """Add a content to the batch; return True if it is full now, and None if the content is too much."""
-        digests = list(self._digests(content, self._algorithms))
+        assert self._introduction is not None
+        digests = self._introduction.needed(self._digests(content, self._algorithms))
         held = len(self._batch.digests)
         if held and held + len(digests) > self._limit:
             return None

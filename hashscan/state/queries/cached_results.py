@@ -108,8 +108,7 @@ class CachedResults:
 
     @cached_property
     def _matcher(self) -> Matcher:
-        setup = self._setup
-        return Matcher(setup.lists, setup.review_threshold, setup.excepted, videos=setup.videos)
+        return Matcher.of_setup(self._setup)
 
     def _task(self, content: int, item: Item) -> FileTask | None:
         try:

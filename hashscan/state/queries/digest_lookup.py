@@ -12,26 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import FRAME_SIZE, Borders, Member, digests_of
+from hashscan.hashing.member_records import FRAME_SIZE, Borders, Member, SampledFrames, digests_of
 from hashscan.hashing.records import DecodedPicture
-from hashscan.lists.index.base import default_threshold
+from hashscan.hashing.variants import TURNS
+from hashscan.lists.index.base import Segment, Strategy, default_threshold
+from hashscan.lists.index.euclidean import Euclidean
+from hashscan.lists.index.quadrants import distances as quadrant_distances
+from hashscan.lists.index.segments import SMALL
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.container_members import member_tasks, place_text
 from hashscan.matching.evaluation import TIGHT_THRESHOLD, FileTask, Query, has_tight_threshold, store_reply
-from hashscan.model import ALGORITHMS, StoredContentData
+from hashscan.model import ALGORITHMS, QUADRANTS, StoredContentData
 from hashscan.reports.records import Record, path_bytes
 from hashscan.state.queries.checksums import rows_of
 from hashscan.state.store.columns import Blocks, equal_rows, near_rows
 from hashscan.state.store.contents import LOW, NOWHERE, file_task_of
 from hashscan.state.store.listings import wrapped
+from hashscan.state.store.members import unpack_members
 from hashscan.state.store.packing import Packed, unpack
 from hashscan.state.store.profile import Profile
 from hashscan.state.store.reading import NoStateError, StateReader
 from hashscan.state.store.stored_contents import ABOUT, COLUMN_DIGESTS, NOTHING, Content
+from hashscan.state.store.unpacking import Beyond, blocks_of
 from hashscan.state_dir import StateDir
 
 _BLOCK = 1 << 16
+VECTORS = "photodna"
+"""The algorithm whose digests are vectors."""
+_REPEATED = ALGORITHMS[VPDQ].threshold // 4
+"""Distance in bits up to which a frame is looked up no more than the one before it."""
 _AS_STORED = 0
 """Index in `variants.TURNS`."""
 
@@ -42,7 +52,7 @@ class DigestQuery(NamedTuple):
     algorithm: str
     value: bytes
     distance: int
-    """Largest distance in bits of a match."""
+    """Largest distance of a match."""
     variant: str = "as stored"
     """Rendering of the picture that it was computed from."""
 
@@ -63,7 +73,7 @@ def sought_of_digest(reader: StateReader, name: str, value: bytes, distance: int
     """Return a digest with the requested distance, or else its algorithm's default."""
     if name == VPDQ:
         return DigestQuery(name, value, ALGORITHMS[name].threshold if distance is None else distance)
-    if ALGORITHMS[name].metric != "hamming":
+    if ALGORITHMS[name].metric == "exact":
         return DigestQuery(name, value, 0)
     own = default_threshold(name, reader.contents.rows) if distance is None else distance
     return DigestQuery(name, value, own)
@@ -78,10 +88,16 @@ def sought_of_file(
         distance: replaces the algorithm's default, but is not increased for variants with a tighter one.
     """
     sought = [DigestQuery("sha256", dict(zip(exact, kept.exact, strict=True))["sha256"], 0)]
+    if kept.members is not None:
+        limit = ALGORITHMS[VPDQ].threshold if distance is None else distance
+        for variant, values in _sampled_frames(unpack_members(kept.members, pictures).sampled):
+            sought += [DigestQuery(VPDQ, value, limit, variant) for value in values]
     if kept.packed is None:
         return sought
     checked = FileTask(NOWHERE, kind=FORMATS[kept.kind])
     store_reply(checked, unpack(Packed(*kept.packed), pictures), pictures)
+    limit = ALGORITHMS[QUADRANTS].threshold if distance is None else distance
+    sought += [DigestQuery(QUADRANTS, query.values, limit) for query in checked.queries(QUADRANTS)]
     full = ALGORITHMS["pdq"].threshold if distance is None else distance
     for query in checked.queries("pdq"):
         assert query.run is not None
@@ -92,10 +108,33 @@ def sought_of_file(
     return sought
 
 
+def _sampled_frames(sampled: Sequence[SampledFrames]) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the frames of a video in each variant, with its name; those that repeat the one before once."""
+    for frames in sampled:
+        trimmed = "borders trimmed" if frames.borders is Borders.TRIMMED else ""
+        turns = len(frames.turns)
+        values = [frames.values[at : at + FRAME_SIZE] for at in range(0, len(frames.values), FRAME_SIZE)]
+        for place, turn in enumerate(frames.turns):
+            kept: list[bytes] = []
+            last = -1
+            for value in values[place::turns]:
+                number = int.from_bytes(value)
+                if last < 0 or (number ^ last).bit_count() > _REPEATED:
+                    kept.append(value)
+                    last = number
+            yield ", ".join(filter(None, (TURNS[turn], trimmed))) or "as stored", kept
+
+
+def has_sampled_videos(reader: StateReader) -> bool:
+    """Return True if scans have sampled videos, so that others can be compared with them."""
+    return any(by.is_readable and by.videos for by in reader.contents.profiles.values())
+
+
 def find_contents(
     reader: StateReader, sought: Sequence[DigestQuery], *, every_variant: bool = False
 ) -> list[ContentMatch]:
-    """Return all contents near a digest, each once for each digest that is near, the nearest first.
+    """Return all contents near a digest, each once for each digest that is near, the nearest first; a video
+    once for all digests of frames.
 
     Pictures are compared by the digest of the picture as it is stored; the quality of their PDQ must be high
     enough for that.
@@ -117,13 +156,18 @@ def find_contents(
             found += [ContentMatch(row, asked[number], distance) for number, row, distance in near]
         elif name == VPDQ:
             values = _rows_of_bytes([one.value for one in asked])
+            videos: dict[tuple[int, str], ContentMatch] = {}
             for number, row, distance, place in matching_videos(
                 reader, values, [one.distance for one in asked]
             ):
-                found.append(ContentMatch(row, asked[number], distance, member=place))
+                # Of two long videos, very many frames can be alike.
+                before = videos.get((row, place))
+                if before is None or distance < before.distance:
+                    videos[row, place] = ContentMatch(row, asked[number], distance, member=place)
+            found += videos.values()
         else:
             found += _in_further(reader, name, asked)
-    found += _in_members(reader, sought)
+    found += _in_members(reader, [one for one in sought if one.algorithm != VPDQ])
     return sorted(found, key=lambda near: (near.distance, near.content))
 
 
@@ -171,12 +215,20 @@ def matching_contents(
 
     Args:
         values: the digests, shape (n, size).
-        limits: the largest distance of each in bits, shape (n,).
+        limits: the largest distance of each, shape (n,).
 
     Yields:
         The index of a digest, the content, and the distance. Pictures are compared as they are stored, unless
         the quality of their PDQ is too low.
     """
+    if name == VECTORS:
+        owners = array("I")
+        found = near_rows(
+            _vector_blocks(reader, owners), values, np.array(limits, np.int64), _vector_segment(values)
+        )
+        for number, row, distance in zip(*(part.tolist() for part in found), strict=True):
+            yield number, owners[row], distance
+        return
     if name == "pdq":
         numbers, pictures, distances = reader.columns[name].near(values, np.array(limits, np.int64))
         rows = rows_of(reader.columns["pictures"], pictures).astype(np.int64)
@@ -193,9 +245,11 @@ def matching_members(
     """Yield the members of containers near some digests, as `matching_contents`, each with its place."""
     containers, numbers = array("I"), array("I")
     blocks = _member_blocks(reader, name, containers, numbers)
-    found = (
-        near_rows(blocks, values, np.array(limits, np.int64)) if name == "pdq" else equal_rows(blocks, values)
-    )
+    if name in {"pdq", VECTORS}:
+        segment = _vector_segment(values) if name == VECTORS else None
+        found = near_rows(blocks, values, np.array(limits, np.int64), segment)
+    else:
+        found = equal_rows(blocks, values)
     places: tuple[int, Sequence[Member]] = (-1, ())
     for asked, row, distance in sorted(
         zip(*(part.tolist() for part in found), strict=True), key=itemgetter(1)
@@ -234,6 +288,51 @@ def _member_blocks(reader: StateReader, name: str, containers: array[int], numbe
             found = []
     if found:
         yield start, _rows_of_bytes(found)
+
+
+def _vector_segment(values: NDArray[np.uint8]) -> Segment:
+    """Return an index of vectors, which many are compared with."""
+    vectors = Euclidean()
+    return vectors.plain(values) if len(values) < SMALL else Strategy.eager(vectors, values)
+
+
+def _vector_blocks(reader: StateReader, owners: array[int]) -> Blocks:
+    """Yield the vectors of all pictures, and of their frames, as they are stored.
+
+    Args:
+        owners: the content of each is added to it.
+    """
+    numbers = _profiles_with(reader, VECTORS)
+    column = reader.columns["about"]
+    for start in range(0, column.rows if numbers else 0, _BLOCK):
+        about = column.read(start, _BLOCK).view(ABOUT)
+        rows = np.flatnonzero((about["further"] != NOTHING) & np.isin(about["profile"], numbers))
+        for some, values in _vectors_of(reader, start + rows):
+            before = len(owners)
+            owners.extend(some)
+            yield before, values
+
+
+def _vectors_of(
+    reader: StateReader, rows: NDArray[np.int64]
+) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Yield some rows, and a vector of each."""
+    alone: list[int] = []
+    try:
+        unpacked = [found for block in blocks_of(reader.contents, rows) for found in block.digests()]
+    except ValueError:
+        # A power cut may have destroyed one.
+        unpacked, alone = [], rows.tolist()
+    for found in unpacked:
+        if isinstance(found, Beyond):
+            alone += found.rows.tolist()
+        elif found.algorithm == VECTORS and not found.rendering and found.turn == _AS_STORED:
+            yield found.rows.tolist(), found.values
+    for row in alone:
+        content = load_content(reader, row)
+        for query in () if content is None else file_task_of(content, NOWHERE).queries(VECTORS):
+            if query.run is not None and not query.run.rendering and query.run.turns[0] == _AS_STORED:
+                yield [row], _rows_of_bytes([next(query.run.digests()).value])
 
 
 def matching_videos(
@@ -304,11 +403,7 @@ def _member_digest(member: Member, name: str, profile: Profile) -> bytes | None:
 def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
     """Search by a digest that has no column, in all contents that have it."""
     of_picture = ALGORITHMS[name].of_picture
-    numbers = [
-        number
-        for number, by in reader.contents.profiles.items()
-        if by.is_readable and name in (by.picture_names if of_picture else by.exact_names)
-    ]
+    numbers = _profiles_with(reader, name)
     if not numbers:
         return
     for content in _contents_with(reader, numbers):
@@ -321,16 +416,34 @@ def _in_further(reader: StateReader, name: str, asked: Sequence[DigestQuery]) ->
             yield from _near_runs(content.row, query, asked)
 
 
+def _profiles_with(reader: StateReader, name: str) -> list[int]:
+    """Return the numbers of the profiles of contents that have digests of an algorithm."""
+    of_picture = ALGORITHMS[name].of_picture
+    return [
+        number
+        for number, by in reader.contents.profiles.items()
+        if by.is_readable and name in (by.picture_names if of_picture else by.exact_names)
+    ]
+
+
 def _near_runs(row: int, query: Query, asked: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
     """Yield a match for each digest of a picture that is near one of those that are looked up."""
     assert query.run is not None
+    of_bits = ALGORITHMS[query.run.algorithm].metric != "euclidean"
     for digest in query.run.digests():
-        value = int.from_bytes(digest.value)
-        tight = has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
+        tight = of_bits and has_tight_threshold(digest.rendering, digest.turn, query.run.shown)
         for one in asked:
-            apart = (value ^ int.from_bytes(one.value)).bit_count()
+            apart = _apart(query.run.algorithm, digest.value, one.value)
             if apart <= (min(one.distance, TIGHT_THRESHOLD) if tight else one.distance):
                 yield ContentMatch(row, one, apart, digest.variant)
+
+
+def _apart(name: str, value: bytes, other: bytes) -> int:
+    if ALGORITHMS[name].metric == "quadrants":
+        return int(quadrant_distances(_rows_of_bytes([value]), _rows_of_bytes([other]))[0])
+    if ALGORITHMS[name].metric == "euclidean":
+        return sum((x - y) ** 2 for x, y in zip(value, other, strict=True))
+    return (int.from_bytes(value) ^ int.from_bytes(other)).bit_count()
 
 
 def _contents_with(reader: StateReader, profiles: Iterable[int]) -> Iterator[Content]:

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from hashscan.hashing.member_records import OpenedContainer
 from hashscan.lists.storage.columns import ColumnFiles, ListHandle
 from hashscan.matching.container_members import member_tasks
-from hashscan.matching.evaluation import TIGHT_REACH, FileTask, Matcher, thresholds_of_lists
+from hashscan.matching.evaluation import (
+    RESTORED_THRESHOLD,
+    TIGHT_REACH,
+    FileTask,
+    Matcher,
+    reach_of_vectors,
+    thresholds_of_lists,
+)
 from hashscan.matching.worker_setup import VPDQ_RULE, WorkerSetup
 from hashscan.model import ALGORITHMS
 from hashscan.state.store.contents import NOWHERE, OPAQUE, Contents, file_task_of
@@ -59,7 +66,9 @@ class RetroMatcher:
         self._videos = setup.videos or VPDQ_RULE
         self._lists = lists = setup.lists
         self._meaning = meaning_of(contents.wanted)
-        self._thresholds = thresholds_of_lists(lists)
+        self._distances = setup.distances
+        self._thresholds = thresholds_of_lists(lists, distances=setup.distances)
+        self._vectors = reach_of_vectors(lists, setup.distances)
         self._parts = [
             (handle, files, self._label(handle, files)) for handle in lists for files in handle.columns
         ]
@@ -71,9 +80,12 @@ class RetroMatcher:
         """
         name = files.algorithm
         metric = ALGORITHMS[name].metric
-        reach = str(self._thresholds[name] if metric == "hamming" else 0)
+        reach = str(self._thresholds[name] if metric in {"hamming", "quadrants"} else 0)
         if name == "pdq":
-            reach = f"{max(self._thresholds[name], self._review or 0)}, {TIGHT_REACH}"
+            near = self._review or 0
+            reach = f"{max(self._thresholds[name], near)}, {max(TIGHT_REACH, near)}, {RESTORED_THRESHOLD}"
+        elif metric == "euclidean":
+            reach = str(self._vectors[handle.name])
         elif metric == "video":
             # Workers name the videos that match by this rule, and no others that are near.
             reach = f"{self._videos.listed_percent:g}/{self._videos.scanned_percent:g}"
@@ -97,6 +109,7 @@ class RetroMatcher:
                 ],
                 self._review,
                 thresholds=self._thresholds,
+                distances=self._distances,
                 many=self._contents.rows - start >= _MANY,
             )
             for row in self._near(matcher, start):
@@ -145,7 +158,9 @@ class RetroMatcher:
     def _near_pictures(self, matcher: Matcher, start: int) -> Iterator[int]:
         """Yield the rows that are near by digests of pictures; blocks are compared in parallel threads."""
         names = matcher.algorithms - set(COLUMN_DIGESTS)
-        names = frozenset(name for name in names if ALGORITHMS[name].of_picture)
+        # Unpacking takes long, and few states have all that lists have entries of.
+        kept = {name for by in self._contents.profiles.values() for name in by.picture_names}
+        names = frozenset(names & kept)
         if not names:
             return
         threads = min(len(os.sched_getaffinity(0)), _THREADS_MAX)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -20,10 +20,15 @@ from hashscan.lists.difference import EntryChange
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.lists.storage.video_frames import FrameId, parse_id
-from hashscan.matching.worker_setup import VPDQ_RULE
-from hashscan.model import ALGORITHMS, KNOWN_GOOD_CATEGORY, TEST_CATEGORY
+from hashscan.matching.worker_setup import VPDQ_RULE, distance_rule
+from hashscan.model import ALGORITHMS, KNOWN_GOOD_CATEGORY, TEST_CATEGORY, DistanceRule
 from hashscan.schema import Count, InvalidDocumentError, decode_file, encode_file
-from hashscan.state.queries.digest_lookup import matching_contents, matching_members, matching_videos
+from hashscan.state.queries.digest_lookup import (
+    VECTORS,
+    matching_contents,
+    matching_members,
+    matching_videos,
+)
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.queries.overview import overview_of
 from hashscan.state.store.reading import NoStateError, StateReader
@@ -52,20 +57,31 @@ class Hits:
     """Number of entries by algorithm whose digests the state has in no column."""
 
 
-def hits_of(reader: StateReader, changes: Iterable[EntryChange]) -> Hits:
+def hits_of(
+    reader: StateReader,
+    changes: Iterable[EntryChange],
+    list_name: str = "",
+    distances: Sequence[DistanceRule] = (),
+) -> Hits:
     """Look up new entries.
 
-    Exact digests are searched in their columns. PDQ is compared with pictures as they are stored, unless the
-    quality of their PDQ is too low. Members of containers are searched in the same way. Videos of vPDQ are
-    compared with videos as they are stored, by the default match rule.
+    Exact digests are searched in their columns. PDQ and PhotoDNA are compared with pictures as they are
+    stored, unless the quality is too low, PDQ by its default distance. Members of containers are searched in
+    the same way. Videos of vPDQ are compared with videos as they are stored, by the default match rule.
+
+    Args:
+        list_name: the list that the entries are of.
+        distances: the distances of PhotoDNA, for all lists.
     """
     hits = Hits()
+    vectors = distance_rule(distances, list_name).review
     by_algorithm: dict[str, list[EntryChange]] = {}
     for change in changes:
         by_algorithm.setdefault(change.algorithm, []).append(change)
     for name, some in by_algorithm.items():
-        if name in COLUMN_DIGESTS or name == "pdq":
-            _look_up(reader, name, some, hits)
+        if name in {*COLUMN_DIGESTS, "pdq", VECTORS}:
+            limit = vectors if name == VECTORS else ALGORITHMS[name].threshold
+            _look_up(reader, name, some, limit, hits)
         elif name == VPDQ:
             _look_up_videos(reader, some, hits)
         else:
@@ -80,10 +96,10 @@ def files_hit(reader: StateReader, hits: Hits) -> Iterator[KnownFile]:
             yield file
 
 
-def _look_up(reader: StateReader, name: str, changes: list[EntryChange], hits: Hits) -> None:
+def _look_up(reader: StateReader, name: str, changes: list[EntryChange], limit: int, hits: Hits) -> None:
     values = np.concatenate([change.values for change in changes])
     starts = np.cumsum([0, *map(len, changes)])
-    limits = [ALGORITHMS[name].threshold] * len(values)
+    limits = [limit] * len(values)
     met = set()
     contents = ((*near, "") for near in matching_contents(reader, name, values, limits))
     for number, content, distance, member in chain(contents, matching_members(reader, name, values, limits)):
@@ -134,13 +150,19 @@ class Reach:
 
 
 def reach_of(
-    state: StateDir, changes: Iterable[EntryChange], matters: int, watch: Callable[[int, int], None]
+    state: StateDir,
+    changes: Iterable[EntryChange],
+    matters: int,
+    watch: Callable[[int, int], None],
+    list_name: str,
+    distances: Sequence[DistanceRule],
 ) -> Reach | None:
     """Look up the new entries; return None if there is no state.
 
     Args:
         matters: number of matched files from which on their share is of interest.
         watch: called often during the comparison with the digests of one algorithm; see `ReadColumn.watch`.
+        list_name: as for `hits_of`, and so is `distances`.
 
     Raises:
         OutputError: the state can't be read, or is damaged.
@@ -150,7 +172,7 @@ def reach_of(
         with StateReader(state) as reader, reader.reading():
             for column in reader.columns.values():
                 column.watch = watch
-            hits = hits_of(reader, came)
+            hits = hits_of(reader, came, list_name, distances)
             files = sum(1 for _ in files_hit(reader, hits))
             known = 0
             if files >= matters:

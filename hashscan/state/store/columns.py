@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.lists.index.base import Segment
 from hashscan.lists.index.kernel import best_kernel, words_of
 from hashscan.lists.index.strategies import Hamming
 
@@ -189,27 +190,29 @@ def equal_rows(blocks: Blocks, values: NDArray[np.uint8]) -> Pairs:
     return _joined(found)
 
 
-def near_rows(blocks: Blocks, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Pairs:
+def near_rows(
+    blocks: Blocks, values: NDArray[np.uint8], thresholds: NDArray[np.int64], segment: Segment | None = None
+) -> Pairs:
     """Return exactly the rows within the threshold of one of the values.
 
     Args:
         values: shape (n, bytes of a row).
-        thresholds: bits, shape (n,).
+        thresholds: bits, or the unit of `segment`, shape (n,).
+        segment: of the values, for digests that are not compared by bits.
     """
     values = np.ascontiguousarray(values)
     found: list[Pairs] = []
-    if len(values) <= _FEW:
+    if segment is None and len(values) <= _FEW:
         kernel, queries = best_kernel(), words_of(values)
         for start, block in blocks:
             numbers, rows, distances = kernel.scan(words_of(block), queries, thresholds)
             found.append((numbers, start + rows, distances))
     else:
-        found.extend(_near_many(blocks, values, thresholds))
+        found.extend(_near_many(blocks, segment or Hamming().eager(values), thresholds))
     return _joined(found)
 
 
-def _near_many(blocks: Blocks, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Iterator[Pairs]:
-    segment = Hamming().eager(values)
+def _near_many(blocks: Blocks, segment: Segment, thresholds: NDArray[np.int64]) -> Iterator[Pairs]:
     widest = int(thresholds.max())
     for start, block in blocks:
         rows, numbers, distances = segment.query(block, np.full(len(block), widest, np.int64))

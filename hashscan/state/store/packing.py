@@ -15,10 +15,10 @@ first digest of more than 255 bytes is in the rest, too.
 | 254 | the digest, where its algorithm has digests of eight bytes |
 | 255 | the digest, where they have any other length |
 
-Only digests of 32 bytes are predicted, but for those of restored pictures, which differ too much. How long a
-digest is follows from its algorithm, whose index is in the head of its run. An algorithm whose digests get
-another length gets another version, so that the profile of contents that were digested before marks them as
-opaque, and they are not unpacked.
+Only digests of 32 bytes are predicted, but for those of restored pictures and of sections, which differ too
+much. How long a digest is follows from its algorithm, whose index is in the head of its run. An algorithm
+whose digests get another length gets another version, so that the profile of contents that were digested
+before marks them as opaque, and they are not unpacked.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _steps(runs: tuple[bytes, ...], algorithms: tuple[str, ...]) -> tuple[Step, 
         own, picture = of_rendering.setdefault(_rendering(run), {}), _picture(run)
         for turn in _turns_in(run[-2:]):
             known, base = None, 0
-            turned = size == SIZE and turn < ALL_TURNS and run[_RENDERING] != RESTORED
+            turned = size == SIZE and turn < ALL_TURNS and run[_RENDERING] < RESTORED
             if turned:
                 base = next((one for one in (_partner(turn), 0) if one in own), 0)
                 known = own.get(base, of_picture.get(picture))

@@ -9,6 +9,7 @@ import resource
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from hashscan import __version__
@@ -17,9 +18,10 @@ from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, installed_extras
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS, ContainerKind
+from hashscan.model import ALGORITHMS, ContainerKind, HashLibrary
 from hashscan.plugins import installed_versions
 from hashscan.sandbox.client import SandboxOptions
+from hashscan.secret_files import stamp_of
 from hashscan.settings.values import memory_limit
 
 _LIBRARIES = (
@@ -58,6 +60,9 @@ class Profile:
     opens: str = ""
     """The means to open containers: kernel and rights, on which the sandbox depends; empty without any."""
 
+    library: str = ""
+    """A code for the library of PhotoDNA and how it was called; empty if it was not."""
+
     def to_text(self) -> str:
         """Return the stored form."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -83,6 +88,7 @@ class Profile:
             and set(wanted.pictures) <= set(self.pictures)
             and (self.variants, self.rendering, self.max_pixels)
             == (wanted.variants, wanted.rendering, wanted.max_pixels)
+            and wanted.library in {"", self.library}
         )
 
     @property
@@ -114,7 +120,15 @@ def profile_of(setup: WorkerSetup) -> Profile:
         limits=(*_limits(setup.sandbox), *_container_limits(setup)),
         videos="" if setup.videos is None else _versioned(("vpdq",))[0],
         opens=_means_of_opening(setup),
+        library=_library_code(setup.photodna),
     )
+
+
+def _library_code(library: HashLibrary | None) -> str:
+    if library is None:
+        return ""
+    stamps = [stamp_of(Path(path))[2:4] for path in library.files]
+    return f"{zlib.crc32(repr((library, stamps)).encode()):08x}"
 
 
 def _means_of_opening(setup: WorkerSetup) -> str:

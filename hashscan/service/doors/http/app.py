@@ -23,8 +23,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hashscan.errors import HashscanError, UsageError
+from hashscan.matching.policy import accusing
 from hashscan.matching_service_api import Changes, CheckAnswer, CheckMatch, CheckRequest, DigestFields, Info
-from hashscan.model import COMPUTED, KNOWN_GOOD_CATEGORY, Match, Reason
+from hashscan.model import MATCHED, Reason
 from hashscan.schema import InvalidDocumentError, decode_json, validated
 from hashscan.service.doors.http.bodies import (
     FORM_EXTRA_BYTES,
@@ -307,7 +308,7 @@ class Application:
         return [
             CheckMatch(number, match.entry_id, "other" if match.doubt else match.category, match.distance)
             for number, matches in enumerate(found)
-            for match in _accusing(matches)
+            for match in accusing(matches)
         ]
 
     async def check_one(self, request: Request, algorithm: str, value: str) -> Response:
@@ -329,8 +330,8 @@ class Application:
     async def _info(self, request: Request) -> Response:
         await self._admitted(request, "check")
         listed = {name for info in self._engine.infos for name, count in info.by_algorithm if count}
-        algorithms = [name for name in COMPUTED if name in listed]
-        return _json(Info(self._engine.version, algorithms, DIGESTS_MAX))
+        algorithms = [name for name in MATCHED if name in listed]
+        return _json(Info(self._engine.version, algorithms, DIGESTS_MAX, self._engine.filter))
 
     async def changes(
         self, request: Request, since: Annotated[str, Query(min_length=1, max_length=64)]
@@ -491,13 +492,6 @@ def _request_error(error: Exception) -> RequestError:
         if isinstance(error, kind):
             return RequestError(code, text or str(error))
     raise error
-
-
-def _accusing(matches: list[Match]) -> list[Match]:
-    """Return the matches of a digest that a client is told of: none that this server withholds."""
-    if any(match.category == KNOWN_GOOD_CATEGORY and not match.near_miss for match in matches):
-        return []
-    return [m for m in matches if not (m.excepted or m.withheld or m.near_miss)]
 
 
 def _one_header(request: Request, name: str) -> str:

@@ -50,14 +50,18 @@ class Body:
         self.complete = not {"content-length", "transfer-encoding"} & set(request.headers)
         """True if all of it was received, or there is none."""
 
-    def accept(self, size_max: int) -> None:
+    def accept(self, size_max: int, *, encoded: bool = False) -> None:
         """Examine the headers, and accept a body of so many bytes.
+
+        Args:
+            size_max: most bytes as they are sent.
+            encoded: True if the caller has examined the `Content-Encoding`.
 
         Raises:
             RequestError: the body's encoding is not accepted.
             TooLarge: more bytes are announced.
         """
-        if self._headers.getlist("content-encoding") not in ([], ["identity"]):
+        if not encoded and self._headers.getlist("content-encoding") not in ([], ["identity"]):
             raise RequestError(ErrorCode.ENCODED, "send the body without a Content-Encoding")
         self.announced = int(self._headers.get("content-length", 0))
         self._left = size_max

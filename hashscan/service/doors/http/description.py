@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from hashscan import __version__
 from hashscan.matching_service_api import Changes, CheckAnswer, CheckRequest, Info
+from hashscan.schema import json_schemas
 from hashscan.service.doors.http.documents import ErrorAnswer, ErrorCode, Health, ListsAnswer, ScanAnswer
 from hashscan.service.doors.http.keys import Right
 
@@ -76,8 +77,7 @@ _DOCUMENTS = (
 
 def components() -> Mapping[str, Any]:
     """Return the JSON schemas of all documents, by name, for the `components` of OpenAPI."""
-    _, found = msgspec.json.schema_components(_DOCUMENTS, ref_template="#/components/schemas/{name}")
-    return found
+    return json_schemas(_DOCUMENTS, "#/components/schemas/{name}")[1]
 
 
 def response(document: type[Struct], description: str) -> dict[str, Any]:

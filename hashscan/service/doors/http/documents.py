@@ -17,8 +17,16 @@ from hashscan.service.engine.uploads import Answer, Outcome
 from hashscan.text import printable
 
 
-class ErrorCode(Enum):
-    """The errors of all requests: a code that does not change, and the status of the answer."""
+class AnyErrorCode(Enum):
+    """The base of errors of requests: a code that does not change, and the status of the answer."""
+
+    def __init__(self, code: str, status: int) -> None:
+        self.code = code
+        self.status = status
+
+
+class ErrorCode(AnyErrorCode):
+    """The errors of requests to `hashscan serve`."""
 
     INVALID_REQUEST = "invalid_request", 400
     """No valid HTTP, or a body whose length is not clear."""
@@ -45,10 +53,6 @@ class ErrorCode(Enum):
     KEYS_UNAVAILABLE = "keys_unavailable", 503
     STOPPING = "stopping", 503
 
-    def __init__(self, code: str, status: int) -> None:
-        self.code = code
-        self.status = status
-
 
 RETRY_SECONDS = 1
 """Seconds after which a client may try again after an answer of status 503."""
@@ -57,7 +61,7 @@ RETRY_SECONDS = 1
 class RequestError(HashscanError):
     """A request that is answered by an error."""
 
-    def __init__(self, error: ErrorCode, message: str, retry_after: int = 0) -> None:
+    def __init__(self, error: AnyErrorCode, message: str, retry_after: int = 0) -> None:
         super().__init__(message)
         self.error = error
         self.retry_after = retry_after or (RETRY_SECONDS if error.status == 503 else 0)
@@ -94,8 +98,8 @@ class MatchAnswer(Struct, frozen=True):
     algorithm: str
     category: str
     distance: int
-    """Bits in which a perceptual digest differs from the entry; for vpdq, the percentage of the listed frames
-    that are missing."""
+    """Bits in which a perceptual digest differs from the entry; for photodna, the squared distance; for vpdq,
+    the percentage of the listed frames that are missing."""
     threshold: int
     """Largest distance at which an entry matches; one that is farther away is for review."""
     withheld: bool = False

@@ -1,8 +1,8 @@
-"""Serve HTTP by uvicorn, with our own sockets, limits and logs.
+"""Serve an ASGI application over HTTP by uvicorn, with our own sockets, limits and logs.
 
 uvicorn's server runs in the service's loop, without its signal handlers; it has no listening socket, since
-connections are admitted as at all doors. Headers that a reverse proxy sets are ignored, apart from the one
-that the settings trust for the owner. No request is logged, since addresses and names in it are private.
+connections are admitted as at all doors. Headers that a reverse proxy sets are ignored, apart from those that
+the application itself trusts. No request is logged, since addresses and names in it are private.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hashscan.errors import UsageError
@@ -41,48 +42,32 @@ _END_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class HttpDoor(ListeningDoor):
-    """A door for HTTP and HTTPS."""
+class AsgiDoor(ListeningDoor):
+    """A door for HTTP and HTTPS, and the application that answers its requests."""
 
     protocol: ClassVar[str] = "http"
 
     def __init__(
-        self,
-        engine: Engine,
-        settings: DoorSettings,
-        *,
-        keys: Path | None = None,
-        tls: tuple[Path, Path] | None = None,
-        metrics: Callable[[], bytes] | None = None,
+        self, settings: DoorSettings, asgi: ASGIApp, *, tls: tuple[Path, Path] | None = None
     ) -> None:
         """Make a door.
 
         Args:
-            engine: the checker.
             settings: the settings of this door.
-            keys: file of the keys that are accepted; None to need none.
+            asgi: the application; the state of a request has its `client`.
             tls: files of certificate and key; None for HTTP without TLS. A Unix socket never has TLS.
-            metrics: returns the metrics in the text format of Prometheus.
 
         Raises:
-            UsageError: the file of keys or the certificate can't be used, or the door would be reachable from
-                other machines without a key or without TLS.
+            UsageError: the certificate can't be used.
         """
-        super().__init__(engine, settings)
-        if settings.allow and not isinstance(settings.address, UnixAddress) and (keys is None or tls is None):
-            raise UsageError(
-                f"HTTP at {describe(settings.address)} is for other machines, so it needs "
-                f"{'a file of keys' if keys is None else 'TLS'}",
-                advice="Add --http-keys, --tls-cert and --tls-key, or allow no network beyond loopback.",
-            )
+        super().__init__(settings)
         self._tls = None if tls is None or isinstance(settings.address, UnixAddress) else _Tls(*tls)
         self._open: set[_Protocol] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._numbers: set[int] = set()
         """Numbers of the connections, from when they are accepted until they are closed."""
-        self.application = Application(engine, settings, None if keys is None else Keys(keys), metrics)
         config = uvicorn.Config(
-            self.application.asgi,
+            asgi,
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -110,7 +95,6 @@ class HttpDoor(ListeningDoor):
 
     async def close(self, seconds: float) -> None:
         """Close, as the base class says."""
-        self.application.stopping = True
         self.stop_listening()
         handshakes = list(self._handshakes)
         for handshake in handshakes:
@@ -176,6 +160,47 @@ class HttpDoor(ListeningDoor):
         )
 
 
+class HttpDoor(AsgiDoor):
+    """A door for HTTP and HTTPS."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: DoorSettings,
+        *,
+        keys: Path | None = None,
+        tls: tuple[Path, Path] | None = None,
+        metrics: Callable[[], bytes] | None = None,
+    ) -> None:
+        """Make a door.
+
+        Args:
+            engine: the checker.
+            settings: the settings of this door.
+            keys: file of the keys that are accepted; None to need none.
+            tls: files of certificate and key; None for HTTP without TLS. A Unix socket never has TLS.
+            metrics: returns the metrics in the text format of Prometheus.
+
+        Raises:
+            UsageError: the file of keys or the certificate can't be used, or the door would be reachable from
+                other machines without a key or without TLS.
+        """
+        if settings.allow and not isinstance(settings.address, UnixAddress) and (keys is None or tls is None):
+            raise UsageError(
+                f"HTTP at {describe(settings.address)} is for other machines, so it needs "
+                f"{'a file of keys' if keys is None else 'TLS'}",
+                advice="Add --http-keys, --tls-cert and --tls-key, or allow no network beyond loopback.",
+            )
+        self.engine = engine
+        self.application = Application(engine, settings, None if keys is None else Keys(keys), metrics)
+        super().__init__(settings, self.application.asgi, tls=tls)
+
+    async def close(self, seconds: float) -> None:
+        """Close, as the base class says."""
+        self.application.stopping = True
+        await super().close(seconds)
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, which leaves the signals to the service."""
 
@@ -186,7 +211,7 @@ class _Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     """uvicorn's protocol with limits of time, errors as JSON, and the client's description."""
 
-    def __init__(self, door: HttpDoor, client: Client) -> None:
+    def __init__(self, door: AsgiDoor, client: Client) -> None:
         super().__init__(door.server.config, door.server.server_state, {"client": client})
         self._door = door
         self._number = client.connection

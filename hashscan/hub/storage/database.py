@@ -43,6 +43,8 @@ _AWAY_CODES = frozenset(
         sqlite3.SQLITE_CANTOPEN,
     }
 )
+_FOREIGN_KEY = "23503"
+"""PostgreSQL's code for a reference to a row that is not there."""
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -56,6 +58,12 @@ class DatabaseAwayError(DatabaseError):
     """An error for a database that can't be reached, or that is busy; the same may succeed later."""
 
     advice = "Check that the database server runs and that its address is right, then try again."
+
+
+class DeletedMeanwhileError(DatabaseError):
+    """An error for a change of what was deleted meanwhile: an organisation with all that it has."""
+
+    advice = "See if the organisation is still there: `hashscan hub org list`."
 
 
 class UnstorableTextError(UsageError):
@@ -116,6 +124,8 @@ class Database(ClosedOnExit):
             raise UnstorableTextError("a text has a NUL, or a number is too large") from error
         except DBAPIError as error:
             reason = str(error.orig).strip().partition("\n")[0]
+            if _is_deleted(error):
+                raise DeletedMeanwhileError(f"this was deleted meanwhile: {reason}") from error
             text = f"the database {self._name} can't be used: {reason}"
             raise (DatabaseAwayError if _is_away(error) else DatabaseError)(text) from error
         except PoolTimeoutError as error:
@@ -252,6 +262,12 @@ def _is_away(error: DBAPIError) -> bool:
     # resources; None: no answer at all.
     state = getattr(original, "sqlstate", "")
     return state is None or state[:2] in _AWAY_CLASSES
+
+
+def _is_deleted(error: DBAPIError) -> bool:
+    """Return True if a row is to refer to one that is not there."""
+    code = getattr(error.orig, "sqlite_errorcode", None) or getattr(error.orig, "sqlstate", None)
+    return code in {sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, _FOREIGN_KEY}
 
 
 def migrations() -> Config:

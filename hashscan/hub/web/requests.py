@@ -25,7 +25,12 @@ from starlette.responses import Response
 from hashscan.errors import HashscanError
 from hashscan.hub.accounts.keys import MINUTE, HubKey, Right, count_request, find_key, note_use
 from hashscan.hub.checks.lookup import Lookup
-from hashscan.hub.storage.database import Database, DatabaseAwayError, UnstorableTextError
+from hashscan.hub.storage.database import (
+    Database,
+    DatabaseAwayError,
+    DeletedMeanwhileError,
+    UnstorableTextError,
+)
 from hashscan.model import Reporter
 from hashscan.schema import InvalidDocumentError
 from hashscan.service.doors.http.bodies import Body, ClientLeftError
@@ -42,6 +47,7 @@ ROOM, ROOM_OF_ONE = 256 << 20, 64 << 20
 """Most bytes of bodies that a node holds at the same time, and those of one organisation."""
 _KEPT_SECONDS_MAX = 60.0
 """Longest time for which an answer is used again, however slow the database was."""
+_NOT_VALID = "the key is not valid, or not any more"
 DATABASE_SECONDS = 5
 """Seconds after which a client may try again while the database can't be reached."""
 
@@ -218,6 +224,8 @@ def request_error(error: Exception) -> RequestError:
     if isinstance(error, DatabaseAwayError):
         _log.error("%s", error)
         return RequestError(HubErrorCode.DATABASE_AWAY, "the database can't be reached now", DATABASE_SECONDS)
+    if isinstance(error, DeletedMeanwhileError):  # the organisation, and with it the key
+        return RequestError(ErrorCode.KEY_INVALID, _NOT_VALID)
     raise error
 
 
@@ -256,13 +264,15 @@ def _admitted(context: Context, secret: str, right: Right) -> HubKey:
     with context.database.reading() as connection:
         key = find_key(connection, secret, now)
     if key is None:
-        raise RequestError(ErrorCode.KEY_INVALID, "the key is not valid, or not any more")
+        raise RequestError(ErrorCode.KEY_INVALID, _NOT_VALID)
     if right not in key.rights:
         raise RequestError(ErrorCode.RIGHT_MISSING, f"the key has no right {right}")
     if key.requests_per_minute or key.used != now - now % 86_400:
         with context.database.transaction() as connection:
             note_use(connection, key, now)
             if key.requests_per_minute and not count_request(connection, key, now):
+                if find_key(connection, secret, now) is None:
+                    raise RequestError(ErrorCode.KEY_INVALID, _NOT_VALID)
                 text = f"the key may send {key.requests_per_minute} requests a minute"
                 raise RequestError(ErrorCode.RATE_LIMITED, text, MINUTE - now % MINUTE)
     return key

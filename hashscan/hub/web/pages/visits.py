@@ -34,7 +34,7 @@ from hashscan.hub.accounts.sessions import (
 )
 from hashscan.hub.accounts.sign_in import proxied_user
 from hashscan.hub.accounts.users import ROLES, User
-from hashscan.hub.storage.database import DatabaseAwayError
+from hashscan.hub.storage.database import DatabaseAwayError, DeletedMeanwhileError
 from hashscan.hub.web.pages.rendering import page_answer
 from hashscan.hub.web.requests import DATABASE_SECONDS, Context, body_of, in_thread
 from hashscan.service.doors.http.bodies import ClientLeftError
@@ -68,6 +68,13 @@ class RefusedError(Exception):
         super().__init__(reason)
         self.status = status
         self.retry_after = retry_after
+
+
+_REFUSALS: Mapping[type[Exception], tuple[int, str]] = {
+    NoPageError: (HTTPStatus.NOT_FOUND, "There is no such page, or not for you."),
+    TooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too large."),
+    DeletedMeanwhileError: (HTTPStatus.CONFLICT, "This was deleted meanwhile, so nothing was changed."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +197,8 @@ async def guarded(context: Context, request: Request, answering: Coroutine[Any, 
         return await answering
     except ClientLeftError:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # it is sent to nobody
-    except NoPageError:
-        return error_page(HTTPStatus.NOT_FOUND, "There is no such page, or not for you.")
+    except (NoPageError, TooLarge, DeletedMeanwhileError) as error:
+        return error_page(*_REFUSALS[type(error)])
     except RefusedError as error:
         answer = error_page(error.status, str(error))
         if error.retry_after:
@@ -199,8 +206,6 @@ async def guarded(context: Context, request: Request, answering: Coroutine[Any, 
         return answer
     except UsageError as error:
         return error_page(HTTPStatus.BAD_REQUEST, str(error))
-    except TooLarge:
-        return error_page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too large.")
     except RequestError as error:
         return error_page(error.error.status, str(error))
     except DatabaseAwayError as error:

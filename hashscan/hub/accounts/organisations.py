@@ -163,7 +163,7 @@ def _checked(
         if not 0 < number < 1 << 32:
             raise UsageError(f"{number} is no number of an autonomous system")
     if via == "mail" and not contacts:
-        raise UsageError("notices by mail need an address", advice="Give one by --contact.")
+        raise UsageError("notices by mail need the address of a contact", advice="Add a contact.")
     lists = {"contacts": contacts, "networks": networks, "as_numbers": as_numbers}
     texts = {key: encode_json(list(value)).decode() for key, value in lists.items()}
     return {"title": title, "country": country, "via": via, **texts}

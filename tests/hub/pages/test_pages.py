@@ -14,7 +14,11 @@ from fastapi.routing import APIRoute
 
 from hashscan.hub.accounts.audit import read_audit, record
 from hashscan.hub.accounts.keys import add_key, keys_of
-from hashscan.hub.accounts.organisations import add_organisation, delete_organisation
+from hashscan.hub.accounts.organisations import (
+    add_organisation,
+    delete_organisation,
+    organisation_named,
+)
 from hashscan.hub.accounts.sessions import set_switch
 from hashscan.hub.accounts.users import ROLES, add_user, user_named, users
 from hashscan.hub.checks.counting import month_of
@@ -577,6 +581,19 @@ def test_operators_send_notices(filled: Context) -> None:
     assert browser.send("/notices", "/notices/withdraw", number="99").status == 400
     actions = [line["action"] for line, _ in read_audit(filled.database)]
     assert actions[-2:] == ["notice.send", "notice.withdraw"]
+
+
+def test_operators_choose_how_notices_reach_a_new_organisation(filled: Context) -> None:
+    browser = signed_in(filled, "olga", "operator")
+    fields = {"name": "gamma", "contacts": "abuse@gamma.example", "via": "mail"}
+    failed = browser.send("/organisations", "/organisations", **(fields | {"contacts": ""}))
+    assert failed.status == 400
+    assert '<option value="mail" selected>' in failed.text
+    assert browser.send("/organisations", "/organisations", **fields).status == 303
+    assert browser.send("/organisations", "/organisations", name="delta").status == 303
+    with filled.database.reading() as connection:
+        found = [organisation_named(connection, name).via for name in ("gamma", "delta")]
+    assert found == ["mail", "sync"]
 
 
 def test_a_page_says_that_a_notice_was_not_mailed(filled: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -22,7 +22,13 @@ from hashscan.hub.accounts.keys import (
     revoke_key,
     rotate_key,
 )
-from hashscan.hub.accounts.organisations import NAME, Organisation, add_organisation, organisation_named
+from hashscan.hub.accounts.organisations import (
+    NAME,
+    NoticesVia,
+    Organisation,
+    add_organisation,
+    organisation_named,
+)
 from hashscan.hub.accounts.sessions import switches
 from hashscan.hub.accounts.users import users
 from hashscan.hub.review.cases import CaseCounts, CaseFilter, count_cases, count_open
@@ -40,6 +46,7 @@ from hashscan.hub.web.pages.visits import (
 from hashscan.hub.web.requests import Context
 
 PAGE = 100
+_WAYS: Mapping[NoticesVia, str] = {"sync": "fetched by its servers", "mail": "mailed to its contacts"}
 _OVERLAP = 7 * 86_400
 _DAY = 86_400
 
@@ -91,7 +98,8 @@ def _list(visit: Visit, failed: str = "") -> Response:
         servers=_servers_of(visit, ids),
         search=search,
         failed=failed,
-        form={name: visit.value(name) for name in ("name", "title", "country", "contacts")},
+        form={name: visit.value(name) for name in ("name", "title", "country", "contacts", "via")},
+        ways=_WAYS,
         first=link("/organisations", {"search": search}) if after else "",
         further=link("/organisations", {"search": search}, after=shown[-1].name) if len(rows) > PAGE else "",
     )
@@ -114,6 +122,7 @@ def _add(visit: Visit) -> Response:
             title=visit.value("title"),
             country=visit.value("country").upper(),
             contacts=contacts,
+            via="mail" if visit.value("via") == "mail" else "sync",
         )
     except UsageError as error:
         return _list(visit, sentence(error))
@@ -145,6 +154,7 @@ def _page(visit: Visit, found: Organisation, failed: str = "", secret: str = "",
         HTTPStatus.BAD_REQUEST if failed else HTTPStatus.OK,
         section="/organisations",
         found=found,
+        way=_WAYS[found.via],
         failed=failed,
         secret=secret,
         made=made,

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -37,8 +37,9 @@ from benchmarks.lib.scans import HASHSCAN
 from benchmarks.state.known_state import fill
 from hashscan.hashing.pdq_dihedral import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
+from hashscan.hashing.variants import RESTORED
 from hashscan.lists.store import ListStore
-from hashscan.matching.evaluation import TIGHT_REACH, has_tight_threshold
+from hashscan.matching.evaluation import RESTORED_THRESHOLD, TIGHT_REACH, has_tight_threshold
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, ALWAYS_COMPUTED, QUADRANTS
 from hashscan.sandbox.client import SandboxOptions
@@ -80,18 +81,33 @@ def hashscan(state: Path, *arguments: str, expect: int) -> None:
         sys.exit(f"{' '.join(command)}: {done.returncode}: {done.stderr[-1000:]}")
 
 
-def digests_of(reader: StateReader, row: int) -> Iterator[tuple[bytes, int]]:
-    """All PDQs of a known picture that are good enough, each with how far away an entry may lie."""
+class _Digest(NamedTuple):
+    value: bytes
+    limit: int
+    """Bits that an entry may lie away from it."""
+    guessed: bool
+    """False if all pictures that are made after one have it: it is not stored as what a guess lacks."""
+
+
+def digests_of(reader: StateReader, row: int) -> Iterator[_Digest]:
+    """All PDQs of a known picture that are good enough."""
     content = reader.contents.load(row)
     if content.kind is None or not content.reply:
         return
     found = unpack_reply(content.reply, content.kind, content.profile.picture_names)
     assert isinstance(found, DecodedPicture)
+    likely: list[bytes] = []
     for run in found.runs:
         if run.algorithm == "pdq" and run.quality >= ALGORITHMS["pdq"].min_quality:
             for digest in run.digests():
+                likely = likely or [guess.tobytes() for guess in likely_turned(digest.value, range(9))]
                 tight = has_tight_threshold(run.rendering, digest.turn, run.shown)
-                yield digest.value, TIGHT_REACH if tight else FULL
+                limit = TIGHT_REACH if tight else FULL
+                limit = RESTORED_THRESHOLD if run.rendering == RESTORED else limit
+                guessed = run.rendering < RESTORED and any(
+                    _distance(digest.value, guess) <= MOST_BITS for guess in likely
+                )
+                yield _Digest(digest.value, limit, guessed)
 
 
 def plant(state: Path, entries: int) -> list[int]:
@@ -105,14 +121,12 @@ def plant(state: Path, entries: int) -> list[int]:
             mine = list(digests_of(reader, row))
             if not mine:
                 continue
-            # A digest that is not guessed is the same in all pictures made after one.
-            likely = [guess.tobytes() for guess in likely_turned(mine[0][0], range(9))]
-            own = [pair for pair in mine if any(_distance(pair[0], guess) <= MOST_BITS for guess in likely)]
-            value, limit = own[random.integers(len(own))]
+            own = [digest for digest in mine if digest.guessed]
+            value, limit, _ = own[random.integers(len(own))]
             bits = np.unpackbits(np.frombuffer(value, np.uint8))
             bits[random.choice(256, limit + place % 2, replace=False)] ^= 1
             values[place] = np.packbits(bits)
-            if any(_distance(bytes(values[place]), other) <= far for other, far in mine):
+            if any(_distance(bytes(values[place]), other) <= far for other, far, _ in mine):
                 near.append(row)
     file = state / "gained.csv"
     lines = [f"e{number},pdq,{value.tobytes().hex()},baseline\n" for number, value in enumerate(values)]
@@ -180,8 +194,8 @@ def peers(state: Path, contents: int) -> Iterator[tuple[str, float]]:
         if ask is None:
             continue
         began = time.process_time()
-        for limit in (FULL, TIGHT_REACH):
-            values = [value for value, far in mine if far == limit]
+        for limit in {digest.limit for digest in mine}:
+            values = [digest.value for digest in mine if digest.limit == limit]
             ask(entries, np.frombuffer(b"".join(values), np.uint8).reshape(-1, 32), limit)
         yield name, (time.process_time() - began) / SHARE * contents
 

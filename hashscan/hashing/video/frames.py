@@ -257,9 +257,12 @@ class _Video:
         return None
 
     def _is_cut(self, stream: StreamState) -> bool:
-        """Return True if a stream that was read to its end is shorter than the file says."""
+        """Return True if a stream that was read to its end is shorter than stated, or gave no frame."""
         # The sound of a video may be longer than its pictures.
         duration = stream.duration or (0.0 if self._sound else self._duration)
+        if not stream.number:
+            # Where there are only packets that depend on others, `ALL` decodes them, too.
+            return self._sampling is Sampling.ALL if stream.packets else duration > 0
         return stream.until + max(_SLACK_SECONDS, _SLACK_SHARE * duration) < min(duration, TIME_MAX)
 
     def _note(self, fault: Fault) -> None:
@@ -391,6 +394,9 @@ class _Video:
     def _chosen(self, container: InputContainer) -> tuple[list[VideoStream], list[VideoStream]]:
         """Return the streams that are pictures, and those to decode."""
         self._sound = bool(container.streams.audio)
+        if not (self._sound or container.streams.video or container.streams.subtitles):
+            # Its index was cut off, for example.
+            self._note(Fault.BROKEN)
         if any(_is_of_pictures(stream) for stream in container.streams.subtitles):
             self._note(Fault.SUBTITLES)
         covers = [stream for stream in container.streams.video if _is_cover(stream)]

@@ -200,6 +200,7 @@ def _has_few_key_frames(end: VideoEnd) -> bool:
         end.longest_gap > _GAP_SECONDS
         or end.longest_run > _RUN_MAX
         or (end.decoded < _FEW and end.longest_gap > _FEW_GAP_SECONDS)
+        or (not end.decoded and end.longest_run > 0)
     )
 
 

@@ -251,6 +251,37 @@ def test_no_part_of_a_video_is_clean_unseen(look: Look, form: str) -> None:
         assert reason is Reason.CONTAINER_BROKEN or form == "mpegts"
 
 
+@pytest.mark.parametrize(
+    ("form", "codec", "begin"),
+    [
+        ("mp4", "libx264", b"mdat"),
+        ("webm", "libvpx-vp9", b"\x1f\x43\xb6\x75"),  # Cluster
+        ("avi", "mpeg4", b"movi"),
+    ],
+)
+def test_a_short_video_that_is_cut_in_its_only_key_frame_or_in_its_index(
+    look: Look, form: str, codec: str, begin: bytes
+) -> None:
+    content = video(scenes([1]), form=form, codec=codec)
+    assert look(content)[1] is None
+    lengths = range(content.index(begin) + 40, len(content), 97)
+    assert ([], None) not in [look(content[:length])[:2] for length in lengths]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9"])
+def test_a_short_video_whose_only_key_frame_is_missing(look: Look, codec: str) -> None:
+    whole = video(scenes([1, 2], RATE // 2), codec=codec, options={"sc_threshold": "1000000000"})
+    output = io.BytesIO()
+    with av.open(io.BytesIO(whole)) as source, av.open(output, "w", format="matroska") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in list(source.demux(video=0))[1:]:
+            packet.stream = stream
+            if packet.size:
+                container.mux(packet)
+    members, reason, _ = look(output.getvalue())
+    assert reason is Reason.CONTAINER_BROKEN or members
+
+
 def test_each_limit_has_a_reason(look: Look) -> None:
     content = video(scenes(range(6)))
     assert look(content, members=3)[1:] == (Reason.CONTAINER_MEMBERS, "00:00:03")
@@ -375,7 +406,7 @@ def with_subtitles(codec: str) -> bytes:
         film = container.add_stream_from_template(source.streams.video[0])
         container.add_mux_stream(codec)
         for packet in source.demux(source.streams.video[0]):
-            if packet.dts is not None:
+            if packet.size:
                 packet.stream = film
                 container.mux(packet)
     return output.getvalue()

@@ -39,9 +39,7 @@ def init(database: str, state: StateDir) -> None:
     If it is interrupted, the tables stay as they were, and it can be repeated.
     """
     with hub_database(state, database, new=True) as opened:
-        if opened.migrate():
-            with opened.transaction() as connection:
-                record(connection, actor(), "hub.init")
+        if opened.migrate(lambda connection: record(connection, actor(), "hub.init")):
             print_message("the tables of the hub are ready")
         else:
             print_message("the tables of the hub are up to date")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,10 +161,13 @@ class Database(ClosedOnExit):
             advice="Make a copy of it, then bring it up to date: `hashscan hub init`.",
         )
 
-    def migrate(self) -> bool:
+    def migrate(self, after: Callable[[Connection], None] | None = None) -> bool:
         """Make the tables, or bring them up to date, all or nothing; return True if anything was to do.
 
         A migration that is interrupted leaves the tables as they were, and can be repeated.
+
+        Args:
+            after: what is done in the same transaction, if anything was to do.
         """
         with self.transaction() as connection:
             if not self.is_sqlite:
@@ -175,7 +178,10 @@ class Database(ClosedOnExit):
             configuration = migrations()
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
-            return before != MigrationContext.configure(connection).get_current_revision()
+            has_changed = before != MigrationContext.configure(connection).get_current_revision()
+            if has_changed and after is not None:
+                after(connection)
+            return has_changed
 
 
 def open_database(state: StateDir, address: str = "") -> Database:

@@ -23,6 +23,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hashscan.hashing.container_kinds import ARCHIVES, COMPRESSED
+from hashscan.hashing.containers import container_of
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -32,12 +33,17 @@ if TYPE_CHECKING:
 LIBRARY = "libarchive.so.13"
 STREAMED = ("zip_streamable",)
 """The format of a ZIP archive that is read from its begin on, and not by the directory at its end."""
-_FORMATS_WITHIN = ("tar", "cpio", "raw")
+_RAW = ("raw",)
+_FORMATS_WITHIN = ("tar", "cpio", *_RAW)
 """Formats of what is in a compressed file. Other archives are opened as its one content."""
 _FILTERS = {"gzip": 1, "bzip2": 2, "LZMA": 5, "xz": 6, "Zstandard": 14}
 _OTHER_FILTERS = {b"LZIP": 9, b"\x04\x22\x4d\x18": 13, b"\x02\x21\x4c\x18": 13}
 """The library's numbers of filters, by the name of the kind and by a file's first bytes."""
 _RPM_FILTERS = ("rpm", "gzip", "bzip2", "xz", "lzma", "zstd")
+_OTHER_STREAMS = {"gzip": (b"\x1f\x9d", b"\x1f\x9e", b"\x1f\xa0", b"\x1f\x1e")}
+"""First bytes of streams of other forms that the same program goes on with, by the name of the kind."""
+STREAM_START = 16
+"""Length in bytes of the longest sign of a compressed stream, at most."""
 PIECE_SIZE = 256 * 1024
 """Bytes of a member that are read at once."""
 
@@ -83,6 +89,7 @@ class ArchiveLibrary:
             ("entry_is_encrypted", ffi.c_archive_entry_p),
         ):
             ffi.ffi(name, [argument], ctypes.c_int)
+        ffi.ffi("filter_bytes", [ffi.c_archive_p, ctypes.c_int], ctypes.c_int64)
         ffi.ffi("read_append_filter", [ffi.c_archive_p, ctypes.c_int], ctypes.c_int, ffi.check_int)
         ffi.ffi("read_set_options", [ffi.c_archive_p, ctypes.c_char_p], ctypes.c_int, ffi.check_int)
         self._ffi: Any = ffi
@@ -123,7 +130,20 @@ class ArchiveLibrary:
         Raises:
             ContainerError: the rest can't be read.
         """
-        yield from self._members(file, kind, ARCHIVES.get(kind, _FORMATS_WITHIN), options)
+        if kind not in COMPRESSED:
+            yield from self._members(file, kind, ARCHIVES[kind], options)
+            return
+        found = False
+        try:
+            for member in self._members(file, kind, _FORMATS_WITHIN, options):
+                found = True
+                yield member
+        except ContainerError:
+            if found:
+                raise
+        if not found:
+            # The library takes zeros for the end of a tar archive; the image of a disc begins with them.
+            yield from self._members(file, kind, _RAW, options)
 
     def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
         """Yield the members of a ZIP archive as programs do that do not read the directory at its end.
@@ -142,10 +162,20 @@ class ArchiveLibrary:
                 try:
                     while self._next(archive, entry):
                         yield self._member(archive, entry, kind)
+                    if kind in COMPRESSED and is_other_stream(self._rest(archive, file), kind):
+                        raise ContainerError(Reason.CONTAINER_BROKEN)
                 finally:
                     self._ffi.entry_free(entry)
         except self._error as error:
             raise ContainerError(_reason(error)) from None
+
+    def _rest(self, archive: int, file: PreadFile) -> bytes:
+        """Return bytes that the library has left behind the compressed streams, without zeros before them."""
+        file.seek(self._ffi.filter_bytes(archive, -1))
+        start = b""
+        while len(start) < STREAM_START and (block := file.read(PIECE_SIZE)):
+            start = (start + block).lstrip(b"\0")
+        return start
 
     def _read_block(self, archive: int, number: int, place: Any) -> int:
         try:
@@ -285,6 +315,19 @@ def is_empty(file: PreadFile, kind: str) -> bool:
         return not unpacker.decompress(content, 1) and unpacker.eof and not unpacker.unused_data
     except (OSError, zlib.error, lzma.LZMAError):
         return False
+
+
+def is_other_stream(start: bytes, kind: str) -> bool:
+    """Return True if bytes behind a compressed stream begin a stream of another form.
+
+    Few programs unpack it.
+
+    Args:
+        start: the bytes, without zeros before them: these may fill the last block of a tape.
+        kind: name of the form of the stream before, whose program may go on with some other ones.
+    """
+    found = container_of(start) if start else None
+    return start.startswith(_OTHER_STREAMS.get(kind, ())) or (found is not None and found.name in COMPRESSED)
 
 
 def installed_version() -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember
+from hashscan.hashing.archives.library import PIECE_SIZE, STREAM_START, ArchiveMember, is_other_stream
 from hashscan.hashing.archives.tar_members import Source, tar_members
 from hashscan.hashing.archives.unpacking import UNPACKERS, blocks_of, unpacked
 from hashscan.hashing.archives.zip_members import streamed_members, zip_members
-from hashscan.hashing.container_kinds import COMPRESSED, is_standard
-from hashscan.hashing.containers import START_SIZE, container_of
+from hashscan.hashing.container_kinds import is_standard
+from hashscan.hashing.containers import START_SIZE
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
@@ -29,9 +29,6 @@ _FURTHER = {
     "Zstandard": (b"\x28\xb5\x2f\xfd", *(bytes((first,)) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))),
 }
 """First bytes of a further stream, which programs append to the first one."""
-_OTHERS = {"gzip": (b"\x1f\x9d", b"\x1f\x9e", b"\x1f\xa0", b"\x1f\x1e")}
-"""First bytes of streams of other forms that the same program goes on with."""
-_LONGEST = 16
 _BEFORE_FIRST = 512
 """Bytes in front of the first file of a tar archive."""
 
@@ -96,10 +93,9 @@ def _content_of(file: PreadFile, kind: str) -> Iterator[bytes]:
             raise ContainerError(Reason.CONTAINER_BROKEN)
         # Zeros may fill the last block of a tape.
         rest = rest.lstrip(b"\0")
-        while len(rest) < _LONGEST and (block := next(blocks, b"")):
+        while len(rest) < STREAM_START and (block := next(blocks, b"")):
             rest = (rest + block).lstrip(b"\0")
         if not rest.startswith(_FURTHER.get(kind, ())):
-            further = container_of(rest) if rest else None
-            if rest.startswith(_OTHERS.get(kind, ())) or (further is not None and further.name in COMPRESSED):
+            if is_other_stream(rest, kind):
                 raise ContainerError(Reason.CONTAINER_BROKEN)
             return

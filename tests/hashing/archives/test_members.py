@@ -268,6 +268,18 @@ def test_a_picture_in_an_archive_that_the_library_wrote(
     assert is_picture(members[-1])
 
 
+def test_a_compressed_disc_is_no_archive_that_ends_at_once(
+    opened: Open, tmp_path: Path, libraries: str
+) -> None:
+    # Both begin with zeros.
+    members, end = opened(written(tmp_path / "made", "iso9660", "gzip", "b.png"))
+    if libraries == "none":
+        assert [(member.place, member.reason) for member in members] == [(b"data", Reason.CONTAINER)]
+    else:
+        assert ([member.place for member in members], end.reason) == ([b"data", b"data!b.png"], None)
+        assert is_picture(members[-1])
+
+
 def written(path: Path, kind: str, packing: str | None, place: str) -> bytes:
     """Return an archive with the picture, of a format that Python can't write."""
     libarchive = pytest.importorskip("libarchive")
@@ -384,6 +396,7 @@ def bomb(levels: int, wide: int) -> bytes:
         # The library reads members that begin at one place once.
         pytest.param(lambda: overlapping(4000, bytes(1 << 20)), {None}, id="overlapping"),
         pytest.param(lambda: gzip.compress(b"x" * (100 << 20), mtime=0), {Reason.CONTAINER_RATIO}, id="gzip"),
+        pytest.param(lambda: gzip.compress(bytes(100 << 20), mtime=0), {Reason.CONTAINER_RATIO}, id="zeros"),
         pytest.param(
             lambda: zipped({str(n): b"" for n in range(6000)}), {Reason.CONTAINER_MEMBERS}, id="members"
         ),

@@ -38,6 +38,7 @@ PICTURE = encoded(scene(1, 96, 96), "PNG")
 OTHER = encoded(scene(2, 96, 96), "PNG")
 ONE = zipped({"b.png": PICTURE}, zipfile.ZIP_STORED)
 TWO = zipped({"a.png": OTHER}, zipfile.ZIP_STORED)
+GZIPPED = gzip.compress(PICTURE, mtime=0)
 
 
 def is_picture(member: Member) -> bool:
@@ -122,7 +123,11 @@ def in_descriptor() -> bytes:
         pytest.param(longer(zipfile.ZIP_STORED), True, id="stored member that ends before"),
         pytest.param(longer(zipfile.ZIP_DEFLATED), False, id="member that ends before"),
         pytest.param(in_descriptor(), False, id="header behind a member"),
-        pytest.param(gzip.compress(b"") + lzma.compress(PICTURE), False, id="xz behind gzip"),
+        pytest.param(gzip.compress(b"") + lzma.compress(PICTURE), False, id="xz behind empty gzip"),
+        pytest.param(gzip.compress(b"words") + lzma.compress(PICTURE), False, id="xz behind gzip"),
+        pytest.param(bz2.compress(b"words") + bytes(600_000) + GZIPPED, False, id="gzip behind bzip2"),
+        pytest.param(tarred("a.png", OTHER, "w:gz") + lzma.compress(PICTURE), False, id="xz behind tar.gz"),
+        pytest.param(gzip.compress(gzip.compress(b"words") + lzma.compress(PICTURE)), False, id="in gzip"),
         pytest.param(ONE + TWO, True, id="the first of two"),
         pytest.param(TWO + ONE, True, id="the second of two"),
         pytest.param(TWO[:-2] + struct.pack("<H", len(ONE)) + ONE, True, id="in a comment"),
@@ -198,11 +203,19 @@ def test_a_picture_that_the_library_passes_over(opened: Open, content: bytes) ->
         bz2.compress(b""),
         lzma.compress(b""),
         b"7z\xbc\xaf\x27\x1c\0\4\x8d\x9b\xd5\x0f".ljust(32, b"\0"),
+        gzip.compress(bytes(10_240), mtime=0),
     ],
-    ids=["ZIP", "gzip", "bzip2", "xz", "7z"],
+    ids=["ZIP", "gzip", "bzip2", "xz", "7z", "tar.gz"],
 )
 def test_an_empty_archive_is_not_broken(opened: Open, content: bytes) -> None:
     assert opened(content)[1].reason is None
+
+
+@pytest.mark.parametrize("behind", [bytes(600_000), b"\n", b"words" * 9, bytes(range(1, 256))])
+def test_what_is_no_stream_behind_a_compressed_file_is_not_in_doubt(opened: Open, behind: bytes) -> None:
+    for content in (gzip.compress(b"words", mtime=0), tarred("a.png", OTHER, "w:gz"), bz2.compress(b"words")):
+        members, end = opened(content + behind)
+        assert (len(members), end.reason) == (1, None)
 
 
 def streamed(content: bytes) -> bytes:

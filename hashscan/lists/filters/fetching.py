@@ -147,8 +147,9 @@ class FilterCache:
                     deadline.cancel()
                     self._fetcher = None
             found = _opened(folder, current)
-            replace_file(folder / "current.json", encode_file(current))
+            # Before it is named: what a killed process has left would stay until the next version.
             _remove_all_but(folder, current)
+            replace_file(folder / "current.json", encode_file(current))
             return found
 
 

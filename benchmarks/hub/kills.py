@@ -31,6 +31,7 @@ def main() -> int:
         outcome = run(Path(folder), options.database, options.seconds, options.seed, options.outage)
     print(f"{options.database}, seed {options.seed}, {outcome.seconds:.0f} s")
     print("killed:", ", ".join(f"{kind} {number}" for kind, number in sorted(outcome.kills.items())))
+    print(f"report push, killed when the hub had a part of the report: {outcome.partly}")
     print("ended:", ", ".join(f"{kind} {number}" for kind, number in sorted(outcome.ended.items())))
     print(f"requests sent again: {outcome.repeated}")
     for name, known in outcome.known.items():

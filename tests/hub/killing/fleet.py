@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.cli.conftest import COMMAND
@@ -30,12 +30,25 @@ class Commands:
         self.kills, self.ended = Counter[str](), Counter[str]()
         self.is_killing = True
         """Set to False to let all end from now on."""
+        self.on_kill: Callable[[str, Sequence[object]], None] = lambda kind, words: None
+        """Gets the kind and the words of each command that was killed."""
         self._chosen = random.Random(seed)
         self._seconds: dict[str, float] = {}
         """The duration of the last run of a command."""
 
-    def run(self, kind: str, words: Sequence[object], variables: Mapping[str, str]) -> tuple[int, str]:
-        """Run a command until it has ended; return its code, and standard error of the last time."""
+    def run(
+        self,
+        kind: str,
+        words: Sequence[object],
+        variables: Mapping[str, str],
+        watch: Callable[[], Callable[[], bool]] | None = None,
+    ) -> tuple[int, str]:
+        """Run a command until it has ended; return its code, and standard error of the last time.
+
+        Args:
+            watch: called each time that it starts; what it returns says that it is time to kill the command,
+                which is else done at a random moment.
+        """
         while True:
             # Not a pipe: what a killed process has started may hold it open for longer.
             with tempfile.TemporaryFile() as stderr:
@@ -44,12 +57,20 @@ class Commands:
                     stdout=subprocess.DEVNULL, stderr=stderr,
                 )  # fmt: skip
                 began = time.monotonic()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(self._moment(kind))
+                moment = self._moment(kind)
+                if moment is None or watch is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(moment)
+                else:
+                    is_due = watch()
+                    while process.poll() is None and self.is_killing and not is_due():
+                        time.sleep(0.02)
                 if process.poll() is None:
                     process.kill()
                     self.kills[kind] += 1
-                if process.wait() != -signal.SIGKILL:
+                if process.wait() == -signal.SIGKILL:
+                    self.on_kill(kind, words)
+                else:
                     self._seconds[kind] = time.monotonic() - began
                     self.ended[kind] += 1
                     stderr.seek(0)

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,8 @@ class Outcome:
     kills: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     """Commands that have ended, after they were killed any number of times."""
+    partly: int = 0
+    """Kills of `report push` when the hub had a part of the report."""
     repeated: int = 0
     """Requests that had to be sent again."""
     known: dict[str, int] = field(default_factory=dict)
@@ -129,6 +132,9 @@ class _Run:
         self._sent: dict[str, list[str]] = {site.name: [] for site in self._sites}
         """References of notices that were sent, by the server."""
         self._outcome = Outcome(0)
+        self._commands.on_kill = self._note_kill
+        for site in self._sites:
+            site.received = self._received
 
     def run(self, seconds: float, outage: float) -> Outcome:
         began = time.time()
@@ -188,8 +194,8 @@ class _Run:
     ) -> None:
         """Let all work, and kill."""
         stopping = threading.Event()
-        threads = [threading.Thread(target=site.work, args=(stopping,)) for site in self._sites]
-        threads.append(threading.Thread(target=self._operate, args=(stopping,)))
+        works = [work for site in self._sites for work in (site.work, site.work_by_hand)]
+        threads = [threading.Thread(target=work, args=(stopping,)) for work in (*works, self._operate)]
         for thread in threads:
             thread.start()
         try:
@@ -219,6 +225,21 @@ class _Run:
             stopping.set()
             for thread in threads:
                 thread.join()
+
+    def _note_kill(self, kind: str, words: Sequence[object]) -> None:
+        """Look how much the hub has of a report whose sender was killed."""
+        reports = [word for word in words if isinstance(word, Path) and word.suffix == ".jsonl"]
+        if kind == "report push":
+            self._outcome.partly += any(map(self._received, reports))
+
+    def _received(self, report: Path) -> int:
+        """Return how many records the hub has of a report; 0 if it has all, or nobody knows."""
+        with report.open() as stream:
+            name = json.loads(stream.readline())["uuid"]
+        begun = select(SCANS.c.records).where(SCANS.c.uuid == name, ~SCANS.c.complete)
+        with contextlib.suppress(DatabaseAwayError), self._database.reading() as connection:
+            return int(connection.execute(begun).scalar() or 0)
+        return 0
 
     def _take_away(self, server: PostgresServer, outage: float, ports: list[int]) -> None:
         """Stop PostgreSQL for some time; meanwhile each node answers that it can't be reached."""

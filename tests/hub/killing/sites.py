@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ LISTED = b"a file that is listed"
 ENTRY: Entry = entry_of(LISTED)
 _FILES = 40
 """Files that are not listed; where a fifth is missing, a scan is not complete."""
-_BULK = 5000
-"""Findings of a report that is sent by hand: three parts."""
+_BULK = 10_000
+"""Findings of a report that is sent by hand: six parts."""
 
 
 class Site:
-    """A server of an organisation, whose commands run in a thread, one after another."""
+    """A server of an organisation, which scans in one thread, and sends reports by hand in another."""
 
     def __init__(self, commands: Commands, folder: Path, name: str, organisation: str, seed: int) -> None:
         self.name, self.organisation = name, organisation
@@ -39,6 +39,8 @@ class Site:
         self.state = StateDir(folder / "state")
         self.trouble: list[str] = []
         self.bulk: list[Path] = []
+        self.received: Callable[[Path], int] = lambda report: 0
+        """Returns how many records the hub has of a report; 0 if it has all."""
         self._chosen = random.Random(seed)
         self._number = 0
         store_list(self.state.path, ENTRY)
@@ -61,8 +63,11 @@ class Site:
             self.scan()
             if self._chosen.random() < 0.5:
                 self.sync()
-            if self._chosen.random() < 0.3:
-                self.push_bulk()
+
+    def work_by_hand(self, stopping: threading.Event) -> None:
+        """Send reports by hand until told to stop."""
+        while not stopping.wait(1) and not self.trouble:
+            self.push_bulk()
 
     def settle(self) -> None:
         """Finish what was begun, remove some of the noticed files, and tell the hub."""
@@ -99,14 +104,29 @@ class Site:
         first = scan_record(str(uuid.uuid4()), host=self.name, targets=[{"path": f"/bulk{number}"}])
         path.write_bytes(lines([first, *records, summary()]))
         self.bulk.append(path)
-        while not self.trouble and self.until_ended("report push", {0, 13}, path, "--send-names") == 13:
+
+        def watch() -> Callable[[], bool]:
+            least = self.received(path) + self._chosen.randrange(1, _BULK // 2)
+            return lambda: self.received(path) >= least
+
+        words = (path, "--send-names")
+        while not self.trouble and self.until_ended("report push", {0, 13}, *words, watch=watch) == 13:
             pass
 
-    def until_ended(self, command: str, codes: set[int], *arguments: object) -> int:
-        """Run a command, again each time that it is killed, until it has ended; return its code."""
+    def until_ended(
+        self,
+        command: str,
+        codes: set[int],
+        *arguments: object,
+        watch: Callable[[], Callable[[], bool]] | None = None,
+    ) -> int:
+        """Run a command, again each time that it is killed, until it has ended; return its code.
+
+        For `watch` see `Commands.run`.
+        """
         variables = environment(self.state.path, {"HASHSCAN_WORKERS": "1", "HASHSCAN_BACKGROUND": "no"})
         words = ["--config", self.folder / "settings.toml", *command.split(), *arguments]
-        code, stderr = self._commands.run(command, words, variables)
+        code, stderr = self._commands.run(command, words, variables, watch)
         if code not in codes or "Traceback" in stderr:
             self.trouble.append(f"{self.name}: {command}: exit code {code}: {stderr[-2000:]}")
         return code

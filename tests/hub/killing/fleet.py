@@ -57,10 +57,9 @@ class Commands:
                     stdout=subprocess.DEVNULL, stderr=stderr,
                 )  # fmt: skip
                 began = time.monotonic()
-                moment = self._moment(kind)
-                if moment is None or watch is None:
+                if watch is None or not self.is_killing:
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(moment)
+                        process.wait(self._moment(kind))
                 else:
                     is_due = watch()
                     while process.poll() is None and self.is_killing and not is_due():

@@ -42,7 +42,7 @@ class DyingCommands:
 
         Args:
             number: which of its calls, from 1; 0 to let it live.
-            place: beginning of the paths that count; if empty, all do, and sockets.
+            place: beginning of the paths that count, `socket:` for sockets alone; if empty, all count.
         """
         return self._run(state, arguments, _ARM.format(number=number, place=os.fsencode(place)))
 

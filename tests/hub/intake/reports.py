@@ -13,7 +13,7 @@ from hashscan.hub.accounts.organisations import add_organisation
 from hashscan.hub.intake.records import decode_records
 from hashscan.hub.intake.reports import begin_report, receive_records
 from hashscan.hub.storage.database import Database
-from hashscan.hub_api import ReportBegin, ReportState
+from hashscan.hub_api import MATCHES_MAX, ReportBegin, ReportState
 
 SCOPE = "5" * 64
 NOW = 1_796_000_000
@@ -41,6 +41,12 @@ def finding(path: str, **changed: Any) -> dict[str, Any]:
         "type": "finding", "schema": 1, "path": path, "verdict": "match", "because": "exact", "size": 5,
         "matches": [match], **changed,
     }  # fmt: skip
+
+
+def long_matches() -> list[dict[str, Any]]:
+    """As many matches as a record may have, so that few records fill a part of a report."""
+    match = {"list": "national", "algorithm": "pdq", "category": "A1", "distance": 4, "threshold": 31}
+    return [{**match, "entry": f"{number:0100}"} for number in range(MATCHES_MAX)]
 
 
 def summary(**changed: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hashscan.reports.records import Record
 from hashscan.reports.report import read_report
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import environment
-from tests.hub.intake.reports import finding, lines, scan_record, summary
+from tests.hub.intake.reports import finding, lines, long_matches, scan_record, summary
 from tests.hub.killing.fleet import Commands
 from tests.service.engine.serving import entry_of, store_list
 
@@ -23,8 +23,8 @@ LISTED = b"a file that is listed"
 ENTRY: Entry = entry_of(LISTED)
 _FILES = 40
 """Files that are not listed; where a fifth is missing, a scan is not complete."""
-_BULK = 7500
-"""Findings of a report that is sent by hand: four parts."""
+_BULK = 400
+"""Findings of a report that is sent by hand, with so many matches that it has several parts."""
 
 
 class Site:
@@ -100,13 +100,13 @@ class Site:
         """Send a report by hand."""
         number = len(self.bulk)
         path = self.folder / f"bulk{number}.jsonl"
-        records = [finding(f"/{self.name}/bulk{number}/{n}") for n in range(_BULK)]
+        records = [finding(f"/{self.name}/bulk{number}/{n}", matches=long_matches()) for n in range(_BULK)]
         first = scan_record(str(uuid.uuid4()), host=self.name, targets=[{"path": f"/bulk{number}"}])
         path.write_bytes(lines([first, *records, summary()]))
         self.bulk.append(path)
 
         def watch() -> Callable[[], bool]:
-            least = self.received(path) + self._chosen.randrange(1, _BULK // 3)
+            least = self.received(path) + self._chosen.randrange(1, _BULK // 2)
             return lambda: self.received(path) >= least
 
         words = (path, "--send-names")

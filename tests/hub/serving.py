@@ -16,7 +16,7 @@ from hashscan.hub.accounts.organisations import add_organisation, organisations
 from hashscan.hub.checks.lookup import Lookup
 from hashscan.hub.storage.database import Database
 from hashscan.hub.web.application import make_application
-from hashscan.hub.web.requests import Context, HubSettings
+from hashscan.hub.web.requests import Context, HubSettings, SlowAnswers
 from hashscan.service.doors.http.door import AsgiDoor
 from hashscan.settings.service import DoorSettings, TcpAddress
 from hashscan.state_dir import StateDir
@@ -53,7 +53,8 @@ def node(database: Database, state: StateDir, **settings: Any) -> Iterator[Node]
     try:
         with Lookup(state, settings.get("lists")) as lookup:
             chosen = HubSettings(state, "", TcpAddress("127.0.0.1", 0), **settings)
-            context = Context(chosen, database, lookup)
+            # No count is kept, so that a page shows what a test has just changed.
+            context = Context(chosen, database, lookup, slow_answers=SlowAnswers(60))
             door = AsgiDoor(DoorSettings("http", chosen.address, {}), app := make_application(context))
             asyncio.run_coroutine_threadsafe(door.open(), loop).result(60)
             try:

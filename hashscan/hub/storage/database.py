@@ -1,16 +1,17 @@
 """Open a hub's database: SQLite in the state folder, or PostgreSQL for several nodes.
 
-Every change is made in a transaction that is committed before anybody is answered. With SQLite, one process
-writes at a time, and the others wait; with PostgreSQL, transactions that must not run at the same time lock
-the rows that they share.
+Every change is made in a transaction that is committed before anybody is answered. With SQLite, one thread of
+one process writes at a time, and the others wait; with PostgreSQL, transactions that must not run at the same
+time lock the rows that they share.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ class Database(ClosedOnExit):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._name = engine.url.render_as_string(hide_password=True)
+        # SQLite has a writer that waits try again after pauses, in which other threads may begin each time.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
 
     @property
     def is_sqlite(self) -> bool:
@@ -92,7 +95,7 @@ class Database(ClosedOnExit):
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Make all changes in the block or none of them."""
-        with self.explained(), self.engine.begin() as connection:
+        with self._turn, self.explained(), self.engine.begin() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection

@@ -39,14 +39,15 @@ from hashscan.service.doors.http.documents import ErrorCode, RequestError
 T = TypeVar("T")
 
 _BEGIN_BYTES = 4096
-_DECODED_MAX = 2
-"""Parts that are decoded: one that is written to the database, and the next, meanwhile. Pages use the same
-threads and the same database, and SQLite has one writer at a time."""
+_WRITERS = 3
+"""Parts that are written to PostgreSQL at the same time; SQLite has one writer at a time. One further part is
+decoded meanwhile, and no more: pages use the same threads and the same database."""
 
 
 def add_intake_routes(app: FastAPI, context: Context) -> None:
     """Add the routes below `hub_api.REPORTS`."""
-    decoding, writing = asyncio.Semaphore(_DECODED_MAX), asyncio.Lock()
+    writers = 1 if context.database.is_sqlite else _WRITERS
+    decoding, writing = asyncio.Semaphore(writers + 1), asyncio.Semaphore(writers)
 
     @api
     async def begin(request: Request, uuid: str) -> Response:

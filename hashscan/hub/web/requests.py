@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -136,10 +137,17 @@ def _leave_room(request: Request) -> None:
         room.leave(organisation, size)
 
 
+class _Kept(NamedTuple):
+    until: float
+    gone: float
+    answer: Any
+
+
 class SlowAnswers:
     """Answers of the database that took long; each is used again for a time in proportion, at most a minute.
 
     To count a million cases that have not ended takes a tenth of a second, and more beside incoming reports.
+    For as long again, an answer is given once more, and then renewed: while pages are looked at, none waits.
     """
 
     def __init__(self, slow_seconds: float = 0.02, times: float = 50.0, most: int = 1000) -> None:
@@ -147,21 +155,41 @@ class SlowAnswers:
         self._slow_seconds = slow_seconds
         self._times = times
         self._most = most
-        self._kept: dict[Hashable, tuple[float, Any]] = {}
+        self._kept: dict[Hashable, _Kept] = {}
+        self._due: dict[Hashable, Callable[[Connection], Any]] = {}
 
-    def get(self, key: Hashable, ask: Callable[[], T]) -> T:
+    def get(self, key: Hashable, connection: Connection, ask: Callable[[Connection], T]) -> T:
         """Return what `ask` returns, or has returned for an equal key."""
+        now = time.monotonic()
+        kept = self._kept.get(key)
+        if kept is None or now >= kept.gone:
+            return self._asked(key, connection, ask)
+        if now >= kept.until:
+            self._kept[key] = kept._replace(until=kept.gone)
+            self._due[key] = ask
+        found: T = kept.answer
+        return found
+
+    def renew(self, database: Database) -> None:
+        """Ask again for the answers that were given too late.
+
+        Raises:
+            DatabaseError: the database can't be read.
+        """
+        while self._due:
+            key, ask = self._due.popitem()
+            with database.reading() as connection:
+                self._asked(key, connection, ask)
+
+    def _asked(self, key: Hashable, connection: Connection, ask: Callable[[Connection], T]) -> T:
         begun = time.monotonic()
-        until, kept = self._kept.get(key, (begun, None))
-        if begun < until:
-            found: T = kept
-            return found
-        found = ask()
+        found = ask(connection)
         took = time.monotonic() - begun
         if len(self._kept) >= self._most:
             self._kept.clear()
         if took > self._slow_seconds:
-            self._kept[key] = begun + min(self._times * took, _KEPT_SECONDS_MAX), found
+            lasts = min(self._times * took, _KEPT_SECONDS_MAX)
+            self._kept[key] = _Kept(begun + lasts, begun + 2 * lasts, found)
         return found
 
 

@@ -21,7 +21,7 @@ from hashscan.hub.accounts.users import Role, add_user
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import USERS
 from hashscan.hub.web.application import make_application
-from hashscan.hub.web.requests import Context, HubSettings
+from hashscan.hub.web.requests import Context, HubSettings, SlowAnswers
 from hashscan.model import ListInfo, TrustState
 from hashscan.service.doors.http.door import AsgiDoor
 from hashscan.settings.service import DoorSettings, TcpAddress
@@ -34,7 +34,8 @@ PASSWORD = "correct horse battery"
 def make_context(database: Database, state: StateDir, **settings: Any) -> Context:
     chosen: dict[str, Any] = {"address": TcpAddress("127.0.0.1", 8480), **settings}
     lookup: Any = SimpleNamespace(infos=LISTS, version="0123456789abcdef")
-    return Context(HubSettings(state, "", **chosen), database, lookup)
+    # No count is kept, so that a page shows what a test has just changed.
+    return Context(HubSettings(state, "", **chosen), database, lookup, slow_answers=SlowAnswers(60))
 
 
 @dataclass

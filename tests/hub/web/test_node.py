@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from sqlalchemy import Connection, literal, select
 
 from hashscan.hub.storage.database import Database
 from hashscan.hub.web import requests
@@ -38,21 +40,53 @@ def test_only_slow_answers_are_used_again(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(requests, "time", SimpleNamespace(monotonic=lambda: now))
     answers = requests.SlowAnswers(slow_seconds=1.0, times=10.0, most=2)
 
-    def ask(takes: float, answer: int) -> Callable[[], int]:
-        def asked() -> int:
+    nothing = cast("Connection", None)
+
+    def ask(takes: float, answer: int) -> Callable[[Connection], int]:
+        def asked(connection: Connection) -> int:
             nonlocal now
             now += takes
             return answer
 
         return asked
 
-    assert [answers.get("fast", ask(0.5, number)) for number in range(3)] == [0, 1, 2]
-    assert [answers.get("slow", ask(2, number)) for number in range(3)] == [0, 0, 0]
-    assert answers.get("other", ask(2, 5)) == 5
-    now += 17.9
-    assert answers.get("slow", ask(2, 7)) == 7
-    now += 100
-    assert [answers.get("stuck", ask(500, number)) for number in range(2)] == [0, 1]
+    def get(key: str, takes: float, answer: int) -> int:
+        return answers.get(key, nothing, ask(takes, answer))
+
+    assert [get("fast", 0.5, number) for number in range(3)] == [0, 1, 2]
+    assert [get("slow", 2, number) for number in range(3)] == [0, 0, 0]
+    assert get("other", 2, 5) == 5
+    now += 37.9
+    assert get("slow", 2, 7) == 7
+    now += 200
+    assert [get("stuck", 500, number) for number in range(2)] == [0, 1]
     # No more than two are kept.
-    assert [answers.get(name, ask(2, 8)) for name in ("third", "fourth")] == [8, 8]
-    assert answers.get("slow", ask(0, 9)) == 9
+    assert [get(name, 2, 8) for name in ("third", "fourth")] == [8, 8]
+    assert get("slow", 0, 9) == 9
+
+
+def test_an_answer_that_is_too_old_is_given_once_more_and_renewed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    asked: list[int] = []
+
+    def ask(connection: Connection) -> int:
+        nonlocal now
+        now += 2
+        asked.append(connection.execute(select(literal(len(asked)))).scalar_one())
+        return len(asked)
+
+    monkeypatch.setattr(requests, "time", SimpleNamespace(monotonic=lambda: now))
+    answers = requests.SlowAnswers(slow_seconds=1.0, times=10.0)
+    with database.reading() as connection:
+        assert answers.get("slow", connection, ask) == 1
+        answers.renew(database)
+        assert len(asked) == 1
+        now += 20
+        assert [answers.get("slow", connection, ask) for _ in range(2)] == [1, 1]
+        answers.renew(database)
+        assert len(asked) == 2
+        answers.renew(database)
+        assert answers.get("slow", connection, ask) == 2
+    assert asked == [0, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -93,7 +94,9 @@ def _list(visit: Visit, failed: str = "") -> Response:
         section="/organisations",
         rows=shown,
         cases=visit.context.slow_answers.get(
-            ("open", *ids, two), lambda: count_open(visit.connection, ids, visit.now, two=two)
+            ("open", *ids, two),
+            visit.connection,
+            partial(count_open, organisations=ids, now=visit.now, two=two),
         ),
         servers=_servers_of(visit, ids),
         search=search,

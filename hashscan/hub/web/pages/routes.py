@@ -56,7 +56,7 @@ def _overview(visit: Visit) -> Response:
     connection, now, own = visit.connection, visit.now, visit.organisation
     two = switches(connection)["decisions_need_two"]
     slow = visit.context.slow_answers
-    year = slow.get(("year", own), lambda: _year(connection, now, own))
+    year = slow.get(("year", own), connection, partial(_year, now=now, organisation=own))
     states: tuple[CaseState, ...] = ("open", "overdue", "waiting")
     chosen = [CaseFilter(organisation=own, state=state) for state in states]
     servers = true() if own is None else SERVERS.c.organisation == own
@@ -66,7 +66,7 @@ def _overview(visit: Visit) -> Response:
         "Overview",
         section="/",
         counts={
-            each.state: slow.get((each, two), partial(count_cases, connection, each, now, two=two))
+            each.state: slow.get((each, two), connection, partial(count_cases, chosen=each, now=now, two=two))
             for each in chosen
         },
         organisations=_count(connection, ORGANISATIONS.c.id, true()) if own is None else 1,

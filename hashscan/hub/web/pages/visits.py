@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import FastAPI
 from sqlalchemy import Connection
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -265,7 +266,6 @@ def _visit(
         return see_other(
             f"/sign-in?next={quote(path, safe='')}" if request.method == "GET" and path != "/" else "/sign-in"
         )
-    note_session(context.database, session, now)
     opened = context.database.transaction if writes else context.database.reading
     with opened() as connection:
         if request.method == "POST" and not _same(form.get("csrf", ("",))[-1], session.csrf):
@@ -286,9 +286,19 @@ def _visit(
             token,
         )
         answer = function(visit)
+    # After the answer, since it may have to wait for other writers.
+    answer.background = BackgroundTask(_after, context, session, now)
     if fresh:
         set_session(context, answer, fresh)
     return answer
+
+
+def _after(context: Context, session: Session, now: int) -> None:
+    try:
+        note_session(context.database, session, now)
+        context.slow_answers.renew(context.database)
+    except DatabaseAwayError as error:
+        _log.error("%s", error)
 
 
 def _to_set_up(connection: Connection, context: Context, user: User) -> str:

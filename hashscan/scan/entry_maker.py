@@ -123,10 +123,10 @@ class EntryMaker:
         container = unpack_members(record, setup.pictures)
         tasks = member_tasks(container, setup.exact, setup.pictures)
         for member, task in zip(container.members, tasks, strict=True):
-            if member.kind is None or IDENTIFYING not in task.exact:
+            if member.kind is None or member.reason is not None or IDENTIFYING not in task.exact:
                 continue
             decoded = member.decoded(setup.pictures)
-            task.reason = member.reason or (decoded if isinstance(decoded, Reason) else None)
+            task.reason = decoded if isinstance(decoded, Reason) else None
             if task.decoded is not None:
                 task.reason = task.reason or task.decoded.damage
             result = result_of(task, setup.algorithms, with_digests=True, augment=setup.augmented)

@@ -47,7 +47,9 @@ STREAM_START = 16
 PIECE_SIZE = 256 * 1024
 """Bytes of a member that are read at once."""
 
-_EOF, _WARN, _FAILED, _FATAL = 1, -20, -25, -30
+_EOF, _OK, _WARN, _FAILED, _FATAL = 1, 0, -20, -25, -30
+_WITH_DATA = (_OK, _WARN, _FAILED)
+"""Results with which the library hands bytes over."""
 _TYPE_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000
 
 
@@ -97,18 +99,24 @@ class ArchiveLibrary:
         self._files: dict[int, PreadFile] = {}
         self._blocks: dict[int, bytes] = {}
         self._numbers = count(1)
-        # Without the check of libarchive-c, which takes longer than most calls.
-        self._read_data: Any = ffi.libarchive["archive_read_data"]
-        self._read_data.argtypes = [ffi.c_archive_p, ctypes.c_void_p, ctypes.c_size_t]
-        self._read_data.restype = ctypes.c_ssize_t
+        # Without the check of libarchive-c, which takes longer than most calls. `archive_read_data` loses the
+        # bytes of a member with a wrong checksum.
+        self._read_data: Any = ffi.libarchive["archive_read_data_block"]
+        self._read_data.argtypes = [
+            ffi.c_archive_p,
+            ctypes.POINTER(ctypes.c_void_p),
+            ctypes.POINTER(ctypes.c_size_t),
+            ctypes.POINTER(ctypes.c_int64),
+        ]
+        self._read_data.restype = ctypes.c_int
+        # Block, length and offset; once for all members: to make them takes longer than to read a small one.
+        self._found = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64()
+        self._found_at = tuple(map(ctypes.byref, self._found))
         # Made only once: they need executable memory.
         self._read, self._seek = ffi.READ_CALLBACK(self._read_block), ffi.SEEK_CALLBACK(self._move)
         names = {*chain(*ARCHIVES.values()), *STREAMED, *_FORMATS_WITHIN}
         self._formats = {name: ffi.get_read_format_function(name) for name in names}
         self._filters = {name: ffi.get_read_filter_function(name) for name in ("compress", *_RPM_FILTERS)}
-        # One for all members: to make one takes longer than to read a small member.
-        self._buffer = ctypes.create_string_buffer(PIECE_SIZE)
-        self._bytes = memoryview(self._buffer)
 
     @property
     def version(self) -> str:
@@ -260,14 +268,27 @@ class ArchiveLibrary:
     def _pieces(self, archive: int, entry: int) -> Iterator[bytes]:
         if self._ffi.entry_is_encrypted(entry):
             raise MemberError(Reason.ENCRYPTED)
-        while (length := self._read_data(archive, self._buffer, PIECE_SIZE)) > 0:
-            yield self._bytes[:length].tobytes()
-        if length == _WARN:
-            # The bytes that could be read have a wrong checksum, for example.
+        block, length, offset = self._found
+        end, result = 0, _OK
+        while result == _OK:
+            block.value, length.value = None, 0
+            result = self._read_data(archive, *self._found_at)
+            if not length.value or result not in _WITH_DATA:
+                continue
+            if offset.value < end:
+                raise ContainerError(Reason.CONTAINER_BROKEN)
+            while end < offset.value:
+                # A hole.
+                yield bytes(min(PIECE_SIZE, offset.value - end))
+                end += min(PIECE_SIZE, offset.value - end)
+            end += length.value
+            yield ctypes.string_at(block, length.value)
+        if result == _WARN:
+            # The bytes have a wrong checksum, for example.
             raise MemberError(Reason.CONTAINER_BROKEN)
-        if length < 0:
-            reason = _reason(self._ffi.archive_error(archive, length))
-            raise MemberError(reason) if length == _FAILED else ContainerError(reason)
+        if result != _EOF:
+            reason = _reason(self._ffi.archive_error(archive, result))
+            raise MemberError(reason) if result == _FAILED else ContainerError(reason)
 
 
 def _reason(error: Exception) -> Reason:

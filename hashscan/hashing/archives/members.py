@@ -271,7 +271,8 @@ class MemberReader:
                 tail = piece if len(piece) >= TAIL_SIZE else (tail + piece)[-TAIL_SIZE:]
         except (MemberError, ContainerError) as error:
             # Programs unpack what they can, and viewers show the part of a picture.
-            yield self._cut(place, size, kind, b"".join(kept), error.reason)
+            exact = tuple(hasher.digest() for hasher in running) if size else ()
+            yield self._cut(Member(place, size, exact, reason=error.reason), kind, b"".join(kept))
             if isinstance(error, ContainerError):
                 raise
             return
@@ -284,13 +285,11 @@ class MemberReader:
         member = Member(place, size, tuple(hasher.digest() for hasher in running))
         yield from self._looked_into(member, kind, content, depth)
 
-    def _cut(
-        self, place: bytes, size: int, kind: FileFormat | None, content: bytes, reason: Reason
-    ) -> Member:
-        """Return a member whose bytes end early; if it is a picture, with its part."""
+    def _cut(self, member: Member, kind: FileFormat | None, content: bytes) -> Member:
+        """Return a member whose bytes end early, or are others than stated; if it is a picture, decoded."""
         if kind is None or kind.pillow is None or self._decode is None or not content:
-            return Member(place, size, reason=reason)
-        return Member(place, size, (), kind, self._decode(PreadFile(content), kind, False), reason)
+            return member
+        return structs.replace(member, kind=kind, reply=self._decode(PreadFile(content), kind, False))
 
     def _looked_into(
         self, member: Member, kind: FileFormat | None, content: bytes, depth: int

@@ -280,6 +280,19 @@ def test_a_compressed_disc_is_no_archive_that_ends_at_once(
         assert is_picture(members[-1])
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("times", [1, 30])
+def test_a_member_with_a_wrong_checksum_is_checked(opened: Open, method: int, times: int) -> None:
+    # Programs unpack it, and warn.
+    picture = PICTURE + bytes(10_000 * times)
+    content = zipped({"b.png": picture}, method)
+    checksum = zlib.crc32(picture).to_bytes(4, "little")
+    (member,), end = opened(content.replace(checksum, bytes(4)))
+    assert (member.reason, end.reason) == (Reason.CONTAINER_BROKEN, None)
+    assert hashlib.sha256(picture).digest() in member.exact
+    assert isinstance(member.decoded(("pdq",)), DecodedPicture)
+
+
 def written(path: Path, kind: str, packing: str | None, place: str) -> bytes:
     """Return an archive with the picture, of a format that Python can't write."""
     libarchive = pytest.importorskip("libarchive")

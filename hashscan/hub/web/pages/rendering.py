@@ -77,7 +77,7 @@ def _environment() -> Environment:
         number=frame.number,
         bytes=frame.format_bytes,
         duration=frame.duration,
-        name=frame.marked,
+        name=lambda text: frame.marked(text) if text else "",
         path=frame.marked_path,
         moment=moment,
         short=short,

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
-from sqlalchemy import Connection
+from sqlalchemy import Connection, literal, select
 
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.keys import add_key
@@ -77,7 +77,7 @@ def fill(connection: Connection, organisations: int, cases: int) -> None:
         connection.execute(ORGANISATIONS.insert(), rows)
     if organisations:
         _add_servers(connection, organisations, now)
-        _add_checks(connection, organisations, now)
+        _add_checks(connection, now)
         _add_cases(connection, organisations, cases, now)
         _add_notices(connection, organisations, now)
     record(connection, "cli me", "server.report", 1, {"host": LONG + HOSTILE})
@@ -106,20 +106,16 @@ def _add_servers(connection: Connection, organisations: int, now: int) -> None:
     )  # fmt: skip
 
 
-def _add_checks(connection: Connection, organisations: int, now: int) -> None:
+def _add_checks(connection: Connection, now: int) -> None:
     months = [month_of(now)]
     while len(months) < 12:
         months.append(month_of(months[-1] - 1))
-    connection.execute(
-        CHECK_MONTHS.insert(),
-        [
-            {"organisation": n, "month": begin, "category": category, "asked": 1000 * (12 - place) + n,
-             "detected": (n + place) % 9}
-            for n in range(1, organisations + 1)
-            for place, begin in enumerate(months)
-            for category in ("", "A1", LONG[:40])
-        ],
-    )  # fmt: skip
+    n, columns = ORGANISATIONS.c.id, [column.name for column in CHECK_MONTHS.c]
+    for place, begin in enumerate(months):
+        for category in ("", "A1", LONG[:40]):
+            counts = n + 1000 * (12 - place), (n + place) % 9
+            rows = select(n, literal(begin), literal(category), *counts)
+            connection.execute(CHECK_MONTHS.insert().from_select(columns, rows))
 
 
 def _add_cases(connection: Connection, organisations: int, cases: int, now: int) -> None:

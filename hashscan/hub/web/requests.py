@@ -176,8 +176,11 @@ class SlowAnswers:
         Raises:
             DatabaseError: the database can't be read.
         """
-        while self._due:
-            key, ask = self._due.popitem()
+        # A snapshot, since threads of other answers take from it, too.
+        for key in tuple(self._due):
+            ask = self._due.pop(key, None)
+            if ask is None:
+                continue
             with database.reading() as connection:
                 self._asked(key, connection, ask)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -64,6 +65,11 @@ _FEW, _FEW_GAP_SECONDS = 3, 2.0
 """Number of key frames below which a video is so short that all its frames are decoded, where one of them is
 so far from the next: the first is often black."""
 
+_BOX, _LONG = struct.Struct(">I4sQ"), 1
+"""Length and name of a box, and its length in full if the first one is `_LONG`; 0 is up to the end."""
+_MAIN_BOXES = (b"moov", b"moof", b"mdat")
+_BOXES_MAX = 100_000
+
 _NEAR_SHARE = 4
 """Divisor of the threshold: a frame within that distance of an earlier one would give nothing new."""
 _COMPARED = 64
@@ -114,7 +120,7 @@ class VideoOpener:
             end, sampled = yield from self._sampled(opened, found)
         if end is None:
             end = yield from self._looked_at(opened, Sampling.KEY_FRAMES, found)
-        if end.fault is None and _has_few_key_frames(end):
+        if end.fault in {None, Fault.TRUNCATED} and _has_few_key_frames(end):
             end = yield from self._looked_at(opened, Sampling.ALL, found)
         if sampled is not None and end.fault is None:
             end = sampled
@@ -123,6 +129,8 @@ class VideoOpener:
             yield Stopped(time_text(end.until), _REASONS[end.fault])
         elif failed:
             yield Stopped(time_text(end.until), Reason.HASH_FAILED)
+        elif opened.is_cut():
+            yield Stopped(time_text(end.until), Reason.CONTAINER_BROKEN)
 
     def _sampled(
         self, opened: _Opened, found: _Distinct
@@ -189,6 +197,20 @@ class _Opened:
     ) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
         """Read the video from its begin, in the time that is left."""
         return hash_video(PreadFile(*self._place), hashes, sampling, self._within(), variants, self._formats)
+
+    def is_cut(self) -> bool:
+        """Return True if the file of an MP4 ends within one of its main boxes.
+
+        It may have lost the track of its pictures, or its last seconds.
+        """
+        file, at = PreadFile(*self._place), 0
+        for _ in range(_BOXES_MAX if self._formats == VIDEOS["MP4 or QuickTime"] else 0):
+            file.seek(at)
+            size, name, long = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
+            at += long if size == _LONG else size
+            if size == 0 or at > file.size:
+                return size > 0 and name in _MAIN_BOXES
+        return False
 
     def _within(self) -> VideoLimits:
         left = self._limits.seconds - (time.process_time() - self._started)

@@ -282,6 +282,41 @@ def test_a_short_video_whose_only_key_frame_is_missing(look: Look, codec: str) -
     assert reason is Reason.CONTAINER_BROKEN or members
 
 
+def with_sound() -> bytes:
+    """A video of a second behind a track of sound."""
+    output = io.BytesIO()
+    music, film = (
+        av.open(io.BytesIO(made)) for made in (sound("mp4", "aac"), video(scenes([1]), form="mp4"))
+    )
+    with music, film, av.open(output, "w", format="mp4") as container:
+        sources = [
+            (source, container.add_stream_from_template(source.streams[0])) for source in (music, film)
+        ]
+        for source, stream in sources:
+            for packet in source.demux(source.streams[0]):
+                if packet.size:
+                    packet.stream = stream
+                    container.mux(packet)
+    return output.getvalue()
+
+
+def test_a_video_that_was_cut_off_behind_sound_is_not_sound_alone(look: Look) -> None:
+    content = with_sound()
+    assert look(content)[1] is None
+    # Whatever comes behind the boxes is no part of the video.
+    assert look(content + b"a camera's own data" * 9)[1] is None
+    lengths = range(content.index(b"trak") + 4, len(content), 97)
+    assert [look(content[:length])[1] for length in lengths].count(None) == 0
+
+
+def test_a_truncated_video_with_few_key_frames_is_decoded_in_full(look: Look) -> None:
+    options = {"sc_threshold": "0"}
+    content = video(scenes(range(9), 2 * RATE), gop=10_000, options=options)
+    members, reason, _ = look(content[: len(content) // 2])
+    assert reason is Reason.CONTAINER_BROKEN
+    assert all(places_of(members, number) for number in range(4))
+
+
 def test_each_limit_has_a_reason(look: Look) -> None:
     content = video(scenes(range(6)))
     assert look(content, members=3)[1:] == (Reason.CONTAINER_MEMBERS, "00:00:03")

@@ -28,6 +28,7 @@ from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
 if TYPE_CHECKING:
+    from hashscan.hashing.archives.openers import ArchiveReader
     from hashscan.hashing.pread import PreadFile
 
 LIBRARY = "libarchive.so.13"
@@ -76,12 +77,16 @@ class ArchiveMember(NamedTuple):
 class ArchiveLibrary:
     """The loaded library."""
 
-    def __init__(self) -> None:
+    def __init__(self, instead: ArchiveReader | None = None) -> None:
         """Load the library; do it once, before the sandbox is closed.
+
+        Args:
+            instead: reads compressed files of which the library gives nothing.
 
         Raises:
             ImportError, OSError: it is not installed.
         """
+        self._instead = instead
         # Otherwise its search would start other programs.
         os.environ.setdefault("LIBARCHIVE", LIBRARY)
         from libarchive import ffi
@@ -149,8 +154,13 @@ class ArchiveLibrary:
         except ContainerError:
             if found:
                 raise
-        if not found:
-            # The library takes zeros for the end of a tar archive; the image of a disc begins with them.
+        if found:
+            return
+        # The library takes zeros for the end of a tar archive; the image of a disc begins with them. It gives
+        # no byte of a small file that is cut or damaged at its end; programs do.
+        if self._instead is not None and self._instead.opens(kind):
+            yield from self._instead.members(file, kind)
+        else:
             yield from self._members(file, kind, _RAW, options)
 
     def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:

@@ -272,7 +272,19 @@ class MemberReader:
         except (MemberError, ContainerError) as error:
             # Programs unpack what they can, and viewers show the part of a picture.
             exact = tuple(hasher.digest() for hasher in running) if size else ()
-            yield self._cut(Member(place, size, exact, reason=error.reason), kind, b"".join(kept))
+            content = b"".join(kept)
+            yield self._cut(Member(place, size, exact, reason=error.reason), kind, content)
+            is_limit = isinstance(error, ContainerError) and error.reason not in _OF_ONE
+            if (
+                kind is not None
+                and kind.container
+                and content
+                and depth < self._limits.depth
+                and not is_limit
+            ):
+                file = PreadFile(content)
+                yield BEFORE_RISK
+                yield from self._nested(place, file, _containers_in(file, kind), depth)
             if isinstance(error, ContainerError):
                 raise
             return

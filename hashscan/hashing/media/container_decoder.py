@@ -71,7 +71,7 @@ def load(
 
 def _archive_reader(*, by_python: bool) -> ArchiveReader:
     try:
-        return StandardLibrary() if by_python else ArchiveLibrary()
+        return StandardLibrary() if by_python else ArchiveLibrary(StandardLibrary())
     except (ImportError, OSError, MemoryError):
         # It is not installed, or no memory may be executable.
         return StandardLibrary()

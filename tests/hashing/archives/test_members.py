@@ -285,12 +285,35 @@ def test_a_compressed_disc_is_no_archive_that_ends_at_once(
 def test_a_member_with_a_wrong_checksum_is_checked(opened: Open, method: int, times: int) -> None:
     # Programs unpack it, and warn.
     picture = PICTURE + bytes(10_000 * times)
-    content = zipped({"b.png": picture}, method)
-    checksum = zlib.crc32(picture).to_bytes(4, "little")
-    (member,), end = opened(content.replace(checksum, bytes(4)))
+    (member,), end = opened(spoilt("b.png", picture, method))
     assert (member.reason, end.reason) == (Reason.CONTAINER_BROKEN, None)
     assert hashlib.sha256(picture).digest() in member.exact
     assert isinstance(member.decoded(("pdq",)), DecodedPicture)
+
+
+def spoilt(name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A ZIP archive of a member with a wrong checksum."""
+    return zipped({name: content}, method).replace(zlib.crc32(content).to_bytes(4, "little"), bytes(4))
+
+
+SMALL = encoded(scene(1, 96, 96), "PNG")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(gzip.compress(SMALL)[:-4], id="gzip without its length"),
+        pytest.param(gzip.compress(SMALL)[:-8], id="gzip without its checksum"),
+        pytest.param(lzma.compress(SMALL)[:-12], id="xz without its end"),
+        pytest.param(tarred("b.png", SMALL, "w:gz")[:-8], id="tar.gz without its checksum"),
+        pytest.param(spoilt("x.zip", zipped({"b.png": SMALL})), id="inner ZIP"),
+        pytest.param(spoilt("x.tgz", tarred("b.png", SMALL, "w:gz")), id="inner tar.gz"),
+    ],
+)
+def test_what_programs_unpack_before_they_fail_is_checked(opened: Open, content: bytes) -> None:
+    members, end = opened(content)
+    assert {end.reason, *(member.reason for member in members)} - {None}
+    assert any(hashlib.sha256(SMALL).digest() in member.exact for member in members)
 
 
 def written(path: Path, kind: str, packing: str | None, place: str) -> bytes:

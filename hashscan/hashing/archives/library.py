@@ -46,6 +46,8 @@ _OTHER_STREAMS = {"gzip": (b"\x1f\x9d", b"\x1f\x9e", b"\x1f\xa0", b"\x1f\x1e")}
 STREAM_START = 16
 """Length in bytes of the longest sign of a compressed stream, at most."""
 PIECE_SIZE = 256 * 1024
+_COMPLETED_MAX = 64 << 20
+"""Bytes of a member up to which those that the library drops are read in another way."""
 """Bytes of a member that are read at once."""
 
 _EOF, _OK, _WARN, _FAILED, _FATAL = 1, 0, -20, -25, -30
@@ -149,8 +151,8 @@ class ArchiveLibrary:
         found = False
         try:
             for member in self._members(file, kind, _FORMATS_WITHIN, options):
+                yield member if found else member._replace(pieces=self._completed(member, file, kind))
                 found = True
-                yield member
         except ContainerError:
             if found:
                 raise
@@ -162,6 +164,25 @@ class ArchiveLibrary:
             yield from self._instead.members(file, kind)
         else:
             yield from self._members(file, kind, _RAW, options)
+
+    def _completed(self, member: ArchiveMember, file: PreadFile, kind: str) -> Iterator[bytes]:
+        """Yield the bytes of the first member of a compressed file, also those that the library drops.
+
+        It gives none of the last block of a file that is cut or damaged.
+        """
+        size = 0
+        try:
+            for piece in member.pieces:
+                size += len(piece)
+                yield piece
+        except ContainerError:
+            if self._instead is not None and self._instead.opens(kind) and size <= _COMPLETED_MAX:
+                again = next(self._instead.members(file, kind), None)
+                for piece in again.pieces if again is not None and again.name == member.name else ():
+                    if len(piece) > size:
+                        yield piece[size:]
+                    size = max(0, size - len(piece))
+            raise
 
     def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
         """Yield the members of a ZIP archive as programs do that do not read the directory at its end.

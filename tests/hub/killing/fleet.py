@@ -105,8 +105,10 @@ class KeptRunning:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Kill it; it is started again."""
-        self._process.kill()
+        """Kill it, and wait for its end, so that it listens no more; it is started again."""
+        process = self._process
+        process.kill()
+        process.wait()
 
     def stop(self) -> None:
         """Kill it for good."""

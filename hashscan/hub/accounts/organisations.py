@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.audit import record
-from hashscan.hub.storage.tables import ORGANISATIONS
+from hashscan.hub.storage.tables import ORGANISATIONS, SERVERS
 from hashscan.schema import decode_json, encode_json
 from hashscan.settings.cases_and_alerts import email_address
 from hashscan.text import is_printable_line
@@ -129,6 +129,9 @@ def delete_organisation(connection: Connection, actor: str, name: str) -> None:
     The lines of the audit log about it stay: they name it, and hold nothing about people's files.
     """
     found = organisation_named(connection, name)
+    # A report that comes in has locked its server first; otherwise each would wait for the other.
+    servers = select(SERVERS.c.id).where(SERVERS.c.organisation == found.id)
+    connection.execute(servers.order_by(SERVERS.c.id).with_for_update()).all()
     connection.execute(delete(ORGANISATIONS).where(ORGANISATIONS.c.id == found.id))
     record(connection, actor, "organisation.delete", found.id, {"name": name})
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ from tests.hub.intake.reports import SCOPE, finding, lines, scan_record, summary
 from tests.hub.pages.browsing import PASSWORD, Answer, Browser, signed_in, user
 from tests.hub.serving import new_key
 from tests.service.engine.serving import store_list
+from tests.waiting import until
 
 DONE, REFUSED = {200, 204, 303}, {400, 401, 403, 404, 409}
 DIGESTS = {"digests": [{"algorithm": "md5", "value": "00" * 16}]}
@@ -40,7 +42,7 @@ class Deletion:
     """Deletes an organisation right before one of the next statements at which something may be missing."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._database = Database(database.engine)  # as that of another process
         self._name, self._left = "", 0
         # SQLite has one writer at a time: nothing is deleted within a transaction of another.
         self._places = ("BEGIN",) if database.is_sqlite else ("INSERT", "UPDATE")
@@ -164,3 +166,31 @@ def test_a_request_while_its_organisation_is_deleted(context: Context, request_n
                 assert remains(connection, owner.id) == {}
     assert set(found) <= DONE | REFUSED
     assert found[-1] in DONE
+
+
+def test_a_deletion_waits_for_a_report_that_comes_in(context: Context) -> None:
+    database = context.database
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    owner = new_owner(context, "alpha", signed_in(context, "olga", "operator"))
+    with ThreadPoolExecutor(1) as threads:
+        deleting: list[Future[None]] = []
+
+        def delete() -> None:
+            with database.transaction() as connection:
+                delete_organisation(connection, "cli me", "alpha")
+
+        def is_waiting() -> bool:
+            with database.reading() as connection:
+                return bool(connection.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").first())
+
+        def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if "nextval" in statement and not deleting:
+                deleting.append(threads.submit(delete))
+                until(is_waiting)
+
+        event.listen(database.engine, "before_cursor_execute", before)
+        assert REQUESTS["records"](owner).status in DONE | REFUSED
+        deleting[0].result(60)
+    with database.reading() as connection:
+        assert remains(connection, owner.id) == {}

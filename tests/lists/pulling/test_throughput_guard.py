@@ -78,6 +78,11 @@ class Windows:
             self._number += 1
             self._changed.notify_all()
 
+    def ended(self, number: int) -> None:
+        """Wait until so many windows have ended."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._number == number, 60)
+
 
 def test_a_slow_server_above_the_floor_is_waited_for(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
@@ -143,14 +148,14 @@ def test_a_dripping_proxy_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_floor_holds_for_all_together(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer_limits, "WINDOW", 0.1)
-    windows, counted = Windows(monkeypatch), []
+    windows, counted, parts = Windows(monkeypatch), [], 20
     in_step = threading.Barrier(AT_ONCE - 1, timeout=60)
 
     def half(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
-        request.send_header("Content-Length", "8000")
+        request.send_header("Content-Length", str(400 * parts))
         request.end_headers()
-        for number in range(1, 21):
+        for number in range(1, parts + 1):
             if in_step.wait() == 0:
                 windows.begun(AT_ONCE)
             in_step.wait()
@@ -181,7 +186,9 @@ def test_the_floor_holds_for_all_together(server: WebServer, monkeypatch: pytest
     for thread in others:
         thread.join()
     # What each of them got is too little, what all got together is enough; alone, one that drips is given up.
-    assert came == [8000] * (AT_ONCE - 1)
+    assert came == [400 * parts] * (AT_ONCE - 1)
+    # The server ends the last of their windows after they have all bytes.
+    windows.ended(parts)
     windows.begun(1)
     windows.end()
     drips.join()

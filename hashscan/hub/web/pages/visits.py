@@ -35,7 +35,7 @@ from hashscan.hub.accounts.sessions import (
 )
 from hashscan.hub.accounts.sign_in import proxied_user
 from hashscan.hub.accounts.users import ROLES, User
-from hashscan.hub.storage.database import DatabaseAwayError, DeletedMeanwhileError
+from hashscan.hub.storage.database import DatabaseAwayError, DatabaseError, DeletedMeanwhileError
 from hashscan.hub.web.pages.rendering import page_answer
 from hashscan.hub.web.requests import DATABASE_SECONDS, Context, body_of, in_thread
 from hashscan.service.doors.http.bodies import ClientLeftError
@@ -297,7 +297,7 @@ def _after(context: Context, session: Session, now: int) -> None:
     try:
         note_session(context.database, session, now)
         context.slow_answers.renew(context.database)
-    except DatabaseAwayError as error:
+    except DatabaseError as error:
         _log.error("%s", error)
 
 

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from hashscan.locking import ClosedOnExit
 from hashscan.state_dir import StateDir
 
 _BUSY_SECONDS = 60
-"""Seconds for which a transaction waits while another process writes to SQLite."""
+"""Seconds for which a transaction waits while another thread, and then another process, writes to SQLite."""
 _CONNECT_SECONDS = 5
 _POOL = 10
 """Connections to PostgreSQL that are kept."""
@@ -85,7 +85,7 @@ class Database(ClosedOnExit):
         self.engine = engine
         self._name = engine.url.render_as_string(hide_password=True)
         # SQLite has a writer that waits try again after pauses, in which other threads may begin each time.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._turn = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -95,10 +95,22 @@ class Database(ClosedOnExit):
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Make all changes in the block or none of them."""
-        with self._turn, self.explained(), self.engine.begin() as connection:
+        with self._writing(), self.explained(), self.engine.begin() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._turn.acquire(timeout=_BUSY_SECONDS):
+            raise DatabaseAwayError(f"the database {self._name} is busy")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

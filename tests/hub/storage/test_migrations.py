@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import event, inspect, text
+from sqlalchemy import event, inspect, literal, select, text
 
 from hashscan.errors import UsageError
+from hashscan.hub.storage import database as storage
 from hashscan.hub.storage.database import Database, DatabaseAwayError, DatabaseError, open_database
 from hashscan.hub.storage.tables import METADATA
 from hashscan.state_dir import StateDir
@@ -85,6 +86,16 @@ def _lose_connection(database: Database, server: PostgresServer) -> None:
         number = connection.execute(text("SELECT pg_backend_pid()")).scalar()
         server.execute(f"SELECT pg_terminate_backend({number})")
         connection.execute(text("SELECT 1"))
+
+
+def test_a_second_writer_waits_not_for_ever(hub_state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_BUSY_SECONDS", 0.1)
+    with open_database(hub_state) as database:
+        database.migrate()
+        with database.transaction(), pytest.raises(DatabaseAwayError), database.transaction():
+            pass
+        with database.transaction() as connection:
+            assert connection.execute(select(literal(1))).scalar_one() == 1
 
 
 def test_reading_changes_nothing(database: Database) -> None:

@@ -16,6 +16,7 @@ from hashscan.hub.web.description import described, openapi_document, response
 from hashscan.hub.web.intake_routes import add_intake_routes
 from hashscan.hub.web.notice_routes import add_notice_routes
 from hashscan.hub.web.pages.routes import add_pages
+from hashscan.hub.web.pages.visits import error_page
 from hashscan.hub.web.requests import JSON, Context, HubErrorCode, api, error_answer, in_thread, json_answer
 from hashscan.hub.web.statistics_routes import add_statistics_routes
 from hashscan.service.doors.http.app import ClearLengths
@@ -45,10 +46,13 @@ def make_application(context: Context) -> FastAPI:
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        answer = RequestError(ErrorCode.METHOD_NOT_ALLOWED, "this path has no such method")
+        code, words = ErrorCode.METHOD_NOT_ALLOWED, "this path has no such method"
     else:
-        answer = RequestError(ErrorCode.NOT_FOUND, "there is nothing at this path")
-    sent = error_answer(answer, close=True)
+        code, words = ErrorCode.NOT_FOUND, "there is nothing at this path"
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/"):
+        sent = error_page(code.status, f"{words.capitalize()}.")
+    else:
+        sent = error_answer(RequestError(code, words), close=True)
     for name in set(error.headers or {}) & {"Allow", "allow"}:
         sent.headers[name] = (error.headers or {})[name]
     return sent

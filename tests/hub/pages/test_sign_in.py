@@ -214,6 +214,7 @@ def test_an_operator_sets_up_a_second_factor_first(context: Context) -> None:
     shown = browser.get(page).text
     secret = shown.partition("<dt>Secret</dt><dd><code>")[2].partition("<")[0].replace(" ", "")
     assert f"secret={secret}" in shown
+    assert 'class="note doubt"' in shown
     assert browser.send(page, page, code="12345").status == 400
     assert browser.send(page, page, code=pyotp.TOTP(secret).now()).location == "/account"
     assert browser.get("/settings").status == 200
@@ -229,6 +230,7 @@ def test_a_setting_lets_operators_go_without(context: Context) -> None:
     browser = Browser(context)
     browser.sign_in("olga")
     assert browser.get("/settings").status == 200
+    assert 'class="note doubt"' not in browser.get("/account/second-factor").text
 
 
 def test_sign_in_begins_a_new_session(context: Context) -> None:

@@ -35,6 +35,17 @@ def test_paths_and_methods_that_are_not_there(site: Node) -> None:
     assert (wrong.status, wrong.code, wrong.headers["allow"]) == (405, "method_not_allowed", "GET")
 
 
+def test_a_browser_gets_a_page_about_paths_that_are_not_there(site: Node) -> None:
+    for path, status, kind in (
+        ("/nothing", 404, "text/html; charset=utf-8"),
+        ("/sign-out", 405, "text/html; charset=utf-8"),
+        ("/v1/nothing", 404, "application/json"),
+    ):
+        answer = site.ask("GET", path, accept="text/html,*/*;q=0.8")
+        assert (answer.status, answer.headers["content-type"]) == (status, kind)
+        assert ("content-security-policy" in answer.headers) is kind.startswith("text/html")
+
+
 def test_only_slow_answers_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(requests, "time", SimpleNamespace(monotonic=lambda: now))

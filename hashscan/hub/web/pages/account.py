@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hashscan.errors import UsageError
-from hashscan.hub.accounts.sessions import end_session
+from hashscan.hub.accounts.sessions import end_session, switches
 from hashscan.hub.accounts.sign_in import (
     AttemptLimiter,
     is_password_of,
@@ -210,6 +210,8 @@ def _factor_page(visit: Visit, failed: str = "") -> Response:
         "Second factor",
         HTTPStatus.BAD_REQUEST if failed else HTTPStatus.OK,
         failed=failed,
+        is_required=visit.user.role == "operator"
+        and switches(visit.connection)["operators_need_second_factor"],
         secret=" ".join(secret[start : start + 4] for start in range(0, len(secret), 4)),
         uri=second_factor_uri(secret, visit.user),
     )

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hashscan.hashing.container_kinds import ARCHIVES, COMPRESSED
 from hashscan.hashing.containers import container_of
@@ -28,7 +28,6 @@ from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
 if TYPE_CHECKING:
-    from hashscan.hashing.archives.openers import ArchiveReader
     from hashscan.hashing.pread import PreadFile
 
 LIBRARY = "libarchive.so.13"
@@ -74,6 +73,27 @@ class ArchiveMember(NamedTuple):
     some archives (cpio)."""
     pieces: Iterator[bytes]
     """Its bytes. Iterating raises MemberError, or ContainerError where no other member can be read."""
+
+
+class ArchiveReader(Protocol):
+    """A library that reads archives: `ArchiveLibrary`, or `StandardLibrary` in its place."""
+
+    def opens(self, kind: str) -> bool:
+        """Return True for a kind of archive or compressed file that it reads."""
+
+    def members(self, file: PreadFile, kind: str, options: bytes = ...) -> Iterator[ArchiveMember]:
+        """Yield the members of an archive, or the one content of a compressed file.
+
+        Raises:
+            ContainerError: the rest can't be read.
+        """
+
+    def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
+        """Yield the members of a ZIP archive as programs do that do not read the directory at its end.
+
+        Raises:
+            ContainerError: the rest can't be read.
+        """
 
 
 class ArchiveLibrary:

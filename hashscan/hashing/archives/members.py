@@ -9,11 +9,10 @@ from itertools import chain
 from msgspec import structs
 
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
-from hashscan.hashing.archives.library import ArchiveMember, MemberError, is_empty
+from hashscan.hashing.archives.library import ArchiveMember, ArchiveReader, MemberError, is_empty
 from hashscan.hashing.archives.openers import (
     DRAWN,
     READ_MAX,
-    ArchiveReader,
     DrawnPicture,
     Found,
     HashedPicture,

@@ -72,27 +72,6 @@ class Opener(Protocol):
         """
 
 
-class ArchiveReader(Protocol):
-    """A library that reads archives: `ArchiveLibrary`, or `StandardLibrary` in its place."""
-
-    def opens(self, kind: str) -> bool:
-        """Return True for a kind of archive or compressed file that it reads."""
-
-    def members(self, file: PreadFile, kind: str, options: bytes = ...) -> Iterator[ArchiveMember]:
-        """Yield the members of an archive, or the one content of a compressed file.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
-
-    def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the members of a ZIP archive as programs do that do not read the directory at its end.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
-
-
 def stored(name: bytes, content: bytes) -> ArchiveMember:
     """Return a member with these bytes."""
     pieces = (content[at : at + PIECE_SIZE] for at in range(0, len(content), PIECE_SIZE))

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import json
 
-from hashscan.hashing.archives.library import ArchiveLibrary
+from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveReader
 from hashscan.hashing.archives.members import Frames, MemberReader
-from hashscan.hashing.archives.openers import ArchiveReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.container_kinds import VIDEO_OPENER
 from hashscan.hashing.documents.opening import load_openers

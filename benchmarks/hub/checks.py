@@ -67,7 +67,7 @@ def batches(name: str, number: int, size: int, listed: Sequence[bytes]) -> list[
 
 
 def free_port() -> int:
-    """Return a port that nobody uses."""
+    """Return an unused port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

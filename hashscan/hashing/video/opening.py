@@ -199,18 +199,20 @@ class _Opened:
         return hash_video(PreadFile(*self._place), hashes, sampling, self._within(), variants, self._formats)
 
     def is_cut(self) -> bool:
-        """Return True if the file of an MP4 ends within one of its main boxes.
+        """Return True if the file of an MP4 ends within one of its main boxes, or has too many to tell.
 
         It may have lost the track of its pictures, or its last seconds.
         """
+        if self._formats != VIDEOS["MP4 or QuickTime"]:
+            return False
         file, at = PreadFile(*self._place), 0
-        for _ in range(_BOXES_MAX if self._formats == VIDEOS["MP4 or QuickTime"] else 0):
+        for _ in range(_BOXES_MAX):
             file.seek(at)
             size, name, long = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
             at += long if size == _LONG else size
             if size == 0 or at > file.size:
                 return size > 0 and name in _MAIN_BOXES
-        return False
+        return True
 
     def _within(self) -> VideoLimits:
         left = self._limits.seconds - (time.process_time() - self._started)

@@ -84,7 +84,7 @@ class Database(ClosedOnExit):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._name = engine.url.render_as_string(hide_password=True)
-        # SQLite has a writer that waits try again after pauses, in which other threads may begin each time.
+        # A writer that waits for SQLite tries again after pauses, in which other threads may begin.
         self._turn = threading.Lock()
 
     @property

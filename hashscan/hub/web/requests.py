@@ -147,7 +147,8 @@ class SlowAnswers:
     """Answers of the database that took long; each is used again for a time in proportion, at most a minute.
 
     To count a million cases that have not ended takes a tenth of a second, and more beside incoming reports.
-    For as long again, an answer is given once more, and then renewed: while pages are looked at, none waits.
+    For the same time after that, the old answer is still given, and renewed after the page has been sent, so
+    that no page waits while pages are in use.
     """
 
     def __init__(self, slow_seconds: float = 0.02, times: float = 50.0, most: int = 1000) -> None:

@@ -268,6 +268,20 @@ def test_a_short_video_that_is_cut_in_its_only_key_frame_or_in_its_index(
     assert ([], None) not in [look(content[:length])[:2] for length in lengths]
 
 
+@pytest.mark.parametrize(
+    "boxes",
+    [struct.pack(">I4s", 8, b"free") * 9, struct.pack(">I4sQ", 1, b"free", 0)],
+    ids=["many", "no length"],
+)
+def test_a_video_with_too_many_boxes_may_be_cut(
+    look: Look, monkeypatch: pytest.MonkeyPatch, boxes: bytes
+) -> None:
+    content = video(scenes([1]), form="mp4")
+    monkeypatch.setattr(opening, "_BOXES_MAX", 8)
+    assert look(content)[1] is None
+    assert look(content + boxes)[1] is Reason.CONTAINER_BROKEN
+
+
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9"])
 def test_a_short_video_whose_only_key_frame_is_missing(look: Look, codec: str) -> None:
     whole = video(scenes([1, 2], RATE // 2), codec=codec, options={"sc_threshold": "1000000000"})

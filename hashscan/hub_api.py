@@ -55,9 +55,9 @@ class ReportBegin(Struct, frozen=True):
 
     host: Annotated[str, Meta(min_length=1, max_length=255)]
     """The name of the server; the report's own, unless the operator names another."""
-    scope: Sha256 | Literal[""] = ""
-    """Equal for scans of the same targets with the same options: a file of which a complete one says nothing
-    is gone, or matches no more. Empty for a scan that does not look at all files of its targets."""
+    scope: Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")] = ""
+    """SHA-256, equal for scans of the same targets with the same options: a file of which a complete one says
+    nothing is gone, or matches no more. Empty for a scan that does not look at all files of its targets."""
 
     def __post_init__(self) -> None:
         if not self.host.isprintable():

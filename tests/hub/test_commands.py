@@ -72,6 +72,19 @@ def test_a_hub_is_set_up(run: Run) -> None:
     assert run("hub", "audit", "verify", "--head", "nonsense").code == 2
 
 
+def test_no_command_changes_tables_of_a_newer_version(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    with open_database(state) as database:
+        database.migrate()
+        with database.transaction() as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    before = state.hub.read_bytes()
+    for words in (("init",), ("serve",), ("prune", "--older-than", "1d")):
+        ran = runner(state.path)("hub", *words)
+        assert (ran.code, ran.out) == (2, ""), words
+    assert state.hub.read_bytes() == before
+
+
 def test_sqlite_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     run = runner(tmp_path / "state")
     assert run("hub", "init").code == 0

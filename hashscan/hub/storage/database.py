@@ -158,23 +158,29 @@ class Database(ClosedOnExit):
         """
         with self.reading() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
-        script = ScriptDirectory.from_config(migrations())
-        newest = script.get_current_head()
-        if found == newest:
-            return
         if found is None:
             raise UsageError(
                 f"the database {self._name} has no tables of a hub", advice="Make them: `hashscan hub init`."
             )
-        if all(revision.revision != found for revision in script.walk_revisions()):
+        if not self._is_newest(found):
+            raise UsageError(
+                f"the database {self._name} was written by an older version of hashscan",
+                advice="Make a copy of it, then bring it up to date: `hashscan hub init`.",
+            )
+
+    def _is_newest(self, revision: str) -> bool:
+        """Return True if the tables are those of this version, False if those of an older one.
+
+        Raises:
+            UsageError: they are those of a newer one.
+        """
+        script = ScriptDirectory.from_config(migrations())
+        if all(each.revision != revision for each in script.walk_revisions()):
             raise UsageError(
                 f"the database {self._name} was written by a newer version of hashscan",
                 advice="Use that version.",
             )
-        raise UsageError(
-            f"the database {self._name} was written by an older version of hashscan",
-            advice="Make a copy of it, then bring it up to date: `hashscan hub init`.",
-        )
+        return revision == script.get_current_head()
 
     def migrate(self, after: Callable[[Connection], None] | None = None) -> bool:
         """Make the tables, or bring them up to date, all or nothing; return True if anything was to do.
@@ -183,6 +189,9 @@ class Database(ClosedOnExit):
 
         Args:
             after: what is done in the same transaction, if anything was to do.
+
+        Raises:
+            UsageError: they are those of a newer version.
         """
         with self.transaction() as connection:
             if not self.is_sqlite:
@@ -190,13 +199,14 @@ class Database(ClosedOnExit):
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7263950167)")
             context = MigrationContext.configure(connection)
             before = context.get_current_revision()
+            if before is not None and self._is_newest(before):
+                return False
             configuration = migrations()
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
-            has_changed = before != MigrationContext.configure(connection).get_current_revision()
-            if has_changed and after is not None:
+            if after is not None:
                 after(connection)
-            return has_changed
+            return True
 
 
 def open_database(state: StateDir, address: str = "") -> Database:

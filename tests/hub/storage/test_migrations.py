@@ -58,6 +58,9 @@ def test_another_version_is_refused(database: Database, revision: str, has_remed
     with pytest.raises(UsageError) as refused:
         database.require_schema()
     assert ("hashscan hub init" in str(refused.value.remedy)) == has_remedy
+    if not has_remedy:
+        with pytest.raises(UsageError):
+            database.migrate()
 
 
 def test_a_server_that_is_away_is_named_without_its_password(hub_state: StateDir) -> None:

@@ -16,8 +16,6 @@ import gzip
 import http.client
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -32,6 +30,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import update
 
+from benchmarks.hub.checks import free_port, processor_time, running
 from hashscan.hub.accounts.keys import add_key
 from hashscan.hub.accounts.organisations import add_organisation
 from hashscan.hub.accounts.sessions import begin_session
@@ -41,7 +40,6 @@ from hashscan.hub.storage.tables import USERS
 from hashscan.hub_api import RECORDS_MAX
 from hashscan.state_dir import StateDir
 
-_PORT = 18_480
 _SCOPE = "5" * 64
 PAGES = ("/", "/cases", "/servers", "/organisations")
 
@@ -85,9 +83,9 @@ def parts_of(server: int, findings: int) -> tuple[str, int, list[bytes]]:
 class Connection:
     """A connection to the node that is kept."""
 
-    def __init__(self, **headers: str) -> None:
+    def __init__(self, port: int, **headers: str) -> None:
         self._headers = headers
-        self._connection = http.client.HTTPConnection("127.0.0.1", _PORT, timeout=120)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Send one request, and return status and body of its answer."""
@@ -97,10 +95,10 @@ class Connection:
         return response.status, response.read()
 
 
-def send(report: tuple[str, int, list[bytes]], key: str) -> None:
+def send(report: tuple[str, int, list[bytes]], port: int, key: str) -> None:
     """Send one report, as a server does."""
     name, server, parts = report
-    node = Connection(Authorization=f"Bearer {key}")
+    node = Connection(port, Authorization=f"Bearer {key}")
     path = f"/v1/reports/{name}"
     node.ask("POST", path, json.dumps({"host": f"web{server}", "scope": _SCOPE}).encode())
     for number, part in enumerate(parts):
@@ -109,14 +107,14 @@ def send(report: tuple[str, int, list[bytes]], key: str) -> None:
             status, answer = node.ask("POST", address, part, Content_Encoding="gzip")
             if status == 200:
                 break
-            node = Connection(Authorization=f"Bearer {key}")
+            node = Connection(port, Authorization=f"Bearer {key}")
             time.sleep(1)
     assert json.loads(answer)["complete"], answer
 
 
-def browse(session: str, seconds: dict[str, list[float]], over: threading.Event) -> None:
+def browse(port: int, session: str, seconds: dict[str, list[float]], over: threading.Event) -> None:
     """Ask for pages again and again, and note how long each answer takes."""
-    node = Connection(Cookie=f"hashscan-session={session}")
+    node = Connection(port, Cookie=f"hashscan-session={session}")
     while not over.is_set():
         for path in PAGES:
             began = time.perf_counter()
@@ -135,24 +133,18 @@ def operator_session(connection: sqlalchemy.Connection) -> str:
     return begin_session(connection, user_named(connection, name).id, int(time.time()))
 
 
-def processor_seconds(pid: int) -> float:
-    """Return the processor time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def night(
-    reports: Sequence[tuple[str, int, list[bytes]]], key: str, session: str, senders: int, pid: int
+    reports: Sequence[tuple[str, int, list[bytes]]], port: int, key: str, session: str, senders: int, pid: int
 ) -> dict[str, Any]:
     """Send all reports, and return what was measured."""
     answers: dict[str, list[float]] = {path: [] for path in PAGES}
     over = threading.Event()
-    browser = threading.Thread(target=browse, args=(session, answers, over))
+    browser = threading.Thread(target=browse, args=(port, session, answers, over))
     browser.start()
-    used, began = processor_seconds(pid), time.perf_counter()
+    used, began = processor_time([pid]), time.perf_counter()
     with ThreadPoolExecutor(senders) as threads:
-        list(threads.map(lambda report: send(report, key), reports))
-    took, used = time.perf_counter() - began, processor_seconds(pid) - used
+        list(threads.map(lambda report: send(report, port, key), reports))
+    took, used = time.perf_counter() - began, processor_time([pid]) - used
     over.set()
     browser.join()
     every = sorted(chain.from_iterable(answers.values()))
@@ -183,29 +175,20 @@ def main() -> None:
                 add_organisation(connection, "cli benchmark", f"alpha{os.getpid()}")
                 key = add_key(connection, "cli benchmark", f"alpha{os.getpid()}", "k", ["report"])
                 session = operator_session(connection)
+        port = free_port()
         command = [
             sys.executable, "-m", "hashscan", "hub", "serve", "--list", "demo", "--state", str(state),
-            "--listen", f"tcp:127.0.0.1:{_PORT}", "--database", options.database,
+            "--listen", f"tcp:127.0.0.1:{port}", "--database", options.database, "-q",
         ]  # fmt: skip
-        node = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(300):
-                try:
-                    Connection().ask("GET", "/readyz")
-                    break
-                except OSError:
-                    time.sleep(0.1)
+        with running(command, port, {}) as pid:
             for run in range(1 + options.again):
                 reports = [parts_of(server, options.findings) for server in range(options.servers)]
-                found = night(reports, key, session, options.senders, node.pid)
+                found = night(reports, port, key, session, options.senders, pid)
                 number = options.servers * (options.findings + 2)
                 found["records_per_second"] = round(number / found["seconds"])
                 found["records_per_processor_second"] = round(number / found["processor_seconds_of_node"])
                 about = {"database": options.database or "sqlite", "night": run + 1, "records": number}
                 print(json.dumps({**about, **found}), flush=True)
-        finally:
-            node.send_signal(signal.SIGTERM)
-            node.wait()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ HEADERS_MAX = 8 << 10
 """Longest headers of one part in bytes."""
 NAME_MAX = 1024
 """Longest name of a file or field in bytes; a longer one is cut."""
+SNIFF_BYTES = 1024
+"""Bytes at the beginning of a body in which a form is looked for that no `Content-Type` announces."""
 
 _TYPE = re.compile(
     r"multipart/form-data[ \t]*;[ \t]*boundary="
@@ -44,6 +46,9 @@ _BOUNDARY_IS = re.compile(r"boundary[ \t]*=", re.IGNORECASE)
 _BOUNDARY = re.compile(r"[\w'()+./:=?-]{1,70}", re.ASCII)
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
 _NAME = re.compile(rb';[ \t]*(filename|name)=(?:"((?:[^"\\]|\\.)*)"|([^";\s]+))', re.IGNORECASE)
+_FORM = re.compile(
+    rb"--[^\r\n]{1,200}\r?\n(?:[^\r\n]*\r?\n)*?content-(?:disposition|type)[ \t]*:", re.IGNORECASE
+)
 _PLAIN = frozenset({b"", b"7bit", b"8bit", b"binary", b"identity"})
 
 
@@ -98,6 +103,11 @@ def boundary_of(content_type: str) -> bytes | None:
     if found is None:
         raise MultipartError("the Content-Type is not multipart/form-data with one plain boundary")
     return (found[1] or found[2]).encode("ascii")
+
+
+def looks_like_form(begin: bytes) -> bool:
+    """Return True if a body begins like a form, with a delimiter and the headers of a part."""
+    return _FORM.match(begin[:SNIFF_BYTES]) is not None
 
 
 def any_boundary_of(content_type: str) -> bytes | None:

@@ -15,7 +15,15 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from hashscan.service.doors.http.documents import ErrorCode, RequestError
-from hashscan.service.doors.multipart import MultipartParser, Part, PartEnd, boundary_of
+from hashscan.service.doors.multipart import (
+    SNIFF_BYTES,
+    MultipartError,
+    MultipartParser,
+    Part,
+    PartEnd,
+    boundary_of,
+    looks_like_form,
+)
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.engine.uploads import TooLarge
 from hashscan.settings.service import DoorSettings
@@ -135,9 +143,15 @@ async def receive_files(
     files: list[tuple[Part, Content]] = []
     try:
         if boundary is None:
+            begin = b""
             with receive(body.announced) as receiving:
                 async for piece in body.pieces():
+                    if len(begin) < SNIFF_BYTES:
+                        begin += piece[:SNIFF_BYTES]
                     receiving.write(piece)
+                # As one file, it would be clean whatever its parts are.
+                if looks_like_form(begin):
+                    raise MultipartError("the body is a form, and its Content-Type does not say so")
                 files.append((Part(b"", b""), receiving.finish()))
         else:
             await _receive_form(body, MultipartParser(boundary, PARTS_MAX), receive, files)

@@ -11,8 +11,14 @@ import asyncio
 from hashscan.locking import ClosedOnExit
 from hashscan.model import Reason
 from hashscan.service.doors.icap.forms import FILES_MAX, Form
-from hashscan.service.doors.icap.http_heads import SNIFF_BYTES, BodyFacts, looks_like_form
-from hashscan.service.doors.multipart import MultipartError, TooManyPartsError, any_boundary_of
+from hashscan.service.doors.icap.http_heads import BodyFacts
+from hashscan.service.doors.multipart import (
+    SNIFF_BYTES,
+    MultipartError,
+    TooManyPartsError,
+    any_boundary_of,
+    looks_like_form,
+)
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Answer, Client, Outcome, Upload

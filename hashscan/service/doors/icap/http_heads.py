@@ -16,13 +16,7 @@ from msgspec import Struct
 from hashscan.model import Reason
 from hashscan.service.doors.multipart import NAME_MAX
 
-SNIFF_BYTES = 1024
-"""Bytes at the beginning of a body in which a form is looked for that the head does not announce."""
-
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
-_FORM = re.compile(
-    rb"--[^\r\n]{1,200}\r?\n(?:[^\r\n]*\r?\n)*?content-(?:disposition|type)[ \t]*:", re.IGNORECASE
-)
 _TARGET = re.compile(rb"[^ ]+ ([^ ?#]*)")
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})\b")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
@@ -86,8 +80,3 @@ def _is_encoded(fields: dict[bytes, list[bytes]]) -> bool:
     """Return True if the body's bytes are not those of the file; ICAP's client removes `chunked`."""
     codings = b",".join(fields.get(b"content-encoding", []) + fields.get(b"transfer-encoding", []))
     return not {coding.strip().lower() for coding in codings.split(b",")} <= {b"", b"identity", b"chunked"}
-
-
-def looks_like_form(begin: bytes) -> bool:
-    """Return True if a body begins like a form, with a delimiter and the headers of a part."""
-    return _FORM.match(begin[:SNIFF_BYTES]) is not None

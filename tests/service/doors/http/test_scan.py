@@ -154,6 +154,9 @@ def test_a_body_that_a_reader_could_take_otherwise_is_refused(site: Site) -> Non
     hidden, _ = form(("a", b"x\n--x0x\nContent-Disposition: form-data; name=b; filename=b\n\n" + LISTED))
     nested = b"--x0x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\nx\r\n--y--\r\n--x0x--\r\n"
     base64 = b"--x0x\r\nContent-Transfer-Encoding: base64\r\n\r\naaaa\r\n--x0x--\r\n"
+    undeclared: list[dict[str, str]] = [{}] + [
+        {"Content_Type": other} for other in ("", "image/jpeg", "application/x-www-form-urlencoded")
+    ]
     cases: list[tuple[bytes, dict[str, str], int, str]] = [
         (hidden, {"Content_Type": kind}, 400, "multipart_invalid"),
         (good + LISTED, {"Content_Type": kind}, 400, "multipart_invalid"),
@@ -163,6 +166,7 @@ def test_a_body_that_a_reader_could_take_otherwise_is_refused(site: Site) -> Non
         (good, {"Content_Type": "multipart/mixed; boundary=x0x"}, 400, "multipart_invalid"),
         (nested, {"Content_Type": kind}, 415, "multipart_encoded"),
         (base64, {"Content_Type": kind}, 415, "multipart_encoded"),
+        *((form(("a", LISTED))[0], each, 400, "multipart_invalid") for each in undeclared),
         (b"x", {"Content_Encoding": "gzip"}, 415, "encoded"),
         (b"x", {"Content_Encoding": "identity, br"}, 415, "encoded"),
         (form(*[("a", b"x")] * (PARTS_MAX + 1))[0], {"Content_Type": kind}, 413, "multipart_too_many"),

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from hashscan.service.doors.icap.forms import Base64Decoder
-from hashscan.service.doors.icap.http_heads import SNIFF_BYTES, body_facts, looks_like_form
-from hashscan.service.doors.multipart import MultipartError, MultipartParser, Part, any_boundary_of
+from hashscan.service.doors.icap.http_heads import body_facts
+from hashscan.service.doors.multipart import (
+    SNIFF_BYTES,
+    MultipartError,
+    MultipartParser,
+    Part,
+    any_boundary_of,
+    looks_like_form,
+)
 from tests.service.doors.icap.sessions import REQUEST_HEAD, cut, form
 
 PIECES = [b"\r\n", b"\n", b"\r", b"--b7", b"--b7--", b"--", b" ", b"\r\n\r\n", b"b7", b";", b"\0", b"", b'"']

@@ -91,6 +91,9 @@ class CheckMatch(Struct, frozen=True):
     """One of `model.CATEGORIES`; any other is for review only."""
     distance: Count = 0
     """Bits in which a perceptual digest differs from the entry; of PhotoDNA, the squared distance."""
+    acting: bool = False
+    """True if an exact digest equals an entry of an acting category. It counts only where the category is
+    `listed`, since the key may see no other: without it, such an answer is for review."""
 
 
 class CheckAnswer(Struct, frozen=True):

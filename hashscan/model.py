@@ -252,10 +252,14 @@ CATEGORIES: tuple[str, ...] = (
     "test",
     "terrorism",
     "ncii",
+    "listed",
 )
 """The categories to which those of all list formats are mapped."""
 
-ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test"})
+LISTED_CATEGORY = "listed"
+"""Category of a service's answer that says no more than that an entry of an acting category is equal."""
+
+ACTING_CATEGORIES = frozenset({"baseline", "A1", "A2", "B1", "B2", "test", LISTED_CATEGORY})
 """Categories whose entries make a match; `known-good` accuses no file, and all others are for review."""
 
 TEST_CATEGORY = "test"

@@ -63,6 +63,7 @@ _MEANINGS = {
     "test": ("Test entry", "a harmless entry that is there for tests"),
     "terrorism": ("Terrorist content, for review", "a list of terrorist content has it"),
     "ncii": ("Intimate picture, for review", "a list of pictures shared without consent has it"),
+    "listed": ("Known child-abuse material", "a service has it, and says nothing of its category"),
 }
 
 _HELP = (

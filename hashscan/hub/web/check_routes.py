@@ -53,16 +53,13 @@ from hashscan.matching_service_api import (
     Info,
     Version,
 )
-from hashscan.model import ALGORITHMS, Match
+from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, LISTED_CATEGORY, TEST_CATEGORY, Match
 from hashscan.schema import decode_json, validated
 from hashscan.service.doors.http.documents import ErrorCode, Health, RequestError
 
 CHECK_BYTES = 4 << 20
 """Largest request about digests in bytes; 10,000 of the longest ones have 3.4 million."""
 FEEDBACK_BYTES = 16 << 10
-LISTED = "listed"
-"""Category in answers to keys that are shown none; clients take it as one for review, unless their settings
-give it another meaning."""
 NO_ENTRY = "*"
 """Entry in answers to keys that are shown none."""
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,64}", re.ASCII)
@@ -262,4 +259,9 @@ def _shown(place: int, matches: Sequence[Match], detail: Detail) -> Iterator[Che
         for category in dict.fromkeys(map(_category, matches)):
             yield CheckMatch(place, NO_ENTRY, category)
     else:
-        yield CheckMatch(place, NO_ENTRY, LISTED)
+        # Likeness is for review: the answer does not say how near the entry is.
+        acting = {_category(m) for m in matches if ALGORITHMS[m.algorithm].metric == "exact"}
+        acting &= ACTING_CATEGORIES
+        # Everybody knows the test entries, which must not look like others.
+        category = TEST_CATEGORY if acting == {TEST_CATEGORY} else LISTED_CATEGORY
+        yield CheckMatch(place, NO_ENTRY, category, acting=bool(acting))

@@ -19,7 +19,7 @@ from hashscan.matching_service_api import (
     Info,
     request_of,
 )
-from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY
+from hashscan.model import ALGORITHMS, CATEGORIES, KNOWN_GOOD_CATEGORY, LISTED_CATEGORY
 from hashscan.schema import encode_json
 
 _ACCUSING = frozenset(CATEGORIES) - {KNOWN_GOOD_CATEGORY}
@@ -65,6 +65,15 @@ class HashscanService(MatchingService):
         body = encode_json(request_of(digests))
         for match in self._ask(CheckAnswer, "POST", CHECK, body).matches:
             category = match.category if match.category in _ACCUSING else self._category_of(match.category)
+            if match.category == LISTED_CATEGORY and not (
+                match.acting
+                and match.digest < len(digests)
+                and ALGORITHMS[digests[match.digest].algorithm].metric == "exact"
+            ):
+                # The entry may be of a category for review, whatever the settings map such answers to.
+                category = UNMAPPED
+            elif match.category == LISTED_CATEGORY:
+                category = self._categories.get(LISTED_CATEGORY, LISTED_CATEGORY)
             yield ServiceMatch(match.digest, match.entry, category or UNMAPPED, match.distance)
 
     def submit_feedback(self, entry: str, *, wrong: bool, reason: str, hoster: str) -> None:

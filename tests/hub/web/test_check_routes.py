@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -19,7 +20,7 @@ from sqlalchemy import event, func, select
 from hashscan.cli.main import cli
 from hashscan.hub.accounts.audit import read_audit
 from hashscan.hub.accounts.keys import revoke_key
-from hashscan.hub.storage.database import Database, DatabaseAwayError
+from hashscan.hub.storage.database import Database, DatabaseAwayError, open_database
 from hashscan.hub.storage.tables import CHECK_MONTHS, CHECKS, DETECTIONS, FEEDBACK, REQUESTS
 from hashscan.hub.web.check_routes import CHECK_BYTES
 from hashscan.lists.publishing.filters import publish_filter_of
@@ -27,6 +28,7 @@ from hashscan.lists.store import ListStore
 from hashscan.matching_service_api import DIGESTS_MAX
 from hashscan.model import Entry
 from hashscan.state_dir import StateDir
+from tests.cli.conftest import runner
 from tests.hub.serving import Node, new_key, node
 from tests.lists.builders import Filters
 from tests.service.engine.serving import store_list
@@ -128,6 +130,39 @@ def test_a_filter_of_the_lists_in_use_is_named(site: Node, tmp_path: Path) -> No
 def test_a_key_is_shown_no_more_than_it_may_see(site: Node, detail: Any, matches: list[Any]) -> None:
     key = new_key(site.database, detail=detail)
     assert found(site.ask("POST", "/v1/check", asked(*DIGESTS), key)) == matches
+
+
+def test_an_answer_alone_makes_a_match_only_where_it_is_acting(
+    sqlite_file: Path, hub_state: StateDir, tmp_path: Path
+) -> None:
+    """A scan with a key that is shown no category finds what is of an acting one, and accuses of no other."""
+    categories = ("A1", "baseline", "ncii", "terrorism", "other", "test")
+    contents = {name: f"content of {name}".encode() for name in categories}
+    entries = [Entry(f"e-{n}", "sha256", hashlib.sha256(c).digest(), n) for n, c in contents.items()]
+    store_list(hub_state.path, *entries)
+    (files := tmp_path / "files").mkdir()
+    for name, content in contents.items():
+        (files / name).write_bytes(content)
+    shutil.copyfile(sqlite_file, hub_state.hub)
+    run, report = runner(tmp_path / "state"), tmp_path / "report"
+    with open_database(hub_state) as database, node(database, hub_state) as site:
+        secret = tmp_path / "secret"
+        secret.write_text(new_key(database, detail="answer"))
+        secret.chmod(0o600)
+        # The operator's meaning of the class must not make matches of what is for review.
+        options = ("--key-file", secret, "--accept-answers", "--category", "listed=A2")
+        for name, some in (("hub", options[:3]), ("mapped", options)):
+            assert run("lists", "add", name, "--service", site.url, *some).code == 0
+        for name, category in (("hub", "listed"), ("mapped", "A2")):
+            ran = run("scan", files, "--list", name, "--report", report)
+            assert ran.code == 1, ran.err
+            lines = [json.loads(line) for line in report.read_text().splitlines()]
+            found = {Path(e["path"]).name: e for e in lines if e["type"] == "finding"}
+            assert {n: e["verdict"] for n, e in found.items()} == {
+                n: "match" if n in {"A1", "baseline", "test"} else "review" for n in categories
+            }
+            assert found["A1"]["matches"][0]["category"] == category
+            assert found["test"]["matches"][0]["category"] == "test"
 
 
 def test_lines_and_compressed_bodies(site: Node) -> None:

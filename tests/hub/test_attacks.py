@@ -23,7 +23,7 @@ from hashscan import hash_chain
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.hub.accounts.audit import BrokenAuditError, read_audit, record
-from hashscan.hub.accounts.keys import count_request, key_named
+from hashscan.hub.accounts.keys import count_requests, key_named
 from hashscan.hub.accounts.organisations import delete_organisation
 from hashscan.hub.accounts.privacy import export, prune
 from hashscan.hub.accounts.sessions import set_switch
@@ -36,7 +36,7 @@ from hashscan.hub.statistics.figures import _suppressed, make_document
 from hashscan.hub.statistics.publications import Publication, prepare, release
 from hashscan.hub.storage.database import Database, DatabaseError
 from hashscan.hub.storage.tables import AUDIT, CASES, CHECKS, SERVERS, USERS
-from hashscan.hub.web import requests
+from hashscan.hub.web import limits
 from hashscan.hub.web.statistics_routes import _FORMS
 from hashscan.hub_api import RECORD_BYTES_MAX, ReportBegin, place_of
 from hashscan.matching.remote.client import ServiceRefusedError
@@ -88,7 +88,7 @@ def test_a_rate_holds_at_nodes_whose_clocks_differ(database: Database) -> None:
     for number in range(20):
         with database.transaction() as connection:
             key = key_named(connection, "alpha", "k")
-            admitted += count_request(connection, key, NOW - NOW % 60 - number % 2)
+            admitted += count_requests(connection, key, NOW - NOW % 60 - number % 2)
     assert admitted <= 6
 
 
@@ -256,7 +256,7 @@ def test_the_bodies_of_one_organisation_leave_room_for_others(
     database: Database, hub_state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_list(hub_state.path, Entry("e0", "md5", b"m" * 16, "A1"))
-    monkeypatch.setattr(requests, "ROOM_OF_ONE", 1000)
+    monkeypatch.setattr(limits, "ROOM_OF_ONE", 1000)
     alpha, beta = new_key(database), new_key(database, "beta")
     body = b'{"digests":[]}'.ljust(600)
     with node(database, hub_state) as site:

@@ -14,6 +14,8 @@ from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.hub.accounts.keys import (
     DETAILS,
+    DIGESTS_PER_DAY,
+    REQUESTS_PER_MINUTE,
     RIGHTS,
     Detail,
     Right,
@@ -60,16 +62,18 @@ def command() -> None:
 @click.option(
     "--digests-per-day",
     cls=ArgumentOption,
-    type=click.IntRange(1),
+    type=click.IntRange(0),
+    default=DIGESTS_PER_DAY,
     metavar="N",
-    help="Largest number of digests in a day, UTC. Default: no limit.",
+    help="Largest number of digests in a day, UTC; 0 for no limit. Default: 10000000.",
 )
 @click.option(
     "--requests-per-minute",
     cls=ArgumentOption,
-    type=click.IntRange(1),
+    type=click.IntRange(0),
+    default=REQUESTS_PER_MINUTE,
     metavar="N",
-    help="Largest number of requests in a minute. Default: no limit.",
+    help="Largest number of requests in a minute; 0 for no limit. Default: 600.",
 )
 @click.option(
     "--until",
@@ -84,8 +88,8 @@ def add(
     name: str,
     rights: tuple[Right, ...],
     detail: Detail,
-    digests_per_day: int | None,
-    requests_per_minute: int | None,
+    digests_per_day: int,
+    requests_per_minute: int,
     until: str | None,
     database: str,
     state: StateDir,
@@ -100,8 +104,8 @@ def add(
             name,
             rights,
             detail=detail,
-            digests_per_day=digests_per_day or 0,
-            requests_per_minute=requests_per_minute or 0,
+            digests_per_day=digests_per_day,
+            requests_per_minute=requests_per_minute,
             expires=expires,
         )
     click.echo(secret)

@@ -34,6 +34,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _REPLACED = re.compile(r"(.+)\.old-[0-9]+", re.ASCII)
 _DAY = 86_400
 MINUTE = 60
+DIGESTS_PER_DAY, REQUESTS_PER_MINUTE = 10_000_000, 600
+"""Limits of a key that is given none of its own."""
 
 
 class HubKey(Struct, frozen=True):
@@ -107,20 +109,25 @@ def note_use(connection: Connection, key: HubKey, now: int) -> None:
         connection.execute(update(KEYS).where(KEYS.c.id == key.id).values(used=day))
 
 
-def count_request(connection: Connection, key: HubKey, now: int) -> bool:
-    """Count a request of a key whose requests are limited; return False if it has too many in this minute.
+def count_requests(connection: Connection, key: HubKey, now: int, number: int = 1) -> bool:
+    """Count requests of a key whose requests are limited; return False if they are too many in this minute.
 
     The count is in the database, so that the limit holds over all nodes. The minutes before and after are the
     same to it where nodes differ about the time: a count of theirs is continued, unless it is over.
+
+    Args:
+        number: requests that are counted at once, at most the limit.
     """
     minute = now - now % MINUTE
     same = KEYS.c.minute.in_((minute, minute + MINUTE))
     counted = (
         update(KEYS)
-        .where(KEYS.c.id == key.id, or_(not_(same), KEYS.c.minute_requests < key.requests_per_minute))
+        .where(
+            KEYS.c.id == key.id, or_(not_(same), KEYS.c.minute_requests + number <= key.requests_per_minute)
+        )
         .values(
             minute=case((same, KEYS.c.minute), else_=minute),
-            minute_requests=case((same, KEYS.c.minute_requests + 1), else_=1),
+            minute_requests=case((same, KEYS.c.minute_requests + number), else_=number),
         )
     )
     return bool(connection.execute(counted).rowcount)
@@ -134,11 +141,15 @@ def add_key(
     rights: Collection[Right],
     *,
     detail: Detail = "entry",
-    digests_per_day: int = 0,
-    requests_per_minute: int = 0,
+    digests_per_day: int = DIGESTS_PER_DAY,
+    requests_per_minute: int = REQUESTS_PER_MINUTE,
     expires: int | None = None,
 ) -> str:
     """Make a key, and return it, to be shown once.
+
+    Args:
+        digests_per_day: quota; 0 for none.
+        requests_per_minute: rate; 0 for any.
 
     Raises:
         UsageError: the name is not valid or taken, or there is no such organisation.

@@ -70,8 +70,33 @@ def count_check(
         if idempotency_key and not _is_new(database, connection, key, now, idempotency_key, body):
             return
         if key.digests_per_day:
+            # With PostgreSQL, requests of one key take turns from here on; with SQLite, all do. By the
+            # foreign key of `requests`, each of them has locked the row already so that only this weaker
+            # lock can be taken.
+            connection.execute(select(KEYS.c.id).where(KEYS.c.id == key.id).with_for_update(key_share=True))
             _require_quota(connection, key, checked.exact + checked.perceptual, now)
         _count(database, connection, key, checked, now - now % _HOUR)
+
+
+def require_allowed(
+    database: Database, key: HubKey, digests: int, now: int, idempotency_key: str = "", body: bytes = b""
+) -> None:
+    """Return if a request may be compared: `count_check` will most probably count it, or has done so.
+
+    Args:
+        digests: those of the request, and those of others that are not counted yet.
+
+    Raises:
+        ReusedKeyError, QuotaError: see `count_check`.
+        DatabaseError: the database can't be read.
+    """
+    if not key.digests_per_day and not idempotency_key:
+        return
+    with database.reading() as connection:
+        if idempotency_key and (found := _stored(connection, key, idempotency_key)) is not None:
+            _require_same(found, body)
+        elif key.digests_per_day:
+            _require_quota(connection, key, digests, now)
 
 
 def _is_new(
@@ -83,16 +108,22 @@ def _is_new(
     added = database.insert(REQUESTS).values(row).on_conflict_do_nothing().returning(REQUESTS.c.key)
     if connection.execute(added).first() is not None:
         return True
-    same = (REQUESTS.c.key == key.id) & (REQUESTS.c.idempotency_key == idempotency_key)
-    if connection.execute(select(REQUESTS.c.sha256).where(same)).scalar() != digest:
-        raise ReusedKeyError("this Idempotency-Key was sent with another body")
+    _require_same(_stored(connection, key, idempotency_key), body)
     return False
 
 
+def _stored(connection: Connection, key: HubKey, idempotency_key: str) -> bytes | None:
+    """Return the SHA-256 of the request that was counted with an idempotency key; None if none was."""
+    same = (REQUESTS.c.key == key.id) & (REQUESTS.c.idempotency_key == idempotency_key)
+    return connection.execute(select(REQUESTS.c.sha256).where(same)).scalar()
+
+
+def _require_same(stored: bytes | None, body: bytes) -> None:
+    if stored != hashlib.sha256(body).digest():
+        raise ReusedKeyError("this Idempotency-Key was sent with another body")
+
+
 def _require_quota(connection: Connection, key: HubKey, digests: int, now: int) -> None:
-    # With PostgreSQL, requests of one key take turns from here on; with SQLite, all do. By the foreign key of
-    # `requests`, each of them has locked the row already so that only this weaker lock can be taken.
-    connection.execute(select(KEYS.c.id).where(KEYS.c.id == key.id).with_for_update(key_share=True))
     day = now - now % _DAY
     asked = (
         select(func.coalesce(func.sum(CHECKS.c.exact + CHECKS.c.perceptual), 0))

@@ -26,6 +26,7 @@ from hashscan.hub.checks.counting import (
     count_check,
     detections_of,
     keep_feedback,
+    require_allowed,
 )
 from hashscan.hub.web.description import BODY_ERRORS, NDJSON, described, document_body, response
 from hashscan.hub.web.requests import (
@@ -36,6 +37,7 @@ from hashscan.hub.web.requests import (
     body_of,
     in_thread,
     json_answer,
+    refusing,
 )
 from hashscan.lists.store import lists_version
 from hashscan.matching_service_api import (
@@ -111,11 +113,13 @@ def add_check_routes(app: FastAPI, context: Context) -> None:
     @api
     async def check(request: Request) -> Response:
         """Compare digests with the lists."""
-        key = await admitted(context, request, "check")
+        key = await admitted(context, request, "check", kind=CHECK)
         repeated = _idempotency_key(request)
         lines = request.headers.get("content-type", "").partition(";")[0].strip().lower() == NDJSON
         body = await body_of(context, request, CHECK_BYTES, key.organisation)
-        answer = await in_thread(_checked, context, key, body, lines, repeated)
+        async with context.turns.of(key.organisation):
+            with refusing(context, request, CHECK):
+                answer = await in_thread(_checked, context, key, body, lines, repeated)
         if NDJSON in request.headers.get("accept", ""):
             encoded = _encoder.encode_lines([_Version(answer.version), *answer.matches])
             return Response(encoded, media_type=NDJSON)
@@ -173,6 +177,28 @@ def _checked(context: Context, key: HubKey, body: bytes, lines: bool, repeated: 
     """Compare the digests of a request, count it, and return the answer."""
     now = int(time.time())
     places, values = digests_of(body, lines=lines)
+    number = sum(map(len, places.values()))
+    # The same bytes may be a document of many digests, and a line with one.
+    sent = b"%d" % lines + body
+    try:
+        with context.reserved.reserving(key.id, number) as others:
+            require_allowed(context.database, key, number + others, now, repeated, sent)
+            return _compared(context, key, places, values, now, repeated, sent)
+    except ReusedKeyError as error:
+        raise RequestError(HubErrorCode.CONFLICT, str(error)) from None
+    except QuotaError as error:
+        raise RequestError(HubErrorCode.QUOTA_EXCEEDED, str(error), error.wait) from None
+
+
+def _compared(
+    context: Context,
+    key: HubKey,
+    places: Mapping[str, Sequence[int]],
+    values: Mapping[str, bytes],
+    now: int,
+    repeated: str,
+    sent: bytes,
+) -> CheckAnswer:
     version, found = context.lookup.match(values)
     matches: list[tuple[int, list[Match]]] = sorted(
         (places[algorithm][row], of_digest)
@@ -186,13 +212,7 @@ def _checked(context: Context, key: HubKey, body: bytes, lines: bool, repeated: 
         len(matches),
         detections_of([[(m.list_name, _category(m)) for m in each] for _, each in matches]),
     )
-    try:
-        # The same bytes may be a document of many digests, and a line with one.
-        count_check(context.database, key, checked, now, repeated, b"%d" % lines + body)
-    except ReusedKeyError as error:
-        raise RequestError(HubErrorCode.CONFLICT, str(error)) from None
-    except QuotaError as error:
-        raise RequestError(HubErrorCode.QUOTA_EXCEEDED, str(error), error.wait) from None
+    count_check(context.database, key, checked, now, repeated, sent)
     return CheckAnswer(version, [one for place, each in matches for one in _shown(place, each, key.detail)])
 
 

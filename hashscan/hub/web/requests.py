@@ -10,8 +10,8 @@ import functools
 import logging
 import time
 import zlib
-from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hashscan.errors import HashscanError
-from hashscan.hub.accounts.keys import MINUTE, HubKey, Right, count_request, find_key, note_use
+from hashscan.hub.accounts.keys import MINUTE, HubKey, Right, count_requests, find_key, note_use
 from hashscan.hub.checks.lookup import Lookup
 from hashscan.hub.storage.database import (
     Database,
@@ -32,10 +32,12 @@ from hashscan.hub.storage.database import (
     DeletedMeanwhileError,
     UnstorableTextError,
 )
+from hashscan.hub.web.limits import Refusals, RequestLeases, Reserved, Room, Turns, leave_room
 from hashscan.model import Reporter
 from hashscan.schema import InvalidDocumentError
 from hashscan.service.doors.http.bodies import Body, ClientLeftError
 from hashscan.service.doors.http.documents import AnyErrorCode, ErrorCode, RequestError
+from hashscan.service.doors.http.keys import digest_of
 from hashscan.service.engine.uploads import TooLarge
 from hashscan.settings.cases_and_alerts import NO_ALERTS, AlertSettings
 from hashscan.settings.service import NO_ADDRESS, DoorSettings, TcpAddress, UnixAddress
@@ -44,8 +46,6 @@ from hashscan.state_dir import StateDir
 T = TypeVar("T")
 P = ParamSpec("P")
 JSON = "application/json"
-ROOM, ROOM_OF_ONE = 256 << 20, 64 << 20
-"""Most bytes of bodies that a node holds at the same time, and those of one organisation."""
 _KEPT_SECONDS_MAX = 60.0
 """Longest time for which an answer is used again, however slow the database was."""
 _NOT_VALID = "the key is not valid, or not any more"
@@ -99,42 +99,6 @@ class HubSettings:
     request_seconds: float = 300.0
     stop_seconds: float = 30.0
     """Seconds for which requests in progress may go on after SIGTERM."""
-
-
-class Room:
-    """The bodies of requests that a node holds in memory, of all organisations and of each."""
-
-    def __init__(self) -> None:
-        self._held: Counter[int] = Counter()
-
-    def take(self, request: Request, organisation: int, size: int) -> None:
-        """Take room until the request is answered.
-
-        Raises:
-            RequestError: there is not enough.
-        """
-        if self._held[organisation] + size > ROOM_OF_ONE or self._held.total() + size > ROOM:
-            raise RequestError(ErrorCode.OVERLOADED, "many requests are coming in; send this again later")
-        self._held[organisation] += size
-        request.state.taken = self, organisation, _taken(request) + size
-
-    def leave(self, organisation: int, size: int) -> None:
-        """Return room."""
-        self._held[organisation] -= size
-        if not self._held[organisation]:
-            del self._held[organisation]
-
-
-def _taken(request: Request) -> int:
-    return int(getattr(request.state, "taken", (None, 0, 0))[2])
-
-
-def _leave_room(request: Request) -> None:
-    """Return all room that a request has taken."""
-    if _taken(request):
-        room, organisation, size = request.state.taken
-        del request.state.taken
-        room.leave(organisation, size)
 
 
 class _Kept(NamedTuple):
@@ -205,6 +169,10 @@ class Context:
     database: Database
     lookup: Lookup
     room: Room = field(default_factory=Room)
+    refusals: Refusals = field(default_factory=Refusals)
+    leases: RequestLeases = field(default_factory=RequestLeases)
+    turns: Turns = field(default_factory=Turns)
+    reserved: Reserved = field(default_factory=Reserved)
     slow_answers: SlowAnswers = field(default_factory=SlowAnswers)
 
 
@@ -228,7 +196,7 @@ def api(route: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Respon
         finally:
             for request in (*args, *kwargs.values()):
                 if isinstance(request, Request):
-                    _leave_room(request)
+                    leave_room(request)
 
     return answered
 
@@ -277,18 +245,45 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
     return await asyncio.to_thread(function, *args)
 
 
-async def admitted(context: Context, request: Request, right: Right) -> HubKey:
+async def admitted(context: Context, request: Request, right: Right, *, kind: str = "") -> HubKey:
     """Return the key of a request, which must have a right.
+
+    Args:
+        kind: the kind of requests that `refusing` is about, too.
 
     Raises:
         RequestError: there is no key, it is not valid, has not the right, or is used too often.
         DatabaseError: the keys can't be read.
     """
+    secret = _secret(request)
+    name = digest_of(secret)
+    context.refusals.require_none((name, ""))
+    context.refusals.require_none((name, kind))
+    with refusing(context, request):
+        return await in_thread(_admitted, context, secret, right)
+
+
+@contextmanager
+def refusing(context: Context, request: Request, kind: str = "") -> Iterator[None]:
+    """Refuse further requests of a key without any work, once the block has refused one for some time.
+
+    Args:
+        kind: the kind of requests that are refused; empty for all.
+    """
+    try:
+        yield
+    except RequestError as error:
+        if error.error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            context.refusals.add((digest_of(_secret(request)), kind), error)
+        raise
+
+
+def _secret(request: Request) -> str:
     values = request.headers.getlist("authorization")
     kind, _, secret = (values[0] if len(values) == 1 else "").partition(" ")
     if kind.lower() != "bearer" or not secret.strip():
         raise RequestError(ErrorCode.KEY_MISSING, "send a key: Authorization: Bearer KEY")
-    return await in_thread(_admitted, context, secret.strip(), right)
+    return secret.strip()
 
 
 def _admitted(context: Context, secret: str, right: Right) -> HubKey:
@@ -299,14 +294,22 @@ def _admitted(context: Context, secret: str, right: Right) -> HubKey:
         raise RequestError(ErrorCode.KEY_INVALID, _NOT_VALID)
     if right not in key.rights:
         raise RequestError(ErrorCode.RIGHT_MISSING, f"the key has no right {right}")
-    if key.requests_per_minute or key.used != now - now % 86_400:
-        with context.database.transaction() as connection:
-            note_use(connection, key, now)
-            if key.requests_per_minute and not count_request(connection, key, now):
-                if find_key(connection, secret, now) is None:
-                    raise RequestError(ErrorCode.KEY_INVALID, _NOT_VALID)
-                text = f"the key may send {key.requests_per_minute} requests a minute"
-                raise RequestError(ErrorCode.RATE_LIMITED, text, MINUTE - now % MINUTE)
+    minute = now - now % MINUTE
+    is_counted = not key.requests_per_minute or context.leases.take(key.id, minute)
+    if is_counted and key.used == now - now % 86_400:
+        return key
+    with context.database.transaction() as connection:
+        note_use(connection, key, now)
+        if is_counted:
+            return key
+        number = context.leases.size(key.requests_per_minute)
+        if count_requests(connection, key, now, number):
+            context.leases.add(key.id, minute, number - 1)
+        elif number == 1 or not count_requests(connection, key, now):
+            if find_key(connection, secret, now) is None:
+                raise RequestError(ErrorCode.KEY_INVALID, _NOT_VALID)
+            text = f"the key may send {key.requests_per_minute} requests a minute"
+            raise RequestError(ErrorCode.RATE_LIMITED, text, MINUTE - now % MINUTE)
     return key
 
 

@@ -19,9 +19,10 @@ from sqlalchemy import event, func, select
 
 from hashscan.cli.main import cli
 from hashscan.hub.accounts.audit import read_audit
-from hashscan.hub.accounts.keys import revoke_key
+from hashscan.hub.accounts.keys import key_named, revoke_key
 from hashscan.hub.storage.database import Database, DatabaseAwayError, open_database
 from hashscan.hub.storage.tables import CHECK_MONTHS, CHECKS, DETECTIONS, FEEDBACK, REQUESTS
+from hashscan.hub.web import limits
 from hashscan.hub.web.check_routes import CHECK_BYTES
 from hashscan.lists.publishing.filters import publish_filter_of
 from hashscan.lists.store import ListStore
@@ -246,7 +247,10 @@ def test_a_repeated_request_is_answered_again_and_counted_once(site: Node) -> No
         assert (refused.status, refused.code) == (400, "invalid_request")
 
 
-def test_a_quota_of_a_day_holds_over_all_nodes(site: Node, database: Database, hub_state: StateDir) -> None:
+def test_a_quota_of_a_day_holds_over_all_nodes(
+    site: Node, database: Database, hub_state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REFUSED_SECONDS", 0.0)
     key = new_key(database, digests_per_day=10)
     with node(database, hub_state) as second:
         assert site.ask("POST", "/v1/check", asked(*misses(6)), key).status == 200
@@ -263,9 +267,55 @@ def test_a_quota_of_a_day_holds_over_all_nodes(site: Node, database: Database, h
             assert connection.execute(select(REQUESTS)).all() == []
 
 
+def test_what_exceeds_a_quota_is_not_compared(site: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REFUSED_SECONDS", 0.0)
+    compared: list[int] = []
+    match = site.context.lookup.match
+
+    def spied(values: Any) -> Any:
+        compared.append(len(values))
+        return match(values)
+
+    monkeypatch.setattr(site.context.lookup, "match", spied)
+    key = new_key(site.database, digests_per_day=6)
+    assert site.ask("POST", "/v1/check", asked(*DIGESTS), key, Idempotency_Key="a").status == 200
+    for _ in range(3):
+        assert site.ask("POST", "/v1/check", asked(*DIGESTS), key).code == "quota_exceeded"
+    assert site.ask("POST", "/v1/check", asked(*misses(1)), key, Idempotency_Key="a").code == "conflict"
+    assert len(compared) == 1
+    assert found(site.ask("POST", "/v1/check", asked(*DIGESTS), key, Idempotency_Key="a")) == MATCHES
+    # Requests that are compared now count, too.
+    other = new_key(site.database, name="other", digests_per_day=6)
+    with site.database.reading() as connection:
+        number = key_named(connection, "alpha", "other").id
+    with site.context.reserved.reserving(number, 1):
+        assert site.ask("POST", "/v1/check", asked(*DIGESTS), other).code == "quota_exceeded"
+    assert site.ask("POST", "/v1/check", asked(*DIGESTS), other).status == 200
+
+
+@pytest.mark.parametrize("limit", [{"digests_per_day": 1}, {"requests_per_minute": 2}])
+def test_a_refused_key_is_refused_again_without_any_work(site: Node, limit: dict[str, int]) -> None:
+    key, other = new_key(site.database, **limit), new_key(site.database, "beta")
+    for _ in range(2):
+        site.ask("POST", "/v1/check", asked(*misses(1)), key)
+    first = site.ask("POST", "/v1/check", asked(*misses(2)), key)
+    statements: list[str] = []
+    event.listen(site.database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    for body in (asked(*misses(2)), b"not JSON", b"x" * (CHECK_BYTES + 1)):
+        again = site.ask("POST", "/v1/check", body, key, Idempotency_Key="k")
+        assert (again.status, again.code) == (429, first.code)
+        assert 0 < int(again.headers["retry-after"]) <= int(first.headers["retry-after"])
+    assert statements == []
+    assert site.ask("GET", "/v1/info", key=other).status == 200
+    # A quota of digests is about digests alone.
+    status = site.ask("GET", "/v1/info", key=key).status
+    assert status == (200 if "digests_per_day" in limit else 429)
+
+
 def test_a_rate_holds_over_all_nodes(
     site: Node, database: Database, hub_state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "REFUSED_SECONDS", 0.0)
     now = [float(int(time.time()))]
     monkeypatch.setattr("hashscan.hub.web.requests.time.time", lambda: now[0])
     key, free = new_key(database, requests_per_minute=3), new_key(database, name="free")
@@ -277,6 +327,10 @@ def test_a_rate_holds_over_all_nodes(
         assert second.ask("GET", "/v1/info", key=free).status == 200
         now[0] += 60
         assert second.ask("GET", "/v1/info", key=key).status == 200
+        # A node takes several requests from the database at once, and no more than there are.
+        often = new_key(database, name="often", requests_per_minute=125)
+        answers = [node.ask("GET", "/v1/info", key=often).status for node in (site, second) * 63]
+        assert answers.count(200) == 125
 
 
 def test_changes_since_a_version(site: Node, hub_state: StateDir) -> None:

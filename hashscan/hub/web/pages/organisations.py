@@ -14,6 +14,7 @@ from starlette.responses import Response
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.keys import (
     DETAILS,
+    DIGESTS_PER_DAY,
     RIGHTS,
     Detail,
     HubKey,
@@ -204,7 +205,7 @@ def _add_key(visit: Visit) -> Response:
             name,
             rights,
             detail=detail,
-            digests_per_day=quota or 0,
+            digests_per_day=DIGESTS_PER_DAY if quota is None else quota,
             expires=expires,
         )
         return secret, name

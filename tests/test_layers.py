@@ -34,6 +34,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "h11": frozenset({"service.doors.http"}),
     "ijson": frozenset({"lists.formats"}),
     "imagehash": frozenset({"hashing"}),
+    "inflate64": frozenset({"hashing.archives"}),
     "jinja2": frozenset({"cases.letters", "hub.web", "reports.page"}),
     "markupsafe": frozenset({"hub.web", "reports.page"}),
     "numpy": frozenset({"hashing", "lists", "matching", "state"}),

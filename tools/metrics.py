@@ -44,6 +44,7 @@ LATE_IMPORTS: dict[str, int] = {
     "libarchive": 1,
     "imagehash": 1,
     "importlib": 1,
+    "inflate64": 1,
     "mmap": 1,
     "obstore": 8,
     "pillow_heif": 2,

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from hashscan.hashing.archives.zip_structure import has_deflate64
 from hashscan.hashing.container_kinds import ARCHIVES, COMPRESSED
 from hashscan.hashing.containers import container_of
 from hashscan.hashing.member_records import ContainerError
@@ -165,6 +166,10 @@ class ArchiveLibrary:
         Raises:
             ContainerError: the rest can't be read.
         """
+        if kind == "ZIP" and self._instead is not None and has_deflate64(file):
+            # The library has not got this method.
+            yield from self._instead.members(file, kind)
+            return
         if kind not in COMPRESSED:
             yield from self._members(file, kind, ARCHIVES[kind], options)
             return
@@ -210,7 +215,10 @@ class ArchiveLibrary:
         Raises:
             ContainerError: the rest can't be read.
         """
-        yield from self._members(file, "ZIP", STREAMED, b"")
+        if self._instead is not None and has_deflate64(file):
+            yield from self._instead.streamed(file)
+        else:
+            yield from self._members(file, "ZIP", STREAMED, b"")
 
     def _members(
         self, file: PreadFile, kind: str, formats: Sequence[str], options: bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import importlib
 import lzma
+import re
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -17,6 +18,8 @@ from hashscan.model import Reason
 if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
+_DEFLATE64_INPUT = 512
+_ZIP_HEADER = re.compile(rb"PK(?:\x01\x02|\x03\x04|\x07\x08)")
 _LZMA_MEMORY = 256 << 20
 """Most memory in bytes for the dictionary of LZMA, whose header may ask for 4 GiB."""
 
@@ -63,6 +66,49 @@ class _Inflater:
     @property
     def unused_data(self) -> bytes:
         return self._unpacker.unused_data
+
+
+class _Inflater64:
+    """Unpack Deflate64, with the methods of the other unpackers.
+
+    The library has no bound of what it returns: a byte of input gives up to 29 KiB, so it gets few at once.
+    It does not say either where in its input a stream has ended. What programs would take for a header of a
+    ZIP archive is never part of the stream then.
+    """
+
+    def __init__(self, inflater: Any) -> None:
+        self._inflater = inflater
+        self._packed = self._unpacked = b""
+        self.eof, self.unused_data = False, b""
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._packed and not self._unpacked
+
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes:
+        self._packed += data
+        if self._packed and not self._unpacked:
+            given, self._packed = self._packed[:_DEFLATE64_INPUT], self._packed[_DEFLATE64_INPUT:]
+            self._unpacked = self._inflater.inflate(given)
+            if self._inflater.eof:
+                header = _ZIP_HEADER.search(given)
+                self.unused_data = (b"" if header is None else given[header.start() :]) + self._packed
+                self._packed = b""
+        end = len(self._unpacked) if max_length < 0 else max_length
+        found, self._unpacked = self._unpacked[:end], self._unpacked[end:]
+        self.eof = self._inflater.eof and not self._unpacked
+        return found
+
+
+def load_deflate64() -> None:
+    """Add what unpacks Deflate64, whose library is written in C; call it before the sandbox is closed.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from inflate64 import Inflater
+
+    UNPACKERS["Deflate64"] = lambda: _Inflater64(Inflater())
 
 
 def raw_deflate() -> Unpacker:

@@ -21,6 +21,7 @@ from hashscan.hashing.archives.unpacking import (
 )
 from hashscan.hashing.archives.zip_structure import (
     CENTRAL,
+    DEFLATE64,
     DESCRIBED,
     DIRECTORY_END,
     ENCRYPTED,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
 _STORED, _DEFLATED, _LZMA = 0, 8, 14
-_METHODS = {12: "bzip2", 93: "Zstandard", 95: "xz"}
+_METHODS = {DEFLATE64: "Deflate64", 12: "bzip2", 93: "Zstandard", 95: "xz"}
 _MARKED = 2
 """Flag of a member whose LZMA has a mark at its end."""
 _LZMA_HEAD = struct.Struct("<HH")
@@ -202,7 +203,8 @@ class _Content:
             raise ContainerError(Reason.CONTAINER_BROKEN)
         self.end -= len(rest)
         # Programs that don't look at the directory see the next header there.
-        if self._checked and self._entry.method == _DEFLATED and self.end != self._begin + self._entry.packed:
+        ends = self._entry.method in {_DEFLATED, DEFLATE64}
+        if self._checked and ends and self.end != self._begin + self._entry.packed:
             raise ContainerError(Reason.CONTAINER_BROKEN)
 
     def _blocks(self) -> Iterator[bytes]:

@@ -31,6 +31,7 @@ MEMBER, CENTRAL, DIRECTORY_END = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 """Signatures of the header of a member, of an entry of the directory, and of what follows the directory."""
 _MEMBERS = (MEMBER, CENTRAL, DIRECTORY_END)
 ENCRYPTED, DESCRIBED = 1, 8
+DEFLATE64 = 9
 _DESCRIPTOR, _DESCRIPTOR_SIZE = b"PK\7\x08", 12
 """Signature of what follows a member of unknown length, and length up to where it states the packed one."""
 _BLOCK = 1 << 20
@@ -173,6 +174,15 @@ def entries(file: PreadFile, at: int, end: int) -> Iterator[tuple[Entry, bytes]]
         yield Entry(offset, flags, method, packed, size, is_folder, mode, found[8]), name
         at += _CENTRAL.size + name_length + extra_length + comment_length
     _need(at == end)
+
+
+def has_deflate64(file: PreadFile) -> bool:
+    """Return True if a member is packed by Deflate64, as Windows packs those of 2 GiB and more."""
+    try:
+        begin, end, _, _ = directory(file)
+        return any(entry.method == DEFLATE64 for entry, _ in entries(file, begin, end))
+    except (StructureError, struct.error):
+        return False
 
 
 def large(extra: bytes, *values: int) -> list[int]:

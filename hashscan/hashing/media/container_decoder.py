@@ -11,6 +11,7 @@ from msgspec import json
 from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveReader
 from hashscan.hashing.archives.members import Frames, MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
+from hashscan.hashing.archives.unpacking import load_deflate64
 from hashscan.hashing.container_kinds import VIDEO_OPENER
 from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
@@ -70,7 +71,10 @@ def load(
 
 def _archive_reader(*, by_python: bool) -> ArchiveReader:
     try:
-        return StandardLibrary() if by_python else ArchiveLibrary(StandardLibrary())
+        if by_python:
+            return StandardLibrary()
+        load_deflate64()
+        return ArchiveLibrary(StandardLibrary())
     except (ImportError, OSError, MemoryError):
         # It is not installed, or no memory may be executable.
         return StandardLibrary()

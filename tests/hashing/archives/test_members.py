@@ -291,6 +291,24 @@ def test_a_member_with_a_wrong_checksum_is_checked(opened: Open, method: int, ti
     assert isinstance(member.decoded(("pdq",)), DecodedPicture)
 
 
+def test_deflate64(opened: Open, libraries: str) -> None:
+    for content in (PICTURE, PICTURE + bytes(3 << 20)):
+        members, end = opened(deflate64(content))
+        read = libraries == "libarchive"
+        assert [member.reason for member in members] == [None if read else Reason.METHOD]
+        assert not read or members[0].exact[2] == hashlib.sha256(content).digest()
+        assert end.reason is None
+
+
+@pytest.mark.parametrize("more", [b"PK\3\4" + bytes(26) + PICTURE, bytes(2000), bytes(300_000)])
+def test_what_follows_a_stream_of_deflate64_is_no_part_of_it(
+    opened: Open, libraries: str, more: bytes
+) -> None:
+    members, _ = opened(deflate64(PICTURE, more))
+    reasons = {Reason.CONTAINER_BROKEN} if libraries == "libarchive" else {Reason.METHOD}
+    assert {member.reason for member in members} == reasons
+
+
 def spoilt(name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A ZIP archive of a member with a wrong checksum."""
     return zipped({name: content}, method).replace(zlib.crc32(content).to_bytes(4, "little"), bytes(4))
@@ -343,6 +361,14 @@ def unknown_method() -> bytes:
     at = content.index(b"PK\1\2") + 10
     content[8:10] = content[at : at + 2] = b"\x40\0"
     return bytes(content)
+
+
+def deflate64(content: bytes, more: bytes = b"") -> bytes:
+    """A ZIP archive whose member is packed by Deflate64, perhaps with bytes behind its stream."""
+    deflater = pytest.importorskip("inflate64").Deflater()
+    packed = deflater.deflate(content) + deflater.flush() + more
+    header = local_header(b"a.png", content, len(packed), 9)
+    return header + packed + directory([(header, 0)], len(header) + len(packed))
 
 
 def overlapping(times: int, content: bytes) -> bytes:

@@ -162,7 +162,7 @@ class MemberReader:
         if doubt is not None:
             yield Member(before, reason=doubt)
         found = False
-        for options in readings(file) if is_disc else (b"",):
+        for options in readings(file, self._limits.members) if is_disc else (b"",):
             for member in self._library.members(file, kind.name, options):
                 found = True
                 yield from self._of_archive(member, before, depth)

@@ -383,6 +383,24 @@ def containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple
     )
 
 
+_LATER_PART = re.compile(
+    rb"\.(?:(?:7z|zip|rar|arj|ace|cab|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lzma|iso|img|dmg|vmdk|bin|exe|pdf|psd|jpe?g"
+    rb"|png|avi|mkv|mov|mp4|m4v|mpe?g|mts|wmv)(?:\.(?!0*1\Z)[0-9]{3,4}|[._-]?(?:part)?[._-]?[a-d][a-z])"
+    rb"|z[0-9]{2,3}|r[0-9]{2}|part(?!0*1\.)[0-9]{1,4}\.(?:rar|zip|7z|exe))\Z",
+    re.IGNORECASE,
+)
+"""The end of the name of a part that follows the first: of 7-Zip, Info-ZIP, WinRAR, HJSplit and split(1)."""
+
+
+def is_later_part(name: bytes, kind: FileFormat | None) -> bool:
+    """Return True if a file is a later part of one that was divided, which begins anywhere in that one.
+
+    Args:
+        kind: what its first and last bytes were recognised as; a container is read as far as it goes.
+    """
+    return (kind is None or not kind.container) and _LATER_PART.search(name) is not None
+
+
 _PDF_END_SEARCHED = 4096
 
 
@@ -397,18 +415,31 @@ def is_doubtful(kind: FileFormat, containers: Sequence[FileFormat], tail: bytes)
     )
 
 
+_CENTRAL = re.compile(rb"PK\x01\x02")
+_METHODS = frozenset({*range(21), *range(90, 100)})
+"""Numbers of all methods of compression of a ZIP archive (APPNOTE.TXT, 4.4.5)."""
+
+
 def _has_zip(tail: bytes) -> bool:
     """Return True if one of the records at the end of a ZIP archive is plausible.
 
-    In random bytes its signature alone occurs in one of 65,000 files. Programs differ in which field they
-    ignore, so that one sign is enough: numbers that agree, or a header of a member before it.
+    In random bytes its signature alone occurs in one of 65,000 files, and programs that read such archives
+    have both signatures among their constants. Programs differ in which field they ignore, so that one sign
+    is enough: numbers that agree, or a header of a member before it.
     """
-    if contains(tail, b"PK\1\2"):
-        return True
     place = tail.rfind(b"PK\5\6", 0, len(tail) - 18)
+    if place >= 0 and any(map(_is_central, _CENTRAL.finditer(tail, 0, place))):
+        return True
     while place >= 0:
         here, start, on_this, all_of_them = (number(tail, place + at, 2) for at in (4, 6, 8, 10))
-        if here == start and on_this == all_of_them:
+        # Of an empty one, programs read nothing.
+        if here == start and on_this == all_of_them and any(tail[place + 8 : place + 20]):
             return True
         place = tail.rfind(b"PK\5\6", 0, place)
     return False
+
+
+def _is_central(found: re.Match[bytes]) -> bool:
+    """Return True for a header of the directory that names a file, and a method of compression."""
+    method, name = number(found.string, found.start() + 10, 2), number(found.string, found.start() + 28, 2)
+    return method in _METHODS and name > 0

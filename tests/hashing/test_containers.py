@@ -25,6 +25,7 @@ from hashscan.hashing.containers import (
     container_of,
     containers_of,
     is_doubtful,
+    is_later_part,
 )
 from hashscan.hashing.format_signatures import search_in_python
 from hashscan.hashing.formats import FORMATS, TEXT, sniff
@@ -281,3 +282,30 @@ def test_hostile_headers_of_mails_take_linear_time() -> None:
 
 def test_a_page_with_a_picture_is_still_a_text() -> None:
     assert sniff(b"<img src='data:image/png;base64,AAAA'>") is TEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "is_later"),
+    [
+        *((name, True) for name in ("a.7z.002", "a.zip.010", "A.Z02", "a.r00", "a.part2.rar", "a.tar.gz.ab")),
+        *((name, True) for name in ("film.avi.003", "backup.tgz.part-aa", "b.7z.1000")),
+        *(
+            (name, False)
+            for name in ("a.7z.001", "a.part01.rar", "a.7z", "mail.log.002", "a.tar.gz.1", "a.z")
+        ),
+    ],
+)
+def test_later_parts_are_known_by_their_names(name: str, is_later: bool) -> None:
+    assert is_later_part(name.encode(), None) == is_later
+
+
+def test_a_container_is_no_later_part() -> None:
+    kinds = {known.name: known for known in FORMATS}
+    assert [is_later_part(b"a.7z.002", kinds[name]) for name in ("ZIP", "JPEG")] == [False, True]
+
+
+def test_the_constants_of_a_program_for_archives_are_none() -> None:
+    constants = b"PK\1\2\0PK\3\4\0PK\5\6\0PK\x06\6\0zip warning: %s\0" + bytes(64)
+    for content in (constants, b"PK\5\6" + bytes(4) + constants, b"PK\5\6" + bytes(60)):
+        assert container_behind(b"\x7fELF" + bytes(500) + content + b"\1" * 100) is None
+    assert container_behind(b"\x7fELF" + bytes(500) + zipped()) is not None

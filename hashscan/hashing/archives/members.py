@@ -22,7 +22,7 @@ from hashscan.hashing.archives.openers import (
 )
 from hashscan.hashing.archives.zip_structure import zip_doubt
 from hashscan.hashing.container_kinds import VIDEOS, seconds_to_open
-from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful
+from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful, is_later_part
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, is_plain_picture, sniff
 from hashscan.hashing.hash_algorithms import ExactHash
@@ -293,7 +293,8 @@ class MemberReader:
             kind = container_behind(tail[-TAIL_SIZE:])
         content = b"".join(kept) if kind is not None else b""
         kept.clear()
-        member = Member(place, size, tuple(hasher.digest() for hasher in running))
+        reason = Reason.PARTIAL if is_later_part(place, kind) else None
+        member = Member(place, size, tuple(hasher.digest() for hasher in running), reason=reason)
         yield from self._looked_into(member, kind, content, depth)
 
     def _cut(self, member: Member, kind: FileFormat | None, content: bytes) -> Member:
@@ -335,14 +336,14 @@ class MemberReader:
         opens = depth < self._limits.depth and any(self._opens(each) for each, _ in containers)
         file.seek(0)
         if self._by_bytes and is_plain_picture(kind, file.read(SEARCHED)):
-            reason = Reason.CONTAINER if containers and not opens else None
+            reason = Reason.CONTAINER if containers and not opens else member.reason
             yield Member(member.place, member.size, member.exact, reason=reason)
         elif kind.pillow is None or self._decode is None:
             yield Member(member.place, member.size, member.exact, reason=Reason.UNSUPPORTED)
         else:
             file.seek(0)
             reply = self._decode(file, kind, opens)
-            yield Member(member.place, member.size, member.exact, kind, reply)
+            yield structs.replace(member, kind=kind, reply=reply)
         if opens:
             yield from self._nested(member.place, file, containers, depth)
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from msgspec import json
 
-from hashscan.hashing.containers import TAIL_SIZE, container_behind
+from hashscan.hashing.containers import TAIL_SIZE, container_behind, is_later_part
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import (
     PREFIX_SIZE,
@@ -281,6 +281,8 @@ class Worker(ClosedOnExit):
             undecoded = file.kind is not None and file.opened is not None and not file.unreadable
             if file.reason is Reason.CONTAINER or (file.reason is not None and undecoded):
                 self._look_into(file)
+            if file.reason is None and is_later_part(file.item.name, file.kind):
+                file.reason = Reason.PARTIAL
             if file.matches and self._by_bytes and file.decoded is None:
                 self._decode_finding(file)
             file.close()

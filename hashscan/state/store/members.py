@@ -74,8 +74,8 @@ def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None
     if file.looked_into and members is None:
         # A new entry could match a member whose digests are not kept.
         return None
-    if file.reason is Reason.COMPRESSED:
-        # The store's metadata says so, not the content.
+    if file.reason in {Reason.COMPRESSED, Reason.PARTIAL}:
+        # The store's metadata or the name says so, not the content.
         return None
     decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)
     if decodable and not file.reply:

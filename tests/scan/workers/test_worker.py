@@ -375,6 +375,18 @@ def test_a_listed_picture_in_an_archive_is_found_with_its_place(
     assert (broken.verdict, broken.reason) == (Verdict.UNDECODED, Reason.CONTAINER_BROKEN)
 
 
+def test_a_later_part_of_an_archive_is_not_clean(tmp_path: Path, files: Path) -> None:
+    part = os.urandom(5000)
+    (files / "a.7z.002").write_bytes(part)
+    # A part without compression may begin with a picture, and go on with others.
+    (files / "b.zip.002").write_bytes(encoded(scene(1)) + part)
+    with zipfile.ZipFile(files / "c.zip", "w") as archive:
+        archive.writestr("a.7z.002", part)
+    with worker_with(tmp_path, NOTHING, containers=CONTAINERS) as worker:
+        found = check(worker, files)
+    assert {found[name].reason for name in ("a.7z.002", "b.zip.002", "c.zip")} == {Reason.PARTIAL}
+
+
 def test_below_a_full_sandbox_python_alone_opens_containers(tmp_path: Path, files: Path) -> None:
     listed = encoded(scene(1), "PNG")
     (files / "archive.zip").write_bytes(zip_of(gzip.compress(zip_of(listed))))

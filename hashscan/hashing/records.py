@@ -74,7 +74,7 @@ DECODE_REASONS: tuple[Reason, ...] = (
 of a container is for a picture that was decoded, and is one, too. The state stores their places."""
 
 
-DIGESTS_MAX = 1024
+DIGESTS_MAX = 1280
 """Maximum number of digests in a reply. It limits the time that a decoder can cost its worker in queries to
 the index: a tenth of a second with ten million entries. A still picture has 8 to 46 digests."""
 

@@ -1,7 +1,7 @@
 """Builds the parts in C where there is a compiler.
 
 Without one, numpy's loops hash pictures, search the index and unpack kept digests, Python reads folders and
-probes files, and HEIF can't be decoded.
+probes files, HEIF can't be decoded, and JPEGs and compressed TIFFs count as undecoded.
 """
 
 from setuptools import Extension, setup
@@ -63,6 +63,14 @@ setup(
         Extension(
             "hashscan.sources._kernel_calls",
             ["hashscan/sources/_kernel_calls.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O2"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
+            "hashscan.hashing._decoding_faults",
+            ["hashscan/hashing/_decoding_faults.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O2"],
             py_limited_api=True,

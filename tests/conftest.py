@@ -19,6 +19,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# Before Pillow, which tests import, too.
+import hashscan.hashing  # noqa: F401
 from hashscan.sources.filesystem.ctime import TRUSTED_TYPES
 from hashscan.sources.filesystem.mounts import filesystem_type
 from tests.examples import QUICK_EXAMPLES

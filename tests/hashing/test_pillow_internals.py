@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import IcoImagePlugin, Image, ImageCms, ImageFile, JpegImagePlugin
 
-from hashscan.hashing import pillow_internals, webp_scaled
+from hashscan.hashing import decoding_faults, pillow_internals, webp_scaled
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Limits, UndecodedError
@@ -116,6 +116,7 @@ def always_new_pixels(patch: pytest.MonkeyPatch) -> None:
 
 LACKS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "_imaging": lambda patch: patch.setattr(pillow_internals, "_imaging", None),
+    "counter": lambda patch: patch.setattr(decoding_faults, "_counter", None),
     "_webp": lambda patch: patch.setattr(webp_scaled, "_library", None),
     "JpegImageFile.layer": hide(JpegImagePlugin.JpegImageFile, "layer"),
     "JpegImageFile.applist": hide(JpegImagePlugin.JpegImageFile, "applist"),
@@ -129,6 +130,10 @@ LACKS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 UNDECODED = {
     **{("Image.im", name): Reason.TRUNCATED for name in ("half GIF", "half JPEG", "half PNG")},
+    **{
+        ("counter", name): Reason.UNSUPPORTED
+        for name in ("JPEG", "half JPEG", "JPEG with profile", "progressive JPEG", "TIFF")
+    },
     ("ImageFile.tile", "icon"): Reason.BROKEN,
     ("IcoFile.buf", "icon"): Reason.UNSUPPORTED,
     ("IcoFile.entry", "icon"): Reason.BROKEN,
@@ -137,14 +142,20 @@ UNDECODED = {
 """The reasons of files that are decoded less, or not at all; all others give the same pictures."""
 
 
+TRIED = (
+    pillow_internals.private_decoder_works,
+    pillow_internals._fills_pixels,
+    decoding_faults._counts_faults,
+)
+
+
 @pytest.fixture
 def untried() -> Iterator[None]:
     """Try Pillow's functions anew."""
-    tried = pillow_internals.private_decoder_works, pillow_internals._fills_pixels
-    for each in tried:
+    for each in TRIED:
         each.cache_clear()
     yield
-    for each in tried:
+    for each in TRIED:
         each.cache_clear()
 
 
@@ -156,7 +167,7 @@ def test_without_the_pictures_are_the_same_or_count_as_undecoded(
 ) -> None:
     usual, reason = decoded(FILES[name])
     LACKS[lack](monkeypatch)
-    for each in (pillow_internals.private_decoder_works, pillow_internals._fills_pixels):
+    for each in TRIED:
         each.cache_clear()
     found, without = decoded(FILES[name])
     assert without == UNDECODED.get((lack, name), reason)
@@ -167,4 +178,5 @@ def test_without_the_pictures_are_the_same_or_count_as_undecoded(
 def test_all_of_it_is_there() -> None:
     assert pillow_internals.private_decoder_works()
     assert pillow_internals._fills_pixels()
+    assert decoding_faults.decoding_faults() is not None
     assert webp_scaled.available()

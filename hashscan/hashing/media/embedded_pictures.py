@@ -166,7 +166,13 @@ class MemoryFile(io.BytesIO):
         self.size = len(content)
         """Length in bytes."""
         self.ran_out = False
-        """Always False; see `PreadFile`."""
+        """True if a read of a given size found no more bytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes; without a size, all up to the end."""
+        content = super().read(size)
+        self.ran_out |= not content and size is not None and size > 0
+        return content
 
 
 def orientation_of(image: HasInfo) -> int:

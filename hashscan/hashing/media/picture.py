@@ -19,6 +19,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.decoding_faults import decoding_faults
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.media import animation, large_pictures
 from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
@@ -58,6 +59,7 @@ from hashscan.hashing.media.picture_opening import (
     convert_errors,
     open_picture,
     set_pixel_limit,
+    truncated_allowed,
 )
 from hashscan.hashing.media.png_data import end_of_data, ending_at, may_end_early
 from hashscan.hashing.media.repairs import patched, repaired_files, repairs_of
@@ -68,7 +70,7 @@ from hashscan.hashing.media.views import (
     views_of,
 )
 from hashscan.hashing.media.windows_bitmaps import icons_of
-from hashscan.hashing.pillow_internals import decode_jpeg, note_end
+from hashscan.hashing.pillow_internals import decode_jpeg, note_end, uses_libtiff
 from hashscan.hashing.pread import PictureFile, PreadFile
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
@@ -254,12 +256,14 @@ class _Reader:
             check_pixels(
                 2 * (header.size[0] // scale + 1) * (header.size[1] // scale + 1), self._limits.max_pixels
             )
+            faults = decoding_faults()
             luma = decode_jpeg(content, header.size, scale)
         except (OSError, MemoryError, UndecodedError):
             # Pillow fails in the same way later, when it is known what else can be decoded of the file.
             return None
         if luma is None:
             return None
+        self._note_faults(faults)
         self._plain = header
         self._pixels += luma.size
         width, height = header.size
@@ -506,6 +510,7 @@ class _Reader:
         if source.read(len(_JPEG_START)) != _JPEG_START:
             # Programs that rewrite a picture drop the data after it, but keep the index that refers to them.
             return
+        faults = decoding_faults()
         try:
             with convert_errors(source, "JPEG"), allow_truncated():
                 opened = open_picture(source, "JPEG", self._limits.max_pixels)
@@ -517,6 +522,8 @@ class _Reader:
             else:
                 yield from self._jpeg(patched(source, repair[0]), part, repaired=True)
         else:
+            if not source.ran_out:
+                self._note_faults(faults)
             yield from self._shown(frame, opened.image, source, "JPEG")
 
     def _heif_preview(self) -> Iterator[Frame]:
@@ -591,12 +598,34 @@ class _Reader:
         if scale > 1:
             return self._large_frame(image, part, pillow_format or self._format, scale)
         self._check_size(image, pillow_format, more=opened.coefficients, first=part.number < 2)
-        image.load()
+        self._load(image)
         width, height = opened.stored if drafted else image.size
         self._pixels += image.width * image.height
         stored = (height, width) if drafted else None
         seconds = 0.0 if part.kind is Kind.PREVIEW else inf
         return Frame(luma_of(image), width, height, stored, orientation_of(image), part, seconds)
+
+    def _load(self, image: Image.Image) -> None:
+        """Load the pixels of a picture, and record if a library made up some of them."""
+        faults = decoding_faults()
+        counted = image.format == "JPEG" or uses_libtiff(image)
+        try:
+            image.load()
+        finally:
+            # Where a picture may be truncated, Pillow ends it, which is a fault for libjpeg.
+            if counted and not truncated_allowed():
+                self._note_faults(faults)
+
+    def _note_faults(self, before: int | None) -> None:
+        """Record that the JPEG or TIFF that was just decoded has faults, or that this is not known.
+
+        Args:
+            before: the faults that were counted before it.
+        """
+        if before is None:
+            self._fall_short(Reason.UNSUPPORTED)
+        elif decoding_faults() != before:
+            self._fall_short(Reason.BROKEN)
 
     def _large_frame(self, image: Image.Image, part: Part, pillow_format: str, scale: int) -> Frame:
         """Load a large picture, reduce it, and return its brightness as a frame."""
@@ -606,7 +635,7 @@ class _Reader:
             found = large_pictures.load_webp(image, self._file, scale, self._limits.max_pixels)
         if found is None:
             self._check_size(image, pillow_format, first=part.number < 2)
-            image.load()
+            self._load(image)
             width, height = image.size
             depth = tags_of_picture(image, self._file, pillow_format).depth
             found = large_pictures.reduce_picture(image, scale, depth)

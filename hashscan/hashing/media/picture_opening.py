@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
+from hashscan.hashing import load_globally
 from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
 from hashscan.hashing.pillow_internals import jpeg_sampling, uses_libtiff
 from hashscan.hashing.pread import PictureFile
@@ -36,12 +35,7 @@ def heif_available() -> bool:
 
 def load_heif() -> None:
     """Register HEIF with Pillow; call it only if HEIF is available, before anything else loads libheif."""
-    flags = sys.getdlopenflags()
-    sys.setdlopenflags(flags | os.RTLD_GLOBAL)
-    try:
-        importlib.import_module(_HEIF_THREADS)
-    finally:
-        sys.setdlopenflags(flags)
+    load_globally(_HEIF_THREADS)
     import pillow_heif
 
     # No threads in libheif. Depth maps and gain maps are not pictures that viewers show.
@@ -184,6 +178,11 @@ def allow_truncated() -> Iterator[None]:
         yield
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def truncated_allowed() -> bool:
+    """Return True within `allow_truncated`."""
+    return ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 class OpenPicture(Struct, frozen=True):

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     UNCONFIRMED = "decoders disagree"
     TOO_MANY = "more pictures in it than the limit"
     HASH_FAILED = "hash library failed"
+    PART_FAILED = "unexpected error in a part"
     CONTAINER = "container not opened"
     ENCRYPTED = "encrypted"
     METHOD = "compression method not supported"

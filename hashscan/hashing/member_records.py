@@ -8,7 +8,8 @@ that opens containers has this form, and knows nothing of the sandbox:
 It yields one `Member` at a time and holds no more than that in memory. The sandbox sends some records
 together, and does not ask for the next ones before the socket has room: this is the back-pressure. Trouble
 with one member is the member's `reason`, trouble with the rest of the container ends the iteration by
-`ContainerError`; it raises nothing else but MemoryError. A container within a container is opened by
+`ContainerError`. Another exception, except MemoryError, costs the part that it comes from, which is a member
+with `Reason.PART_FAILED` (see `openers.guarded`). A container within a container is opened by
 `archives.members`, with the member's bytes as its file.
 
 The decoder's answer about a container is a sequence of messages of one or more records: any number of
@@ -28,6 +29,7 @@ A member's record:
 | 1 | 1 if exact digests follow, else 0: a frame has none |
 | 2, 4 | lengths of its place and of its picture's reply |
 | 8 | its length in bytes; 0 for a frame |
+| | for `Reason.PART_FAILED` alone: a byte with a length, and the name of an exception's type |
 | | exact digests, in the order of the requested algorithms |
 | | its place |
 | | the reply for its picture, as in `records`; empty where there is none |
@@ -64,7 +66,15 @@ from msgspec import Struct
 
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.records import DECODE_REASONS, REPLY_MAX, DecodedPicture, unpack_reply
+from hashscan.hashing.records import (
+    DECODE_REASONS,
+    FAULT_MAX,
+    REPLY_MAX,
+    DecodedPicture,
+    pack_fault,
+    unpack_fault,
+    unpack_reply,
+)
 from hashscan.hashing.variants import TURNS
 from hashscan.model import ALGORITHMS, CONTAINER_REASONS, Reason
 
@@ -89,7 +99,7 @@ FRAME_SIZE = ALGORITHMS["vpdq"].size
 FRAMES_MAX = 64
 """Maximum number of frames in a record."""
 
-RECORD_MAX = _MEMBER_HEAD.size + 256 + PLACE_MAX + REPLY_MAX
+RECORD_MAX = _MEMBER_HEAD.size + 1 + FAULT_MAX + 256 + PLACE_MAX + REPLY_MAX
 """Maximum length of a record in bytes; exact digests have 256 at most. No message is longer."""
 _SENT_FROM = 16 << 10
 """Bytes of records from which they are sent."""
@@ -109,6 +119,8 @@ class Member(Struct, frozen=True):
     """The reply for its picture, as `records.pack_picture` makes it."""
     reason: Reason | None = None
     """The reason why it was not checked in full."""
+    fault: str = ""
+    """The name of the exception's type, for `Reason.PART_FAILED`."""
 
     def decoded(self, pictures: Sequence[str]) -> DecodedPicture | Reason | None:
         """Return its picture, or the reason why it has no digests; None if it is no picture.
@@ -188,7 +200,8 @@ def pack_member(member: Member) -> bytes:
         len(member.reply),
         member.size,
     )
-    return b"".join((head, *member.exact, place, member.reply))
+    fault = pack_fault(member.reason, member.fault)
+    return b"".join((head, fault, *member.exact, place, member.reply))
 
 
 def pack_frames(frames: SampledFrames) -> bytes:
@@ -260,7 +273,8 @@ def unpack_records(message: bytes, exact: Sequence[str]) -> Iterator[Member | Sa
         _, status, kind, has_exact, place_length, reply_length, size = _MEMBER_HEAD.unpack_from(message, at)
         if has_exact > 1 or kind > len(FORMATS) or place_length > PLACE_MAX:
             raise ValueError("record with an impossible number")
-        at += _MEMBER_HEAD.size
+        reason = _reason(status)
+        fault, at = unpack_fault(reason, message, at + _MEMBER_HEAD.size)
         reply_at = at + has_exact * split.size + place_length
         if reply_at + reply_length > len(message):
             raise ValueError("record of wrong length")
@@ -271,7 +285,8 @@ def unpack_records(message: bytes, exact: Sequence[str]) -> Iterator[Member | Sa
             digests,
             FORMATS[kind - 1] if kind else None,
             message[reply_at : reply_at + reply_length],
-            _reason(status),
+            reason,
+            fault,
         )
         at = reply_at + reply_length
         if member.reply and (member.kind is None or member.kind.pillow is None):

@@ -15,6 +15,7 @@ little-endian. Together the runs have the number of digests in the header, which
 | 4, 4 | width and height in pixels |
 | 2 | number of digests |
 | 4 | number of digests that were left out, because there was no room for them |
+| | for `Reason.PART_FAILED` alone: a byte with a length, and the name of an exception's type |
 
 Each run is for one rendering of one picture by one algorithm. It has a head and the digests of its turns,
 concatenated:
@@ -69,6 +70,7 @@ DECODE_REASONS: tuple[Reason, ...] = (
     Reason.DECODER_DIED,
     Reason.CONTAINER,
     Reason.HASH_FAILED,
+    Reason.PART_FAILED,
 )
 """Reasons why a picture was decoded in part or not at all. That of a decoder that died is for no reply; that
 of a container is for a picture that was decoded, and is one, too. The state stores their places."""
@@ -89,7 +91,9 @@ _QUADRANTS_ROOM = 1
 """Room that is counted for the digest of quadrants: a reply has at most one, and others keep their room."""
 ROOM = DIGESTS_MAX * (_HEAD.size + _USUAL_SIZE) + _QUADRANTS_ROOM
 """Room in bytes for the digests of a reply: that of `DIGESTS_MAX` of usual length, each with a head."""
-REPLY_MAX = _HEADER.size + ROOM - _QUADRANTS_ROOM + _HEAD.size + 128
+FAULT_MAX = 64
+"""Maximum length in bytes of the name of an exception's type."""
+REPLY_MAX = _HEADER.size + 1 + FAULT_MAX + ROOM - _QUADRANTS_ROOM + _HEAD.size + 128
 """Maximum length in bytes of a reply; the sandbox allows no reply to be much longer."""
 
 
@@ -98,6 +102,40 @@ def room_of(algorithm: str) -> int:
     if ALGORITHMS[algorithm].metric == "quadrants":
         return _QUADRANTS_ROOM
     return _HEAD.size + max(ALGORITHMS[algorithm].size, _USUAL_SIZE)
+
+
+def fault_of(error: BaseException) -> str:
+    """Return the name of an exception's type, as records hold it: a defect of ours remains visible by it."""
+    return type(error).__name__.encode("ascii", "replace")[:FAULT_MAX].decode()
+
+
+def pack_fault(reason: Reason | None, fault: str) -> bytes:
+    """Pack the name of an exception's type, which follows `Reason.PART_FAILED` and no other reason."""
+    return bytes((len(fault),)) + fault.encode("ascii") if reason is Reason.PART_FAILED else b""
+
+
+def unpack_fault(reason: Reason | None, record: bytes, at: int) -> tuple[str, int]:
+    """Return the name of an exception's type at a place of a record, and the place behind it.
+
+    Raises:
+        ValueError: our decoder could not have sent it.
+    """
+    if reason is not Reason.PART_FAILED:
+        return "", at
+    end = at + 1 + record[at] if at < len(record) else at + 1
+    fault = record[at + 1 : end]
+    if end > len(record) or len(fault) > FAULT_MAX or not fault.isascii():
+        raise ValueError("record with an impossible fault")
+    text = fault.decode("ascii")
+    if not text.isprintable():
+        raise ValueError("record with an impossible fault")
+    return text, end
+
+
+def fault_in(reply: bytes) -> str:
+    """Return the name of the type of the exception that a valid reply is about; empty if there is none."""
+    reason = DECODE_REASONS[reply[0] - 1] if reply[0] else None
+    return unpack_fault(reason, reply, _HEADER.size)[0]
 
 
 def _room_left(runs: Iterable[DigestRun]) -> int:
@@ -167,6 +205,7 @@ def pack_picture(
     algorithms: Sequence[str],
     runs: Iterable[DigestRun],
     damage: Reason | None = None,
+    fault: str = "",
 ) -> bytes:
     """Pack a reply for a decoded picture.
 
@@ -177,6 +216,7 @@ def pack_picture(
             of a run are in ascending order. Digests for which there is no room are counted and left out;
             this counts as damage if there is no other.
         damage: reason why only a part of the picture was decoded.
+        fault: the name of the exception's type, for `Reason.PART_FAILED`.
     """
     pieces = [b""]
     count, left_out, room = 0, 0, ROOM
@@ -196,7 +236,8 @@ def pack_picture(
     if left_out:
         damage = Reason.TOO_MANY if damage is None else damage
     status = 0 if damage is None else 1 + DECODE_REASONS.index(damage)
-    pieces[0] = _HEADER.pack(status, FORMATS.index(picture_format), width, height, count, left_out)
+    header = _HEADER.pack(status, FORMATS.index(picture_format), width, height, count, left_out)
+    pieces[0] = header + pack_fault(damage, fault)
     return b"".join(pieces)
 
 
@@ -207,9 +248,10 @@ def _bits_of(turns: tuple[int, ...]) -> int:
     return sum(1 << turn for turn in turns)
 
 
-def pack_failure(reason: Reason) -> bytes:
+def pack_failure(reason: Reason, fault: str = "") -> bytes:
     """Pack a reply for a picture without digests."""
-    return bytes((1 + DECODE_REASONS.index(reason),)).ljust(_HEADER.size, b"\0")
+    header = bytes((1 + DECODE_REASONS.index(reason),)).ljust(_HEADER.size, b"\0")
+    return header + pack_fault(reason, fault)
 
 
 def unpack_reply(
@@ -239,13 +281,14 @@ def unpack_reply(
         if status > len(DECODE_REASONS):
             raise ValueError("reply with an unknown failure")
         damage = DECODE_REASONS[status - 1]
-        if len(reply) == _HEADER.size and not any(reply[1:]):
-            return damage
+    start = unpack_fault(damage, reply, _HEADER.size)[1]
+    if damage is not None and len(reply) == start and not any(reply[1 : _HEADER.size]):
+        return damage
     if index >= len(FORMATS) or FORMATS[index] is not picture_format:
         raise ValueError("reply for another format")
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise ValueError("reply with an impossible size")
-    runs = tuple(_unpacked(reply, count, algorithms))
+    runs = tuple(_unpacked(reply, start, count, algorithms))
     if left_out and (damage is None or _room_left(runs) >= max(map(room_of, algorithms), default=0)):
         raise ValueError("reply that leaves out what it has room for")
     first = [run.algorithm for run in runs[: len(algorithms)] if run.plain]
@@ -255,9 +298,9 @@ def unpack_reply(
     return DecodedPicture(Picture(picture_format.name, width, height), runs, damage, left_out)
 
 
-def _unpacked(reply: bytes, count: int, algorithms: tuple[str, ...]) -> Iterator[DigestRun]:
-    """Yield the runs of a reply, each checked."""
-    place, room = _HEADER.size, ROOM
+def _unpacked(reply: bytes, place: int, count: int, algorithms: tuple[str, ...]) -> Iterator[DigestRun]:
+    """Yield the runs of a reply, which begin at a place, each checked."""
+    room = ROOM
     while count:
         first = place + _HEAD.size
         if first > len(reply):

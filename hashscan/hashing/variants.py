@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-RENDERING_VERSION: Final = 8
+RENDERING_VERSION: Final = 9
 """Version of decoding and rendering. It is raised with each change in them, so that cached digests expire."""
 
 VARIANTS: Final = {

@@ -19,7 +19,7 @@ from hashscan.hashing.member_records import (
     digests_of,
     unpack_records,
 )
-from hashscan.hashing.records import DecodedPicture
+from hashscan.hashing.records import DecodedPicture, fault_in
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
 from hashscan.matching.policy import matches_of_member, sort_key
 from hashscan.matching.worker_setup import WorkerSetup
@@ -35,6 +35,8 @@ _MEMBER_BYTES, _KEPT_BYTES_MAX = 200, 64 << 20
 _FRAMES_MAX = 1 << 18
 """Most frames of a video that are held, with and without borders: a day and a half at a frame a second."""
 _OF_VIDEO = separator(next(known for known in FORMATS if known.name in VIDEOS))
+_FAULTS_MAX = 8
+"""Types of exceptions that are named."""
 _AT_ONCE = 256
 """Members that are matched together, since each query of the index has a cost of its own."""
 
@@ -87,6 +89,8 @@ class MemberMatching:
         """Frames of the video that is being sampled."""
         self._sampled_frames = 0
         self._reasons: Counter[Reason] = Counter()
+        self._faults: dict[str, None] = {}
+        """The types of exceptions that parts were lost by, in the order in which they came."""
         self._records = self._members = self._bytes = 0
         self._end: ContainerEnd | None = None
         self.matches: list[Match] = []
@@ -204,6 +208,8 @@ class MemberMatching:
         self._last, self._stopped = member.place, reason is not None
         if reason is not None:
             self._reasons[reason] += 1
+        if reason is Reason.PART_FAILED and len(self._faults) < _FAULTS_MAX:
+            self._faults[member.fault or fault_in(member.reply)] = None
         if member.exact and not (self._file and member.place.startswith(self._file)):
             self._file, self._file_digests = member.place + _OF_VIDEO, task.exact
         self._waiting.append((task, member.place))
@@ -242,6 +248,8 @@ class MemberMatching:
         if self._end is None:
             raise ValueError("no end")
         reason, detail = self._shortfall(self._end.reason)
+        if self._faults:
+            detail += f"; {', '.join(self._faults)}"
         return reason, f"{self._kind}: {detail}" if reason else ""
 
     def _shortfall(self, ended: Reason | None) -> tuple[Reason | None, str]:

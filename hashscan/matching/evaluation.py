@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import install_hint
-from hashscan.hashing.records import DecodedPicture, unpack_reply
+from hashscan.hashing.records import DecodedPicture, fault_in, unpack_reply
 from hashscan.hashing.variants import (
     PLAIN,
     RESTORED,
@@ -454,12 +454,16 @@ def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
             file.reason = answer.damage
             what = "the picture" if answer.damage is Reason.CONTAINER else "what was decoded of it"
             file.detail = f"{file.kind.name}, matched by {what}"
+            if fault := fault_in(reply):
+                file.detail += f"; {fault}"
             if answer.left_out:
                 file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
     else:
         file.reason, file.detail = answer, file.kind.name
         if answer is Reason.UNSUPPORTED:
             file.detail += install_hint(file.kind)
+        elif answer is Reason.PART_FAILED:
+            file.detail += f"; {fault_in(reply)}"
         elif answer is Reason.TOO_LARGE:
             file.detail += "; see --large-decoder-memory"
     return True

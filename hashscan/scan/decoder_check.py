@@ -21,7 +21,14 @@ from hashscan.scan.single_checks import check_file
 from hashscan.scan.workers.worker import Worker
 
 _FAILURES = frozenset(
-    {Reason.BROKEN, Reason.TRUNCATED, Reason.UNSUPPORTED, Reason.DECODER_DIED, Reason.HASH_FAILED}
+    {
+        Reason.BROKEN,
+        Reason.TRUNCATED,
+        Reason.UNSUPPORTED,
+        Reason.DECODER_DIED,
+        Reason.HASH_FAILED,
+        Reason.PART_FAILED,
+    }
 )
 """The reasons that a decoder gives if it doesn't work; the limits of time, memory and size are not among
 them."""

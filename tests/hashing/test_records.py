@@ -17,6 +17,7 @@ from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.records import (
     DECODE_REASONS,
     DIGESTS_MAX,
+    FAULT_MAX,
     REPLY_MAX,
     ROOM,
     DecodedPicture,
@@ -132,7 +133,7 @@ def test_what_is_beyond_the_limit_is_counted() -> None:
     more = pack_picture(JPEG, 640, 480, both, runs([frames[0], stored(QUADRANTS), *frames[1:DIGESTS_MAX]]))
     found = unpack_reply(more, JPEG, both)
     assert isinstance(found, DecodedPicture)
-    assert (found.damage, len(found.digests), len(more)) == (None, DIGESTS_MAX + 1, REPLY_MAX)
+    assert (found.damage, len(found.digests), len(more)) == (None, DIGESTS_MAX + 1, REPLY_MAX - 1 - FAULT_MAX)
     answer = unpack_reply(full, JPEG, ["pdq"])
     assert isinstance(answer, DecodedPicture)
     assert (answer.damage, answer.left_out, len(answer.digests)) == (None, 0, DIGESTS_MAX)

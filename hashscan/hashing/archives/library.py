@@ -59,9 +59,11 @@ _TYPE_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000
 class MemberError(Exception):
     """The error that the rest of a member can't be read; the next member perhaps can."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, fault: str = "") -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.fault = fault
+        """The name of the exception's type, for `Reason.PART_FAILED`."""
 
 
 class ArchiveMember(NamedTuple):

@@ -34,6 +34,7 @@ from hashscan.hashing.member_records import (
     SampledFrames,
 )
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.records import fault_of
 from hashscan.model import MemberLimits, Reason
 
 Decode = Callable[[PreadFile, FileFormat, bool], bytes]
@@ -93,7 +94,8 @@ class MemberReader:
         try:
             for each, doubtful in _containers_in(file, kind):
                 try:
-                    for member in self._members_of(file, each, b"", 1, doubtful=doubtful):
+                    opened = self._members_of(file, each, b"", 1, doubtful=doubtful)
+                    for member in self._guarded(b"", opened):
                         if isinstance(member, Member) and member is not BEFORE_RISK:
                             self._reported += 1
                             self._reported_bytes += member.size
@@ -112,6 +114,17 @@ class MemberReader:
         if kind.name in VIDEOS:
             return self._frames is not None
         return kind.name in self._openers or (self._library is not None and self._library.opens(kind.name))
+
+    def _guarded(
+        self, place: bytes, records: Iterator[Member | SampledFrames]
+    ) -> Iterator[Member | SampledFrames]:
+        """Yield records; an unexpected exception costs the rest of them, and no others."""
+        try:
+            yield from records
+        except (ContainerError, MemoryError):
+            raise
+        except Exception as error:
+            yield Member(place, reason=Reason.PART_FAILED, fault=fault_of(error))
 
     def _members_of(
         self, file: PreadFile, kind: FileFormat, before: bytes, depth: int, *, doubtful: bool
@@ -155,12 +168,18 @@ class MemberReader:
     ) -> Iterator[Member | SampledFrames]:
         assert self._library is not None
         is_zip, is_disc = kind.name == "ZIP", kind.name == "CD or DVD image"
-        doubt = zip_doubt(file, self._limits.members) if is_zip else iso_doubt(file) if is_disc else None
+        doubt, fault = None, ""
+        try:
+            doubt = zip_doubt(file, self._limits.members) if is_zip else iso_doubt(file) if is_disc else None
+        except (ContainerError, MemoryError):
+            raise
+        except Exception as error:
+            doubt, fault = Reason.PART_FAILED, fault_of(error)
         if doubt is Reason.CONTAINER_MEMBERS:
             yield from self._streamed(file, before, depth)
             raise ContainerError(doubt)
         if doubt is not None:
-            yield Member(before, reason=doubt)
+            yield Member(before, reason=doubt, fault=fault)
         found = False
         for options in readings(file, self._limits.members) if is_disc else (b"",):
             for member in self._library.members(file, kind.name, options):
@@ -188,15 +207,16 @@ class MemberReader:
         self._count()
         place = before + member.name
         if member.regular:
-            yield from self._digested(place, member.pieces, depth)
+            yield from self._guarded(place, self._digested(place, member.pieces, depth))
             return
         try:
             first = next(member.pieces, None)
         except MemberError as error:
-            yield Member(place, reason=error.reason)
+            yield Member(place, reason=error.reason, fault=error.fault)
             return
         if first is not None:
-            yield from self._digested(place, chain((first,), member.pieces), depth)
+            pieces = chain((first,), member.pieces)
+            yield from self._guarded(place, self._digested(place, pieces, depth))
 
     def _parts_of(
         self, parts: Iterator[Found], before: bytes, depth: int
@@ -212,7 +232,7 @@ class MemberReader:
                 continue
             place = before + found.name
             if isinstance(found, Stopped):
-                yield Member(place, reason=found.reason)
+                yield Member(place, reason=found.reason, fault=found.fault)
                 continue
             self._count()
             if isinstance(found, HashedPicture):
@@ -220,7 +240,7 @@ class MemberReader:
                 # The decoder of the video may die of the next frame.
                 yield BEFORE_RISK
             elif not isinstance(found, DrawnPicture):
-                yield from self._digested(place, found.pieces, depth)
+                yield from self._guarded(place, self._digested(place, found.pieces, depth))
             elif self._decode is not None and not self._by_bytes:
                 reply = self._decode(PreadFile(found.content), DRAWN, False)
                 yield Member(place, kind=DRAWN, reply=reply)
@@ -255,7 +275,7 @@ class MemberReader:
         kept: list[bytes] = []
         first, tail, size, kind = b"", b"", 0, None
         try:
-            for piece in pieces:
+            for piece in _read(pieces):
                 self._take(len(piece))
                 for hasher in running:
                     hasher.update(piece)
@@ -272,7 +292,8 @@ class MemberReader:
             # Programs unpack what they can, and viewers show the part of a picture.
             exact = tuple(hasher.digest() for hasher in running) if size else ()
             content = b"".join(kept)
-            yield self._cut(Member(place, size, exact, reason=error.reason), kind, content)
+            fault = error.fault if isinstance(error, MemberError) else ""
+            yield self._cut(Member(place, size, exact, reason=error.reason, fault=fault), kind, content)
             is_limit = isinstance(error, ContainerError) and error.reason not in _OF_ONE
             if (
                 kind is not None
@@ -354,12 +375,28 @@ class MemberReader:
         for kind, doubtful in containers:
             before = place + separator(kind)
             try:
-                yield from self._members_of(file, kind, before, depth + 1, doubtful=doubtful)
+                opened = self._members_of(file, kind, before, depth + 1, doubtful=doubtful)
+                yield from self._guarded(before, opened)
             except ContainerError as error:
                 if error.reason not in _OF_ONE:
                     raise
                 # The rest of the outer container can still be read.
                 yield Member(before, reason=error.reason)
+
+
+def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a member; an unexpected exception ends it as one that is known does.
+
+    Raises:
+        MemberError: the rest of it can't be read.
+        ContainerError: no other member can be read.
+    """
+    try:
+        yield from pieces
+    except (MemberError, ContainerError, MemoryError):
+        raise
+    except Exception as error:
+        raise MemberError(Reason.PART_FAILED, fault_of(error)) from error
 
 
 def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, bool]]:

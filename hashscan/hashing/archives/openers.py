@@ -6,18 +6,22 @@ Pictures that are no files, such as a page of a document, are yielded as drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, MemberError
 from hashscan.hashing.container_kinds import VIDEOS
 from hashscan.hashing.formats import FORMATS, TEXT
+from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.records import fault_of
+from hashscan.model import Reason
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
     from hashscan.hashing.member_records import SampledFrames
     from hashscan.hashing.pread import PreadFile
-    from hashscan.model import Reason
+
+Part = TypeVar("Part")
 
 READ_MAX = 64 << 20
 """Maximum length in bytes of what an opener holds in memory: one mail, one text, one stream of a document."""
@@ -53,6 +57,8 @@ class Stopped(NamedTuple):
 
     name: bytes
     reason: Reason
+    fault: str = ""
+    """The name of the exception's type, for `Reason.PART_FAILED`."""
 
 
 DRAWN = next(known for known in FORMATS if known.name == "PNM")
@@ -67,6 +73,8 @@ class Opener(Protocol):
     def members(self, file: PreadFile) -> Iterator[Found]:
         """Yield the members of a container, of which there may be none.
 
+        Each part that may fail while others can be read goes through `guarded`.
+
         Raises:
             ContainerError: the rest can't be read.
         """
@@ -78,12 +86,29 @@ def stored(name: bytes, content: bytes) -> ArchiveMember:
     return ArchiveMember(name, True, pieces)
 
 
-def failed(name: bytes, reason: Reason) -> ArchiveMember:
+def failed(name: bytes, reason: Reason, fault: str = "") -> ArchiveMember:
     """Return a member that can't be read, or not as all programs read it."""
-    return ArchiveMember(name, True, _failing(reason))
+    return ArchiveMember(name, True, _failing(reason, fault))
 
 
-def _failing(reason: Reason) -> Iterator[bytes]:
+def _failing(reason: Reason, fault: str) -> Iterator[bytes]:
     # A generator, so that the error comes where the bytes are read.
     yield from ()
-    raise MemberError(reason)
+    raise MemberError(reason, fault)
+
+
+def guarded(name: bytes, parts: Iterable[Part]) -> Iterator[Part | ArchiveMember]:
+    """Yield what is in a part of a container; an unexpected exception costs this part, and no other one.
+
+    Args:
+        name: the part's, which the member has that says what happened.
+
+    Raises:
+        ContainerError: the rest of the container can't be read.
+    """
+    try:
+        yield from parts
+    except (ContainerError, MemoryError):
+        raise
+    except Exception as error:
+        yield failed(name, Reason.PART_FAILED, fault_of(error))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import olefile
 
-from hashscan.hashing.archives.openers import READ_MAX, failed, stored
+from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -91,7 +91,7 @@ class CompoundOpener:
         if compound.parsing_issues:
             yield failed(b"", Reason.AMBIGUOUS)
         for path in streams:
-            yield from _stream(compound, path)
+            yield from guarded(_name(path), _stream(compound, path))
         if not top & _KNOWN:
             raise ContainerError(Reason.CONTAINER)
 
@@ -102,10 +102,14 @@ class CompoundMailOpener(CompoundOpener):
     _mail = True
 
 
+def _name(path: list[str]) -> bytes:
+    # Names may begin with a control character.
+    return "/".join(path).encode("utf-8", "surrogatepass")
+
+
 def _stream(compound: Any, path: list[str]) -> Iterator[ArchiveMember]:
     """Yield a stream and the pictures in it."""
-    # Names may begin with a control character.
-    name = "/".join(path).encode("utf-8", "surrogatepass")
+    name = _name(path)
     try:
         content = compound.openstream(path).read() if compound.get_size(path) <= READ_MAX else None
     except MemoryError:

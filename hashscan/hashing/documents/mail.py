@@ -27,7 +27,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.archives.library import PIECE_SIZE
-from hashscan.hashing.archives.openers import READ_MAX, failed, stored
+from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -96,7 +96,7 @@ class MailboxOpener(MailOpener):
                 continue
             if not sure:
                 yield failed(name, Reason.AMBIGUOUS)
-            yield from _parts(message, name + b"/")
+            yield from guarded(name, _parts(message, name + b"/"))
 
 
 class UuOpener:
@@ -213,22 +213,34 @@ def _parts(content: bytes, before: bytes) -> Iterator[ArchiveMember]:
     waiting: list[tuple[str, Message, int]] = [("", message, 1)]
     while waiting:
         number, part, depth = waiting.pop()
-        name = before + b"part=" + (number or "1").encode() + _file_name(part)
-        if (reason := _doubt(part)) is not None:
-            yield failed(name, reason)
-        payload = part.get_payload() if part.is_multipart() else None
-        if payload is None:
-            yield from _leaf(name, part, _encoding(part), _raw(part))
-            continue
-        part.set_payload("")
-        inner = [child for child in payload if isinstance(child, Message)]
-        if depth >= DEPTH_MAX:
-            yield failed(name, Reason.CONTAINER_DEPTH)
-        elif part.get_content_maintype() == "message" and _encoding(part) not in _AS_IT_IS:
-            # Against RFC 2046, 5.2.1; some programs decode it.
-            yield from _encoded_message(name, part, inner)
-        else:
-            waiting += [(place, child, depth + 1) for place, child in _numbered(number, part, inner)][::-1]
+        name = before + b"part=" + (number or "1").encode()
+        yield from guarded(name, _part(name, number, part, depth, waiting))
+
+
+def _part(
+    name: bytes, number: str, part: Message, depth: int, waiting: list[tuple[str, Message, int]]
+) -> Iterator[ArchiveMember]:
+    """Yield one part of a mail, or add its parts to those that wait.
+
+    Args:
+        number: of the part; empty for the mail.
+    """
+    name += _file_name(part)
+    if (reason := _doubt(part)) is not None:
+        yield failed(name, reason)
+    payload = part.get_payload() if part.is_multipart() else None
+    if payload is None:
+        yield from _leaf(name, part, _encoding(part), _raw(part))
+        return
+    part.set_payload("")
+    inner = [child for child in payload if isinstance(child, Message)]
+    if depth >= DEPTH_MAX:
+        yield failed(name, Reason.CONTAINER_DEPTH)
+    elif part.get_content_maintype() == "message" and _encoding(part) not in _AS_IT_IS:
+        # Against RFC 2046, 5.2.1; some programs decode it.
+        yield from _encoded_message(name, part, inner)
+    else:
+        waiting += [(place, child, depth + 1) for place, child in _numbered(number, part, inner)][::-1]
 
 
 def _parsed(content: bytes) -> Message | None:

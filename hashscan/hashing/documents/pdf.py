@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pypdfium2_raw
 
-from hashscan.hashing.archives.openers import READ_MAX, DrawnPicture, Found, failed, stored
+from hashscan.hashing.archives.openers import READ_MAX, DrawnPicture, Found, failed, guarded, stored
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
@@ -136,11 +136,12 @@ class PdfOpener:
                 yield failed(b"form", Reason.CONTAINER)
             seen: set[bytes] = set()
             for number in range(min(pages, PAGES_MAX)):
-                yield from _page_members(document, number, seen)
+                yield from guarded(b"page=%d" % (number + 1), _page_members(document, number, seen))
             attachments = _pdfium.FPDFDoc_GetAttachmentCount(document)
             for number in range(min(attachments, ANNOTATIONS_MAX)):
                 name = b"attachment=%d" % (number + 1)
-                yield from _attachment(_pdfium.FPDFDoc_GetAttachment(document, number), name)
+                attachment = _pdfium.FPDFDoc_GetAttachment(document, number)
+                yield from guarded(name, _attachment(attachment, name))
             if pages > PAGES_MAX or attachments > ANNOTATIONS_MAX:
                 raise ContainerError(Reason.TOO_MANY)
 
@@ -192,25 +193,32 @@ def _page_members(document: Any, number: int, seen: set[bytes]) -> Iterator[Foun
             return
         to_page = _to_page(page, width, height)
         boxes: list[Box] = []
-        yield from _annotations(page, name, seen, to_page, boxes)
-        yield from _thumbnail(page, name)
-        images = count(1)
-        for found in _objects(page, to_page):
-            if found is None:
-                yield failed(name, Reason.TOO_MANY)
-                break
-            if found.kind == _pdfium.FPDF_PAGEOBJ_IMAGE:
-                yield from _image(page, found.pointer, name + b",image=%d" % next(images), seen)
-            if found.box is not None and found.kind != _pdfium.FPDF_PAGEOBJ_TEXT:
-                boxes.append(found.box)
-        yield _drawn(page, name, _WHOLE, width, height)
+        yield from guarded(name, _annotations(page, name, seen, to_page, boxes))
+        yield from guarded(name, _thumbnail(page, name))
+        yield from guarded(name, _embedded(page, name, seen, to_page, boxes))
+        yield from guarded(name, _drawn(page, name, _WHOLE, width, height))
         regions = _touching(boxes)
         for place, box in enumerate(regions[:REGIONS_MAX], 1):
-            yield _drawn(page, name + b",region=%d" % place, box, width, height)
+            here = name + b",region=%d" % place
+            yield from guarded(here, _drawn(page, here, box, width, height))
         if len(regions) > REGIONS_MAX:
             yield failed(name, Reason.TOO_MANY)
     finally:
         _pdfium.FPDF_ClosePage(page)
+
+
+def _embedded(page: Any, name: bytes, seen: set[bytes], to_page: Matrix, boxes: list[Box]) -> Iterator[Found]:
+    """Yield the embedded pictures of a page, and add the places of all that is no text to `boxes`."""
+    images = count(1)
+    for found in _objects(page, to_page):
+        if found is None:
+            yield failed(name, Reason.TOO_MANY)
+            return
+        if found.kind == _pdfium.FPDF_PAGEOBJ_IMAGE:
+            here = name + b",image=%d" % next(images)
+            yield from guarded(here, _image(page, found.pointer, here, seen))
+        if found.box is not None and found.kind != _pdfium.FPDF_PAGEOBJ_TEXT:
+            boxes.append(found.box)
 
 
 def _objects(page: Any, to_page: Matrix) -> Iterator[_Object | None]:
@@ -397,8 +405,8 @@ def _is_page(box: Box) -> bool:
     return box.right - box.left >= _ALL_OF_IT and box.bottom - box.top >= _ALL_OF_IT
 
 
-def _drawn(page: Any, name: bytes, box: Box, width: float, height: float) -> Found:
-    """Draw a part of a page.
+def _drawn(page: Any, name: bytes, box: Box, width: float, height: float) -> Iterator[Found]:
+    """Yield a part of a page, drawn.
 
     Args:
         width, height: of the page, in any unit.
@@ -408,7 +416,8 @@ def _drawn(page: Any, name: bytes, box: Box, width: float, height: float) -> Fou
     columns, rows = max(1, round(across * scale)), max(1, round(down * scale))
     bitmap = _pdfium.FPDFBitmap_CreateEx(columns, rows, _pdfium.FPDFBitmap_BGR, None, 0)
     if not bitmap:
-        return failed(name, Reason.MEMORY)
+        yield failed(name, Reason.MEMORY)
+        return
     try:
         _pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, columns, rows, 0xFFFFFFFF)
         _pdfium.FPDF_RenderPageBitmap(
@@ -417,30 +426,32 @@ def _drawn(page: Any, name: bytes, box: Box, width: float, height: float) -> Fou
             *(max(1, round(width * scale)), max(1, round(height * scale))),
             *(0, _pdfium.FPDF_ANNOT),
         )
-        return DrawnPicture(name, _pnm(bitmap))
+        for content in _pnms(bitmap):
+            yield DrawnPicture(name, content)
     finally:
         _pdfium.FPDFBitmap_Destroy(bitmap)
 
 
-def _pnm(bitmap: Any) -> bytes:
-    """Return a bitmap as a PNM file; without its opacity.
-
-    Raises:
-        ValueError: it has a form that is not known.
+def _pnms(bitmap: Any) -> Iterator[bytes]:
+    """Yield a bitmap as a PNM file, without its opacity; one of a bit for each pixel in black on white and in
+    white on black, since PDFium tells nothing of its colours.
     """
     width, height = _pdfium.FPDFBitmap_GetWidth(bitmap), _pdfium.FPDFBitmap_GetHeight(bitmap)
     stride, form = _pdfium.FPDFBitmap_GetStride(bitmap), _pdfium.FPDFBitmap_GetFormat(bitmap)
-    channels = {_pdfium.FPDFBitmap_Gray: 1, _pdfium.FPDFBitmap_BGR: 3}.get(form, 4)
-    if form == _pdfium.FPDFBitmap_Unknown:
-        raise ValueError("unknown form of a bitmap")
     buffer = ctypes.cast(
         _pdfium.FPDFBitmap_GetBuffer(bitmap), ctypes.POINTER(ctypes.c_uint8 * (stride * height))
     )
-    rows = np.frombuffer(buffer.contents, np.uint8).reshape(height, stride)[:, : width * channels]
-    if channels == 1:
-        return b"P5 %d %d 255\n" % (width, height) + rows.tobytes()
-    pixels = rows.reshape(height, width, channels)[:, :, 2::-1]
-    return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
+    rows = np.frombuffer(buffer.contents, np.uint8).reshape(height, stride)
+    if form == _pdfium.FPDFBitmap_Unknown:
+        bits = rows[:, : (width + 7) // 8]
+        for each in (bits, ~bits):
+            yield b"P4 %d %d\n" % (width, height) + each.tobytes()
+    elif form == _pdfium.FPDFBitmap_Gray:
+        yield b"P5 %d %d 255\n" % (width, height) + rows[:, :width].tobytes()
+    else:
+        channels = 3 if form == _pdfium.FPDFBitmap_BGR else 4
+        pixels = rows[:, : width * channels].reshape(height, width, channels)[:, :, 2::-1]
+        yield b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
 
 
 def _image(page: Any, image: Any, name: bytes, seen: set[bytes]) -> Iterator[Found]:
@@ -476,7 +487,8 @@ def _image(page: Any, image: Any, name: bytes, seen: set[bytes]) -> Iterator[Fou
         yield failed(name, Reason.BROKEN)
         return
     try:
-        yield DrawnPicture(name, _pnm(bitmap))
+        for content in _pnms(bitmap):
+            yield DrawnPicture(name, content)
     finally:
         _pdfium.FPDFBitmap_Destroy(bitmap)
 
@@ -486,8 +498,10 @@ def _thumbnail(page: Any, name: bytes) -> Iterator[Found]:
     bitmap = _pdfium.FPDFPage_GetThumbnailAsBitmap(page)
     if not bitmap:
         return
+    name += b",thumbnail"
     try:
-        yield DrawnPicture(name + b",thumbnail", _pnm(bitmap))
+        for content in _pnms(bitmap):
+            yield DrawnPicture(name, content)
     finally:
         _pdfium.FPDFBitmap_Destroy(bitmap)
 
@@ -522,29 +536,45 @@ def _annotations(
         if not annotation:
             continue
         here = name + b",annotation=%d" % (place + 1)
+        file = name + b",attachment=%d" % (place + 1)
         try:
-            kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
-            if kind in _UNOPENED:
-                yield failed(here, Reason.CONTAINER)
-            elif kind == _pdfium.FPDF_ANNOT_FILEATTACHMENT:
-                attachment = _pdfium.FPDFAnnot_GetFileAttachment(annotation)
-                yield from _attachment(attachment, name + b",attachment=%d" % (place + 1))
-            rectangle = _pdfium.FS_RECTF()
-            if kind != _pdfium.FPDF_ANNOT_LINK and _pdfium.FPDFAnnot_GetRect(
-                annotation, ctypes.byref(rectangle)
-            ):
-                corners = [(rectangle.left, rectangle.bottom), (rectangle.right, rectangle.top)]
-                box = _around(corners, to_page)
-                if box is not None:
-                    boxes.append(box)
-            for index in range(min(OBJECTS_MAX, max(0, _pdfium.FPDFAnnot_GetObjectCount(annotation)))):
-                pointer = _pdfium.FPDFAnnot_GetObject(annotation, index)
-                if pointer and _pdfium.FPDFPageObj_GetType(pointer) == _pdfium.FPDF_PAGEOBJ_IMAGE:
-                    yield from _image(page, pointer, here + b",image=%d" % (index + 1), seen)
+            yield from guarded(here, _annotation(page, annotation, here, file, seen, to_page, boxes))
         finally:
             _pdfium.FPDFPage_CloseAnnot(annotation)
     if number > ANNOTATIONS_MAX:
         yield failed(name, Reason.TOO_MANY)
+
+
+def _annotation(
+    page: Any,
+    annotation: Any,
+    here: bytes,
+    file: bytes,
+    seen: set[bytes],
+    to_page: Matrix,
+    boxes: list[Box],
+) -> Iterator[Found]:
+    """Yield the pictures of an annotation, or its file, and add its place to `boxes`.
+
+    Args:
+        here, file: the names of the annotation, and of its file.
+    """
+    kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
+    if kind in _UNOPENED:
+        yield failed(here, Reason.CONTAINER)
+    elif kind == _pdfium.FPDF_ANNOT_FILEATTACHMENT:
+        attachment = _pdfium.FPDFAnnot_GetFileAttachment(annotation)
+        yield from _attachment(attachment, file)
+    rectangle = _pdfium.FS_RECTF()
+    if kind != _pdfium.FPDF_ANNOT_LINK and _pdfium.FPDFAnnot_GetRect(annotation, ctypes.byref(rectangle)):
+        corners = [(rectangle.left, rectangle.bottom), (rectangle.right, rectangle.top)]
+        box = _around(corners, to_page)
+        if box is not None:
+            boxes.append(box)
+    for index in range(min(OBJECTS_MAX, max(0, _pdfium.FPDFAnnot_GetObjectCount(annotation)))):
+        pointer = _pdfium.FPDFAnnot_GetObject(annotation, index)
+        if pointer and _pdfium.FPDFPageObj_GetType(pointer) == _pdfium.FPDF_PAGEOBJ_IMAGE:
+            yield from _image(page, pointer, here + b",image=%d" % (index + 1), seen)
 
 
 def _attachment(attachment: Any, name: bytes) -> Iterator[Found]:

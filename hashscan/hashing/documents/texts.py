@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from hashscan.hashing.archives.openers import READ_MAX, stored
+from hashscan.hashing.archives.openers import READ_MAX, guarded, stored
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -70,14 +70,19 @@ class TextOpener:
             ContainerError: it is longer than the limit; its begin was searched.
         """
         seen: set[bytes] = set()
-        for view in _views(file.read(READ_MAX)):
-            for content in _contents(view):
-                digest = hashlib.blake2b(content, digest_size=16).digest()
-                if content and digest not in seen:
-                    seen.add(digest)
-                    yield stored(b"data=%d" % len(seen), content)
+        for number, view in enumerate(_views(file.read(READ_MAX)), 1):
+            yield from guarded(b"view=%d" % number, _distinct(view, seen))
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
+
+
+def _distinct(text: bytes, seen: set[bytes]) -> Iterator[ArchiveMember]:
+    """Yield what a text contains as URLs, and add the digests of the contents to `seen`."""
+    for content in _contents(text):
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        if content and digest not in seen:
+            seen.add(digest)
+            yield stored(b"data=%d" % len(seen), content)
 
 
 def _views(text: bytes) -> Iterator[bytes]:

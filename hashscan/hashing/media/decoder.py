@@ -17,7 +17,16 @@ from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, all_containers_of
 from hashscan.hashing.hash_algorithms import PictureHash, take_failure
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.records import ROOM, pack_failure, pack_picture, pack_request, room_of, unpack_request
+from hashscan.hashing.records import (
+    ROOM,
+    fault_in,
+    fault_of,
+    pack_failure,
+    pack_picture,
+    pack_request,
+    room_of,
+    unpack_request,
+)
 from hashscan.hashing.variants import (
     LONG_SECONDS,
     MIRRORED,
@@ -255,7 +264,7 @@ def _decoder(
                 large=True,
             )
         found = _DigestCollector(hashes, wanted, parts=parts)
-        shortfall = None
+        shortfall, fault = None, ""
         try:
             file = PreadFile(source) if isinstance(source, int) else source
             for frame in decode_frames(file, picture_format, within):
@@ -263,16 +272,18 @@ def _decoder(
                 if found.room < 0:
                     break
         except UndecodedError as error:
-            shortfall = error.reason
+            shortfall, fault = error.reason, error.fault
         except MemoryError:
             shortfall = Reason.MEMORY
+        if found.fault and shortfall is not Reason.MEMORY:
+            shortfall, fault = Reason.PART_FAILED, found.fault
         shortfall = _shortfall(shortfall, source, picture_format, hashes, opened)
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
             _try_to_take((large or memory) // 4)
         if not found.runs:
-            return pack_failure(shortfall or Reason.BROKEN)
-        return pack_picture(picture_format, *found.size, names, found.all_runs(), shortfall)
+            return pack_failure(shortfall or Reason.BROKEN, fault)
+        return pack_picture(picture_format, *found.size, names, found.all_runs(), shortfall, fault)
 
     return decode
 
@@ -314,9 +325,22 @@ class _DigestCollector:
         self._further: list[DigestRun] = []
         self.size = 0, 0
         """Width and height of the first picture, in pixels."""
+        self.fault = ""
+        """The name of the type of the first exception by which a picture was not hashed."""
 
     def take(self, frame: Frame) -> None:
-        """Hash one more picture, unless it repeats an earlier one; and its colours if they may show more."""
+        """Hash one more picture, unless it repeats an earlier one; and its colours if they may show more.
+
+        An unexpected exception costs the rest of this picture, and no other one.
+        """
+        try:
+            self._take(frame)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self.fault = self.fault or fault_of(error)
+
+    def _take(self, frame: Frame) -> None:
         whole = frame.part == WHOLE
         first = whole and not frame.look
         new, judgement = self._hashed(frame, keep=first)
@@ -436,6 +460,9 @@ def _warm_up(decode: DecodePicture, formats: Sequence[FileFormat]) -> None:
             descriptor = os.memfd_create("sample")
             try:
                 os.pwrite(descriptor, content, 0)
-                decode(descriptor, pack_request(picture_format))
+                reply = decode(descriptor, pack_request(picture_format))
+                if fault := fault_in(reply):
+                    # All pictures would fail.
+                    raise RuntimeError(f"a sample of {picture_format.name} can't be decoded: {fault}")
             finally:
                 os.close(descriptor)

@@ -72,6 +72,7 @@ from hashscan.hashing.media.views import (
 from hashscan.hashing.media.windows_bitmaps import icons_of
 from hashscan.hashing.pillow_internals import decode_jpeg, note_end, uses_libtiff
 from hashscan.hashing.pread import PictureFile, PreadFile
+from hashscan.hashing.records import fault_of
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 
@@ -86,6 +87,8 @@ _KINDS: dict[str, Kind] = {
 show: the largest of an ICNS, the merged layers of a PSD."""
 
 _SALVAGEABLE = frozenset({Reason.TRUNCATED, Reason.BROKEN})
+_OF_ONE_PAGE = frozenset({*_SALVAGEABLE, Reason.UNSUPPORTED, Reason.TOO_LARGE})
+"""Reasons why a page is not decoded behind which others can be; frames build on those before them."""
 _ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN, Reason.TRUNCATED})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
@@ -109,11 +112,10 @@ def decode_frames(
     if picture_format.pillow is None or picture_format.pillow in MISSING:
         raise UndecodedError(Reason.UNSUPPORTED)
     reader = _Reader(file, picture_format.pillow, limits or Limits())
-    yield from reader.first()
-    yield from reader.previews()
-    yield from reader.further()
+    for frames in (reader.first(), reader.previews(), reader.further()):
+        yield from reader.guarded(frames)
     if reader.shortfall is not None:
-        raise UndecodedError(reader.shortfall)
+        raise UndecodedError(reader.shortfall, reader.fault)
 
 
 class _Reader:
@@ -129,6 +131,8 @@ class _Reader:
         self._tags: ColourInfo | None = None
         self.shortfall: Reason | None = None
         """The first reason why something was not decoded; None if there is none."""
+        self.fault = ""
+        """The name of an exception's type, if that is the reason."""
         self._reduced: large_pictures.ReducedPicture | None = None
         """The picture that was loaded last, if it is large and was reduced."""
         self._intact = False
@@ -137,6 +141,15 @@ class _Reader:
         """The offset up to which Pillow has read the data of a PNG, if it has decoded all rows."""
         self._animation_fault: Reason | None = None
         """Why an animated PNG is not read as an animation; None if it is, or isn't animated."""
+
+    def guarded(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Yield frames; an unexpected exception costs the rest of them, and no others."""
+        try:
+            yield from frames
+        except (UndecodedError, MemoryError):
+            raise
+        except Exception as error:
+            self._fall_short(Reason.PART_FAILED, fault_of(error))
 
     def first(self) -> Iterator[Frame]:
         """Yield the picture that a viewer shows first, and its views."""
@@ -293,7 +306,8 @@ class _Reader:
             # No viewer can show such previews.
             return
         for number, source in enumerate(sources, start=1):
-            yield from self._jpeg(source, Part(Kind.PREVIEW, number if len(sources) > 1 else 0))
+            part = Part(Kind.PREVIEW, number if len(sources) > 1 else 0)
+            yield from self.guarded(self._jpeg(source, part))
         if self._format == "HEIF" and described.info.get("thumbnails"):
             yield from self._heif_preview()
 
@@ -307,11 +321,11 @@ class _Reader:
             return
         if self._format == "JPEG":
             for number, source in enumerate(pictures_beside(described, self._file), start=2):
-                yield from self._jpeg(source, Part(Kind.FURTHER, number))
+                yield from self.guarded(self._jpeg(source, Part(Kind.FURTHER, number)))
         else:
-            yield from self.further_frames()
+            yield from self.guarded(self.further_frames())
         if self._format == "AVIF":
-            yield from self._other_avif()
+            yield from self.guarded(self._other_avif())
         if self._format == "GIF" or (
             self._format == "PNG" and self._tried(lambda: animation.is_animated_png(self._file))
         ):
@@ -341,7 +355,7 @@ class _Reader:
                 frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part
             )
         if reader.shortfall is not None:
-            self._fall_short(reader.shortfall)
+            self._fall_short(reader.shortfall, reader.fault)
 
     def _icons(self) -> Iterator[Frame]:
         """Yield all pictures of an icon. Viewers differ in which one they show, and take for the largest."""
@@ -385,7 +399,7 @@ class _Reader:
             yield structs.replace(frame, part=part) if frame.part == WHOLE else frame
         self._pixels += reader._pixels
         if reader.shortfall is not None:
-            self._fall_short(reader.shortfall)
+            self._fall_short(reader.shortfall, reader.fault)
         return shown
 
     def _icon(
@@ -479,6 +493,7 @@ class _Reader:
         for place in count():
             if place == shown:
                 continue
+            moved = False
             part = Part(_KINDS[self._format], number + 1)
             try:
                 with convert_errors(self._file, self._format):
@@ -488,12 +503,15 @@ class _Reader:
                         image.seek(place)
                     except EOFError:
                         return
+                    moved = True
                     number += 1
                     self._check_all(image.width * image.height, number, time.process_time() - started)
                     frame = self._frame(OpenPicture(image, image.size), part)
                     frame = structs.replace(frame, seconds=self._seconds(image, place))
             except UndecodedError as error:
                 yield from self._salvaged(error.reason, place, part)
+                if moved and part.kind is not Kind.FRAME and error.reason in _OF_ONE_PAGE:
+                    continue
                 return
             yield from self._shown(frame, image, self._file, self._format)
 
@@ -726,5 +744,6 @@ class _Reader:
         name = pillow_format or self._format
         check_size(image, name, self._file.size, self._limits.max_pixels, more=more, first=first)
 
-    def _fall_short(self, reason: Reason) -> None:
-        self.shortfall = self.shortfall or reason
+    def _fall_short(self, reason: Reason, fault: str = "") -> None:
+        if self.shortfall is None:
+            self.shortfall, self.fault = reason, fault

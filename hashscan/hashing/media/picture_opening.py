@@ -123,9 +123,11 @@ _SCAN_ENDS = 16
 class UndecodedError(Exception):
     """Error: a picture, or the rest of one, could not be decoded, so that it cannot be hashed."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, fault: str = "") -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.fault = fault
+        """The name of the exception's type, for `Reason.PART_FAILED`."""
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import av
 import av.subtitles.codeccontext
@@ -27,6 +28,7 @@ from hashscan.hashing.media.picture_opening import Frame
 from hashscan.hashing.media.renderings import hash_frame
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PictureFile
+from hashscan.hashing.records import fault_of
 from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.hashing.video.luma import colours_of, luma_by_colours, luma_of
 from hashscan.hashing.video.streams import TIME_MAX, Sampling, StreamState
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.subtitles.stream import SubtitleStream
     from av.video.stream import VideoStream
+
+Record = TypeVar("Record")
 
 FORMATS = (
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf", "ogg", "mpegts", "mpeg", "rm", "mxf"),
@@ -60,6 +64,7 @@ class Fault(StrEnum):
     NO_CODEC = "codec not available"
     SUBTITLES = "subtitles that are pictures"
     UNSUPPORTED = "format not supported"
+    FAILED = "unexpected error in a part"
 
 
 class VideoLimits(Struct, frozen=True):
@@ -128,6 +133,8 @@ class VideoEnd(NamedTuple):
     """Number of decoded frames in the stream that has the fewest; of `BOTH`, key frames."""
     lost: int
     """Number of packets of the stream that is sampled for vPDQ that gave no frame; 0 except with `BOTH`."""
+    error: str = ""
+    """The name of an exception's type, for `Fault.FAILED`."""
 
 
 def hash_video(
@@ -204,6 +211,7 @@ class _Video:
         self._variants = variants
         self._started = time.process_time()
         self._fault: Fault | None = None
+        self._error = ""
         self._streams: dict[int, StreamState] = {}
         self._both: StreamState | None = None
         """The state for vPDQ of the stream that has another one for its key frames."""
@@ -226,6 +234,8 @@ class _Video:
             self._note(Fault.MEMORY)
         except av.FFmpegError as error:
             self._note(_fault_of(error))
+        except Exception as error:
+            self._note_error(error)
         # Decoders hold frames back, and may refuse packets.
         streams = self._streams.values()
         ends = streams if self._both is None else [self._both]
@@ -237,23 +247,21 @@ class _Video:
         decoded = min((stream.number for stream in streams), default=0)
         lost = 0 if self._both is None else abs(self._both.packets - self._both.number)
         hashed = self._hashed.total()
-        yield VideoEnd(self._fault, until, self._duration, hashed, gap, run, decoded, lost)
+        yield VideoEnd(self._fault, until, self._duration, hashed, gap, run, decoded, lost, self._error)
 
     def index(self) -> tuple[int, Fraction | None, array[int]] | None:
         """Return the number of the first video stream, its rate, and each packet that its index names.
 
         None if the file can't be opened, has no such stream, or too long an index.
         """
-        try:
-            with self._opened() as container:
-                for stream in self._chosen(container)[1]:
-                    entries = stream.index_entries
-                    if len(entries) > _INDEX_MAX:
-                        return None
-                    fields = ((entry.pos, entry.size, entry.is_discard) for entry in entries)
-                    return stream.index, stream.average_rate, array("q", chain.from_iterable(fields))
-        except (_Ended, MemoryError, av.FFmpegError):
-            pass
+        # That it can't be opened is recorded when it is read.
+        with suppress(Exception), self._opened() as container:
+            for stream in self._chosen(container)[1]:
+                entries = stream.index_entries
+                if len(entries) > _INDEX_MAX:
+                    return None
+                fields = ((entry.pos, entry.size, entry.is_discard) for entry in entries)
+                return stream.index, stream.average_rate, array("q", chain.from_iterable(fields))
         return None
 
     def _is_cut(self, stream: StreamState) -> bool:
@@ -267,6 +275,20 @@ class _Video:
 
     def _note(self, fault: Fault) -> None:
         self._fault = self._fault or fault
+
+    def _note_error(self, error: Exception) -> None:
+        """Record an exception that nothing here is known to raise."""
+        if self._fault is None:
+            self._fault, self._error = Fault.FAILED, fault_of(error)
+
+    def _guarded(self, frames: Iterator[Record]) -> Iterator[Record]:
+        """Yield what is in a packet, or one frame; an unexpected exception costs no others."""
+        try:
+            yield from frames
+        except (_Ended, MemoryError, av.FFmpegError):
+            raise
+        except Exception as error:
+            self._note_error(error)
 
     def _opened(self) -> InputContainer:
         try:
@@ -310,7 +332,7 @@ class _Video:
                     # All else is sound.
                     return
             else:
-                yield from self._frames_of(packet, seen, container)
+                yield from self._guarded(self._frames_of(packet, seen, container))
 
     def _frames_of(
         self, packet: av.Packet[Any], seen: StreamState, container: InputContainer
@@ -320,7 +342,7 @@ class _Video:
         if both is None or seen is both or seen.index != both.index:
             for frame in self._decoded(packet) if seen.wants(packet) else ():
                 if isinstance(frame, av.VideoFrame) and self._samples(frame, seen):
-                    yield from self._hashed_frame(frame, seen)
+                    yield from self._guarded(self._hashed_frame(frame, seen))
             return
         yield from self._frames_of_both(packet, seen, both)
         if self._key_frames_left or self._is_slow(both):
@@ -341,10 +363,10 @@ class _Video:
             if not isinstance(frame, av.VideoFrame):
                 continue
             if self._samples(frame, sampled):
-                yield from self._hashed_frame(frame, sampled)
+                yield from self._guarded(self._hashed_frame(frame, sampled))
             if wanted and frame.key_frame:
                 keys.see(frame.time)
-                yield from self._hashed_frame(frame, keys)
+                yield from self._guarded(self._hashed_frame(frame, keys))
 
     def _is_slow(self, sampled: StreamState) -> bool:
         """Return True if decoding all frames may take more than the share of the time that it has."""

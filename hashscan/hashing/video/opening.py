@@ -54,8 +54,11 @@ _REASONS = {
     Fault.TOO_MANY: Reason.CONTAINER_MEMBERS,
     Fault.NO_CODEC: Reason.METHOD,
     Fault.SUBTITLES: Reason.METHOD,
+    Fault.FAILED: Reason.PART_FAILED,
 }
 
+_SOME_LOOKED_AT = {None, Fault.TRUNCATED, Fault.FAILED}
+"""Faults with which all frames may still be decoded."""
 _GAP_SECONDS = 12.0
 """Time between two key frames from which all frames are decoded; encoders make one in 10 s or more often."""
 _RUN_MAX = 600
@@ -120,13 +123,13 @@ class VideoOpener:
             end, sampled = yield from self._sampled(opened, found)
         if end is None:
             end = yield from self._looked_at(opened, Sampling.KEY_FRAMES, found)
-        if end.fault in {None, Fault.TRUNCATED} and _has_few_key_frames(end):
+        if end.fault in _SOME_LOOKED_AT and _has_few_key_frames(end):
             end = yield from self._looked_at(opened, Sampling.ALL, found)
         if sampled is not None and end.fault is None:
             end = sampled
         failed = take_failure(self._hashes)
         if end.fault is not None:
-            yield Stopped(time_text(end.until), _REASONS[end.fault])
+            yield Stopped(time_text(end.until), _REASONS[end.fault], end.error)
         elif failed:
             yield Stopped(time_text(end.until), Reason.HASH_FAILED)
         elif opened.is_cut():

@@ -31,6 +31,7 @@ class _StoredMember(Struct, frozen=True, array_like=True):
     """Index of its picture's format; -1 where it has none."""
     packed: tuple[bytes, bytes, bytes] | None
     reason: Reason | None
+    fault: str = ""
 
 
 class _StoredFrames(Struct, frozen=True, array_like=True):
@@ -57,6 +58,7 @@ def pack_members(found: OpenedContainer, pictures: Sequence[str]) -> bytes | Non
             -1 if member.kind is None else FORMATS.index(member.kind),
             pack(member.reply, pictures) if member.reply else None,
             member.reason,
+            member.fault,
         )
         for member in found.members
     ]
@@ -127,4 +129,5 @@ def _members(stored: _StoredContainer, pictures: Sequence[str]) -> Iterator[Memb
             None if one.kind < 0 else FORMATS[one.kind],
             b"" if one.packed is None else unpack(Packed(*one.packed), pictures),
             one.reason,
+            one.fault,
         )

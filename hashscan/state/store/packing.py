@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.records import DECODE_REASONS
 from hashscan.hashing.variants import RESTORED
-from hashscan.model import ALGORITHMS
+from hashscan.model import ALGORITHMS, Reason
 
 Bytes = NDArray[np.uint8]
 
@@ -194,6 +195,7 @@ def _partner(turn: int) -> int:
 
 HEAD, RUN_HEAD = 16, 12
 """Bytes of a reply's head, and of a run's."""
+_FAILED = 1 + DECODE_REASONS.index(Reason.PART_FAILED)
 _RENDERING, _ALGORITHM, _QUALITY, _TURNS = 5, 7, 8, slice(10, 12)
 MOST_BITS = 28
 _SHORT_SIZE, _SHORT_MARK, _MARK = 8, 254, 255
@@ -240,7 +242,8 @@ NO_REPLY = Packed(b"", b"", b"")
 
 def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
     """Compress a reply that was validated."""
-    heads, digests, at = [], [], HEAD
+    begin = _begin_of_runs(reply)
+    heads, digests, at = [], [], begin
     while at < len(reply):
         head = reply[at : at + RUN_HEAD]
         heads.append(head)
@@ -250,7 +253,7 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
         digests += [reply[place : place + size] for place in range(at, end, size)]
         at = end
     all_heads = b"".join(heads)
-    first, pieces, known = b"", [reply[:HEAD]], list[int]()
+    first, pieces, known = b"", [reply[:begin]], list[int]()
     for step, digest in zip(steps_of(all_heads, algorithms), digests, strict=True):
         value = int.from_bytes(digest)
         guess = step.guessed(known)
@@ -276,7 +279,8 @@ def unpack(packed: Packed, algorithms: Sequence[str]) -> bytes:
     first, heads, rest = packed
     if len(heads) % RUN_HEAD or len(first) != (size_before(heads, algorithms) if heads else 0):
         raise ValueError("a kept reply has impossible heads")
-    pieces, known, at, run = [rest[:HEAD]], list[int](), HEAD, -1
+    begin = _begin_of_runs(rest)
+    pieces, known, at, run = [rest[:begin]], list[int](), begin, -1
     for step in steps_of(heads, algorithms):
         while run < step.run:
             run += 1
@@ -290,9 +294,14 @@ def unpack(packed: Packed, algorithms: Sequence[str]) -> bytes:
         known.append(int.from_bytes(digest))
         pieces.append(digest)
     pieces.append(heads[(run + 1) * RUN_HEAD :])
-    if at < len(rest) or len(rest) < HEAD:
+    if at < len(rest) or len(rest) < begin:
         raise ValueError("a kept reply is too long or too short")
     return b"".join(pieces)
+
+
+def _begin_of_runs(reply: bytes) -> int:
+    """Return the length of a reply's head with the name of the exception that some have behind it."""
+    return HEAD + (1 + reply[HEAD] if len(reply) > HEAD and reply[0] == _FAILED else 0)
 
 
 def _next(rest: bytes, at: int, guess: int | None, size: int) -> tuple[bytes, int]:

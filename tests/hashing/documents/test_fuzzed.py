@@ -15,7 +15,7 @@ from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.formats import FORMATS, TEXT
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
-from hashscan.model import ContainerKind
+from hashscan.model import ContainerKind, Reason
 from hashscan.sandbox.client import Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from tests.hashing.documents import test_pdf
@@ -94,8 +94,9 @@ def read(found: Found) -> None:
     try:
         for piece in found.pieces:
             assert piece
-    except MemberError:
-        pass
+    except MemberError as error:
+        if error.reason is Reason.PART_FAILED:
+            pytest.fail(error.fault)
 
 
 @pytest.mark.unit
@@ -113,7 +114,8 @@ def test_files_in_are_verdicts_out(sandbox: Sandbox, tmp_path: Path) -> None:
     ends = 0
     for name, content in cases(100, 2, *{name for name, _ in DOCUMENTS}):
         try:
-            records_of(sandbox, tmp_path / "document", content, KINDS[name])
+            members, _ = records_of(sandbox, tmp_path / "document", content, KINDS[name])
+            assert not [member.fault for member in members if member.reason is Reason.PART_FAILED]
             ends += 1
         except DecoderLost as error:
             # PDFium ends a process that runs out of memory, for example.

@@ -337,3 +337,13 @@ def test_hostile_documents(opened: Open, made: Callable[[], bytes], expected: se
     damage = {found for member in members if isinstance(found := member.decoded(("pdq",)), Reason)}
     partly = {getattr(member.decoded(("pdq",)), "damage", None) for member in members}
     assert (given | damage | partly) & expected, (given, damage)
+
+
+def test_a_thumbnail_with_a_bit_for_each_pixel_costs_no_page(opened: Open) -> None:
+    small = ImageOps.fit(SCENE.convert("L"), (128, 96)).convert("1")
+    packed = stream(b"/Width 128/Height 96/ColorSpace/DeviceGray/BitsPerComponent 1", small.tobytes())
+    members, end = opened(page_of(PLACED, [jpeg_stream()], b"/Thumb 6 0 R", [packed]))
+    found = by_place(members)
+    assert set(found) == {"page=1", "page=1,thumbnail", "page=1,image=1", "page=1,region=1"}
+    assert min(distance(member, small) for member in found["page=1,thumbnail"]) <= THRESHOLD
+    assert (end.reason, reasons(members)) == (None, {})

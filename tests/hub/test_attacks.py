@@ -31,6 +31,7 @@ from hashscan.hub.accounts.users import user_named
 from hashscan.hub.checks.counting import Checked, QuotaError, count_check
 from hashscan.hub.intake.reports import begin_report
 from hashscan.hub.intake.servers import raise_silence
+from hashscan.hub.notices.notices import NewNotice, send_notice
 from hashscan.hub.review.cases import CaseFilter, count_cases, decide
 from hashscan.hub.statistics.figures import _suppressed, make_document
 from hashscan.hub.statistics.publications import Publication, prepare, release
@@ -161,16 +162,15 @@ def test_secrets_of_a_failed_statement_are_in_no_log(database: Database) -> None
 
 
 def test_the_place_in_a_ranking_reveals_no_suppressed_month(database: Database) -> None:
-    owner = organisation(database)
+    organisation(database, "alpha")
     with database.transaction() as connection:
-        for month, number in ((1, 7), (2, 2)):
+        for month, number in ((1, 7), (2, 4)):
             at = int(datetime(2026, month, 9, tzinfo=UTC).timestamp())
-            for place in range(number):
-                values = {"organisation": owner, "place": b"%d %d" % (month, place), "verdict": "match"}
-                connection.execute(insert(CASES).values(**values, found=at, seen=at, removed=at + 3600))
-        document = make_document(connection, "2026-01", "2026-02")
-    assert [month.removed for month in document.organisations[0].months] == [7, None]
-    assert [rank.removed for rank in document.ranking] == [None]
+            for _ in range(number):
+                send_notice(connection, "cli me", "alpha", NewNotice(path="/srv/a", category="A1"), at)
+        document = make_document(connection, "2026-01", "2026-02", NOW)
+    assert [month.notices for month in document.organisations[0].months] == [7, None]
+    assert [rank.cases for rank in document.ranking] == [None]
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_large_numbers_of_a_report_stop_no_statistics(database: Database) -> Non
     for _ in range(3):
         push(database, owner, *report(files=1 << 62))
     with database.reading() as connection:
-        document = make_document(connection, "2026-11", "2026-11")
+        document = make_document(connection, "2026-11", "2026-11", NOW)
     assert document.months[0].files == 3 * 10**12
 
 
@@ -373,6 +373,6 @@ def test_one_person_alone_rejects_nothing_from_the_figures(database: Database) -
             assert case is not None
             reviewer = user_named(connection, name)
             decide(connection, reviewer, case.id, case.moved, "rejected", "a cat", NOW, two=True)
-            return make_document(connection, "2026-11", "2026-11").months[0].found
+            return make_document(connection, "2026-11", "2026-11", NOW).months[0].found
 
     assert [reject("rita"), reject("rolf")] == [9, 8]

@@ -74,6 +74,8 @@ def test_every_command_of_notices_and_data_protection(tmp_path: Path) -> None:
     reference = run(first).out.strip()
     for command in rest:
         run(command)
+    for command in commands("hub-notices", "Look from outside"):
+        run(command)
     assert states() == {reference: "sent", "P-2026-17": "removed", "P-2026-18": "withdrawn"}
 
     with mailbox() as box:

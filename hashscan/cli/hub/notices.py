@@ -8,18 +8,21 @@ from collections.abc import Iterator
 import click
 from msgspec import Struct
 
-from hashscan.cli.hub.options import actor, database_option, hub_database
+from hashscan.cli.hub.options import TimeParam, actor, database_option, hub_database
 from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanGroup, state_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.hub.notices.notices import (
     EVENTS_OF_NOTICES,
+    SIGHTS,
     Event,
     NewNotice,
     SentNotice,
+    Sight,
     mark_notice,
     notices,
+    observe_notice,
     send_notice,
     withdraw_notice,
 )
@@ -200,3 +203,26 @@ def mark(reference: str, event: Event, how: str, database: str, state: StateDir)
     with hub_database(state, database) as opened, opened.transaction() as connection:
         marked = mark_notice(connection, actor(), reference, event, how, int(time.time()))
     print_message(f"notice {reference} is {marked.state}")
+
+
+@command.command(exit_codes=_CODES)
+@click.argument("reference")
+@click.argument("sight", type=click.Choice(SIGHTS))
+@click.option(
+    "--at", cls=ArgumentOption, type=TimeParam(), metavar="TIME",
+    help="When it was looked at, such as 2026-10-01T12:00:00Z. Default: now.",
+)  # fmt: skip
+@click.option(
+    "--by", "who", cls=ArgumentOption, default="", metavar="TEXT", help="Who has looked. Default: you."
+)
+@database_option
+@state_option
+def observe(reference: str, sight: Sight, at: int | None, who: str, database: str, state: StateDir) -> None:
+    """Record that somebody outside has looked at the content of a notice: gone, there, or unclear.
+
+    Published figures use it: what an organisation says to be removed, and is there, counts as open.
+    """
+    now = int(time.time())
+    with hub_database(state, database) as opened, opened.transaction() as connection:
+        observe_notice(connection, actor(), reference, sight, now if at is None else at, who, now)
+    print_message(f"the content of notice {reference} was seen: {sight}")

@@ -12,6 +12,7 @@ from hashscan.cli.options.base import ParsedParam
 from hashscan.errors import UsageError
 from hashscan.hub.storage.database import Database, open_database
 from hashscan.state_dir import StateDir
+from hashscan.timefmt import parse_zoned
 
 
 class NetworkParam(ParsedParam[IPv4Network | IPv6Network]):
@@ -31,6 +32,25 @@ class NetworkParam(ParsedParam[IPv4Network | IPv6Network]):
             return ip_network(text)
         except ValueError as error:
             raise UsageError(f"{text!r}: {error}", advice="Write a network, such as 10.1.0.0/16.") from error
+
+
+class TimeParam(ParsedParam[int]):
+    """A parameter with a time and its zone, as RFC 3339, in seconds since 1970."""
+
+    name = "time"
+    parsed = int
+
+    @staticmethod
+    def parse(text: str) -> int:
+        """Return the time.
+
+        Raises:
+            UsageError: the text is none.
+        """
+        found = parse_zoned(text)
+        if found is None:
+            raise UsageError(f"{text!r} is no time with a zone", advice="Write 2026-10-01T12:00:00Z.")
+        return int(found.timestamp())
 
 
 database_option = click.option(

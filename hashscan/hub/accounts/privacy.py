@@ -6,13 +6,14 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, or_, select, update
+from sqlalchemy import Connection, Table, and_, delete, false, func, not_, or_, select, update
 
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.organisations import organisation_named
 from hashscan.hub.storage.tables import (
     AUDIT,
     CASES,
+    CONTRADICTED,
     EVENTS,
     KEYS,
     METADATA,
@@ -35,8 +36,8 @@ _SECRET = frozenset({"sha256", "password", "totp", "totp_step", "csrf"})
 def prune(connection: Connection, actor: str, before: int, now: int) -> dict[str, int]:
     """Delete details of cases and notices that ended before a time, and what is kept for hours only.
 
-    Times, verdicts and categories of cases stay, so that figures do not change. Cases that still are open
-    stay as they are.
+    Times, verdicts and categories of cases stay, so that figures do not change. Cases that still are open,
+    and those whose content was seen after their removal was said, stay as they are.
 
     Args:
         before: seconds since 1970.
@@ -45,7 +46,9 @@ def prune(connection: Connection, actor: str, before: int, now: int) -> dict[str
     Returns:
         Number of pruned rows by table.
     """
-    ended = or_(CASES.c.removed < before, CASES.c.closed < before)
+    # The content of some that are said to be removed was seen since.
+    is_there = func.coalesce(CONTRADICTED, false())
+    ended = and_(or_(CASES.c.removed < before, CASES.c.closed < before), not_(is_there))
     old = select(CASES.c.id).where(ended)
     events = connection.execute(
         update(EVENTS)

@@ -283,6 +283,9 @@ def _note(connection: Connection, claimed: _Claimed, trouble: str, now: int) -> 
     what = "undelivered" if final else "mailed"
     details = {"mail": claimed.id, "kind": claimed.kind, "notice": claimed.notice}
     record(connection, "hub", f"mail.{what}", claimed.organisation, details)
+    if claimed.kind == "notice":
+        unknown = and_(CASES.c.notice == claimed.notice, CASES.c.noticed.is_(None))
+        connection.execute(update(CASES).where(unknown).values(noticed=now))
     if claimed.notice is not None:
         words = ": ".join(filter(None, (f"{claimed.kind} to {claimed.recipient}", trouble)))
         for case in connection.execute(select(CASES.c.id).where(CASES.c.notice == claimed.notice)).scalars():

@@ -25,6 +25,9 @@ from hashscan.hub_api import NOTICES_MAX, Notice, NoticesAnswer, NoticeUpdate, p
 from hashscan.text import is_printable_line, printable
 from hashscan.timefmt import format_utc_seconds
 
+Sight = Literal["gone", "there", "unclear"]
+SIGHTS: tuple[Sight, ...] = get_args(Sight)
+"""The result of a look from outside: the content is gone, is there, or can't be told."""
 Event = Literal["acknowledged", "removed", "closed", "disputed", "reopened", "refused"]
 EVENTS_OF_NOTICES: tuple[Event, ...] = get_args(Event)
 _STATES = (
@@ -181,6 +184,53 @@ def mark_notice(
     return notice_of(connection, reference)
 
 
+def observe_notice(
+    connection: Connection, actor: str, reference: str, sight: Sight, at: int, who: str, now: int
+) -> None:
+    """Record a look from outside at the content of a notice. Its organisation's own word stays as it is.
+
+    Looks may be recorded in any order.
+
+    Args:
+        at: when it was looked at, seconds since 1970.
+        who: the person or program that has looked; empty for the actor.
+
+    Raises:
+        UsageError: there is no such notice, it has no case, the time is not between the notice and now, or
+            the text is no printable line.
+    """
+    notice = notice_of(connection, reference)
+    if not notice.sent <= at <= now:
+        raise UsageError(f"{format_utc_seconds(at)} is not between the notice and now")
+    if not is_printable_line(who, _HOW_MAX):
+        raise UsageError(f"who has looked must be one printable line of at most {_HOW_MAX} characters")
+    # Locked, so that of two looks at the same time neither is left out.
+    mine = select(CASES).where(CASES.c.notice == notice.number).with_for_update()
+    case = connection.execute(mine).first()
+    if case is None:
+        raise UsageError(
+            f"the notice {reference!r} has no case", advice="Name the last notice of the same place."
+        )
+    _add_event(connection, case.id, at, f"seen_{sight}", "", who or actor)
+    looks = select(EVENTS.c.kind, EVENTS.c.at).where(
+        EVENTS.c.case == case.id, EVENTS.c.kind.in_(("seen_there", "seen_gone"))
+    )
+    times = [(row.kind, row.at) for row in connection.execute(looks)]
+    there = max((time for kind, time in times if kind == "seen_there"), default=None)
+    gone = [time for kind, time in times if kind == "seen_gone" and (there is None or time > there)]
+    contradicts = sight == "there" and case.removed is not None and at > case.removed
+    values = {
+        "seen_there": there,
+        "seen_gone": min(gone, default=None),
+        "contradicted": case.contradicted or (at if contradicts else None),
+        "moved": CASES.c.moved + 1,
+    }
+    connection.execute(update(CASES).where(CASES.c.id == case.id).values(values))
+    owner = organisation_named(connection, notice.organisation).id
+    details = {"notice": notice.number, "reference": reference, "sight": sight, "seen": at}
+    record(connection, actor, "notice.observe", owner, details)
+
+
 def notices(connection: Connection, organisation: str | None = None) -> list[SentNotice]:
     """Return all notices, or those to one organisation, the oldest first."""
     query = _QUERY.order_by(NOTICES.c.id)
@@ -311,6 +361,7 @@ def _apply(
 def _attach_case(connection: Connection, number: int, values: dict[str, Any], actor: str) -> None:
     """Give a notice the open case of its place on its server, or a new one."""
     place = bytes.fromhex(place_of((values["path"] or values["url"]).encode()))
+    noticed = values["sent"] if values["via"] == "sync" else None
     server = None
     if values["host"]:
         of_host = and_(SERVERS.c.organisation == values["organisation"], SERVERS.c.name == values["host"])
@@ -328,12 +379,17 @@ def _attach_case(connection: Connection, number: int, values: dict[str, Any], ac
             "organisation": values["organisation"], "server": None, "place": place, "path": values["path"],
             "url": values["url"], "verdict": "notice", "categories": values["category"],
             "found": values["sent"], "seen": values["sent"], "deadline": values["deadline"], "notice": number,
+            "noticed": noticed,
         }  # fmt: skip
         case = connection.execute(insert(CASES).values(**new).returning(CASES.c.id)).scalar_one()
     else:
         deadlines = [values["deadline"], connection.execute(_deadline_of(case)).scalar()]
         known = [each for each in deadlines if each is not None]
-        changed = {"notice": number, "deadline": min(known, default=None), "moved": CASES.c.moved + 1}
+        changed = {
+            "notice": number, "deadline": min(known, default=None), "moved": CASES.c.moved + 1,
+            # A second notice is a reminder, by which no time begins anew.
+            "noticed": func.coalesce(CASES.c.noticed, noticed),
+        }  # fmt: skip
         connection.execute(update(CASES).where(CASES.c.id == case).values(changed))
     _add_event(connection, case, values["sent"], "noticed", values["reference"], actor)
 

@@ -30,15 +30,17 @@ from sqlalchemy.sql import true
 from hashscan.errors import HashscanError, UsageError
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.users import User
-from hashscan.hub.storage.tables import CASES, EVENTS, ORGANISATIONS, SERVERS, TO_REVIEW
+from hashscan.hub.storage.tables import CASES, CONTRADICTED, EVENTS, ORGANISATIONS, SERVERS, TO_REVIEW
 from hashscan.text import is_printable_line
 
 Decision = Literal["confirmed", "rejected"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
-CaseState = Literal["open", "overdue", "waiting", "second", "removed", "closed", "rejected", "all"]
+CaseState = Literal[
+    "open", "overdue", "waiting", "second", "removed", "contradicted", "closed", "rejected", "all"
+]
 CASE_STATES: tuple[CaseState, ...] = get_args(CaseState)
 """open: neither removed, closed nor rejected; overdue: open after its deadline; waiting: for a decision;
-second: for a second person, where two decide."""
+second: for a second person, where two decide; contradicted: said to be removed, and seen there since."""
 REASON_MAX = 1000
 
 
@@ -93,6 +95,7 @@ def state_condition(state: CaseState, now: int, *, two: bool) -> ColumnElement[b
         "waiting": and_(_PRESENT, _TO_REVIEW, not_(final(two=two))),
         "second": and_(_PRESENT, _TO_REVIEW, CASES.c.decision != "", not_(final(two=two))),
         "removed": CASES.c.removed.is_not(None),
+        "contradicted": CONTRADICTED,
         "closed": CASES.c.closed.is_not(None),
         "rejected": and_(_PRESENT, rejected),
         "all": true(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from hashscan.cases.export import csv_line
@@ -12,6 +13,7 @@ from hashscan.cases.statistics import web_page
 from hashscan.cases.statistics.web_page import SHAPES, Drawing, Series, lay_out
 from hashscan.hub.statistics.figures import MEASURES, Document, Month
 from hashscan.hub.statistics.publications import Answer, Publication, public_months
+from hashscan.hub.statistics.removal_times import HORIZON_HOURS
 from hashscan.reports.page.frame import Page
 from hashscan.schema import encode_json
 
@@ -23,6 +25,13 @@ _TITLES = {
     "notices": ("Notices sent", "noticed"),
     "removed": ("Files removed", "complete"),
 }
+
+
+_OF_RANKS = (
+    "rank", "cases", "hours", "hours_low", "hours_high", "median_hours", "answered", "looked_at", "confirmed",
+    "contradicted",
+)  # fmt: skip
+_NO_RANK = ("",) * len(_OF_RANKS)
 
 
 class Chart(Struct, frozen=True):
@@ -63,6 +72,7 @@ def html_parts(found: list[Publication]) -> Iterator[bytes]:
         span=(months[0].month, months[-1].month) if months else None,
         publications=found,
         below=found[0].document.suppressed_below if found else 0,
+        horizon=HORIZON_HOURS,
     )
 
 
@@ -90,16 +100,22 @@ def chart(name: str, title: str, tone: str, rows: Sequence[tuple[str, int | None
 def csv_parts(found: list[Publication]) -> Iterator[bytes]:
     """Yield a table: a line for each month and organisation of each publication, and one for their total.
 
-    A number that is suppressed is empty.
+    After them is a line for each organisation that is ranked, whose month is the whole period. A number that
+    is suppressed is empty, and so is each that a line does not have.
     """
-    yield csv_line(["publication", "organisation", "month", *MEASURES]).encode()
+    yield csv_line(["publication", "organisation", "month", *MEASURES, *_OF_RANKS]).encode()
     for each in found:
         parts = [("", each.document.months), *((o.name, o.months) for o in each.document.organisations)]
         for name, months in parts:
             for month in months:
                 values = [getattr(month, measure) for measure in MEASURES]
                 shown = ["" if value is None else str(value) for value in values]
-                yield csv_line([str(each.number), name, month.month, *shown]).encode()
+                yield csv_line([str(each.number), name, month.month, *shown, *_NO_RANK]).encode()
+        for rank in each.document.ranking:
+            period = f"{each.document.first}/{each.document.last}"
+            numbers = msgspec.to_builtins(rank)
+            known = ["" if numbers[name] is None else str(numbers[name]).lower() for name in _OF_RANKS]
+            yield csv_line([str(each.number), rank.name, period, *[""] * len(MEASURES), *known]).encode()
 
 
 def json_parts(found: list[Publication]) -> Iterator[bytes]:

@@ -64,7 +64,7 @@ def prepare(
     spans = months_between(first, last)
     if spans[-1][2] > now:
         raise UsageError(f"{last} is not over yet", advice="Prepare figures of whole months.")
-    document = make_document(connection, first, last)
+    document = make_document(connection, first, last, now)
     values = {
         "first": spans[0][1], "last": spans[-1][2], "document": encode_json(document).decode(), "made": now,
         "made_by": actor, "answer_until": now + answer_seconds,
@@ -95,9 +95,13 @@ def _mail(document: Document, named: Named, until: str) -> Mail:
             ()
             if rank is None
             else (
-                f"Half of the {'' if rank.removed is None else f'{rank.removed} '}removals took at most "
-                f"{rank.median_hours:g} hours: place "
-                f"{rank.rank} of {len(document.ranking)}.",
+                f"Content stayed {rank.hours:g} hours on average after a notice, of at most "
+                f"{document.horizon_hours:g}: place {rank.rank} of {len(document.ranking)}.",
+                *(
+                    ("Much of the content whose removal you said was seen there since.",)
+                    if rank.contradicted
+                    else ()
+                ),
             )
         ),
         "",

@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
     text,
 )
 
@@ -292,6 +293,10 @@ CASES = Table(
     _text("how"),  # gone, changed, quarantined, ...: as the server or the notice's answer says
     _time("closed"),
     Column("notice", ForeignKey("notices.id", ondelete="SET NULL"), nullable=True),
+    _time("noticed"),  # when the organisation could first know of a notice: by sync, or its mail was sent
+    _time("seen_there"),  # the last time at which somebody outside saw the content
+    _time("seen_gone"),  # the first time after that at which somebody outside saw it gone
+    _time("contradicted"),  # the first time at which somebody outside saw it after its removal was said
     _text("decision"),  # of the review: confirmed or rejected; empty until there is one
     _text("reason"),
     _text("decided_by"),
@@ -333,6 +338,9 @@ CASES = Table(
         postgresql_where=text("notice IS NOT NULL"),
     ),
 )
+
+CONTRADICTED = and_(CASES.c.seen_there > CASES.c.removed, CASES.c.seen_gone.is_(None))
+"""Cases that are said to be removed, and whose content somebody outside has seen since."""
 
 EVENTS = Table(
     "events",

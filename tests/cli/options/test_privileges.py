@@ -86,6 +86,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "hub key rotate": ["alpha", "k"],
     "hub notice list": [],
     "hub notice mark": ["P-1", "removed"],
+    "hub notice observe": ["P-1", "gone"],
     "hub notice send": ["alpha", "--path", "/srv/a", "--category", "A1"],
     "hub notice withdraw": ["P-1"],
     "hub stats answer": ["1", "alpha", "--text", "t"],

@@ -77,6 +77,11 @@ def states(database: Database) -> list[tuple[str, str, int]]:
         return [(each.kind, each.state, each.tries) for each in outbox(connection)]
 
 
+def noticed(database: Database) -> int | None:
+    with database.reading() as connection:
+        return connection.execute(select(CASES.c.noticed)).scalar_one()
+
+
 def notice(database: Database) -> SentNotice:
     with database.reading() as connection:
         return notice_of(connection, "P-1")
@@ -87,9 +92,12 @@ def test_a_notice_is_mailed_to_each_contact_once(database: Database) -> None:
     assert sent(database).via == "mail"
     with database.reading() as connection:
         assert notices_since(connection, owner, 0, "")[0].notices == []
+    # Nobody could know of it yet, so that no time passes for the ranking.
+    assert noticed(database) is None
     server = Server()
     assert run(database, server) == ["", ""]
     assert run(database, server, NOW + 9 * DAY) == []
+    assert noticed(database) == NOW
     assert [each["to"] for each in server.sent] == list(CONTACTS)
     assert len({each["message_id"] for each in server.sent}) == 1
     assert {each["reply_to"] for each in server.sent} == {"desk@hotline.example"}

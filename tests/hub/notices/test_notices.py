@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import insert, select
 
@@ -9,19 +11,23 @@ from hashscan.errors import UsageError
 from hashscan.hub.accounts.audit import read_audit
 from hashscan.hub.accounts.keys import add_key, key_named
 from hashscan.hub.accounts.organisations import add_organisation, delete_organisation
+from hashscan.hub.accounts.privacy import prune
 from hashscan.hub.notices.notices import (
     NewNotice,
     NoNoticeError,
     SentNotice,
+    Sight,
     mark_notice,
     note_fetched,
     notice_of,
     notices,
     notices_since,
+    observe_notice,
     send_notice,
     take_update,
     withdraw_notice,
 )
+from hashscan.hub.review.cases import CaseFilter, count_cases
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import CASES, EVENTS, NOTICES, SERVERS
 from hashscan.hub_api import NOTICES_MAX, NoticeUpdate, place_of
@@ -208,3 +214,39 @@ def test_an_operator_records_an_answer_by_mail(database: Database) -> None:
         assert (marked.state, marked.how, marked.overdue(NOW + 9999)) == ("removed", "by phone", False)
         with pytest.raises(UsageError):
             mark_notice(connection, "cli me", "P-9", "removed", "", NOW)
+
+
+def test_a_look_from_outside_is_kept_beside_the_answer(database: Database) -> None:
+    prepared(database)
+    number = send(database)
+    answer(database, number, "removed", NOW + 100)
+
+    def observe(sight: Sight, at: int, who: str = "crawler") -> Any:
+        with database.transaction() as connection:
+            observe_notice(connection, "cli me", "P-1", sight, at, who, NOW + 1000)
+            return connection.execute(select(CASES)).one()
+
+    for at, who in ((NOW - 1, ""), (NOW + 1001, ""), (NOW + 1, EVIL)):
+        with pytest.raises(UsageError):
+            observe("gone", at, who)
+    assert observe("unclear", NOW + 300).seen_there is None
+    assert observe("there", NOW + 50).contradicted is None
+    case = observe("there", NOW + 200)
+    assert (case.removed, case.seen_there, case.contradicted) == (NOW + 100, NOW + 200, NOW + 200)
+    with database.transaction() as connection:
+        chosen = CaseFilter(state="contradicted")
+        assert count_cases(connection, chosen, NOW, two=False) == 1
+        # Its content is there, so that its details are needed.
+        assert prune(connection, "cli me", NOW + 5000, NOW + 5000)["cases"] == 0
+    case = observe("gone", NOW + 150)
+    assert case.seen_gone is None
+    case = observe("gone", NOW + 400)
+    case = observe("gone", NOW + 300)
+    assert (case.seen_there, case.seen_gone, case.contradicted) == (NOW + 200, NOW + 300, NOW + 200)
+    with database.transaction() as connection:
+        assert count_cases(connection, chosen, NOW, two=False) == 0
+        assert prune(connection, "cli me", NOW + 5000, NOW + 5000)["cases"] == 1
+        events = connection.execute(select(EVENTS).where(EVENTS.c.kind.startswith("seen_"))).all()
+    assert len(events) == 6
+    lines = [line for line, _ in read_audit(database) if line["action"] == "notice.observe"]
+    assert len(lines) == 6

@@ -51,6 +51,7 @@ _STATES: Mapping[CaseState, str] = {
     "waiting": "waiting for a decision",
     "second": "waiting for a second person",
     "removed": "removed",
+    "contradicted": "removed, and seen there since",
     "closed": "closed",
     "rejected": "rejected",
     "all": "all",

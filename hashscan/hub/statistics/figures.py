@@ -12,7 +12,8 @@ organisation could know of count, and are followed until the figures are made:
    or when somebody outside saw it gone, if that is earlier;
  * every other case is open, however it was answered: closed, disputed, never seen, or not at all.
 
-Shares are of numbers that are rounded to multiples of the threshold, so that they reveal no smaller one.
+Numbers below the threshold are rounded in shares, to it or to 0, and shares of less than two times the
+threshold are withheld, so that they reveal no small number.
 """
 
 from __future__ import annotations
@@ -98,9 +99,9 @@ class Rank(Struct, frozen=True, kw_only=True):
     answered: float
     """Share of the notices to which it has said an outcome: removed, closed, not found or disputed."""
     looked_at: int | None
-    """Removals that it has said, and that somebody outside has looked at since; None for a small number."""
+    """Removals that it has said, and that somebody outside has looked at since; None for a few."""
     confirmed: float | None
-    """Share of these that were gone; None if none was looked at, or a small number."""
+    """Share of these that were gone; None if none was looked at, or a few."""
     contradicted: bool
     """True if somebody outside has seen so much of what it said to be removed that its word is doubtful."""
 
@@ -173,7 +174,7 @@ def make_document(connection: Connection, first: str, last: str, now: int) -> Do
     ]
     names = {row.id: (row.name, row.title) for row in named}
     secret = {key for key, months in own.items() if any(month.notices is None for month in months)}
-    ranked_from = max(RANKED_FROM, threshold)
+    ranked_from = max(RANKED_FROM, 2 * threshold)
     found = {
         key: cases
         for key, cases in _noticed(connection, spans[0][1], spans[-1][2], now).items()
@@ -288,7 +289,7 @@ def _rank(
 ) -> Rank:
     looked_at = sum(case.looked_at for case in cases)
     contradicted = sum(case.contradicted for case in cases)
-    is_small = 0 < looked_at < threshold
+    is_small = 0 < looked_at < 2 * threshold
     return Rank(
         rank=rank,
         name=name,
@@ -308,6 +309,15 @@ def _rank(
 
 
 def _share(part: int, whole: int, threshold: int) -> float:
-    """Return a share of a number that is rounded to a multiple of the threshold."""
-    base = max(threshold, 1)
-    return round(min(base * ((2 * part + base) // (2 * base)), whole) / whole, 3)
+    """Return a share of at least two times the threshold; a small number on either side is rounded."""
+    rest = whole - part
+    if 0 < rest < threshold:
+        part = whole - _rounded(rest, threshold)
+    elif 0 < part < threshold:
+        part = _rounded(part, threshold)
+    return round(part / whole, 3)
+
+
+def _rounded(number: int, threshold: int) -> int:
+    """Return 0 or the threshold, whichever is nearer."""
+    return threshold if 2 * number > threshold else 0

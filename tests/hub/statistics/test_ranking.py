@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select, update
 from hashscan.hub.accounts.keys import add_key, key_named
 from hashscan.hub.accounts.organisations import add_organisation
 from hashscan.hub.notices.notices import NewNotice, Sight, observe_notice, send_notice, take_update
-from hashscan.hub.statistics.figures import MEASURES, RANKED_FROM
+from hashscan.hub.statistics.figures import MEASURES, RANKED_FROM, _share
 from hashscan.hub.statistics.page import csv_parts, html_parts, json_parts
 from hashscan.hub.statistics.publications import prepare, publications, release
 from hashscan.hub.storage.database import Database
@@ -142,9 +142,10 @@ def test_the_ranking_has_the_planted_order(database: Database) -> None:
     assert outside["never"] == outside["slow0"] == (0, None)
     assert outside["one-look"] == (None, None)
     assert outside["honest7"] == (14, 1)
+    assert outside["honest2"] == (None, None)
     answered = {name: each["answered"] for name, each in ranking.items()}
     assert (answered["never"], answered["partial"], answered["closes"], answered["disputes"]) == (
-        0, 0.25, 1, 1,
+        0, 0.3, 1, 1,
     )  # fmt: skip
     _require_the_same_elsewhere(database, figures["ranking"])
 
@@ -242,3 +243,9 @@ def test_an_outside_look_decides(database: Database) -> None:
     # A removal that is contradicted is none.
     removed = {one["name"]: one["months"][0]["removed"] for one in figures["organisations"]}
     assert (removed["unseen"], removed["there-since"]) == (RANKED_FROM, 0)
+
+
+def test_shares_reveal_no_small_number_and_accuse_nobody() -> None:
+    shown = [round(20 * _share(part, 20, 5)) for part in range(21)]
+    assert shown == [0, 0, 0, 5, 5, 5, *range(6, 15), 15, 15, 15, 20, 20, 20]
+    assert [_share(part, 3, 0) for part in (0, 1, 3)] == [0, 0.333, 1]

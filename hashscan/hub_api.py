@@ -109,8 +109,12 @@ class NoticesAnswer(Struct, frozen=True):
 class NoticeUpdate(Struct, frozen=True):
     """An answer of the organisation to a notice; the same answer again changes nothing."""
 
-    event: Literal["acknowledged", "removed", "closed", "disputed", "reopened", "refused"]
-    """closed: a person, or a list that no longer has the entry, has ended the case, and the file stays.
+    event: Literal[
+        "acknowledged", "never_seen", "removed", "not_found", "closed", "disputed", "reopened", "refused"
+    ]  # fmt: skip
+    """never_seen: the notice is open, but the server has never seen such a file; `acknowledged` ends that.
+    not_found: a person has ended the case of such a file, which was not removed.
+    closed: a person, or a list that no longer has the entry, has ended the case, and the file stays.
     refused: the server can't use the notice."""
     at: Text
     """RFC 3339, by the server's time. The hub counts from when it receives the answer."""

@@ -138,9 +138,9 @@ def _cases(figures: DigestFigures) -> Iterator[str]:
     yield _group("Due within a day", figures.due_soon)
     yield _group("Reviews waiting", figures.reviews)
     yield f"Open: {figures.open}"
-    for kind in ("told", "disputed", "removed", "closed", "reopened"):
+    for kind in ("told", "disputed", "removed", "closed", "not_found", "reopened"):
         if number := figures.events.get(kind):
-            yield f"{kind.capitalize()} since the last digest: {number}"
+            yield f"{kind.replace('_', ' ').capitalize()} since the last digest: {number}"
     yield "See: hashscan cases list, hashscan cases due"
 
 

@@ -174,7 +174,7 @@ class Sites:
         Where a rule's path has a star or a name that the URL doesn't contain, the existing folders are
         searched for it. An address with `www.` is also looked up without. Of several rules the most specific
         ones decide. No path is outside its rule's folder or prefix; symlinks within it are not followed, and
-        the existence of the file is not checked.
+        the existence of the file is not checked. A rule whose folder is a symlink to `/` maps nothing.
 
         Args:
             url: as a person wrote it; untrusted.
@@ -190,6 +190,24 @@ class Sites:
             hosts.append(address.host.removeprefix(_WWW))
         found = chain.from_iterable(self._likeliest(address._replace(host=host)) for host in hosts)
         return tuple(islice(dict.fromkeys(found), FOUND_MAX))
+
+    def covers(self, path: bytes) -> bool:
+        """Return True if a path is below the folder or prefix of a rule, as the rule writes it.
+
+        Args:
+            path: the whole path, or an object's URL; untrusted. The existence of the file is not checked.
+        """
+        scheme, parts = parts_of(path)
+        if not scheme and (not path.startswith(b"/") or not {"", ".", ".."}.isdisjoint(parts)):
+            return False
+        if b"\0" in path:
+            return False
+        return any(
+            site.source == scheme
+            and len(parts) > len(site.path)
+            and all(pattern.fullmatch(part) for (_, pattern, _), part in zip(site.path, parts, strict=False))
+            for site in self._sites
+        )
 
     def url_of(self, path: bytes) -> str:
         """Return the public web address of a file or object; empty where no rule applies.
@@ -240,7 +258,8 @@ class Sites:
             else:
                 folders = [path for folder in folders for path in self._within(folder, pattern, names)]
         guessed = any(not known for _, _, known in site.path)
-        yield from (resolve_admin_links(folder) for folder in folders if not guessed or is_there(folder))
+        resolved = (resolve_admin_links(folder) for folder in folders if not guessed or is_there(folder))
+        yield from (folder for folder in resolved if folder != b"/")
 
     def _within(self, folder: bytes, pattern: re.Pattern[str], names: Mapping[str, bytes]) -> Iterator[bytes]:
         for name in names_in(folder or b"/"):

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.tracker import CaseTracker
+from hashscan.cases.tracker import NOT_FOUND, CaseTracker
 from hashscan.errors import UsageError
 
 TOLD, DISPUTED, CLOSED, REOPENED = "told", "disputed", "closed", "reopened"
@@ -17,6 +17,7 @@ _SET = {
     TOLD: "told=coalesce(told, :now)",
     DISPUTED: "disputed=coalesce(disputed, :now), dispute=:reason",
     CLOSED: "closed=:now, why=:reason",
+    NOT_FOUND: "closed=:now, why=:reason, how=:kind",
     REOPENED: "closed=NULL, why='', how=iif(removed IS NULL, '', how), disputed=NULL, dispute=''",
 }
 
@@ -27,7 +28,7 @@ def record_action(
     """Record the same action on several cases; all of it or nothing.
 
     Args:
-        kind: TOLD, DISPUTED, CLOSED or REOPENED.
+        kind: TOLD, DISPUTED, CLOSED, NOT_FOUND or REOPENED.
         now: seconds since 1970.
 
     Returns:
@@ -42,13 +43,14 @@ def record_action(
         tracker = CaseTracker(database)
         for number in dict.fromkeys(numbers):
             row = database.execute(
-                "SELECT told, disputed, closed, removed, path, version, host FROM cases WHERE id=?", (number,)
+                "SELECT told, disputed, closed, removed, path, version, host, witness FROM cases WHERE id=?",
+                (number,),
             ).fetchone()
             if row is None:
                 raise UsageError(
                     f"there is no case {number}", advice="See `hashscan cases list --status all`."
                 )
-            told, disputed, closed, removed, path, version, host = row
+            told, disputed, closed, removed, path, version, host, witness = row
             if kind == REOPENED:
                 if closed is None and disputed is None:
                     continue
@@ -62,13 +64,17 @@ def record_action(
                         f"case {number} can't be opened: there is case {other[0]} of the same file",
                         advice="Go on with that one.",
                     )
-            elif {TOLD: told, DISPUTED: disputed, CLOSED: closed}[kind] is not None:
+            elif {TOLD: told, DISPUTED: disputed, CLOSED: closed, NOT_FOUND: closed}[kind] is not None:
                 continue
             if kind == DISPUTED and (closed is not None or removed is not None):
                 raise UsageError(f"case {number} is over already", advice="See `hashscan cases show`.")
+            if kind == NOT_FOUND and witness:
+                raise UsageError(
+                    f"the file of case {number} was seen here", advice="Close it without --not-found."
+                )
             database.execute(
                 f"UPDATE cases SET {_SET[kind]} WHERE id=:number",  # noqa: S608 - our own words
-                {"now": now, "reason": reason, "number": number},
+                {"now": now, "reason": reason, "number": number, "kind": kind},
             )
             tracker.add_event(number, now, kind, reason, who)
             changed.append(number)

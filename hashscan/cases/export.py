@@ -18,6 +18,7 @@ from hashscan.timefmt import format_time
 _TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
 _TEXTS = (
     "version", "host", "url", "customer", "because", "how", "why", "dispute", "etag", "door", "reference",
+    "witness",
 )  # fmt: skip
 _NUMBERS = ("size", "uid", "previous")
 COLUMNS = (
@@ -46,6 +47,8 @@ class CaseDocument(Struct, kw_only=True):
     etag: str | UnsetType = UNSET
     door: str | UnsetType = UNSET
     reference: str | UnsetType = UNSET
+    witness: str | UnsetType = UNSET
+    """The observer that saw the file at the time `seen`; left out if nobody here has ever seen it."""
     categories: Sequence[str]
     overdue: bool
     found: Time | UnsetType = UNSET

@@ -1,7 +1,9 @@
 """Make cases of a hub's notices, and tell the hub what becomes of them.
 
-A hub is not trusted: what it sends is checked like any notice, and bounded. A notice never moves a file; it
-only makes a case. All steps can be repeated: a process that is killed leaves nothing lost and nothing twice.
+A hub is not trusted: what it sends is checked like any notice, and bounded. Only files below the roots of
+sites, and those that a scan has found, are looked for: for any other place the answer is the same as for a
+file that is not there. A notice never moves a file; it only makes a case. All steps can be repeated: a
+process that is killed leaves nothing lost and nothing twice.
 """
 
 from __future__ import annotations
@@ -10,17 +12,19 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from itertools import groupby
 from urllib.parse import quote
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.attribution.sites import Sites
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import ImportCounts, import_notices
 from hashscan.cases.notices import fields
 from hashscan.cases.notices.reader import Notice
-from hashscan.cases.tracker import NOTICE, CaseTracker
+from hashscan.cases.sightings import Sightings
+from hashscan.cases.tracker import NEVER_SEEN, NOT_FOUND, NOTICE, CaseTracker
 from hashscan.errors import UnreachableError
 from hashscan.hub_api import NOTICES, NoticesAnswer, NoticeUpdate
 from hashscan.hub_api import Notice as HubNotice
@@ -43,7 +47,7 @@ CREATE TABLE IF NOT EXISTS hub_notices (
 """
 _PAGES_MAX = 200
 """Largest number of answers with notices in one run."""
-_ENDED = frozenset({"removed", "closed", "disputed"})
+_ENDED = frozenset({"removed", "closed", NOT_FOUND, "disputed"})
 _WITHDRAWN = "the notice was withdrawn"
 
 
@@ -87,16 +91,18 @@ class HubNotices:
     def fetch(
         self,
         host: str,
-        paths_of: Callable[[str], tuple[bytes, ...]],
+        sites: Sites,
         now: int,
         customers: Customers = NO_CUSTOMERS,
+        sightings: Sightings | None = None,
     ) -> None:
         """Make cases of all new notices, and close those of withdrawn ones.
 
         Args:
             host: the name of this server.
-            paths_of: returns the files that a URL may show.
+            sites: the rules that map URLs to files; no others are looked for.
             now: seconds since 1970.
+            sightings: finds out which files were seen here; None to look at none.
         """
         row = self._ledger.one("SELECT number FROM followed WHERE source=?", f"hub {self._hub}")
         since = 0 if row is None else int(row[0])
@@ -108,12 +114,13 @@ class HubNotices:
                 if each.withdrawn:
                     continue
                 try:
-                    usable[each.number] = _checked(each, self._sender)
+                    usable[each.number] = self._within_reach(_checked(each, self._sender), sites)
                 except fields.FieldError as error:
                     troubles[each.number] = printable(str(error))
             import_notices(
-                self._ledger, iter(usable.values()), paths_of, now, customers, self.counts.imported
-            )
+                self._ledger, iter(usable.values()), sites.paths_of, now, customers, self.counts.imported,
+                sightings,
+            )  # fmt: skip
             with self._ledger.transaction() as database:
                 for number, notice in usable.items():
                     self._store(database, number, hashlib.sha256(notice.key.encode()).digest())
@@ -128,6 +135,18 @@ class HubNotices:
             since = answer.next
             if not answer.more:
                 return
+
+    def _within_reach(self, notice: Notice, sites: Sites) -> Notice:
+        """Return a notice without its path, if no site serves that and no scan has found it.
+
+        The path is then shown in the place of the URL, for people, and never looked at.
+        """
+        if not notice.path or sites.covers(notice.path):
+            return notice
+        query = "SELECT 1 FROM cases WHERE path=? AND witness<>''"
+        if self._ledger.one(query, notice.path) is not None:
+            return notice
+        return replace(notice, path=b"", url=notice.url or printable(notice.path.decode()))
 
     def _page(self, since: int, host: str) -> NoticesAnswer:
         data = self._ask("GET", f"{NOTICES}?since={since}&host={quote(host, safe='')}", None)
@@ -182,8 +201,8 @@ class HubNotices:
             host: the name of this server.
             now: seconds since 1970.
         """
-        for number, said, wanted, at, how in list(self._states(now)):
-            for event in _events(said, wanted):
+        for number, said, wanted, at, how, met in list(self._states(now)):
+            for event in _events(said, wanted, met):
                 ends = event == wanted
                 update = NoticeUpdate(
                     event,  # type: ignore[arg-type]  # one of the literal's
@@ -199,7 +218,7 @@ class HubNotices:
                     # The hub no longer has it.
                     self._record(number, "withdrawn", now)
                     break
-                self._record(number, "said", "acknowledged" if event == "reopened" else event)
+                self._record(number, "said", met if event == "reopened" else event)
                 self.counts.answered[event] += 1
 
     def _record(self, number: int, column: str, value: object) -> None:
@@ -209,42 +228,64 @@ class HubNotices:
                 (value, self._hub, number),
             )
 
-    def _states(self, now: int) -> Iterator[tuple[int, str, str, int, str]]:
-        """Yield number, told state, state, time and kind of ending of each notice whose state is not told."""
+    def _states(self, now: int) -> Iterator[tuple[int, str, str, int, str, str]]:
+        """Yield number, told state, state, time and kind of ending of each notice whose state is not told.
+
+        The last value is `acknowledged`, or `never_seen` if nobody here has ever seen the file.
+        """
         rows = self._ledger.rows(
-            "SELECT h.number, h.said, h.trouble, c.id, c.removed, c.closed, c.disputed, c.how "
+            "SELECT h.number, h.said, h.trouble, c.id, c.removed, c.closed, c.disputed, c.how, c.witness "
             "FROM hub_notices AS h LEFT JOIN notices AS n ON n.notice=h.notice LEFT JOIN cases AS c "
             "ON c.id=n.id WHERE h.hub=? AND h.withdrawn IS NULL ORDER BY h.number",
             self._hub,
         )
         for (number, said, trouble), of_notice in groupby(rows, key=lambda row: row[:3]):
             cases = [row[4:] for row in of_notice if row[3] is not None]
-            wanted, at, how = ("refused", now, trouble) if trouble else _state_of(cases, now)
+            is_seen = not cases or any(witness for *_, witness in cases)
+            met = "acknowledged" if is_seen else NEVER_SEEN
+            wanted, at, how = _ending_of(cases) or (met, now, "")
+            if trouble:
+                wanted, at, how = "refused", now, trouble
             if wanted != said:
-                yield number, said, wanted, at, how
+                yield number, said, wanted, at, how, met
 
 
-def _state_of(
-    cases: Sequence[tuple[int | None, int | None, int | None, str]], now: int
-) -> tuple[str, int, str]:
-    """Return the state of a notice by its cases, since when, and how it was ended; no reasons of people."""
-    ends = [removed if removed is not None else closed for removed, closed, _, _ in cases]
+def _ending_of(
+    cases: Sequence[tuple[int | None, int | None, int | None, str, str]],
+) -> tuple[str, int, str] | None:
+    """Return how the cases of a notice have ended or are disputed, since when, and the kind of ending.
+
+    No reasons of people are among this. None if a case is open, and none is disputed.
+    """
+    ends = [removed if removed is not None else closed for removed, closed, *_ in cases]
     known = [end for end in ends if end is not None]
     if cases and len(known) == len(cases):
-        kinds = " ".join(sorted({how or "closed" for *_, how in cases}))
+        hows = {how or "closed" for *_, how, _ in cases}
+        if hows == {NOT_FOUND}:
+            return NOT_FOUND, max(known), ""
         is_removed = all(removed is not None for removed, *_ in cases)
-        return ("removed" if is_removed else "closed"), max(known), kinds
-    disputed = [at for _, _, at, _ in cases if at is not None]
-    return ("disputed", min(disputed), "") if disputed else ("acknowledged", now, "")
+        return ("removed" if is_removed else "closed"), max(known), " ".join(sorted(hows))
+    disputed = [at for _, _, at, *_ in cases if at is not None]
+    return ("disputed", min(disputed), "") if disputed else None
 
 
-def _events(said: str, wanted: str) -> list[str]:
-    """Return the answers that bring the hub from one state to another."""
+def _events(said: str, wanted: str, met: str) -> list[str]:
+    """Return the answers that bring the hub from one state to another.
+
+    Args:
+        said: the last answer; empty if there was none.
+        wanted: the present state.
+        met: `acknowledged`, or `never_seen` if nobody here has ever seen the file.
+    """
     if wanted == "refused":
         return [wanted]
-    opened = said in _ENDED and (wanted == "acknowledged" or said != "disputed")
-    first = [] if said and not opened else ["reopened" if said else "acknowledged"]
-    return first if wanted == "acknowledged" else [*first, wanted]
+    first: list[str] = []
+    if said in _ENDED and (wanted == met or said != "disputed"):
+        first.append("reopened")
+    # Only a file that was seen can be removed; the hub is told that it was.
+    if not said or (said in {NEVER_SEEN, NOT_FOUND} and met != NEVER_SEEN):
+        first.append(met)
+    return (first or [met]) if wanted == met else [*first, wanted]
 
 
 def _checked(notice: HubNotice, sender: str) -> Notice:

@@ -19,7 +19,7 @@ from hashscan.state.store.database import means_damage
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 3
+FORMAT = 4
 """Version of the schema; raised whenever an older hashscan could misunderstand the stored data."""
 
 SCHEMA = """
@@ -46,7 +46,10 @@ CREATE INDEX sweeps_started ON sweeps (started);
 -- categories: names, sorted, separated by spaces. claimed: the categories that notices name.
 -- noticed: time of the first notice. stated: the deadline in the notice.
 -- how: how the file was removed ('gone', 'changed', 'quarantined'), 'refused' for an upload that was never
--- stored, or 'cleared' if the case was closed because no list matches the file any more.
+-- stored, 'cleared' if the case was closed because no list matches the file any more, or 'not_found' if a
+-- person closed it because the file was never seen here.
+-- witness: who saw the file last, at the time `seen` (a value of `Witness`); empty if nobody ever did. Then
+-- `seen` is the time of the notice, and the file can't be seen gone.
 -- previous: the earlier case of the same path.
 -- began: start of the deadline if it is not the time of the finding: 'held' or 'review' became a match.
 -- host: the machine of the file, as a report names it; for an object, the endpoint of its service. Empty for
@@ -58,7 +61,7 @@ CREATE TABLE cases (
   categories TEXT NOT NULL DEFAULT '', claimed TEXT NOT NULL DEFAULT '',
   customer TEXT NOT NULL DEFAULT '', sha256 BLOB, etag TEXT NOT NULL DEFAULT '',
   uid INTEGER, device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
-  found INTEGER NOT NULL, seen INTEGER NOT NULL, began INTEGER,
+  found INTEGER NOT NULL, seen INTEGER NOT NULL, witness TEXT NOT NULL DEFAULT '', began INTEGER,
   noticed INTEGER, stated INTEGER,
   told INTEGER, removed INTEGER, how TEXT NOT NULL DEFAULT '',
   closed INTEGER, why TEXT NOT NULL DEFAULT '', disputed INTEGER, dispute TEXT NOT NULL DEFAULT '',
@@ -85,8 +88,8 @@ CREATE TABLE sightings (
 ) WITHOUT ROWID;
 
 -- Events of a case, each with the person who caused it, if any; rows are never changed. Kinds: 'found',
--- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'reopened', 'disputed',
--- 'checked', 'confirmed'.
+-- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'not_found', 'reopened',
+-- 'disputed', 'checked' (a check saw nothing of a file that was never seen here), 'confirmed'.
 CREATE TABLE events (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
   words TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT ''
@@ -141,7 +144,17 @@ CREATE TABLE IF NOT EXISTS reasons (uuid TEXT PRIMARY KEY, counts TEXT NOT NULL)
 """
 _HOSTS = "ALTER TABLE custody ADD COLUMN host TEXT NOT NULL DEFAULT '';\n"
 
-_SCRIPTS = {0: SCHEMA + _UPLOADS, 1: _HOSTS + _UPLOADS, 2: _UPLOADS}
+_WITNESSES = """
+ALTER TABLE cases ADD COLUMN witness TEXT NOT NULL DEFAULT '';
+UPDATE cases SET witness='scan' WHERE verdict<>'notice' OR id IN (SELECT id FROM sightings);
+"""
+
+_SCRIPTS = {
+    0: SCHEMA + _UPLOADS,
+    1: _HOSTS + _UPLOADS + _WITNESSES,
+    2: _UPLOADS + _WITNESSES,
+    3: _WITNESSES,
+}
 """The statements that bring a ledger to `FORMAT`, by its format; 0 is a new one."""
 
 MATCH_KEYS = ("list", "entry", "algorithm", "variant", "category", "distance")

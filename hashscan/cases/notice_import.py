@@ -9,21 +9,29 @@ from dataclasses import dataclass
 from itertools import islice
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.attribution.sites import is_there
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notices.reader import Notice, NoticeError
-from hashscan.cases.tracker import NOTICE, CaseLocation, CaseTracker, KnownCase
+from hashscan.cases.sightings import Sightings
+from hashscan.cases.tracker import NOTICE, CaseLocation, CaseTracker, KnownCase, Sighting
 
 
 class NoticeTracker(CaseTracker):
     """The cases, with the methods to import notices."""
 
     def take_notice(
-        self, place: CaseLocation, notice: Notice, now: int, customer: str = ""
+        self,
+        place: CaseLocation,
+        notice: Notice,
+        now: int,
+        customer: str = "",
+        seen: Sighting | None = None,
     ) -> tuple[int, bool]:
         """Store a notice in its case; create the case if there is none.
 
         Args:
             now: time of the import, in seconds since 1970; no deadline counts from a later time.
+            seen: the sighting of the file that the notice names; None if nobody has seen it.
 
         Returns:
             The number of its case, and True if the notice is new; a notice that was imported before changes
@@ -63,6 +71,8 @@ class NoticeTracker(CaseTracker):
                 None if sha256 is None else bytes.fromhex(sha256), customer, case.id,
             ),
         )  # fmt: skip
+        if seen is not None:
+            self.see(case.id, seen)
         return case.id, True
 
     def _place_unmapped(self, place: CaseLocation, now: int) -> None:
@@ -121,6 +131,7 @@ def import_notices(
     now: int,
     customers: Customers = NO_CUSTOMERS,
     taken: ImportCounts | None = None,
+    sightings: Sightings | None = None,
 ) -> ImportCounts:
     """Import notices. If the process is killed, a part is done; importing again does the rest.
 
@@ -128,6 +139,7 @@ def import_notices(
         paths_of: returns the files that a URL may show.
         now: seconds since 1970; no deadline counts from a later time.
         taken: counts to update; they are valid even if the file turns out to be damaged.
+        sightings: finds out which files were seen here; None to look at none.
 
     Raises:
         NoticeError: the file is damaged; the notices before the damage are imported.
@@ -153,11 +165,19 @@ def import_notices(
                 for place in places:
                     before = tracker.begun
                     customer = "" if place.path is None else customers.of(place.path, _uid_of(place.path))
-                    _, is_new = tracker.take_notice(place, notice, now, customer)
+                    seen = _sighting(place, notice, now, sightings)
+                    _, is_new = tracker.take_notice(place, notice, now, customer, seen)
                     taken.known += not is_new
                     taken.new += tracker.begun - before
                     taken.joined += is_new and tracker.begun == before
     raise trouble
+
+
+def _sighting(place: CaseLocation, notice: Notice, now: int, sightings: Sightings | None) -> Sighting | None:
+    """Return the sighting of a notice's file; None where only its content shows that it is the named one."""
+    if sightings is None or place.path is None or notice.digests:
+        return None
+    return sightings.of(place.path, now)
 
 
 def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[CaseLocation]:
@@ -165,7 +185,7 @@ def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> lis
     if notice.path:
         return [CaseLocation(_as_scanned(notice.path), url=notice.url)]
     paths = paths_of(notice.url) if notice.url else ()
-    there = [path for path in paths if not path.startswith(b"/") or os.path.lexists(path)]
+    there = [path for path in paths if not path.startswith(b"/") or is_there(path)]
     return [CaseLocation(path, url=notice.url) for path in there or paths[:1]] or [
         CaseLocation(None, url=notice.url)
     ]

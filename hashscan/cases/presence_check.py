@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from hashscan.cases.queries import Case
-from hashscan.cases.tracker import NOTICE
+from hashscan.cases.sightings import Sightings
+from hashscan.cases.tracker import NOTICE, Sighting
 from hashscan.errors import HashscanError
 from hashscan.model import Access, FileStat, Item, Reason
 from hashscan.sources.base import FileError, Source
@@ -37,6 +38,8 @@ class Presence(StrEnum):
     GONE = "gone"
     CHANGED = "changed"
     """A file is there, with other content."""
+    NEVER_SEEN = "never_seen"
+    """It is not there, and nobody here has ever seen it."""
     UNKNOWN = "unknown"
 
 
@@ -47,18 +50,27 @@ class CheckResult(NamedTuple):
     presence: Presence
     reason: str = ""
     """The reason for an unknown presence."""
+    seen: Sighting | None = None
+    """The sighting of a file that is gone, if only a scan's listing has it."""
 
 
 class PresenceChecker:
     """A checker of files, without following symlinks as in scans, and of objects."""
 
-    def __init__(self, sources: Mapping[str, type[Source]], endpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, type[Source]],
+        endpoint: str | None = None,
+        sightings: Sightings | None = None,
+    ) -> None:
         """Create a checker; open no store yet.
 
         Args:
             sources: source classes by URL scheme.
             endpoint: endpoint of the service that holds the objects; None for the provider's default.
+            sightings: what scans have seen; None if it is not known.
         """
+        self._sightings = sightings
         self._sources = sources
         self._access = Access(endpoint=endpoint)
         self._stores: dict[bytes, ObjectStore] = {}
@@ -66,15 +78,19 @@ class PresenceChecker:
     def check(self, case: Case) -> CheckResult:
         """Check the file or object of one case."""
         found = self._check(case)
-        # A case that has only a notice was never seen here: neither its content nor a file at exactly this
-        # path.
         if case.verdict != NOTICE or case.path is None:
             return found
+        # Nobody has compared the content that a notice names with the file's.
         if found.presence is Presence.CHANGED:
             return CheckResult(case, Presence.UNKNOWN, "it has another content than the notice names")
-        if found.presence is Presence.GONE and case.path.startswith(b"/") and leads_somewhere(case.path):
+        if found.presence is not Presence.GONE:
+            return found
+        if case.path.startswith(b"/") and leads_somewhere(case.path):
             return CheckResult(case, Presence.UNKNOWN, "it is a folder, or a symlink leads to it")
-        return found
+        if case.witness:
+            return found
+        seen = None if self._sightings is None else self._sightings.listed(case.path)
+        return found._replace(presence=Presence.NEVER_SEEN) if seen is None else found._replace(seen=seen)
 
     def _check(self, case: Case) -> CheckResult:
         if case.path is None:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
-from hashscan.cases.tracker import REFUSED
+from hashscan.cases.tracker import NOT_FOUND, REFUSED
 
 _OPEN = "removed IS NULL AND closed IS NULL"
 
-CaseState = Literal["found", "told", "disputed", "removed", "refused", "closed"]
+CaseState = Literal["found", "never_seen", "told", "disputed", "removed", "refused", "not_found", "closed"]
 CaseVerdict = Literal["match", "held", "review", "notice"]
 _LATER_STATES: tuple[CaseState, ...] = ("removed", "closed", "disputed", "told")
 """The states that are named as the time at which they began."""
@@ -48,8 +48,8 @@ class Case:
     ctime: int | None
     found: int
     """Time of the first finding or notice, whichever was first."""
-    seen: int
-    """Time of the last scan that found it."""
+    seen: int | None
+    """Time at which `witness` saw it; None if nobody here has ever seen it."""
     began: int
     """Time from which somebody must act: the first finding or notice, or the change to a match."""
     noticed: int | None
@@ -60,7 +60,8 @@ class Case:
     """Time at which the customer was notified."""
     removed: int | None
     how: str
-    """gone, changed, quarantined or refused; cleared if no list matches it any more."""
+    """gone, changed, quarantined or refused; cleared if no list matches it any more; not_found if a person
+    closed it because it was never seen here."""
     closed: int | None
     why: str
     disputed: int | None
@@ -71,6 +72,8 @@ class Case:
     """The door at which an upload was refused; empty for files, objects and notices."""
     reference: str = ""
     """The reference that was shown to the uploader; empty as well."""
+    witness: str = ""
+    """The observer that saw the file last, a value of `Witness`; empty if nobody here has ever seen it."""
 
     @property
     def open(self) -> bool:
@@ -82,10 +85,12 @@ class Case:
         """The state as one word."""
         if self.how == REFUSED:
             return "refused"
+        if self.how == NOT_FOUND:
+            return "not_found"
         for word in _LATER_STATES:
             if getattr(self, word) is not None:
                 return word
-        return "found"
+        return "found" if self.witness else "never_seen"
 
     def overdue(self, now: float) -> bool:
         """Return True if the case is open and its deadline has passed."""
@@ -146,8 +151,9 @@ class Event:
 _CASE = (
     "SELECT id, path, version, host, url, verdict, because, categories || ' ' || claimed, customer, "  # noqa: S608
     "sha256, etag, uid, device, "
-    f"inode, size, mtime, ctime, found, seen, coalesce(began, found), noticed, {DUE}, told, removed, how, "
-    "closed, why, disputed, dispute, previous, coalesce(refusals.door, ''), coalesce(reference, '') "
+    "inode, size, mtime, ctime, found, iif(witness='', NULL, seen), coalesce(began, found), noticed, "
+    f"{DUE}, told, removed, how, closed, why, disputed, dispute, previous, "
+    "coalesce(refusals.door, ''), coalesce(reference, ''), witness "
     "FROM cases LEFT JOIN refusals USING (id)"
 )
 

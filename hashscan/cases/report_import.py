@@ -74,9 +74,10 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
             findings += 1
             found = _finding(record, started, lists)
             name = f"{scope}/{_name(found.path, found.version)}"
-            tracker.take_finding(name, found, _host_of(record, host, scan))
+            tracker.take_finding(name, found, _host_of(record, host, scan), reported=True)
         elif record["type"] in _UNCHECKED:
             path = path_bytes(record)
+            # Such a file may have vanished before it was read, so this is no sighting.
             database.execute(
                 "UPDATE cases SET seen=max(seen, ?) WHERE path=? AND host=? AND removed IS NULL",
                 (started, path, _host_of(record, host, scan)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY
@@ -31,9 +32,37 @@ from hashscan.state.findings.history import FindingRecord
 QUARANTINED = "quarantined"
 REFUSED = "refused"
 """The end of a refused upload's case, at once: nothing was stored."""
+NEVER_SEEN = "never_seen"
+"""The result of a check if a notice's file is not there, and nobody here has ever seen it."""
 NOTICE = "notice"
 """Used instead of a verdict if there is only a notice of a file."""
+NOT_FOUND = "not_found"
+"""The end, by a person, of the case of a file that was never seen here: answered, and not removed."""
 _CLEARED_REASON = "no hash list matches it any more"
+
+
+class Witness(StrEnum):
+    """A kind of observer that saw the file of a case."""
+
+    SCAN = "scan"
+    """A scan with this state: it found the file, or has it in its listing."""
+    REPORT = "report"
+    """A scan whose report was imported."""
+    CHECK = "check"
+    IMPORT = "import"
+    """The import of the notice."""
+    QUARANTINE = "quarantine"
+    """The quarantine, which moved it."""
+    UPLOAD = "upload"
+    """`hashscan serve`, which refused it."""
+
+
+class Sighting(NamedTuple):
+    """The observer of a file, and the time."""
+
+    who: Witness
+    at: int
+    """Seconds since 1970."""
 
 
 class CaseLocation(NamedTuple):
@@ -79,12 +108,15 @@ class CaseTracker:
         self.begun = 0
         """Number of new cases."""
 
-    def take_finding(self, state: str, found: FindingRecord, host: str = "") -> None:
+    def take_finding(
+        self, state: str, found: FindingRecord, host: str = "", *, reported: bool = False
+    ) -> None:
         """Create or update the case of a finding; findings of one path must come in their order.
 
         Args:
             state: identity of the state that has the finding.
             host: the machine on which the file lies; empty for this one, or for an object.
+            reported: True if an imported report has it.
         """
         host = host or found.endpoint
         if only_test(matches_of(found.matches)):
@@ -114,6 +146,14 @@ class CaseTracker:
             query = "UPDATE OR IGNORE cases SET host=? WHERE id=? AND host=''"
             self._database.execute(query, (host, case.id))
         self._follow(case, found)
+        self.see(case.id, Sighting(Witness.REPORT if reported else Witness.SCAN, found.last))
+
+    def see(self, number: int, sighting: Sighting) -> None:
+        """Record that the file of a case was seen; a sighting before the recorded one changes nothing."""
+        self._database.execute(
+            "UPDATE cases SET seen=?2, witness=?3 WHERE id=?1 AND (witness='' OR seen<?2)",
+            (number, sighting.at, sighting.who.value),
+        )
 
     def _reassign(self, state: str, found: FindingRecord, host: str) -> KnownCase:
         """Assign a finding to another case than before: the open one of its path, or a new one."""
@@ -199,13 +239,13 @@ class CaseTracker:
                 self.add_event(case.id, found.last, "reopened")
         matches = joined(matches, unanswered)
         self._database.execute(
-            "UPDATE cases SET verdict=?, because=?, seen=max(seen, ?), "
+            "UPDATE cases SET verdict=?, because=?, "
             "categories=CASE ? WHEN '' THEN categories ELSE ? END, "
             "customer=CASE ? WHEN '' THEN customer ELSE ? END, sha256=coalesce(?, sha256), "
             "uid=coalesce(?, uid), device=coalesce(?, device), inode=coalesce(?, inode), "
             "size=coalesce(?, size), mtime=coalesce(?, mtime), ctime=coalesce(?, ctime), etag=? WHERE id=?",
             (
-                verdict, because, found.last,
+                verdict, because,
                 *2 * (" ".join(sorted({match["category"] for match in matches})),), *2 * (found.customer,),
                 found.sha256, found.uid, found.device, found.inode, found.size, found.mtime, found.ctime,
                 found.etag, case.id,
@@ -292,6 +332,7 @@ class CaseTracker:
     def _apply_custody(self, number: int, at: int, kind: str, item: str) -> None:
         case = self.case(number)
         if kind == "moved":
+            self.see(number, Sighting(Witness.QUARANTINE, at))
             self.remove(number, at, QUARANTINED, item)
         elif kind == "restored":
             self.add_event(number, at, kind, item)
@@ -326,9 +367,13 @@ class CaseTracker:
         self.add_event(number, at, "removed", f"{how} {detail}".rstrip())
 
     def record_presence(self, number: int, presence: str, at: int) -> None:
-        """Record the result of a presence check: there, gone or changed; other values change nothing."""
+        """Record the result of a presence check: there, gone, changed, never_seen; others change nothing."""
         if presence == "there":
-            self._database.execute("UPDATE cases SET seen=max(seen, ?) WHERE id=?", (at, number))
+            self.see(number, Sighting(Witness.CHECK, at))
+        elif presence == NEVER_SEEN:
+            query = "SELECT 1 FROM events WHERE id=? AND kind='checked' AND words=?"
+            if self._one(query, number, presence) is None:
+                self.add_event(number, at, "checked", presence)
         elif presence in {GONE, CHANGED}:
             case = self.case(number)
             # A scan may have recorded it first.

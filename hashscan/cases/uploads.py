@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, field
 
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.tracker import REFUSED, CaseLocation, CaseTracker
+from hashscan.cases.tracker import REFUSED, CaseLocation, CaseTracker, Sighting, Witness
 from hashscan.errors import OutputError
 from hashscan.model import TEST_CATEGORY
 from hashscan.state.findings.coverage import only_test
@@ -202,9 +202,10 @@ def _take_refusal(database: sqlite3.Connection, tracker: CaseTracker, refusal: R
     matches = [match for match in refusal.matches if match["category"] != TEST_CATEGORY]
     categories = " ".join(sorted({match["category"] for match in matches}))
     database.execute(
-        "UPDATE cases SET verdict=?, because=?, categories=?, seen=max(seen, ?) WHERE id=?",
-        (refusal.verdict, refusal.because, categories, refusal.at, number),
+        "UPDATE cases SET verdict=?, because=?, categories=? WHERE id=?",
+        (refusal.verdict, refusal.because, categories, number),
     )
+    tracker.see(number, Sighting(Witness.UPLOAD, refusal.at))
     tracker.set_matches(number, matches)
 
 

@@ -94,6 +94,35 @@ def test_a_file_is_seen_at_an_address(path: bytes, url: str) -> None:
     assert sites().url_of(path) == url
 
 
+@pytest.mark.parametrize(
+    ("path", "covered"),
+    [
+        (b"/var/www/alice/htdocs/a", True),
+        (b"/var/www/alice/htdocs", False),
+        (b"/var/www/alice/private/a", False),
+        (b"/var/www/alice/htdocs/../private/a", False),
+        (b"/var/www/../htdocs/a", False),
+        (b"/var/www//htdocs/a", False),
+        (b"/var/www/alice/htdocs/a\0", False),
+        (b"var/www/alice/htdocs/a", False),
+        (b"s3://uploads/in//x", True),
+        (b"s3://uploads/other/x", False),
+        (b"http://uploads/in/x", False),
+        (b"", False),
+    ],
+)
+def test_a_path_is_below_a_root_or_not(path: bytes, covered: bool) -> None:
+    assert sites().covers(path) is covered
+
+
+def test_a_root_that_leads_to_the_whole_disk_maps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "all").symlink_to("/")
+    (tmp_path / "etc").symlink_to("/etc")
+    rule = SiteRule("rule", "https://{name}.example/", f"{tmp_path}/{{name}}")
+    assert sites(rule).paths_of("https://all.example/etc/passwd") == ()
+    assert sites(rule).paths_of("https://etc.example/passwd") == (b"/etc/passwd",)
+
+
 def test_what_the_address_does_not_say_is_looked_up(tmp_path: Path) -> None:
     for user in ("alice", "bob", "carol"):
         (tmp_path / user / "domains" / f"{user}.org" / "public_html").mkdir(parents=True)

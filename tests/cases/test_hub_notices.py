@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from hashscan.attribution.sites import Sites
 from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, record_action
 from hashscan.cases.hub_notices import HubNotices, SyncCounts
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.sightings import Sightings
 from hashscan.cases.tracker import CaseTracker
 from hashscan.errors import UnreachableError
 from hashscan.matching.remote.client import ServiceRefusedError
+from hashscan.model import SiteRule
 from hashscan.state_dir import StateDir
 
 NOW = 1_800_000_000
@@ -80,8 +83,14 @@ Sync = Callable[[], SyncCounts]
 
 
 def sync(ledger: Ledger, hub: Callable[..., bytes], now: int = NOW) -> SyncCounts:
+    srv = ledger.path.parent.parent / "srv"
+    srv.mkdir(exist_ok=True)
+    for number in (1, 2, 3):
+        (srv / f"{number}.jpg").touch()
     made = HubNotices(ledger, HUB, "hub hub.example", hub)
-    made.fetch("web1", lambda url: (b"/srv/" + url.rpartition("/")[2].encode(),), now)
+    sites = Sites([SiteRule("one", "https://a.example/", str(srv))])
+    with Sightings(StateDir(ledger.path.parent)) as sightings:
+        made.fetch("web1", sites, now, sightings=sightings)
     made.answer("web1", now)
     return made.counts
 
@@ -93,7 +102,8 @@ def cases(ledger: Ledger) -> list[tuple[Any, ...]]:
 def test_notices_become_cases_with_their_deadline_and_are_acknowledged_once(ledger: Ledger) -> None:
     hub = Hub([notice(n) for n in (1, 2, 3)])
     assert sync(ledger, hub).imported.new == 3
-    assert cases(ledger)[0] == (b"/srv/1.jpg", "notice", "A1", 1_800_003_600, 1)
+    path = bytes(ledger.path.parent.parent / "srv/1.jpg")
+    assert cases(ledger)[0] == (path, "notice", "A1", 1_800_003_600, 1)
     assert hub.posted == [(n, "acknowledged", "") for n in (1, 2, 3)]
     counts = sync(ledger, hub)
     assert (counts.imported.notices, counts.answered.total(), len(cases(ledger))) == (0, 0, 3)

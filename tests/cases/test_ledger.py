@@ -53,12 +53,15 @@ def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
         Ledger(StateDir(tmp_path))
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_one_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     Ledger(StateDir(tmp_path)).close()
     with sqlite3.connect(StateDir(tmp_path).ledger) as database:
-        for table in ("refusals", "checks"):
+        for table in ("refusals", "checks") if version < 3 else ():
             database.execute(f"DROP TABLE {table}")
+        database.execute("ALTER TABLE cases DROP COLUMN witness")
+        for verdict in ("match", "notice"):
+            database.execute("INSERT INTO cases (verdict, found, seen) VALUES (?, 1, 1)", (verdict,))
         database.execute("INSERT INTO custody VALUES ('l', 1, 2, 'moved', 'i', x'61', '', NULL, '')")
         if version == 1:
             database.execute("ALTER TABLE custody DROP COLUMN host")
@@ -69,6 +72,7 @@ def test_an_older_one_is_brought_up_to_date(tmp_path: Path, version: int) -> Non
             assert ledger.one("PRAGMA user_version") == (FORMAT,)
             assert ledger.one("SELECT path, host FROM custody") == (b"a", "")
             assert ledger.one("SELECT count(*) FROM refusals, checks") == (0,)
+            assert list(ledger.rows("SELECT witness FROM cases")) == [("scan",), ("",)]
 
 
 @pytest.mark.parametrize("content", [b"no database", b"\0" * 8192, b"SQLite format 3\0" + b"x" * 9000])

@@ -15,6 +15,7 @@ from hashscan.state.store.listings import wrapped
 from tests.sources.objects.buckets import credentials, moto_url, stored
 
 GONE, THERE, CHANGED, UNKNOWN = Presence.GONE, Presence.THERE, Presence.CHANGED, Presence.UNKNOWN
+NEVER_SEEN = Presence.NEVER_SEEN
 
 
 def case_of(path: bytes | None, content: bytes | None = b"bad", **more: object) -> Case:
@@ -172,5 +173,6 @@ def test_a_notice_about_a_link_or_a_folder_ends_nothing_while_it_leads_somewhere
         assert look(case) is GONE
         assert look(replace(case, verdict="notice")) is UNKNOWN
     file.unlink()
-    assert look(case_of(bytes(link), None, verdict="notice")) is GONE
-    assert look(case_of(bytes(folder / file.name), None, verdict="notice")) is GONE
+    for path in (link, folder / file.name):
+        assert look(case_of(bytes(path), None, verdict="notice", witness="check")) is GONE
+        assert look(case_of(bytes(path), None, verdict="notice")) is NEVER_SEEN

@@ -33,6 +33,7 @@ def queries(tmp_path: Path) -> Iterator[Queries]:
                     (b"/7", "review", "", 2, None, None),
                 ],
             )
+            database.execute("UPDATE cases SET witness='scan' WHERE verdict<>'notice'")
         yield Queries(ledger, DeadlineCalculator(CaseSettings()))
 
 
@@ -55,7 +56,7 @@ def test_removed_cases_are_those_with_a_time_of_removal(queries: Queries) -> Non
 
 def test_a_word_says_how_far_a_case_is(queries: Queries) -> None:
     states = [case.state for case in queries.all_cases()]
-    assert states == ["found", "found", "found", "found", "removed", "closed", "found"]
+    assert states == ["found", "found", "never_seen", "found", "removed", "closed", "found"]
     removed = queries.case(5)
     assert removed is not None
     assert (removed.hours, removed.open, removed.overdue(1e12)) == (23.0, False, False)

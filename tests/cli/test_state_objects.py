@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from hashscan.cases.sightings import Sightings
+from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run
 from tests.sources.objects.buckets import TestBucket, credentials
 
@@ -61,7 +63,7 @@ def counts(records: Records) -> tuple[int, int]:
 
 
 def test_a_second_scan_downloads_nothing_and_says_the_same(
-    scan: Scan, run: Run, bucket: TestBucket, local_list: str
+    scan: Scan, run: Run, bucket: TestBucket, local_list: str, state: Path
 ) -> None:
     code, first = scan()
     assert (code, counts(first)) == (1, (5, 0))
@@ -71,6 +73,12 @@ def test_a_second_scan_downloads_nothing_and_says_the_same(
     assert second[-1]["verdicts"] == first[-1]["verdicts"]
     code, known = scan("--known")
     assert (code, reported(known), counts(known)) == (1, reported(first), (5, 5))
+    with Sightings(StateDir(state)) as sightings:
+        url = b"s3://" + bucket.name.encode()
+        seen = sightings.listed(url + b"/text")
+        assert seen is not None
+        assert seen.who == "scan"
+        assert sightings.listed(url + b"/tex") is sightings.listed(url + b"2/text") is None
     assert scan("--known", prefix="/a/")[1][-1]["files"] == 2
     # A bucket whose name begins in the same way is another.
     assert run("scan", "--known", f"s3://{bucket.name[:-1]}", "--list", local_list).code == 3

@@ -35,9 +35,9 @@ from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
-    from hashscan.attribution.customers import Customers
-    from hashscan.attribution.sites import Sites
     from hashscan.cases.ledger import Ledger
+    from hashscan.cases.notice_import import ImportCounts
+    from hashscan.cases.notices.reader import Notices
 
 
 _BATCH_SIZE = 200
@@ -48,7 +48,10 @@ _BATCH_SIZE = 200
     cls=HashscanCommand,
     exit_codes=(0, 2, 3, 12, 70),
     needs=RootRights.READING,
-    meanings={0: "all cases were checked", 3: "for some cases, it is not known whether the file is gone"},
+    meanings={
+        0: "all cases were checked",
+        3: "for some cases, it is not known whether the file is gone, or it was never seen here",
+    },
 )
 @click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")
 @endpoint_option
@@ -57,7 +60,8 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
     """Check the files and objects of open CASEs (default: all), and end the cases of those that are gone.
 
     A changed file is digested: if its content is different, the case ends too. A file that was only renamed
-    is found by the next scan. Symlinks are not followed.
+    is found by the next scan. Symlinks are not followed. A file that only a notice names, and that nobody
+    here has ever seen, is not gone but `never_seen`: its case stays open until `close --not-found`.
     """
     from hashscan.cases.presence_check import Presence, PresenceChecker
     from hashscan.cases.tracker import CaseTracker
@@ -69,7 +73,7 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
         wanted = [case.id for case in followed.queries.open_cases() if not cases or case.id in cases]
         for number in set(cases) - set(wanted):
             known_case(followed.queries, number)
-        checker = PresenceChecker(SOURCES, endpoint)
+        checker = PresenceChecker(SOURCES, endpoint, followed.sightings)
         try:
             for start in range(0, len(wanted), _BATCH_SIZE):
                 some = map(followed.queries.case, wanted[start : start + _BATCH_SIZE])
@@ -78,6 +82,8 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
                 with followed.ledger.transaction() as database:
                     tracker = CaseTracker(database)
                     for check in checks:
+                        if check.seen is not None:
+                            tracker.see(check.case.id, check.seen)
                         tracker.record_presence(check.case.id, check.presence.value, now)
                 for check in checks:
                     counts[check.presence] += 1
@@ -88,7 +94,8 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
             checker.close()
         outcomes = ", ".join(f"{number} {presence.value}" for presence, number in sorted(counts.items()))
         print_message(f"{plural(len(wanted), 'case')} checked" + (f": {outcomes}" if outcomes else ""))
-        return followed.exit_code(EXIT_INCOMPLETE if counts[Presence.UNKNOWN] else EXIT_CLEAN)
+        unended = counts[Presence.UNKNOWN] or counts[Presence.NEVER_SEEN]
+        return followed.exit_code(EXIT_INCOMPLETE if unended else EXIT_CLEAN)
 
 
 _HEAD = 1 << 16
@@ -132,6 +139,8 @@ def import_(
     """
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
+    from hashscan.cases.notice_import import ImportCounts, import_notices
+    from hashscan.cases.notices.reader import Notices
 
     site_map, customer_map = Sites(sites), Customers(customers)
     unmapped = 0
@@ -139,8 +148,16 @@ def import_(
         for path in files:
             if format_name is None and _is_report(path):
                 _import_report(followed.ledger, path)
-            else:
-                unmapped += _import_notices(followed.ledger, path, format_name, site_map, customer_map)
+                continue
+            notices, counts = Notices(path, format_name), ImportCounts()
+            try:
+                import_notices(
+                    followed.ledger, notices, site_map.paths_of, int(time.time()), customer_map, counts,
+                    followed.sightings,
+                )  # fmt: skip
+            finally:
+                _print_imported(notices, counts)
+            unmapped += counts.unmapped
         if unmapped:
             print_message(
                 "no rule maps these addresses to paths; see `hashscan cases list`, and add [[site]] tables"
@@ -168,23 +185,13 @@ def _import_report(ledger: Ledger, path: Path) -> None:
         )
 
 
-def _import_notices(
-    ledger: Ledger, path: Path, format_name: str | None, sites: Sites, customers: Customers
-) -> int:
-    from hashscan.cases.notice_import import ImportCounts, import_notices
-    from hashscan.cases.notices.reader import Notices
-
-    notices, counts = Notices(path, format_name), ImportCounts()
-    try:
-        import_notices(ledger, notices, sites.paths_of, int(time.time()), customers, counts)
-    finally:
-        print_message(
-            f"{notices.label}: {plural(counts.notices, 'notice')}: {plural(counts.new, 'new case')}, "
-            f"{counts.joined} of known cases, {counts.known} known already, {counts.unmapped} without a path"
-        )
+def _print_imported(notices: Notices, counts: ImportCounts) -> None:
+    print_message(
+        f"{notices.label}: {plural(counts.notices, 'notice')}: {plural(counts.new, 'new case')}, "
+        f"{counts.joined} of known cases, {counts.known} known already, {counts.unmapped} without a path"
+    )
     for reason, number in notices.passed_over.items():
         print_message(f"{number} skipped: {reason}")
-    return counts.unmapped
 
 
 @click.command(
@@ -224,7 +231,9 @@ def sync_(
         )
         counts = notices.counts
         try:
-            notices.fetch(wanted.server, Sites(sites).paths_of, int(time.time()), Customers(customers))
+            notices.fetch(
+                wanted.server, Sites(sites), int(time.time()), Customers(customers), followed.sightings
+            )
             notices.answer(wanted.server, int(time.time()))
         finally:
             imported = counts.imported
@@ -272,14 +281,19 @@ def dispute(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @cases_argument
 @_reason_option
+@click.option(
+    "--not-found",
+    is_flag=True,
+    help="You have looked, and the file was never seen here: answered, and not removed.",
+)
 @state_option
-def close(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
+def close(cases: tuple[int, ...], reason: str, not_found: bool, state: StateDir) -> int:
     """Close CASEs whose files stay; they stay closed while the same content stays in place.
 
     The case of a removed file ends automatically. A closed case counts as not removed. Scans still report the
     file: see `hashscan lists except` for wrong entries.
     """
-    return _act(state, cases, "closed", reason)
+    return _act(state, cases, "not_found" if not_found else "closed", reason)
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)

@@ -30,7 +30,8 @@ from hashscan.timefmt import short_time
 if TYPE_CHECKING:
     from hashscan.cases.queries import Case, Event, Queries, RefusedContent
 
-_STATUSES = ("open", "found", "told", "disputed", "overdue", "removed", "refused", "closed", "all")
+_WAITING = ("open", "found", "never_seen", "told", "disputed", "overdue")
+_STATUSES = (*_WAITING, "removed", "refused", "not_found", "closed", "all")
 cases_argument = click.argument(
     "cases",
     nargs=-1,
@@ -83,7 +84,7 @@ def list_(
     require_state(state)
     with synced_ledger(state, deadlines) as followed:
         queries = followed.queries
-        waits = status in {"open", "found", "told", "disputed", "overdue"}
+        waits = status in _WAITING
         wanted = (
             case
             for case in (queries.open_cases() if waits else queries.all_cases())
@@ -233,6 +234,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
                 ("due", _due(case, now) if case.open else ""),
                 ("because", case.because),
                 ("sha256", "" if case.sha256 is None else case.sha256.hex()),
+                ("seen", "" if case.seen is None else f"{short_time(case.seen)} by {case.witness}"),
                 ("disputed", case.dispute),
                 ("closed", case.why),
                 ("before", "" if case.previous is None else f"case {case.previous}"),

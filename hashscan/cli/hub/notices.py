@@ -103,7 +103,8 @@ class ListedNotice(Struct):
     via: str
     """sync, or mail."""
     state: str
-    """sent, undelivered, mailed, fetched, acknowledged, disputed, closed, removed or withdrawn."""
+    """sent, undelivered, mailed, fetched, acknowledged, never_seen, disputed, closed, not_found, removed or
+    withdrawn."""
     how: str
     overdue: bool
     sent: Time
@@ -114,16 +115,18 @@ class ListedNotice(Struct):
     trouble: str
     """Why the last try to mail it has failed; empty if it has not."""
     acknowledged: str
+    never_seen: str
     removed: str
     closed: str
+    not_found: str
     disputed: str
     withdrawn: str
 
 
 def _listed(notice: SentNotice, now: int) -> ListedNotice:
     names = (
-        "sent", "deadline", "fetched", "mailed", "undelivered", "acknowledged", "removed", "closed",
-        "disputed", "withdrawn",
+        "sent", "deadline", "fetched", "mailed", "undelivered", "acknowledged", "never_seen", "removed",
+        "closed", "not_found", "disputed", "withdrawn",
     )  # fmt: skip
     times = {name: _shown(getattr(notice, name)) for name in names}
     return ListedNotice(

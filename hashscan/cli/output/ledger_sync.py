@@ -15,6 +15,7 @@ from hashscan.state_dir import StateDir
 if TYPE_CHECKING:
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.queries import Queries
+    from hashscan.cases.sightings import Sightings
 
 
 def sync_ledger(state: StateDir) -> bool:
@@ -64,9 +65,11 @@ def require_state(state: StateDir) -> None:
 class SyncedLedger:
     """A ledger that is up to date, as far as that was possible."""
 
-    def __init__(self, ledger: Ledger, queries: Queries, *, whole: bool) -> None:
+    def __init__(self, ledger: Ledger, queries: Queries, sightings: Sightings, *, whole: bool) -> None:
         self.ledger = ledger
         self.queries = queries
+        self.sightings = sightings
+        """Finds out which files were seen here."""
         self.whole = whole
         """True if nothing is missing in the ledger."""
 
@@ -85,12 +88,14 @@ def synced_ledger(state: StateDir, deadlines: CaseSettings = DEFAULT_DEADLINES) 
     from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.queries import Queries
+    from hashscan.cases.sightings import Sightings
     from hashscan.cases.sync import sync
 
-    with Ledger(state) as ledger:
+    with Ledger(state) as ledger, Sightings(state) as sightings:
         troubles = sync(ledger, state).troubles
         _say_troubles(troubles)
-        yield SyncedLedger(ledger, Queries(ledger, DeadlineCalculator(deadlines)), whole=not troubles)
+        queries = Queries(ledger, DeadlineCalculator(deadlines))
+        yield SyncedLedger(ledger, queries, sightings, whole=not troubles)
 
 
 def _say_troubles(troubles: Iterable[HashscanError]) -> None:

@@ -28,11 +28,16 @@ from hashscan.timefmt import format_utc_seconds
 Sight = Literal["gone", "there", "unclear"]
 SIGHTS: tuple[Sight, ...] = get_args(Sight)
 """The result of a look from outside: the content is gone, is there, or can't be told."""
-Event = Literal["acknowledged", "removed", "closed", "disputed", "reopened", "refused"]
+Event = Literal[
+    "acknowledged", "never_seen", "removed", "not_found", "closed", "disputed", "reopened", "refused"
+]  # fmt: skip
 EVENTS_OF_NOTICES: tuple[Event, ...] = get_args(Event)
 _STATES = (
-    "withdrawn", "removed", "closed", "disputed", "acknowledged", "fetched", "mailed", "undelivered",
+    "withdrawn", "removed", "not_found", "closed", "disputed", "never_seen", "acknowledged", "fetched",
+    "mailed", "undelivered",
 )  # fmt: skip
+_UNSEEN = frozenset({"never_seen", "not_found"})
+"""Answers of servers that have never seen the file; such answers change nothing of an ended notice."""
 _OF_MAIL = ("reference", "url", "path", "host", "category", "deadline", "sent")
 _REFERENCE_MAX = 200
 _HOW_MAX = 200
@@ -65,8 +70,12 @@ class SentNotice(Struct, frozen=True):
     trouble: str
     """Why the last try to send it has failed; empty if it has not."""
     acknowledged: int | None
+    never_seen: int | None
+    """When a server said that it has never seen such a file; None again when it has."""
     removed: int | None
     closed: int | None
+    not_found: int | None
+    """When a person has closed it because the file was never seen there; `closed` is set as well."""
     disputed: int | None
     how: str
     withdrawn: int | None
@@ -76,10 +85,14 @@ class SentNotice(Struct, frozen=True):
         """The state as one word: the last one that is reached."""
         return next((name for name in _STATES if getattr(self, name) is not None), "sent")
 
+    @property
+    def is_ended(self) -> bool:
+        """True if somebody has ended it."""
+        return self.withdrawn is not None or self.removed is not None or self.closed is not None
+
     def overdue(self, now: int) -> bool:
         """Return True if its deadline has passed, and nobody has ended it."""
-        ended = self.withdrawn is not None or self.removed is not None or self.closed is not None
-        return not ended and self.deadline is not None and self.deadline < now
+        return not self.is_ended and self.deadline is not None and self.deadline < now
 
 
 class NewNotice(Struct, frozen=True):
@@ -315,7 +328,11 @@ def take_update(connection: Connection, key: HubKey, number: int, answer: Notice
         raise NoNoticeError("there is no such notice")
     how, host, at = (printable(text)[:_HOW_MAX] for text in (answer.how, answer.host, answer.at))
     words = f"by its time {at}" + (f", at {host}" if host else "")
-    if _apply(connection, _of(row), answer.event, how, now, key.actor, words) is not None:
+    notice = _of(row)
+    if answer.event in _UNSEEN and notice.acknowledged is not None and notice.never_seen is None:
+        # Another server of the organisation has seen the file.
+        return
+    if _apply(connection, notice, answer.event, how, now, key.actor, words) is not None:
         record(
             connection,
             key.actor,
@@ -329,25 +346,15 @@ def _apply(
     connection: Connection, notice: SentNotice, event: Event, how: str, now: int, who: str, words: str
 ) -> dict[str, Any] | None:
     """Apply an answer to a notice; return the columns that change, None if it says nothing new."""
-    values: dict[str, Any]
-    if event == "reopened":
-        if notice.removed is None and notice.closed is None and notice.disputed is None:
-            return None
-        values = {"removed": None, "closed": None, "disputed": None, "how": ""}
-    elif event == "refused":
-        if notice.disputed is not None:
-            return None
-        values = {"disputed": now, "how": how or event}
-    elif getattr(notice, event) is not None:
+    if event == "not_found":
+        how = event
+    values = _changes(notice, event, how, now)
+    if values is None:
         return None
-    else:
-        values = {event: now} | ({"how": how} if event != "acknowledged" else {})
-        if notice.acknowledged is None:
-            values["acknowledged"] = now
     connection.execute(update(NOTICES).where(NOTICES.c.id == notice.number).values(values))
     text = ", ".join(filter(None, (how, words)))
-    if event in {"removed", "closed"}:
-        _end_case(connection, notice.number, now, how or event, who, closed=event == "closed", words=text)
+    if event in {"removed", "closed", "not_found"}:
+        _end_case(connection, notice.number, now, how or event, who, closed=event != "removed", words=text)
         return values
     case = connection.execute(select(CASES).where(CASES.c.notice == notice.number)).first()
     if case is not None:
@@ -355,6 +362,28 @@ def _apply(
             reopened = {"removed": None, "closed": None, "how": "", "moved": CASES.c.moved + 1}
             connection.execute(update(CASES).where(CASES.c.id == case.id).values(reopened))
         _add_event(connection, case.id, now, event, text, who)
+    return values
+
+
+def _changes(notice: SentNotice, event: Event, how: str, now: int) -> dict[str, Any] | None:
+    """Return the columns that an answer changes; None if it says nothing new."""
+    if event == "reopened":
+        if notice.removed is None and notice.closed is None and notice.disputed is None:
+            return None
+        return dict.fromkeys(("removed", "closed", "not_found", "disputed")) | {"how": ""}
+    if event == "refused":
+        return {"disputed": now, "how": how or event} if notice.disputed is None else None
+    if event == "acknowledged" and notice.never_seen is not None:
+        return {"never_seen": None}
+    if getattr(notice, event) is not None or (event in _UNSEEN and notice.is_ended):
+        return None
+    values: dict[str, Any] = {event: now}
+    if event not in {"acknowledged", "never_seen"}:
+        values["how"] = how
+    if event == "not_found":
+        values["closed"] = now
+    if notice.acknowledged is None:
+        values["acknowledged"] = now
     return values
 
 

@@ -375,8 +375,10 @@ NOTICES = Table(
     _time("undelivered"),  # no more tries are made for one of them
     _text("trouble"),  # of the last try that failed
     _time("acknowledged"),
+    _time("never_seen"),  # a server has never seen such a file; empty again when it has
     _time("removed"),
     _time("closed"),  # the organisation has ended the case without removal
+    _time("not_found"),  # closed because the file was never seen there; `closed` is set as well
     _time("disputed"),
     _text("how"),
     _time("withdrawn"),

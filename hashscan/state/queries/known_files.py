@@ -113,6 +113,29 @@ class KnownFiles:
             assert content is not None
             yield KnownFile(place.path, content, None, None, finding, place.version, endpoint=place.endpoint)
 
+    def listed(self, folder: bytes) -> tuple[frozenset[bytes], int | None]:
+        """Return the names of the files in a folder, and when a scan last checked the whole folder."""
+        names: set[bytes] = set()
+        times: list[int] = []
+        for (number,) in self._reader.rows("SELECT id FROM folders WHERE path=?", (int,), folder):
+            seen, listing = self._seen(number), self._listing(number)
+            if seen is not None and len(listing):
+                names.update(listing.names.split(b"/"))
+                times.append(seen)
+        return frozenset(names), min(times, default=None)
+
+    def object_seen(self, url: bytes) -> int | None:
+        """Return when a scan last met an object, in any version; None if none has met it."""
+        times: list[int] = []
+        for store, name in self._reader.rows("SELECT id, name FROM filesystems", (int, bytes)):
+            start = full_path(name.partition(b"\n")[0], b"", b"x")[:-1]
+            if url.startswith(start):
+                rows = self._reader.rows(
+                    f"{_OBJECT} WHERE store=? AND key=?", _OBJECT_KINDS, store, url.removeprefix(start)
+                )
+                times += [seen for *_, seen in rows if seen is not None]
+        return max(times, default=None)
+
     def all(self) -> Iterator[KnownFile]:
         """Yield every file in the state, folder by folder, then every object."""
         findings = {key: found for key, _, found in self._findings()}

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.cli import main
 from tests.cases.world import World, result
-from tests.cli.conftest import COMMAND, Ran, Run, environment
+from tests.cli.conftest import COMMAND, Run, environment
 from tests.prefork import PREFORK
 
 HOSTILE = b"/www/<script>=1+1[bold]\x1b[31m\n\xff\xe2\x80\xae" + b"x" * 200 + b".jpg"
@@ -28,19 +27,6 @@ def world(state: Path) -> World:
         world.now = int(time.time()) - 3600
         world.scan({b"/www/a.jpg": result(b"1"), HOSTILE: result(b"2", category="B1")})
         return world
-
-
-@pytest.fixture
-def call(state: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """What runs commands in this process, which costs much less than one for each."""
-    monkeypatch.setenv("HASHSCAN_STATE", str(state))
-
-    def called(*arguments: object) -> Ran:
-        capfd.readouterr()
-        code = main.run(list(map(str, arguments)))
-        return Ran(code, *capfd.readouterr())
-
-    return called
 
 
 def test_a_finding_is_followed_until_its_file_is_gone(

@@ -54,6 +54,7 @@ class Site:
         key_file.chmod(0o600)
         (self.folder / "settings.toml").write_text(
             f'[hub]\nhub = "{url}"\nkey_file = "{key_file}"\nserver_name = "{self.name}"\n'
+            f'[[site]]\nurl = "https://{self.name}.example/"\npath = "{self.www}"\n'
         )
 
     def work(self, stopping: threading.Event) -> None:

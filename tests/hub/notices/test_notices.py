@@ -28,6 +28,7 @@ from hashscan.hub.notices.notices import (
     withdraw_notice,
 )
 from hashscan.hub.review.cases import CaseFilter, count_cases
+from hashscan.hub.statistics.figures import make_document
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import CASES, EVENTS, NOTICES, SERVERS
 from hashscan.hub_api import NOTICES_MAX, NoticeUpdate, place_of
@@ -101,6 +102,29 @@ def test_a_notice_is_fetched_by_its_organisation_alone_and_answered(database: Da
     assert [action for action in actions if action.startswith("notice.")] == [
         "notice.send", "notice.acknowledged", "notice.disputed", "notice.removed", "notice.reopened",
     ]  # fmt: skip
+
+
+def test_what_a_server_has_never_seen_is_neither_removed_nor_ended(database: Database) -> None:
+    prepared(database)
+    number = send(database)
+    unseen = answer(database, number, "never_seen", NOW + 10)
+    assert (unseen.state, unseen.acknowledged, unseen.is_ended) == ("never_seen", NOW + 10, False)
+    assert unseen.overdue(NOW + 9000)
+    assert answer(database, number, "never_seen", NOW + 20) == unseen
+    ended = answer(database, number, "not_found", NOW + 30)
+    assert (ended.state, ended.closed, ended.removed, ended.how) == ("not_found", NOW + 30, None, "not_found")
+    assert answer(database, number, "never_seen", NOW + 40) == ended
+    with database.reading() as connection:
+        case = connection.execute(select(CASES)).one()
+        (month,) = make_document(connection, "2027-01", "2027-01").months
+    assert (case.removed, case.closed, case.how) == (None, NOW + 30, "not_found")
+    assert month.removed == 0
+    assert answer(database, number, "reopened", NOW + 50).state == "never_seen"
+    seen = answer(database, number, "acknowledged", NOW + 60)
+    assert (seen.state, seen.acknowledged) == ("acknowledged", NOW + 10)
+    # Another server of the organisation that lacks the file changes nothing of this.
+    for event in ("never_seen", "not_found"):
+        assert answer(database, number, event, NOW + 70) == seen
 
 
 def test_another_organisation_can_neither_see_nor_answer_it(database: Database) -> None:

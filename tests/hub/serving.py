@@ -55,7 +55,8 @@ def node(database: Database, state: StateDir, **settings: Any) -> Iterator[Node]
             chosen = HubSettings(state, "", TcpAddress("127.0.0.1", 0), **settings)
             # No count is kept, so that a page shows what a test has just changed.
             context = Context(chosen, database, lookup, slow_answers=SlowAnswers(60))
-            door = AsgiDoor(DoorSettings("http", chosen.address, {}), app := make_application(context))
+            listening = DoorSettings("http", chosen.address, {}, connections_max=chosen.connections_max)
+            door = AsgiDoor(listening, app := make_application(context))
             asyncio.run_coroutine_threadsafe(door.open(), loop).result(60)
             try:
                 assert isinstance(door.address, TcpAddress)

@@ -10,7 +10,9 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -272,6 +274,38 @@ def test_the_bodies_of_one_organisation_leave_room_for_others(
         packed = gzip.compress(b'{"digests":[]}'.ljust(5000))
         assert site.ask("POST", "/v1/check", packed, alpha, Content_Encoding="gzip").code == "overloaded"
         assert not site.context.room._held
+
+
+def test_half_sent_requests_of_one_client_keep_no_other_from_being_served(
+    database: Database, hub_state: StateDir
+) -> None:
+    """Also behind a proxy, where all connections are from one address."""
+    store_list(hub_state.path, Entry("e0", "md5", b"m" * 16, "A1"))
+    alpha, beta = new_key(database), new_key(database, "beta")
+    body = b'{"digests":[]}'
+
+    def half(client: str, key: str) -> socket.socket:
+        held = stack.enter_context(socket.create_connection(("127.0.0.1", site.port)))
+        head = f"POST /v1/check HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n"
+        head += f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        held.sendall(head.encode() + body[:7])
+        return held
+
+    proxies = (ip_network("127.0.0.0/8"),)
+    with (
+        node(database, hub_state, connections_max=20, trusted_proxies=proxies) as site,
+        ExitStack() as stack,
+    ):
+        slow = half("192.0.2.9", alpha)
+        for number in range(1, 6):
+            half("198.51.100.1", beta)
+            wait_for(lambda number=number: site.context.room._held.total() == 7 * (number + 1))  # type: ignore[misc]
+        for _ in range(40):
+            half("198.51.100.1", beta)
+        for _ in range(3):
+            assert site.ask("GET", "/healthz").status == 200
+        slow.sendall(body[7:])
+        assert slow.recv(12) == b"HTTP/1.1 200"
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

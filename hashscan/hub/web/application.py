@@ -10,13 +10,14 @@ from sqlalchemy import text
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hashscan.hub.web.check_routes import add_check_routes
 from hashscan.hub.web.description import described, openapi_document, response
 from hashscan.hub.web.intake_routes import add_intake_routes
 from hashscan.hub.web.notice_routes import add_notice_routes
 from hashscan.hub.web.pages.routes import add_pages
-from hashscan.hub.web.pages.visits import error_page
+from hashscan.hub.web.pages.visits import client_address, error_page, is_from_proxy
 from hashscan.hub.web.requests import JSON, Context, HubErrorCode, api, error_answer, in_thread, json_answer
 from hashscan.hub.web.statistics_routes import add_statistics_routes
 from hashscan.service.doors.http.app import ClearLengths
@@ -40,7 +41,24 @@ def make_application(context: Context) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(Exception, _answer_defect)
     app.add_middleware(ClearLengths)
+    app.add_middleware(_ForwardedClients, context=context)
     return app
+
+
+class _ForwardedClients:
+    """Has a connection from a trusted proxy counted as one of the client that the proxy names."""
+
+    def __init__(self, app: ASGIApp, context: Context) -> None:
+        self._app = app
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        count_as = scope.get("state", {}).get("count_as")
+        if scope["type"] == "http" and count_as is not None:
+            request = Request(scope)
+            if is_from_proxy(self._context, request):
+                count_as(client_address(self._context, request))
+        await self._app(scope, receive, send)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

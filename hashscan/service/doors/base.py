@@ -8,8 +8,11 @@ import logging
 import resource
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import ClassVar
+from functools import lru_cache, partial
+from ipaddress import ip_network
+from typing import ClassVar, NamedTuple
 
 from hashscan.service.doors.connection import FLUSH_SECONDS, Connection, ConnectionOwner
 from hashscan.service.doors.listening import Listener, describe, may_connect, open_listener, peer
@@ -22,8 +25,21 @@ _ACCEPTS = 64  # connections accepted before the loop does something else
 _RETRY_SECONDS = 1.0
 _WARN_SECONDS = 60.0
 
+_IPV6_PREFIX = 64  # bits of an address that one client is given at least
+
 _log = logging.getLogger(__name__)
 _numbers = itertools.count(1)
+
+
+class Waiting(NamedTuple):
+    """A connection for which nothing is done: it is idle, or its client sends or reads slowly."""
+
+    client: str
+    """The client as `client_of` returns it."""
+    since: float
+    """The loop's time since which no request of it was complete."""
+    end: Callable[[], None]
+    """Ends it, and counts it no more."""
 
 
 class Door(ABC):
@@ -50,9 +66,10 @@ class Door(ABC):
 class ListeningDoor(Door):
     """A door that admits the clients that connect to its socket.
 
-    Connections beyond `connections_max`, and those from networks that are not allowed, are answered by
-    `refusal` and closed at once, as are those that would leave few descriptors for uploads. If the process
-    has none at all, new clients wait.
+    Connections from networks that are not allowed are answered by `refusal` and closed at once. A connection
+    beyond `connections_max`, or that leaves few descriptors for uploads, takes the place of one that waits:
+    the longest waiting one of the client that has most of them. It is refused only if all of them are at
+    work. If the process has no descriptor at all, new clients wait.
     """
 
     def __init__(self, settings: DoorSettings) -> None:
@@ -60,6 +77,8 @@ class ListeningDoor(Door):
         self.closing = False
         self.refused = 0
         """Connections that were refused."""
+        self.evicted = 0
+        """Waiting connections that were ended in favour of new ones."""
         self._listener: Listener | None = None
         self._resuming: asyncio.TimerHandle | None = None
         self._warned: dict[str, float] = {}
@@ -77,6 +96,10 @@ class ListeningDoor(Door):
     @abstractmethod
     def refusal(self, reason: str) -> bytes:
         """Return the bytes that tell a client that it can't be served now."""
+
+    @abstractmethod
+    def waiting_connections(self) -> Iterator[Waiting]:
+        """Yield the connections that wait."""
 
     @property
     @abstractmethod
@@ -143,17 +166,30 @@ class ListeningDoor(Door):
         if credentials is None and not may_connect(host, self.settings.allow):
             self._refuse(accepted, "network", f"{address} is in no allowed network")
             return
-        if few_descriptors(accepted.fileno()):
+        few = few_descriptors(accepted.fileno())
+        if few:
             self.warn("descriptors", "the descriptors that are left are for uploads; raise LimitNOFILE=")
-            self._refuse(accepted, "connections", "too many connections")
-            return
-        if self.connections >= self.settings.connections_max:
+        if (few or self.connections >= self.settings.connections_max) and not self._evict():
             self._refuse(accepted, "connections", "too many connections")
             return
         owner = describe(self.settings.address) if self.settings.one_owner else ""
         client = Client(self.protocol, address, next(_numbers), owner)
         accepted.setblocking(False)
         self.begin(accepted, client, credentials)
+
+    def _evict(self) -> bool:
+        """End the longest waiting connection of the client that has most of them; return False if none is."""
+        by_client: dict[str, list[Waiting]] = {}
+        for each in self.waiting_connections():
+            by_client.setdefault(each.client, []).append(each)
+        if not by_client:
+            return False
+        first = {client: min(each.since for each in own) for client, own in by_client.items()}
+        client = max(by_client, key=lambda each: (len(by_client[each]), -first[each]))
+        self.evicted += 1
+        self.warn("evict", f"too many connections: end those of {client} that wait, the oldest first")
+        min(by_client[client], key=lambda each: each.since).end()
+        return True
 
     def _refuse(self, accepted: socket.socket, kind: str, reason: str) -> None:
         self.refused += 1
@@ -169,6 +205,17 @@ class ListeningDoor(Door):
         if now >= self._warned.get(kind, -_WARN_SECONDS) + _WARN_SECONDS:
             self._warned[kind] = now
             _log.warning("%s door at %s: %s", self.protocol, describe(self.settings.address), text)
+
+
+@lru_cache(maxsize=10_000)
+def client_of(address: str) -> str:
+    """Return the client that an address belongs to: of IPv6 its network, since it can choose the rest."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ip_network((address.partition("%")[0], _IPV6_PREFIX), strict=False))
+    except ValueError:
+        return address
 
 
 def few_descriptors(descriptor: int) -> bool:
@@ -207,6 +254,17 @@ class StreamDoor(ListeningDoor, ConnectionOwner):
         if tasks:
             await asyncio.wait(tasks, timeout=2 * FLUSH_SECONDS)
 
+    def waiting_connections(self) -> Iterator[Waiting]:
+        """Yield the connections that wait, as the base class says."""
+        for each in self._connections:
+            if each.is_waiting:
+                yield Waiting(client_of(each.client.address), each.since, partial(self._end, each))
+
+    def _end(self, connection: Connection) -> None:
+        task = self._connections[connection]
+        self._ended(connection)
+        task.cancel()
+
     def begin(self, accepted: socket.socket, client: Client, peer: tuple[int, int, int] | None) -> None:
         """Begin to serve a connection, as the base class says."""
         connection = Connection(self, accepted, client, peer)
@@ -226,5 +284,5 @@ class StreamDoor(ListeningDoor, ConnectionOwner):
 
     def _ended(self, connection: Connection) -> None:
         """Forget a connection whose task has ended, even if it was cancelled before it began."""
-        del self._connections[connection]
-        connection.close()
+        if self._connections.pop(connection, None) is not None:
+            connection.close()

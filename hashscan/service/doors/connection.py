@@ -139,6 +139,8 @@ class Connection:
         """True if the client is known to have left, so that nobody waits for an answer."""
         self._door = door
         self._loop = asyncio.get_running_loop()
+        self.since = self._loop.time()
+        """The loop's time at which its last request was answered, or it was made."""
         self._task: asyncio.Task[None] | None = None
         self._working: set[asyncio.Task[object]] = set()
         self._requests = 0
@@ -162,6 +164,11 @@ class Connection:
         self._unsent = bytearray()
         self._sent: asyncio.Future[None] | None = None
         """Done when nothing is unsent any more."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if nothing is done for the client: it is idle, or a request has not arrived in whole."""
+        return not self._working and (not self._requests or self._deadline is not None)
 
     async def read(self, seconds: float | None = None) -> bytes:
         """Return the next bytes, at most READ_BYTES; empty at the end.
@@ -348,6 +355,7 @@ class Connection:
             yield
         finally:
             self._requests -= 1
+            self.since = self._loop.time()
             if self._deadline == deadline:
                 self._deadline = None
             self.end_if_idle()
@@ -373,6 +381,7 @@ class Connection:
         """Note that it does no more."""
         self._working.discard(task)
         self._requests -= 1
+        self.since = self._loop.time()
         self.end_if_idle()
 
     async def drop_rest(self, seconds: float, size: int) -> bool:

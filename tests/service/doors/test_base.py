@@ -10,9 +10,10 @@ import socket
 import stat
 import struct
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ from typing import Any, cast
 import pytest
 
 from hashscan.errors import UsageError
-from hashscan.service.doors.base import StreamDoor
+from hashscan.service.doors.base import StreamDoor, Waiting, client_of
 from hashscan.service.doors.connection import Connection
 from hashscan.service.doors.listening import may_connect, open_listener
 from hashscan.service.engine.engine import Engine
@@ -260,18 +261,60 @@ def test_inherited_socket_stays(tmp_path: Path) -> None:
 def test_connections_beyond_the_limit_are_refused(settings: DoorSettings) -> None:
     async def run() -> None:
         async with opened(replace(settings, connections_max=2)) as door:
-            first, second = await connect(door), await connect(door)
-            await until(lambda: door.connections == 2)
+            busy = [await connect(door), await connect(door)]
+            for _, each in busy:
+                each.write(b"wait\n")
+            await until(lambda: not list(door.waiting_connections()) and door.connections == 2)
             reader, writer = await connect(door)
             assert await reader.read() == b"refused: too many connections\n"
-            assert door.refused == 1
-            for _, each in (first, second):
+            assert (door.refused, door.evicted) == (1, 0)
+            door.released.set()
+            for answered, each in busy:
+                assert await answered.readline() == b"wait\n"
                 each.close()
             writer.close()
             await until(lambda: not door.connections)
             assert await ask(door, b"one\n") == b"one\n"
 
     asyncio.run(run())
+
+
+def test_waiting_connections_make_room_the_oldest_first(settings: DoorSettings) -> None:
+    async def run() -> None:
+        async with opened(replace(settings, connections_max=3)) as door:
+            busy, oldest, newer = [await connect(door) for _ in range(3)]
+            busy[1].write(b"wait\n")
+            oldest[1].write(b"half a li")
+            await until(lambda: len(list(door.waiting_connections())) == 2 and door.connections == 3)
+            assert await ask(door, b"one\n") == b"one\n"
+            assert await oldest[0].read() == b""
+            assert (door.refused, door.evicted) == (0, 1)
+            newer[1].write(b"two\n")
+            assert await newer[0].readline() == b"two\n"
+            door.released.set()
+            assert await busy[0].readline() == b"wait\n"
+            for _, each in (busy, oldest, newer):
+                each.close()
+
+    asyncio.run(run())
+
+
+def test_the_client_with_most_waiting_connections_loses_one(settings: DoorSettings) -> None:
+    ended: list[str] = []
+
+    class Crowded(LineDoor):
+        def waiting_connections(self) -> Iterator[Waiting]:
+            for client, since in (("a", 1.0), ("b", 3.0), ("b", 2.0), ("b", 4.0), ("c", 0.0)):
+                yield Waiting(client, since, partial(ended.append, f"{client} {since}"))
+
+    async def run() -> None:
+        async with opened(replace(settings, connections_max=0), Crowded) as door:
+            assert await ask(door, b"one\n") == b"one\n"
+
+    asyncio.run(run())
+    assert ended == ["b 2.0"]
+    assert client_of("2001:db8::1") == client_of("2001:db8::ffff") != client_of("2001:db8:0:1::1")
+    assert client_of("192.0.2.1") != client_of("192.0.2.2")
 
 
 def test_idle_connections_and_slow_requests_end(settings: DoorSettings) -> None:
@@ -438,7 +481,11 @@ def test_used_up_descriptors_delay_clients(settings: DoorSettings, caplog: pytes
     asyncio.run(run())
 
 
-def test_connections_leave_descriptors_for_uploads(settings: DoorSettings) -> None:
+def test_connections_leave_descriptors_for_uploads(
+    settings: DoorSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "is_waiting", False)
+
     async def run() -> None:
         async with opened(settings) as door:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

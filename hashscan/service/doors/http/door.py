@@ -11,8 +11,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hashscan.errors import UsageError
 from hashscan.secret_files import read_secret, stamp_of
-from hashscan.service.doors.base import ListeningDoor
+from hashscan.service.doors.base import ListeningDoor, Waiting, client_of
 from hashscan.service.doors.http.app import Application
 from hashscan.service.doors.http.documents import ErrorCode, RequestError
 from hashscan.service.doors.http.keys import Keys
@@ -63,7 +64,7 @@ class AsgiDoor(ListeningDoor):
         super().__init__(settings)
         self._tls = None if tls is None or isinstance(settings.address, UnixAddress) else _Tls(*tls)
         self._open: set[_Protocol] = set()
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], tuple[Client, float]] = {}
         self._numbers: set[int] = set()
         """Numbers of the connections, from when they are accepted until they are closed."""
         config = uvicorn.Config(
@@ -115,7 +116,7 @@ class AsgiDoor(ListeningDoor):
         """Begin to serve a connection, as the base class says."""
         self._numbers.add(client.connection)
         task = asyncio.get_running_loop().create_task(self._connect(accepted, client))
-        self._handshakes.add(task)
+        self._handshakes[task] = client, asyncio.get_running_loop().time()
         task.add_done_callback(lambda _: self._connected(task, accepted, client))
 
     async def _connect(self, accepted: socket.socket, client: Client) -> None:
@@ -130,7 +131,7 @@ class AsgiDoor(ListeningDoor):
 
     def _connected(self, task: asyncio.Task[None], accepted: socket.socket, client: Client) -> None:
         """Close a connection that has failed, even if its task was cancelled before it began."""
-        self._handshakes.discard(task)
+        self._handshakes.pop(task, None)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
             self._numbers.discard(client.connection)
@@ -138,6 +139,26 @@ class AsgiDoor(ListeningDoor):
         if error is not None:
             level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
             _log.log(level, "http: a connection has failed: %r", error)
+
+    def waiting_connections(self) -> Iterator[Waiting]:
+        """Yield the connections that wait, as the base class says."""
+        for task, (client, since) in self._handshakes.items():
+            end = partial(self._end_handshake, task, client.connection)
+            yield Waiting(client_of(client.address), since, end)
+        for each in self._open:
+            if each.is_waiting:
+                yield Waiting(each.counts_as, each.since, partial(self.drop, each))
+
+    def _end_handshake(self, task: asyncio.Task[None], number: int) -> None:
+        # At once, as others may be ended before it is.
+        del self._handshakes[task]
+        self._numbers.discard(number)
+        task.cancel()
+
+    def drop(self, connection: _Protocol) -> None:
+        """End a connection at once."""
+        self.lost(connection, connection.number)
+        connection.transport.abort()
 
     def made(self, connection: _Protocol) -> None:
         """Note that a connection can be used."""
@@ -212,9 +233,14 @@ class _Protocol(H11Protocol):
     """uvicorn's protocol with limits of time, errors as JSON, and the client's description."""
 
     def __init__(self, door: AsgiDoor, client: Client) -> None:
-        super().__init__(door.server.config, door.server.server_state, {"client": client})
+        state = {"client": client, "count_as": self.count_as}
+        super().__init__(door.server.config, door.server.server_state, state)
         self._door = door
-        self._number = client.connection
+        self.number = client.connection
+        self.counts_as = client_of(client.address)
+        """The client that is counted when there are too many connections."""
+        self.since = self.loop.time()
+        """The loop's time at which its last request was answered, or it was made."""
         self._idle_seconds = door.settings.idle_seconds
         self._header_begun = False
         self._header_timer: asyncio.TimerHandle | None = None
@@ -227,7 +253,7 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._door.lost(self, self._number)
+        self._door.lost(self, self.number)
         self._unset_keepalive_if_required()
         for timer in (self._header_timer, self._writing_timer):
             if timer is not None:
@@ -245,6 +271,19 @@ class _Protocol(H11Protocol):
             self._header_begun = True
             seconds = min(HEADER_SECONDS, self._idle_seconds)
             self._header_timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.since = self.loop.time()
+
+    def count_as(self, address: str) -> None:
+        """Count the connection as one of another client: that for which a proxy has made it."""
+        self.counts_as = client_of(address)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if nothing is done for the client: it is idle, or sends or reads slowly."""
+        return not self._is_answering() or self.cycle.more_body or self.flow.write_paused
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from hashscan.model import Reason
 from hashscan.service.doors.http.app import NGINX_LOCATION
 from hashscan.service.doors.http.bodies import PARTS_MAX
+from hashscan.service.doors.http.door import _Protocol
 from hashscan.service.engine.contents import Content
 from hashscan.service.engine.uploads import Answer, Unchecked
 from tests.service.doors.http.conftest import GOOD, LISTED
@@ -338,7 +339,26 @@ def test_a_slow_header_ends_the_connection(server: HttpServer, monkeypatch: pyte
         assert sent < 10_000
 
 
-def test_connections_are_bounded_and_refused_in_http(server: HttpServer) -> None:
+def test_half_sent_requests_keep_no_others_from_being_served(server: HttpServer) -> None:
+    halves = (b"", b"GET /hea", b"POST /v1/scan HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+    with server.door(replace(DOOR, connections_max=30)) as site, ExitStack() as stack:
+        held = []
+        for number in range(40):
+            connection = stack.enter_context(site.connect())
+            connection.sendall(halves[number % len(halves)])
+            held.append(connection)
+        for _ in range(5):
+            assert site.ask("GET", "/healthz").status == 200
+        assert (site.door.refused, site.door.connections <= 30) == (0, True)
+        # The oldest has lost its place.
+        with suppress(ConnectionResetError):
+            assert held[0].recv(1) == b""
+
+
+def test_connections_are_bounded_and_refused_in_http(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Protocol, "is_waiting", False)
     with (
         server.door(replace(DOOR, connections_max=2)) as site,
         site.connect() as first,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hashscan.model import Reason
+from hashscan.service.doors.connection import Connection
 from hashscan.service.doors.icap.bodies import WAITING_MAX
 from hashscan.service.doors.icap.door import IcapDoor
 from hashscan.service.doors.icap.requests import PHRASES
@@ -568,7 +569,8 @@ def test_answers_by_settings(state: StateDir, undecoded: str) -> None:
             assert reply.status == {"allow": 204, "refuse": 200, "error": 500}[undecoded]
 
 
-def test_more_connections_than_allowed(state: StateDir) -> None:
+def test_more_connections_than_allowed(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "is_waiting", False)
     with served(state, IcapDoor, tcp_door("icap", connections_max=1)) as service, talking(service) as talk:
         assert talk.ask(request("OPTIONS", [])).status == 200
         with talking(service) as other:

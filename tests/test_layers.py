@@ -37,7 +37,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "inflate64": frozenset({"hashing.archives"}),
     "jinja2": frozenset({"cases.letters", "hub.web", "reports.page"}),
     "markupsafe": frozenset({"hub.web", "reports.page"}),
-    "numpy": frozenset({"hashing", "lists", "matching", "state"}),
+    "numpy": frozenset({"hashing", "hub.checks", "lists", "matching", "state"}),
     "olefile": frozenset({"hashing.documents"}),
     "obstore": frozenset({"sources.objects"}),
     "pillow_heif": frozenset({"hashing"}),

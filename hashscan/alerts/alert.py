@@ -36,6 +36,7 @@ class Kind(StrEnum):
     LIST = "list"
     WITHDRAWN = "withdrawn"
     SILENT = "silent"
+    PROBED = "probed"
     DONE = "done"
     DIGEST = "digest"
     LETTER = "letter"
@@ -50,6 +51,7 @@ SEVERITIES: Mapping[Kind, str] = {
     Kind.LIST: "warning",
     Kind.WITHDRAWN: "warning",
     Kind.SILENT: "err",
+    Kind.PROBED: "alert",
     Kind.DONE: "info",
     Kind.DIGEST: "info",
     Kind.LETTER: "info",

@@ -16,6 +16,7 @@ from hashscan.alerts.dispatcher import Notifier
 from hashscan.errors import EXIT_CLEAN, HashscanError
 from hashscan.hub.accounts.privacy import prune_requests
 from hashscan.hub.checks.lookup import Lookup
+from hashscan.hub.checks.near_queries import prune_near_queries
 from hashscan.hub.intake.servers import raise_silence
 from hashscan.hub.mails.outbox import send_next
 from hashscan.hub.storage.database import open_database
@@ -145,6 +146,7 @@ async def _prune_requests(context: Context) -> None:
     def prune() -> None:
         with context.database.transaction() as connection:
             prune_requests(connection, int(time.time()))
+            prune_near_queries(connection, int(time.time()))
 
     while True:
         try:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from hashscan.errors import HashscanError
-from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.keys import HubKey
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import CHECK_MONTHS, CHECKS, DETECTIONS, FEEDBACK, KEYS, REQUESTS
@@ -24,6 +23,8 @@ from hashscan.matching_service_api import FeedbackRequest
 from hashscan.text import printable
 
 _HOUR, _DAY = 3600, 86_400
+OPINIONS_PER_DAY = 200
+"""Entries on which an organisation may have a new opinion in a day."""
 
 
 class ReusedKeyError(HashscanError):
@@ -37,6 +38,10 @@ class QuotaError(HashscanError):
         super().__init__(f"the key may ask about {digests_per_day} digests a day")
         self.wait = wait
         """Seconds until the next day."""
+
+
+class OpinionsError(HashscanError):
+    """An error for an opinion on one more entry than an organisation may have in a day."""
 
 
 class Checked(NamedTuple):
@@ -204,15 +209,21 @@ def keep_feedback(database: Database, key: HubKey, opinion: FeedbackRequest, now
     """Keep an opinion in place of the organisation's former one on the entry.
 
     Raises:
+        OpinionsError: the organisation has given its opinion on too many entries in a day.
         DatabaseError: the database can't be written.
     """
-    values = {"opinion": opinion.opinion, "reason": printable(opinion.reason), "at": now}
-    row = {"organisation": key.organisation, "entry": opinion.entry, **values}
+    values = {"opinion": opinion.opinion, "reason": printable(opinion.reason)}
+    own = FEEDBACK.c.organisation == key.organisation
     with database.transaction() as connection:
-        connection.execute(
-            database.insert(FEEDBACK)
-            .values(row)
-            .on_conflict_do_update(index_elements=list(FEEDBACK.primary_key.columns), set_=values)
-        )
-        details = {"entry": opinion.entry, "opinion": opinion.opinion}
-        record(connection, key.actor, "feedback", key.organisation, details)
+        same = select(FEEDBACK.c.opinion, FEEDBACK.c.reason).where(own, FEEDBACK.c.entry == opinion.entry)
+        known = connection.execute(same).first()
+        if known is not None and known._mapping == values:
+            return
+        # An opinion that is changed counts for the day on which it was given first.
+        of_day = select(func.count()).select_from(FEEDBACK).where(own, FEEDBACK.c.first > now - _DAY)
+        if known is None and connection.execute(of_day).scalar_one() >= OPINIONS_PER_DAY:
+            raise OpinionsError(f"an organisation may have an opinion on {OPINIONS_PER_DAY} entries a day")
+        row = {"organisation": key.organisation, "entry": opinion.entry, "first": now, "at": now, **values}
+        kept = database.insert(FEEDBACK).values(row)
+        places = list(FEEDBACK.primary_key.columns)
+        connection.execute(kept.on_conflict_do_update(index_elements=places, set_={**values, "at": now}))

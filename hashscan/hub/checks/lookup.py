@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from hashscan.errors import HashscanError
+from hashscan.lists.entries import find_entry
 from hashscan.lists.exceptions import exceptions_at
 from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore, OpenedLists, fingerprinted
@@ -43,6 +44,7 @@ class _Opened:
         self.matcher = matcher
         self.infos = infos
         self.version = version
+        self.handles = lists.handles
         self._lists = lists
         self._users = 1  # the lookup itself
         self._counting = threading.Lock()
@@ -124,6 +126,11 @@ class Lookup(ClosedOnExit):
                 accused = {row: accusing(sorted(each, key=sort_key)) for row, each in of_algorithm.items()}
                 found[algorithm] = {row: each for row, each in accused.items() if each}
             return opened.version, found
+
+    def has_entry(self, entry_id: str) -> bool:
+        """Return True if a list in use has an entry of this id."""
+        with self._using() as opened:
+            return any(find_entry(handle, entry_id) is not None for handle in opened.handles)
 
     @contextmanager
     def _using(self) -> Iterator[_Opened]:

@@ -16,9 +16,10 @@ from hashscan.cases.ledger import Ledger
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.organisations import organisation_named
+from hashscan.hub.checks.near_queries import chains
 from hashscan.hub.intake.defaults import server_defaults
 from hashscan.hub.storage.database import Database
-from hashscan.hub.storage.tables import CASES, ORGANISATIONS, SCANS, SERVERS
+from hashscan.hub.storage.tables import CASES, NEAR_QUERIES, ORGANISATIONS, SCANS, SERVERS
 from hashscan.schema import decode_json
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, AlertSettings
 from hashscan.state_dir import StateDir
@@ -31,6 +32,10 @@ _SINGLE_MAX = 5
 """Most servers of an organisation that have an alert each."""
 _NAMED = 20
 _REASONS = "Scans may not run, may not end, or may not reach the hub. See: hashscan hub server list"
+_PROBED = (
+    "Somebody may be recovering listed digests from the hub's answers. Such digests are answered slowly. See "
+    "the organisation's page, and revoke the key: hashscan hub key revoke"
+)
 
 
 class ServerState(Struct, frozen=True, kw_only=True):
@@ -136,6 +141,8 @@ def raise_silence(
 ) -> tuple[list[str], DeliveryResult | None]:
     """Find the servers that have fallen silent, and raise an alert about each, once for each silence.
 
+    An alert is raised about each new chain of close queries, too.
+
     The alerts lie in the outbox of the state folder before the database says that they were raised; they are
     delivered if there is a channel, and otherwise wait for one. Only one node at a time does this.
 
@@ -154,7 +161,7 @@ def raise_silence(
         with database.transaction() as connection:
             if database.is_sqlite or _locked(connection):
                 silent = _fallen_silent(connection, at)
-                made = list(_alerts(silent))
+                made = [*_alerts(silent), *_probed(connection, at)]
                 found = [f"{row.owner}/{row.name}" for row in silent]
                 if made and notifier.channels:
                     kinds = {channel.kind for channel in notifier.channels}
@@ -206,6 +213,29 @@ def _alert(row: Row[Any]) -> Alert:
     last = format_utc_seconds(row.seen)
     subject = f"server {printable(row.name)} of {row.owner} is silent"
     return Alert(Kind.SILENT, (_key(row),), subject, (f"Its last report came at {last}.", _REASONS))
+
+
+def _probed(connection: Connection, now: int) -> Iterator[Alert]:
+    """Note that an alert is raised about each new chain of close queries, and yield one by organisation."""
+    rows = [row for row in chains(connection) if row.alerted is None]
+    connection.execute(
+        update(NEAR_QUERIES)
+        .where(NEAR_QUERIES.c.flagged.is_not(None), NEAR_QUERIES.c.alerted.is_(None))
+        .values(alerted=now)
+    )
+    for owner, group in groupby(sorted(rows, key=lambda row: row.organisation_name), _owner):
+        own = list(group)
+        keys = ", ".join(sorted({printable(row.key) for row in own}))
+        yield Alert(
+            Kind.PROBED,
+            tuple(f"hub probed {row.organisation} {row.list} {row.entry} {row.flagged}" for row in own),
+            f"keys of {owner} ask about entries bit by bit",
+            (f"Keys: {keys}; entries: {len(own)}.", _PROBED),
+        )
+
+
+def _owner(row: Row[Any]) -> str:
+    return str(row.organisation_name)
 
 
 def _key(row: Row[Any]) -> str:

@@ -204,6 +204,23 @@ REQUESTS = Table(
     Index("ix_requests_at", "at"),
 )
 
+NEAR_QUERIES = Table(
+    "near_queries",  # see `checks.near_queries`
+    METADATA,
+    _part_of_key("organisation", "organisations.id"),
+    Column("list", Text, primary_key=True),
+    Column("entry", Text, primary_key=True),
+    Column("anchors", LargeBinary, nullable=False),  # PDQs that match the entry, one after another
+    Column("varied", LargeBinary, nullable=False),  # bits
+    Column("impossible", LargeBinary, nullable=False),  # bits
+    _number("strays"),
+    _text("key"),  # name of the last key that has added to it
+    Column("at", BigInteger, nullable=False),
+    _time("flagged"),  # since when it counts as a chain
+    _number("flagged_bits"),  # those that were known then
+    _time("alerted"),  # when the alert about that was handed over to the channels
+)
+
 FEEDBACK = Table(
     "feedback",
     METADATA,
@@ -216,7 +233,9 @@ FEEDBACK = Table(
     Column("entry", Text, primary_key=True),
     Column("opinion", Text, nullable=False),  # wrong or right
     _text("reason"),
-    Column("at", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),  # of the last change
+    Index("ix_feedback_at", "at"),
 )
 
 SERVERS = Table(

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from hashscan.hub.accounts.keys import Detail, HubKey
 from hashscan.hub.checks.counting import (
     Checked,
+    OpinionsError,
     QuotaError,
     ReusedKeyError,
     count_check,
@@ -28,6 +29,7 @@ from hashscan.hub.checks.counting import (
     keep_feedback,
     require_allowed,
 )
+from hashscan.hub.checks.near_queries import ALGORITHM, NearQueryError, watch_near_queries
 from hashscan.hub.web.description import BODY_ERRORS, NDJSON, described, document_body, response
 from hashscan.hub.web.requests import (
     Context,
@@ -131,7 +133,7 @@ def add_check_routes(app: FastAPI, context: Context) -> None:
         key = await admitted(context, request, "check")
         body = await body_of(context, request, FEEDBACK_BYTES, key.organisation)
         opinion = validated(decode_json(body), FeedbackRequest)
-        await in_thread(keep_feedback, context.database, key, opinion, int(time.time()))
+        await in_thread(_kept, context, key, opinion)
         return json_answer(Health("ok"))
 
     add = app.add_api_route
@@ -145,12 +147,14 @@ def add_check_routes(app: FastAPI, context: Context) -> None:
         openapi_extra={**document_body(CheckRequest, NDJSON), "parameters": [_REPEATED]},
         **described(
             "check", response(CheckAnswer, "Compared.", NDJSON), *BODY_ERRORS, ErrorCode.TOO_MANY_DIGESTS,
-            HubErrorCode.CONFLICT, HubErrorCode.QUOTA_EXCEEDED,
+            HubErrorCode.CONFLICT, HubErrorCode.QUOTA_EXCEEDED, HubErrorCode.NEAR_QUERIES,
         ),
     )  # fmt: skip
     add(
         f"/{FEEDBACK}", feedback, methods=["POST"], openapi_extra=document_body(FeedbackRequest),
-        **described("check", response(Health, "Kept."), *BODY_ERRORS),
+        **described(
+            "check", response(Health, "Kept."), *BODY_ERRORS, ErrorCode.NOT_FOUND, HubErrorCode.QUOTA_EXCEEDED
+        ),
     )  # fmt: skip
 
 
@@ -186,8 +190,19 @@ def _checked(context: Context, key: HubKey, body: bytes, lines: bool, repeated: 
             return _compared(context, key, places, values, now, repeated, sent)
     except ReusedKeyError as error:
         raise RequestError(HubErrorCode.CONFLICT, str(error)) from None
+    except NearQueryError as error:
+        raise RequestError(HubErrorCode.NEAR_QUERIES, str(error), error.wait) from None
     except QuotaError as error:
         raise RequestError(HubErrorCode.QUOTA_EXCEEDED, str(error), error.wait) from None
+
+
+def _kept(context: Context, key: HubKey, opinion: FeedbackRequest) -> None:
+    if not context.lookup.has_entry(opinion.entry):
+        raise RequestError(ErrorCode.NOT_FOUND, "no list in use has this entry")
+    try:
+        keep_feedback(context.database, key, opinion, int(time.time()))
+    except OpinionsError as error:
+        raise RequestError(HubErrorCode.QUOTA_EXCEEDED, str(error), 3600) from None
 
 
 def _compared(
@@ -212,6 +227,8 @@ def _compared(
         len(matches),
         detections_of([[(m.list_name, _category(m)) for m in each] for _, each in matches]),
     )
+    close = values.get(ALGORITHM, b"")
+    watch_near_queries(context.database, key, close, found.get(ALGORITHM, {}), now)
     count_check(context.database, key, checked, now, repeated, sent)
     return CheckAnswer(version, [one for place, each in matches for one in _shown(place, each, key.detail)])
 

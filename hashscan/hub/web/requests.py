@@ -63,6 +63,8 @@ class HubErrorCode(AnyErrorCode):
     NEWER_SCHEMA = "newer_schema", 422
     """Records of a version that the hub does not know yet."""
     QUOTA_EXCEEDED = "quota_exceeded", 429
+    NEAR_QUERIES = "near_queries", 429
+    """Digests that are very close to earlier ones of the organisation and to an entry."""
     DATABASE_AWAY = "database_away", 503
 
 
@@ -273,7 +275,7 @@ def refusing(context: Context, request: Request, kind: str = "") -> Iterator[Non
     try:
         yield
     except RequestError as error:
-        if error.error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if error.error in {ErrorCode.RATE_LIMITED, HubErrorCode.QUOTA_EXCEEDED}:
             context.refusals.add((digest_of(_secret(request)), kind), error)
         raise
 

@@ -8,14 +8,14 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import literal, select, tuple_
 from starlette.responses import Response
 
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.sessions import SWITCHES, set_switch, switches
 from hashscan.hub.accounts.users import ROLES, Role, add_user, disable_user, reset_user, users
 from hashscan.hub.intake.defaults import ServerDefaults, change_defaults, server_defaults
-from hashscan.hub.storage.tables import AUDIT, ORGANISATIONS
+from hashscan.hub.storage.tables import AUDIT, FEEDBACK, ORGANISATIONS
 from hashscan.hub.web.pages.cases import link, organisation_id, small_number
 from hashscan.hub.web.pages.visits import EVERYBODY, OPERATORS, STAFF, Visit, add_page, sentence
 from hashscan.hub.web.requests import Context
@@ -31,6 +31,7 @@ _OF_THE_CHAIN = frozenset({"n", "previous", "check", "at", "actor", "action", "o
 def add_administration_pages(app: FastAPI, context: Context) -> None:
     """Add the pages."""
     add_page(app, context, "/lists", _lists, STAFF)
+    add_page(app, context, "/opinions", _opinions, EVERYBODY)
     add_page(app, context, "/audit", _audit, EVERYBODY)
     add_page(app, context, "/users", _users, OPERATORS)
     for action, function in (("add", _add_user), ("reset", _reset_user), ("disable", _disable_user)):
@@ -43,6 +44,40 @@ def add_administration_pages(app: FastAPI, context: Context) -> None:
 def _lists(visit: Visit) -> Response:
     lookup = visit.context.lookup
     return visit.page("lists.html", "Lists", section="/lists", lists=lookup.infos, version=lookup.version)
+
+
+def _opinions(visit: Visit) -> Response:
+    names = ("entry", "opinion", "organisation")
+    asked = {name: visit.query.get(name, "").strip()[:255] for name in names}
+    query = select(FEEDBACK, ORGANISATIONS.c.name.label("organisation_name")).join(ORGANISATIONS)
+    if visit.organisation is not None:
+        query = query.where(FEEDBACK.c.organisation == visit.organisation)
+    elif asked["organisation"]:
+        own = organisation_id(visit.connection, asked["organisation"])
+        query = query.where(FEEDBACK.c.organisation == own)
+    for name in ("entry", "opinion"):
+        if asked[name]:
+            query = query.where(FEEDBACK.c[name] == asked[name])
+    order = (FEEDBACK.c.at, FEEDBACK.c.organisation, FEEDBACK.c.entry)
+    at, _, rest = visit.query.get("after", "").partition("-")
+    owner, _, entry = rest.partition("-")
+    numbers = small_number(at), small_number(owner)
+    after = None not in numbers
+    if after:
+        query = query.where(tuple_(*order) < tuple_(literal(numbers[0]), literal(numbers[1]), literal(entry)))
+    rows = visit.connection.execute(query.order_by(*(each.desc() for each in order)).limit(PAGE + 1)).all()
+    last = rows[PAGE - 1] if len(rows) > PAGE else None
+    further = "" if last is None else f"{last.at}-{last.organisation}-{last.entry}"
+    return visit.page(
+        "opinions.html",
+        "Opinions",
+        section="/opinions",
+        rows=rows[:PAGE],
+        asked=asked,
+        opinions=[("", "any"), ("wrong", "wrong"), ("right", "right")],
+        first=link("/opinions", asked) if after else "",
+        further=link("/opinions", asked, after=further) if further else "",
+    )
 
 
 def _audit(visit: Visit) -> Response:

@@ -33,12 +33,14 @@ from hashscan.hub.accounts.organisations import (
 )
 from hashscan.hub.accounts.sessions import switches
 from hashscan.hub.accounts.users import users
+from hashscan.hub.checks.near_queries import chains, forget_chains
 from hashscan.hub.review.cases import CaseCounts, CaseFilter, count_cases, count_open
 from hashscan.hub.storage.tables import ORGANISATIONS, SERVERS
 from hashscan.hub.web.pages.cases import link, small_number
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     OPERATORS,
+    STAFF,
     NoPageError,
     RefusedError,
     Visit,
@@ -58,6 +60,7 @@ def add_organisation_pages(app: FastAPI, context: Context) -> None:
     add_page(app, context, "/organisations", _list, EVERYBODY)
     add_page(app, context, "/organisations", _add, OPERATORS, "POST")
     add_page(app, context, "/organisations/{name}", _organisation, EVERYBODY)
+    add_page(app, context, "/organisations/{name}/chains/forget", _forget_chains, OPERATORS, "POST")
     for action, function in (("add", _add_key), ("rotate", _rotate_key), ("revoke", _revoke_key)):
         add_page(app, context, f"/organisations/{{name}}/keys/{action}", function, OPERATORS, "POST")
 
@@ -169,9 +172,17 @@ def _page(visit: Visit, found: Organisation, failed: str = "", secret: str = "",
         removed=count_cases(
             visit.connection, CaseFilter(organisation=found.id, state="removed"), visit.now, two=two
         ),
+        # Who is suspected is not told.
+        chains=chains(visit.connection, found.id) if visit.is_one_of(STAFF) else [],
         rights=RIGHTS,
         details=[(each, each) for each in reversed(DETAILS)],
     )
+
+
+def _forget_chains(visit: Visit) -> Response:
+    found = _found(visit)
+    forget_chains(visit.connection, visit.user.actor, found.id)
+    return visit.see(f"/organisations/{found.name}")
 
 
 def _changed(visit: Visit, change: Callable[[Organisation], tuple[str, str]]) -> Response:

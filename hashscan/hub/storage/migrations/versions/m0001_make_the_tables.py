@@ -151,6 +151,33 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organisation", "hour", "list", "category", name=op.f("pk_detections")),
     )
     op.create_table(
+        "near_queries",
+        sa.Column(
+            "organisation",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("list", sa.Text(), nullable=False),
+        sa.Column("entry", sa.Text(), nullable=False),
+        sa.Column("anchors", sa.LargeBinary(), nullable=False),
+        sa.Column("varied", sa.LargeBinary(), nullable=False),
+        sa.Column("impossible", sa.LargeBinary(), nullable=False),
+        sa.Column("strays", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("key", sa.Text(), server_default=sa.text("('')"), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("flagged", sa.BigInteger(), nullable=True),
+        sa.Column("flagged_bits", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("alerted", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organisation"],
+            ["organisations.id"],
+            name=op.f("fk_near_queries_organisation"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("organisation", "list", "entry", name=op.f("pk_near_queries")),
+    )
+    op.create_table(
         "feedback",
         sa.Column(
             "organisation",
@@ -161,12 +188,14 @@ def upgrade() -> None:
         sa.Column("entry", sa.Text(), nullable=False),
         sa.Column("opinion", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), server_default=sa.text("('')"), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["organisation"], ["organisations.id"], name=op.f("fk_feedback_organisation"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("organisation", "entry", name=op.f("pk_feedback")),
     )
+    op.create_index("ix_feedback_at", "feedback", ["at"], unique=False)
     op.create_table(
         "keys",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -599,6 +628,7 @@ def downgrade() -> None:
     op.drop_index("ix_keys_name", table_name="keys")
     op.drop_table("keys")
     op.drop_table("feedback")
+    op.drop_table("near_queries")
     op.drop_table("detections")
     op.drop_index("ix_checks_hour", table_name="checks")
     op.drop_table("checks")

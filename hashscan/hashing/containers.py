@@ -188,6 +188,14 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         FileFormat("PostScript", None, (at(b"%!PS"), at(b"\x04%!PS"), at(b"\x1b%-12345X"))),
         FileFormat("DjVu", None, (at(b"AT&TFORM"),)),
         FileFormat("compound file", None, (at(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),)),
+        FileFormat(
+            "Windows metafile",
+            None,
+            (
+                *(at(b"\1\0\0\0", (40, b" EMF")), at(b"\xd7\xcd\xc6\x9a")),
+                *(at(b"\1\0\x09\0\0\1"), at(b"\1\0\x09\0\0\3"), at(b"\2\0\x09\0\0\3")),
+            ),
+        ),
         FileFormat("RTF", None, (at(b"{\\rt"),)),
         FileFormat(
             "other document",
@@ -408,11 +416,15 @@ def is_doubtful(kind: FileFormat, containers: Sequence[FileFormat], tail: bytes)
     """Return True if a file need not be a container of this kind, of all that programs may see in it.
 
     So is a PDF document that begins behind the header of another container, as the first member of an archive
-    does, if its end is not where readers look for it first: they search the whole file then.
+    does, if its end is not where readers look for it first: they search the whole file then. And so is a ZIP
+    archive that ends within a compound file, as the themes of presentations do.
     """
-    return (
-        kind.name == "PDF" and kind != containers[0] and not contains(tail[-_PDF_END_SEARCHED:], b"startxref")
-    )
+    if kind == containers[0]:
+        return False
+    if kind.name == "ZIP" and containers[0].name == "compound file":
+        end = tail.rfind(b"PK\5\6")
+        return end + 22 + number(tail, end + 20, 2) != len(tail)
+    return kind.name == "PDF" and not contains(tail[-_PDF_END_SEARCHED:], b"startxref")
 
 
 _CENTRAL = re.compile(rb"PK\x01\x02")

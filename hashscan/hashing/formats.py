@@ -192,11 +192,6 @@ FORMATS: tuple[FileFormat, ...] = (
         None,
         (at(b"\xc5\xd0\xd3\xc6"), at(b"%!PS-Adobe-", (14, b" EPSF"))),
     ),
-    FileFormat(
-        "Windows metafile",
-        None,
-        (at(b"\1\0\0\0", (40, b" EMF")), at(b"\xd7\xcd\xc6\x9a"), at(b"\1\0\x09\0\0\3")),
-    ),
     FileFormat("animated cursor", None, (at(b"RIFF", (8, b"ACON")),)),
     FileFormat("ILBM", None, (at(b"FORM", (8, b"ILBM")), at(b"FORM", (8, b"PBM ")))),
     FileFormat("OpenEXR", None, (at(b"\x76\x2f\x31\x01"),)),

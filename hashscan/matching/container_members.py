@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import structs
 
 from hashscan.hashing.archives.openers import separator
-from hashscan.hashing.container_kinds import VIDEOS
+from hashscan.hashing.container_kinds import VIDEOS, library_installed, openers_of
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import (
     ContainerEnd,
@@ -23,10 +23,11 @@ from hashscan.hashing.records import DecodedPicture, fault_in
 from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
 from hashscan.matching.policy import matches_of_member, sort_key
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import FileStat, Item, Match, Reason
+from hashscan.model import ContainerKind, FileStat, Item, Match, Reason
 from hashscan.schema import TEXT_MAX
 from hashscan.text import printable, shortened
 
+_DOCUMENTS = openers_of(tuple(ContainerKind))
 _NOWHERE = Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0))
 UNASKED = "no matching service was asked about its members"
 
@@ -254,6 +255,8 @@ class MemberMatching:
 
     def _shortfall(self, ended: Reason | None) -> tuple[Reason | None, str]:
         if self._unopened and not self._members:
+            if self._kind in _DOCUMENTS and library_installed(_DOCUMENTS[self._kind]):
+                return ended, "it is of a form that is not opened"
             return ended, "the library for it can't be loaded"
         most = self._reasons.most_common()
         if self._is_video and self._last and (ended or self._stopped):

@@ -107,6 +107,7 @@ KINDS: list[tuple[str, bytes]] = [
     ("PDF", b"\n" * 1000 + b"%PDF-1.7\n"),
     ("PostScript", b"%!PS-Adobe-3.0\n"),
     ("compound file", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    ("Windows metafile", b"\1\0\0\0" + bytes(36) + b" EMF"),
     ("RTF", b"{\\rtf1\\ansi"),
     ("mail", mail(attached=True)),
     ("mail", mail(attached=True).replace(b"\n", b"\r\n")),

@@ -76,6 +76,8 @@ class ArchiveMember(NamedTuple):
     some archives (cpio)."""
     pieces: Iterator[bytes]
     """Its bytes. Iterating raises MemberError, or ContainerError where no other member can be read."""
+    behind: bool = True
+    """False if no container is looked for behind its begin, since its opener yields what is there."""
 
 
 class ArchiveReader(Protocol):

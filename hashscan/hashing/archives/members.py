@@ -136,11 +136,13 @@ class MemberReader:
             doubtful: True if it need not be such a container; that it is broken says nothing then.
         """
         if doubtful:
-            if file.size > READ_MAX or not self._opens(kind):
+            is_pdf = kind.name == "PDF"
+            if (is_pdf and file.size > READ_MAX) or not self._opens(kind):
                 return
+            passed = _BROKEN if is_pdf else _BROKEN | {Reason.AMBIGUOUS}
             try:
                 for member in self._members_of(file, kind, before, depth, doubtful=False):
-                    if isinstance(member, SampledFrames) or member.reason not in _BROKEN:
+                    if isinstance(member, SampledFrames) or member.reason not in passed:
                         yield member
             except ContainerError as error:
                 if error.reason not in _BROKEN:
@@ -240,7 +242,9 @@ class MemberReader:
                 # The decoder of the video may die of the next frame.
                 yield BEFORE_RISK
             elif not isinstance(found, DrawnPicture):
-                yield from self._guarded(place, self._digested(place, found.pieces, depth))
+                yield from self._guarded(
+                    place, self._digested(place, found.pieces, depth, behind=found.behind)
+                )
             elif self._decode is not None and not self._by_bytes:
                 reply = self._decode(PreadFile(found.content), DRAWN, False)
                 yield Member(place, kind=DRAWN, reply=reply)
@@ -268,7 +272,7 @@ class MemberReader:
             self._check_time()
 
     def _digested(
-        self, place: bytes, pieces: Iterator[bytes], depth: int
+        self, place: bytes, pieces: Iterator[bytes], depth: int, *, behind: bool = True
     ) -> Iterator[Member | SampledFrames]:
         running = [algorithm.new() for algorithm in self._hashes]
         # Most members are one piece, which is not copied.
@@ -310,7 +314,7 @@ class MemberReader:
             return
         if kind is None and size > SEARCHED and kept and contains_pictures(b"".join(kept)):
             kind = TEXT
-        if kind is None:
+        if kind is None and behind:
             kind = container_behind(tail[-TAIL_SIZE:])
         content = b"".join(kept) if kind is not None else b""
         kept.clear()

@@ -4,8 +4,10 @@ olefile reads their streams. Each is digested, decoded and opened like a file. P
 stream are members, too, named by their offset: those of thumbnails, and of the blips of Office's drawings
 ([MS-ODRAW] 2.2.23). In a workbook the drawings are cut into records ([MS-XLS] 2.4.58, 2.4.170), and joined.
 
-A metafile is a member with `Reason.UNSUPPORTED`, a packed file (`Ole10Native`) one with `Reason.CONTAINER`.
-Of a compound file that is none of those above, the streams are checked, and the rest is `Reason.CONTAINER`.
+So are the themes of presentations and workbooks, which are ZIP archives within a stream, and the pictures of
+forms that macros show ([MS-OFORMS] 2.4.12). Metafiles are unpacked; those of a Macintosh are members with
+`Reason.UNSUPPORTED`, a packed file (`Ole10Native`) is one with `Reason.CONTAINER`. Of a compound file that is
+none of those above, and no project of macros, the streams are checked, and the rest is `Reason.CONTAINER`.
 Other drawings of lines and shapes are no pictures.
 """
 
@@ -13,12 +15,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import olefile
 
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
+from hashscan.hashing.documents.metafiles import IS_METAFILE, bitmap_file
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -54,9 +58,19 @@ _INSTANCES = {
 }
 """Instances by the type of a blip's record."""
 
-_BITMAP_FILE = struct.Struct("<2sIII")
 _RECORD = struct.Struct("<HH")
 _GROUP, _CONTINUED, _PASSWORD = 0x00EB, 0x003C, 0x002F
+_THEME, _THEME_CONTINUED = 0x0896, 0x087F
+_METAFILE_HEADER = 34
+_ZIP_END = b"PK\5\6"
+_FORM_PICTURE = re.compile(rb"lt\0\0(.{4})", re.DOTALL)
+"""Begin of a picture of a form: a mark, and its length."""
+_FORMS = frozenset({"f", "o"})
+"""Streams of a form, and of the objects in it."""
+_OF_FORMS = _FORMS | {"x", "\1compobj", "\3vbframe"}
+_OF_PROJECT = frozenset({"project", "projectwm", "projectlk"})
+_OF_OFFICE = _KNOWN - {_MAIL, "catalog"}
+"""Streams that no program opens as a file of its own."""
 _STREAMS_MAX = 100_000
 
 
@@ -82,17 +96,13 @@ class CompoundOpener:
         except Exception:
             raise ContainerError(Reason.CONTAINER_BROKEN) from None
         top = {path[0].lower() for path in streams if len(path) == 1}
-        if _MAIL in top and not self._mail:
-            raise ContainerError(Reason.CONTAINER)
-        if top & _ENCRYPTED:
-            raise ContainerError(Reason.ENCRYPTED)
-        if len(streams) > _STREAMS_MAX:
-            raise ContainerError(Reason.CONTAINER_MEMBERS)
+        if (refused := _refused(streams, top, mail=self._mail)) is not None:
+            raise ContainerError(refused)
         if compound.parsing_issues:
             yield failed(b"", Reason.AMBIGUOUS)
         for path in streams:
             yield from guarded(_name(path), _stream(compound, path))
-        if not top & _KNOWN:
+        if not top & _KNOWN and not all(map(_is_of_macros, streams)):
             raise ContainerError(Reason.CONTAINER)
 
 
@@ -105,6 +115,28 @@ class CompoundMailOpener(CompoundOpener):
 def _name(path: list[str]) -> bytes:
     # Names may begin with a control character.
     return "/".join(path).encode("utf-8", "surrogatepass")
+
+
+def _refused(streams: Sequence[Sequence[str]], top: Set[str], *, mail: bool) -> Reason | None:
+    """Return a reason if the streams are not looked at.
+
+    Args:
+        top: the names of the outermost ones, in lower case.
+        mail: True if messages are opened.
+    """
+    if not streams:
+        return Reason.CONTAINER_BROKEN
+    if _MAIL in top and not mail:
+        return Reason.CONTAINER
+    if top & _ENCRYPTED:
+        return Reason.ENCRYPTED
+    return Reason.CONTAINER_MEMBERS if len(streams) > _STREAMS_MAX else None
+
+
+def _is_of_macros(path: Sequence[str]) -> bool:
+    """Return True for a stream of a project of macros, or of one of its forms ([MS-OVBA] 2.2.1)."""
+    first, last = path[0].lower(), path[-1].lower()
+    return last in _OF_FORMS if len(path) > 1 and first != "vba" else first in {"vba", *_OF_PROJECT}
 
 
 def _stream(compound: Any, path: list[str]) -> Iterator[ArchiveMember]:
@@ -120,7 +152,7 @@ def _stream(compound: Any, path: list[str]) -> Iterator[ArchiveMember]:
     if content is None:
         yield failed(name, Reason.CONTAINER_BYTES)
     elif content:
-        yield stored(name, content)
+        yield stored(name, content)._replace(behind=path[-1].lower() not in _OF_OFFICE)
         yield from _pictures(name, path[-1].lower(), content)
 
 
@@ -138,18 +170,20 @@ def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]
             yield failed(name, Reason.ENCRYPTED)
         else:
             yield from _blips(name, drawings)
-    elif _THUMBNAIL.fullmatch(last):
-        found = _PICTURE.search(content, 1, _HEADER_MAX)
-        if found is not None:
-            yield stored(name + b"@%d" % found.start(), content[found.start() :])
-    elif last == _SUMMARY:
-        found = _PICTURE.search(content)
+            yield from _archives(name, _themes(content))
+    elif last == _SUMMARY or _THUMBNAIL.fullmatch(last):
+        within = (0, len(content)) if last == _SUMMARY else (1, _HEADER_MAX)
+        found = _PICTURE.search(content, *within)
         if found is not None:
             yield stored(name + b"@%d" % found.start(), content[found.start() :])
     elif last.endswith("ole10native"):
         yield failed(name, Reason.CONTAINER)
+    elif last in _FORMS:
+        yield from _form_pictures(name, content)
     else:
         yield from _blips(name, content)
+        if last in _OF_OFFICE:
+            yield from _archives(name, content)
 
 
 def _blips(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
@@ -168,32 +202,83 @@ def _blips(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
             end = len(content)
         identified = start + (32 if instance in _UIDS else 16)
         if kind in _METAFILES:
-            yield failed(place, Reason.UNSUPPORTED)
+            yield _metafile(place, content[identified:end])
         else:
             picture = content[identified + 1 : end]
-            yield stored(place, _with_file_header(picture) if kind == 0xF01F else picture)
+            yield stored(place, bitmap_file(picture) if kind == 0xF01F else picture)
         at = end
 
 
-def _with_file_header(bitmap: bytes) -> bytes:
-    """Return a device-independent bitmap as a BMP file."""
-    header, colours = 40, 0
-    if len(bitmap) >= 40:
-        header, depth, used = struct.unpack_from("<I", bitmap)[0], bitmap[14], bitmap[32:36]
-        colours = int.from_bytes(used, "little") or (1 << depth if depth <= 8 else 0)
-    pixels = 14 + min(header, 1 << 16) + 4 * min(colours, 256)
-    return _BITMAP_FILE.pack(b"BM", 14 + len(bitmap), 0, pixels) + bitmap
+def _metafile(place: bytes, content: bytes) -> ArchiveMember:
+    """Return a metafile as a member ([MS-ODRAW] 2.2.31)."""
+    body = content[_METAFILE_HEADER:]
+    if content[_METAFILE_HEADER - 2 : _METAFILE_HEADER - 1] == b"\0":
+        try:
+            unpacker = zlib.decompressobj()
+            body = unpacker.decompress(body, READ_MAX)
+        except zlib.error:
+            return failed(place, Reason.CONTAINER_BROKEN)
+        if not unpacker.eof:
+            return failed(place, Reason.CONTAINER_BROKEN if len(body) < READ_MAX else Reason.CONTAINER_BYTES)
+    return stored(place, body) if IS_METAFILE.match(body) else failed(place, Reason.UNSUPPORTED)
+
+
+def _archives(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
+    """Yield the ZIP archives within a stream."""
+    end, left = content.find(_ZIP_END), READ_MAX
+    while end >= 0:
+        if end + 22 <= len(content):
+            size, offset, comment = struct.unpack_from("<IIH", content, end + 12)
+            begin = end - size - offset
+            if begin >= 0 and content.startswith(b"PK\3\4", begin):
+                left -= end - begin
+                place = name + b"@%d" % begin
+                if left < 0:
+                    yield failed(place, Reason.CONTAINER_BYTES)
+                    return
+                yield stored(place, content[begin : end + 22 + comment])
+        end = content.find(_ZIP_END, end + 1)
+
+
+def _themes(workbook: bytes) -> bytes:
+    """Return the themes of a workbook, whose records hold at most 8,224 bytes ([MS-XLS] 2.4.326)."""
+    return b"".join(
+        body[16 if kind == _THEME else 12 :]
+        for kind, body in _records(workbook)
+        if kind in {_THEME, _THEME_CONTINUED}
+    )
+
+
+def _records(workbook: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 4 <= len(workbook):
+        kind, length = _RECORD.unpack_from(workbook, at)
+        yield kind, workbook[at + 4 : at + 4 + length]
+        at += 4 + length
+
+
+def _form_pictures(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
+    """Yield the pictures of controls of a form."""
+    left = READ_MAX
+    for found in _FORM_PICTURE.finditer(content):
+        begin, size = found.end(), int.from_bytes(found[1], "little")
+        if not 0 < size <= len(content) - begin:
+            continue
+        left -= size
+        place = name + b"@%d" % begin
+        if left < 0:
+            yield failed(place, Reason.CONTAINER_BYTES)
+            return
+        yield stored(place, content[begin : begin + size])
 
 
 def _drawings(workbook: bytes) -> bytes | None:
     """Return the drawings of a workbook, whose records hold at most 8,224 bytes; None if it is encrypted."""
-    parts, at, group = [], 0, False
-    while at + 4 <= len(workbook):
-        kind, length = _RECORD.unpack_from(workbook, at)
+    parts, group = [], False
+    for kind, body in _records(workbook):
         if kind == _PASSWORD:
             return None
         group = kind == _GROUP or (group and kind == _CONTINUED)
         if group:
-            parts.append(workbook[at + 4 : at + 4 + length])
-        at += 4 + length
+            parts.append(body)
     return b"".join(parts)

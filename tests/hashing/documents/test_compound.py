@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hashscan.hashing.member_records import ContainerEnd
 from hashscan.model import Reason
 from tests.hashing.documents.compound_files import compound
 from tests.hashing.documents.conftest import WITHOUT_MAIL, Open, made, records_of
 from tests.hashing.documents.drawn import JPEG, PNG, SCENE, by_place, digests, distance, reasons, zipped
+from tests.hashing.documents.metafiles import bitmap_record, emf
 from tests.pictures import encoded
 
 pytest.importorskip("olefile")
@@ -98,12 +101,61 @@ def test_a_picture_in_an_office_document(opened: Open, main: str, stream: str, c
     assert (end.reason, reasons(members)) == (None, {})
 
 
+def test_a_metafile_in_an_office_document(opened: Open) -> None:
+    metafile = emf((81, bitmap_record()))
+    for body in (bytes(32) + b"\xfe\xfe" + metafile, bytes(34) + zlib.compress(metafile)):
+        members, end = opened(compound({"WordDocument": b"", "Data": blip(0xF01A, 0x3D4, body[1:])}))
+        assert min(map(distance, members)) <= 8
+        assert (end.reason, reasons(members)) == (None, {})
+
+
+def theme(content: bytes) -> bytes:
+    return struct.pack("<HHHH", 0x896, 16 + len(content), 0x896, 0) + bytes(12) + content
+
+
+@pytest.mark.parametrize("main", ["PowerPoint Document", "Workbook"])
+def test_an_archive_in_a_stream_is_opened_there(opened: Open, main: str) -> None:
+    """The themes of presentations and workbooks."""
+    archive = zipped({"a.jpg": JPEG})
+    content = bytes(300) + 2 * archive + bytes(9) if main == "PowerPoint Document" else theme(archive)
+    members, end = opened(compound({main: content}))
+    assert digests(JPEG) in {member.exact for member in members}
+    assert (end.reason, reasons(members)) == (None, {})
+
+
+def test_an_archive_behind_a_document_is_opened(opened: Open) -> None:
+    document = compound({"WordDocument": b""})
+    members, end = opened(document + zipped({"a.jpg": JPEG})[:-40])
+    assert end.reason is None
+    members, end = opened(document + zipped({"a.jpg": JPEG}))
+    assert (digests(JPEG) in {member.exact for member in members}, reasons(members)) == (True, {})
+    broken = bytearray(zipped({"a.jpg": JPEG, "b.jpg": PNG}))
+    broken[broken.index(b"PK\1\2") + 42] ^= 1
+    members, end = opened(document + broken)
+    assert Reason.AMBIGUOUS in reasons(members).values()
+
+
+def test_a_project_of_macros(opened: Open) -> None:
+    form = b"..lt\0\0" + struct.pack("<I", len(JPEG)) + JPEG + bytes(10)
+    project = {"PROJECT": b"", "VBA/dir": b"", "VBA/Module1": b"", "UserForm1/o": form, "UserForm1/f": b""}
+    members, end = opened(compound(project))
+    assert min(map(distance, members)) <= 8
+    assert (end.reason, reasons(members)) == (None, {})
+    _, end = opened(compound(project | {"VisioDocument": b""}))
+    assert end.reason is Reason.CONTAINER
+
+
+def test_one_without_a_stream_is_broken(opened: Open) -> None:
+    assert opened(compound({})) == ([], ContainerEnd(0, 0, Reason.CONTAINER_BROKEN))
+
+
 def test_what_is_not_a_picture_file(opened: Open) -> None:
     members, end = opened(
         compound(
             {
                 "WordDocument": b"",
                 "Data": blip(0xF01A, 0x3D4, bytes(100)),
+                "Table": blip(0xF01C, 0x542, bytes(31) + b"\xfe" + bytes(100)),
                 "Pictures": blip(0xF01D, 0x46A, JPEG)[:-200],
                 "Other": struct.pack("<HHI", 0x46A0, 0xF01D, 1 << 30) + bytes(17) + JPEG,
                 "\1Ole10Native": JPEG,
@@ -111,7 +163,8 @@ def test_what_is_not_a_picture_file(opened: Open) -> None:
         )
     )
     found = reasons(members)
-    assert found.pop("Data@0") is Reason.UNSUPPORTED
+    assert found.pop("Data@0") is Reason.CONTAINER_BROKEN
+    assert found.pop("Table@0") is Reason.UNSUPPORTED
     assert found.pop("\1Ole10Native") is Reason.CONTAINER
     assert set(found.values()) <= {Reason.CONTAINER_BROKEN}
     assert end.reason is None

@@ -77,6 +77,7 @@ _DOCUMENTS = {
     "uuencoded file": DocumentOpener(f"{_HERE}.mail", "UuOpener"),
     "PDF": DocumentOpener(f"{_HERE}.pdf", "PdfOpener", "pypdfium2_raw"),
     "compound file": DocumentOpener(f"{_HERE}.compound", "CompoundOpener", "olefile"),
+    "RTF": DocumentOpener(f"{_HERE}.rtf", "RtfOpener"),
     "Windows metafile": DocumentOpener(f"{_HERE}.metafiles", "MetafileOpener"),
 }
 _MAILS = {

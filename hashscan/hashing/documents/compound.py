@@ -6,8 +6,9 @@ stream are members, too, named by their offset: those of thumbnails, and of the 
 
 So are the themes of presentations and workbooks, which are ZIP archives within a stream, and the pictures of
 forms that macros show ([MS-OFORMS] 2.4.12). Metafiles are unpacked; those of a Macintosh are members with
-`Reason.UNSUPPORTED`, a packed file (`Ole10Native`) is one with `Reason.CONTAINER`. Of a compound file that is
-none of those above, and no project of macros, the streams are checked, and the rest is `Reason.CONTAINER`.
+`Reason.UNSUPPORTED`; an object of another program (`Ole10Native`) is one with `Reason.CONTAINER`, if it is no
+packed file. Of a compound file that is none of those above, and no project of macros, the streams are
+checked, and the rest is `Reason.CONTAINER`.
 Other drawings of lines and shapes are no pictures.
 """
 
@@ -23,6 +24,7 @@ import olefile
 
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.documents.metafiles import IS_METAFILE, bitmap_file
+from hashscan.hashing.documents.packages import native
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -177,7 +179,7 @@ def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]
         if found is not None:
             yield stored(name + b"@%d" % found.start(), content[found.start() :])
     elif last.endswith("ole10native"):
-        yield failed(name, Reason.CONTAINER)
+        yield from native(name, content[4:])
     elif last in _FORMS:
         yield from _form_pictures(name, content)
     else:

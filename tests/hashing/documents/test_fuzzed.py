@@ -25,6 +25,7 @@ from tests.hashing.documents.drawn import JPEG, LETTER
 from tests.hashing.documents.metafiles import DIB, bitmap_record, emf, plus, wmf
 from tests.hashing.documents.test_compound import blip, message, workbook
 from tests.hashing.documents.test_mail import mail, parted, uu
+from tests.hashing.documents.test_rtf import LINES, ole_1, packed, rtf
 from tests.hashing.documents.test_texts import SVG, URL
 
 pytest.importorskip("libarchive")
@@ -44,6 +45,8 @@ DOCUMENTS: list[tuple[str, bytes]] = [
     ("compound file", compound({"PROJECT": b"", "VBA/dir": b"", "A/f": b"lt\0\0\x88\x13\0\0" + JPEG[:5000]})),
     ("Windows metafile", emf((81, bitmap_record(pixels=JPEG[:500])), plus((0x4008, 0x500, bytes(60))))),
     ("Windows metafile", wmf((0x0F43, bytes(22) + DIB[:900]), (0x0626, JPEG[:200]))),
+    ("RTF", rtf(rb"{\pict\jpegblip " + LINES[:900] + rb"}{\pict\bin500 " + JPEG[:500] + b"}")),
+    ("RTF", rtf(rb"{\*\objdata " + ole_1(packed(JPEG[:300]), b"\xff\xd8\xff" + bytes(50)) + b"}")),
     ("PDF", LETTER),
     ("PDF", test_pdf.in_type_3_letter()),
     ("PDF", test_pdf.in_stamp()),
@@ -108,7 +111,9 @@ def test_mutated_documents_raise_nothing_else() -> None:
     openers = load_openers(tuple(ContainerKind))
     assert {name for name, _ in DOCUMENTS} <= set(openers)
     assert all(is_opened(KINDS[name], tuple(ContainerKind)) for name in openers)
-    for name, content in cases(400, 1, "mail", "mailbox", TEXT.name, "compound file", "Windows metafile"):
+    for name, content in cases(
+        400, 1, "mail", "mailbox", TEXT.name, "compound file", "Windows metafile", "RTF"
+    ):
         exhaust(openers[name], content)
 
 

@@ -358,7 +358,7 @@ def _apply(
         return values
     case = connection.execute(select(CASES).where(CASES.c.notice == notice.number)).first()
     if case is not None:
-        if event == "reopened" and case.verdict == "notice":
+        if event == "reopened" and not _has_open_case(connection, case):
             reopened = {"removed": None, "closed": None, "how": "", "moved": CASES.c.moved + 1}
             connection.execute(update(CASES).where(CASES.c.id == case.id).values(reopened))
         _add_event(connection, case.id, now, event, text, who)
@@ -385,6 +385,13 @@ def _changes(notice: SentNotice, event: Event, how: str, now: int) -> dict[str, 
     if notice.acknowledged is None:
         values["acknowledged"] = now
     return values
+
+
+def _has_open_case(connection: Connection, case: Row[Any]) -> bool:
+    """Return True if the place of a case on a server has an open case, which may be this one."""
+    same = and_(CASES.c.server == case.server, CASES.c.place == case.place)
+    is_open = and_(CASES.c.removed.is_(None), CASES.c.closed.is_(None))
+    return connection.execute(select(CASES.c.id).where(same, is_open)).first() is not None
 
 
 def _attach_case(connection: Connection, number: int, values: dict[str, Any], actor: str) -> None:

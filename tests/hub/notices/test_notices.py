@@ -274,3 +274,32 @@ def test_a_look_from_outside_is_kept_beside_the_answer(database: Database) -> No
     assert len(events) == 6
     lines = [line for line, _ in read_audit(database) if line["action"] == "notice.observe"]
     assert len(lines) == 6
+
+
+def test_a_case_of_a_report_is_open_again_with_its_notice(database: Database) -> None:
+    ids = prepared(database)
+    path = "/srv/a"
+    with database.transaction() as connection:
+        server = {"organisation": ids["alpha"], "name": "web1", "first": NOW, "seen": NOW}
+        host = connection.execute(insert(SERVERS).values(server).returning(SERVERS.c.id)).scalar_one()
+        case = {
+            "organisation": ids["alpha"], "server": host, "place": bytes.fromhex(place_of(path.encode())),
+            "verdict": "match", "found": NOW, "seen": NOW,
+        }  # fmt: skip
+        connection.execute(insert(CASES).values(case))
+    number = send(database, wanted=NewNotice(path=path, host="web1", category="A1", reference="P-1"))
+    answer(database, number, "removed", NOW + 10)
+
+    def removed() -> list[int | None]:
+        with database.reading() as connection:
+            return list(connection.execute(select(CASES.c.removed).order_by(CASES.c.id)).scalars())
+
+    assert removed() == [NOW + 10]
+    answer(database, number, "reopened", NOW + 20)
+    assert removed() == [None]
+    answer(database, number, "removed", NOW + 30)
+    # A report has found it there, and opened a case.
+    with database.transaction() as connection:
+        connection.execute(insert(CASES).values(case))
+    answer(database, number, "reopened", NOW + 40)
+    assert removed() == [NOW + 30, None]

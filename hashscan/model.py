@@ -162,6 +162,17 @@ class TrustState(StrEnum):
         return self in {TrustState.LOCAL, TrustState.EXCHANGE, TrustState.STALE_EXCHANGE}
 
 
+class HeldBy(StrEnum):
+    """The reasons for which the circuit breaker holds a match."""
+
+    ENTRY = "entry"
+    """Its entries match too many files."""
+    UNACCEPTED = "unaccepted"
+    """Nobody has accepted its lists, and as many files were moved because of them as may be."""
+    GROWTH = "growth"
+    """The new entries of its lists match far more files than the lists did before."""
+
+
 class Weak(StrEnum):
     """Kinds of weak trust in lists and entries; they move nothing unless the settings allow it."""
 
@@ -343,6 +354,8 @@ class ListInfo(Struct, frozen=True):
     """Earliest expiry of the list's signed metadata, RFC 3339."""
     problem: str | None = None
     """The problem and its remedy, for lists that can't be used or should be checked."""
+    source: str = ""
+    """Digest of what a person accepts with the list; see `lists.acceptance`."""
 
     @property
     def can_find(self) -> bool:
@@ -679,6 +692,8 @@ class FileResult(Struct, frozen=True):
     """Text for a person, such as the system's error message; never from the file's content."""
     because: str = ""
     """For findings: the reason for this verdict and this action."""
+    held_by: str = ""
+    """A value of `HeldBy` for a match that an earlier scan has held; empty for any other result."""
     matches: tuple[Match, ...] = ()
     digests: tuple[Digest, ...] = ()
     """Only where they were asked for, and for findings."""

@@ -52,7 +52,15 @@ OWNERS: dict[str, frozenset[str]] = {
     "rich": frozenset({"cli"}),
     "securesystemslib": frozenset({"lists"}),
     "sqlite3": frozenset(
-        {"cases", "hub.storage", "lists.exchanges", "reports.ncmec", "scan.hard_links", "state"}
+        {
+            "lists.acceptance",
+            "cases",
+            "hub.storage",
+            "lists.exchanges",
+            "reports.ncmec",
+            "scan.hard_links",
+            "state",
+        }
     ),
     "sqlalchemy": frozenset({"hub"}),
     "starlette": frozenset({"hub.web", "service.doors.http"}),

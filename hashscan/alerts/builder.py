@@ -32,6 +32,7 @@ from hashscan.text import path_fields, plural
 from hashscan.timefmt import format_time, short_time
 
 if TYPE_CHECKING:
+    from hashscan.matching.list_limits import LimitedList
     from hashscan.scan.reporting.report_writer import ScanResult
 
 _LIST_SHORTCOMING = re.compile(r"list \S+ is [\w-]+")
@@ -210,6 +211,21 @@ def list_failure_alert(name: str, code: int, reason: str, now: float, *, details
         (f"pull:{name}:{code}:{day}",),
         f"list {name} can't be pulled: {EXIT_MEANINGS[code]}",
         (reason if details else without_paths(reason), "The last good version stays in use."),
+    )
+
+
+def limit_alert(one: LimitedList, now: float) -> Alert:
+    """Return the alert for a list because of which matches are held at `now` (seconds since 1970).
+
+    There is one a week for each list and reason, since each scan holds the same files.
+    """
+    year, week, _ = datetime.fromtimestamp(now, UTC).isocalendar()
+    return Alert(
+        Kind.LIST,
+        (f"limit:{one.name}:{one.source}:{one.code}:{year}-{week}",),
+        f"list {one.name} matches too many files: {one.held} held",
+        (one.message,),
+        counts={"held": one.held},
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.errors import ListTrustError, NoUsableListError, UsageError
+from hashscan.lists.acceptance import record_added
 from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.lists.storage.columns import (
     BLOCK,
@@ -30,6 +31,7 @@ from hashscan.lists.storage.columns import (
     ColumnBlock,
     ColumnError,
     ColumnFiles,
+    EntryBlock,
     ListHandle,
     id_dtype,
     withdrawn_rows,
@@ -46,7 +48,7 @@ from hashscan.lists.storage.stored_version import (
 )
 from hashscan.lists.store import ListStore, open_version
 from hashscan.locking import ReadLock
-from hashscan.model import ALGORITHMS, CATEGORIES, USABLE_STATES, ListInfo
+from hashscan.model import ALGORITHMS, CATEGORIES, USABLE_STATES, Entry, ListInfo
 
 if TYPE_CHECKING:
     from hashscan.lists.storage.trust import VerifiedMetadata
@@ -149,6 +151,27 @@ def difference_in(
             yield Difference(old_info, new_info, old, new)
         except ColumnError as error:
             raise NoUsableListError(f"a version of the list {name!r} can't be relied on: {error}") from error
+
+
+def record_new_entries(folder: ListFolder, name: str, *, from_nothing: bool) -> None:
+    """Record which entries the staged version adds to a list that was accepted; the caller activates it.
+
+    Args:
+        from_nothing: as in `difference_in`.
+
+    Raises:
+        NoUsableListError: a version can't be trusted.
+        OSError: the list's folder can't be read or written.
+    """
+    if folder.accepted.exists():
+        sizes = VerificationLevel.SIZES  # the caller has compared the rest
+        with difference_in(folder, name, from_nothing=from_nothing, thoroughness=sizes) as compared:
+            record_added(folder, ((each.algorithm, each.ids) for each in compared.changes() if each.came))
+
+
+def import_list(lists: Path, name: str, entries: Iterable[Entry | EntryBlock], label: str) -> ListInfo:
+    """Import entries as `ListStore.import_entries`, and record what they add to a list that was accepted."""
+    return ListStore(lists).import_entries(name, entries, label, record_new_entries)
 
 
 ActivationCheck = Callable[[Difference], bool]
@@ -394,6 +417,7 @@ def activate(
             with difference_in(folder, name, from_nothing=not usable, thoroughness=sizes) as compared:
                 if not admits(compared):
                     return None
+        record_new_entries(folder, name, from_nothing=not usable)
         folder.activate(staged)
         folder.remove_superseded()
         return Activated(opened.info, before.info.version if before and usable else None)

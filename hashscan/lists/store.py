@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
 
 from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
+from hashscan.lists.acceptance import source_of
 from hashscan.lists.index.segments import TemporaryIndex, compile_new, prepared
 from hashscan.lists.storage.atomic_files import is_refusal, output_errors
 from hashscan.lists.storage.columns import ColumnError, EntryBlock, ListHandle
@@ -117,6 +118,13 @@ class OpenedLists(ClosedOnExit):
             hold.close()
 
 
+class BeforeActivation(Protocol):
+    """Records what the staged version of a list adds; see `difference.record_new_entries`."""
+
+    def __call__(self, folder: ListFolder, name: str, *, from_nothing: bool) -> None:
+        """Record it."""
+
+
 class ListStore:
     """The folder that contains all lists."""
 
@@ -135,6 +143,10 @@ class ListStore:
     def similar_to(self, name: str) -> str | None:
         """Return the name of the most similar list, if any."""
         return closest_match(name, (*self.names(), DEMO))
+
+    def source(self, name: str) -> str:
+        """Return what tells the origin of a stored list from others; empty for one that is not stored."""
+        return "" if self._folder is None or name == DEMO else source_of(self.folder(name))
 
     def require(self, name: str) -> None:
         """Raise an error unless there is a list of a name, even if it was never pulled.
@@ -274,12 +286,19 @@ class ListStore:
         opened, hold, _ = self._open(checked_name(name), now, VerificationLevel.CHECKSUMS)
         return opened, hold
 
-    def import_entries(self, name: str, entries: Iterable[Entry | EntryBlock], label: str) -> ListInfo:
+    def import_entries(
+        self,
+        name: str,
+        entries: Iterable[Entry | EntryBlock],
+        label: str,
+        before_activation: BeforeActivation | None = None,
+    ) -> ListInfo:
         """Store entries as a local, unsigned list; an earlier list of that name is replaced atomically.
 
         Args:
             entries: read to the end before anything changes.
             label: name of the entries' origin for errors.
+            before_activation: records what the entries add to a list that was accepted.
 
         Raises:
             UsageError: the name can't be used, or belongs to a signed list.
@@ -295,7 +314,9 @@ class ListStore:
                 )
             folder.make()
             active = folder.active()
-            version = open_local(name, active).info.version + 1 if active else 1
+            before = open_local(name, active).info if active else None
+            version = before.version + 1 if before else 1
+            usable = before is not None and before.state in USABLE_STATES
             if active is None:
                 folder.renew_identity()
             try:
@@ -304,6 +325,9 @@ class ListStore:
                 if fresh is not None:
                     compile_new(fresh, folder.staging)
                 finished = folder.finish_staging(version)
+                if before_activation is not None and folder.accepted.exists():
+                    folder.stage(finished)
+                    before_activation(folder, name, from_nothing=not usable)
                 folder.activate(finished)
             finally:
                 folder.remove_superseded()

@@ -5,11 +5,12 @@ Such an entry is probably wrong, so nothing is moved because of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hashscan.model import Action, Verdict
+from hashscan.lists.services.adapter import NO_SINGLE_ENTRY
+from hashscan.model import Action, HeldBy, Verdict
 from hashscan.quarantine.trust_weakness import NOT_ACTED_ON, justifies_action
 from hashscan.reports.records import Record
 from hashscan.settings.matching import BreakerLimits
@@ -45,8 +46,15 @@ class Tally:
 class CircuitBreaker:
     """A counter of the files that each entry matches; it judges only after all files were counted."""
 
-    def __init__(self, limits: BreakerLimits) -> None:
+    def __init__(self, limits: BreakerLimits, services: Collection[str] = ()) -> None:
+        """Begin to count.
+
+        Args:
+            services: names of the lists that are matching services. Where one names no single entry, the
+                files count for the service alone, which has a limit of its own; see `list_limits`.
+        """
         self._limits = limits
+        self._services = services
         self._tallies: dict[Key, Tally] = {}
 
     def count(self, finding: Record, owner: Owner | None) -> None:
@@ -58,6 +66,8 @@ class CircuitBreaker:
             owner: of the file; None where it is not known.
         """
         for key in _accusing(finding, _UNCOUNTED):
+            if self._names_no_entry(key):
+                continue
             tally = self._tallies.setdefault(key, Tally())
             if (inode := _linked_inode(finding)) is not None and tally.files <= self._limits.files:
                 if inode in tally.linked:
@@ -77,7 +87,7 @@ class CircuitBreaker:
         if finding["verdict"] != Verdict.MATCH:
             return finding
         accusing = _accusing(finding, NOT_ACTED_ON)
-        messages = [self._message_of(key) for key in accusing if self._has_tripped(self._tallies[key])]
+        messages = [self._message_of(key) for key in accusing if self._holds(key)]
         if not messages:
             return finding
         if len(messages) < len(accusing):
@@ -86,7 +96,7 @@ class CircuitBreaker:
             **finding,
             "verdict": Verdict.HELD.value,
             "action": Action.HELD.value,
-            "breaker": True,
+            "breaker": HeldBy.ENTRY.value,
             "because": f"{finding['because']}; but {messages[0]}{_too_much(len(messages))}",
         }
 
@@ -94,7 +104,7 @@ class CircuitBreaker:
         """Return the record of a finding with the entries withheld that match too many files."""
         matches = [
             {**match, "withheld": self._message_of(_key(match))}
-            if justifies_action(match) and self._has_tripped(self._tallies[_key(match)])
+            if justifies_action(match) and self._holds(_key(match))
             else match
             for match in finding["matches"]
         ]
@@ -121,6 +131,12 @@ class CircuitBreaker:
                 owners = {"owners_over": self._limits.owners} if over else {"owners": len(tally.owners)}
                 yield {"list": list_name, "entry": entry, "files": tally.files, **owners}
 
+    def _names_no_entry(self, key: Key) -> bool:
+        return key[0] in self._services and key[1].startswith(NO_SINGLE_ENTRY)
+
+    def _holds(self, key: Key) -> bool:
+        return not self._names_no_entry(key) and self._has_tripped(self._tallies[key])
+
     def _has_tripped(self, tally: Tally) -> bool:
         return len(tally.owners) > self._limits.owners or tally.files > self._limits.files
 
@@ -138,17 +154,17 @@ def limits_fields(limits: BreakerLimits) -> dict[str, int]:
     return {"owners": limits.owners, "files": limits.files}
 
 
-def is_still_held(finding: Record, because: str) -> bool:
+def is_still_held(finding: Record, held: Record) -> bool:
     """Return True if a finding is the one that a breaker has held before, when all files were counted.
 
     Args:
-        finding: its record, or one with its verdict, reason and matches, without a breaker.
+        finding: its record, or one with its verdict and matches, without a breaker.
+        held: the record of the one that was held.
     """
-    if finding["verdict"] != Verdict.MATCH:
+    if finding["verdict"] != Verdict.MATCH or held["verdict"] != Verdict.HELD or not held.get("breaker"):
         return False
     # If one more entry accuses it, it is not the same finding.
-    end = _too_much(len(_accusing(finding, NOT_ACTED_ON)))
-    return because.startswith(f"{finding['because']}; but entry ") and because.endswith(end)
+    return {*_accusing(finding, NOT_ACTED_ON)} <= {*_accusing(held, NOT_ACTED_ON)}
 
 
 def owner_of(finding: Record) -> Owner | None:

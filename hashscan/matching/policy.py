@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -30,7 +30,7 @@ from hashscan.model import (
     Weak,
 )
 from hashscan.quarantine.items import State
-from hashscan.quarantine.store import read_lines
+from hashscan.quarantine.store import operator_name, read_lines
 from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES, blocking_weakness_of
 from hashscan.sources.patterns import Patterns
 from hashscan.state_dir import StateDir
@@ -180,7 +180,7 @@ def read_put_back(state: StateDir | None) -> dict[bytes, RestoredContent]:
         if line["type"] == State.DISPLACED or (line["type"] == State.RESTORING and "withdrawals" in line):
             unjudged.add(line["item"])
         elif line["type"] == State.RESTORED and line["item"] not in unjudged:
-            restored[line["item"]] = str(line["time"])[:10], sys.intern(_name(line["operator"]))
+            restored[line["item"]] = str(line["time"])[:10], sys.intern(operator_name(line["operator"]))
     if not restored:
         return {}
     found: dict[bytes, RestoredContent] = {}
@@ -206,10 +206,6 @@ def _entries(line: Line) -> frozenset[tuple[str, str]]:
         # There may be more than the finding names, and those are not new either.
         entries |= {(m["list"], _WHOLE_LIST) for m in matches}
     return frozenset(entries)
-
-
-def _name(operator: Mapping[str, Any]) -> str:
-    return str(operator.get("sudo") or operator.get("user") or operator["uid"])
 
 
 _STRONGEST_FIRST = (Action.QUARANTINE, Action.REPORT, Action.HELD, Action.REVIEW)

@@ -121,6 +121,8 @@ class QuarantineRequest:
     """sha256 of the content that was found, in hex."""
     identity: Identity | ObjectIdentity | None = None
     """Used if the sha256 is not known; without both, the request means the current content."""
+    acting: tuple[Mapping[str, Any], ...] = ()
+    """The matches that justify the move by themselves; none for a move by hand."""
 
     @property
     def is_object(self) -> bool:

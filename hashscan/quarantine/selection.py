@@ -58,13 +58,14 @@ def request_of(
             "because": finding.get("because"),
             "matches": finding["matches"],
             "lists": [
-                {key: info.get(key) for key in ("name", "version", "state", "key_ids")}
+                {key: info.get(key) for key in ("name", "version", "state", "key_ids", "source")}
                 for name, info in lists.items()
                 if name in named
             ],
         },
         content or finding.get("digests", {}).get("sha256"),
         identity,
+        acting=tuple(matches),
     )
 
 

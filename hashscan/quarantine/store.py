@@ -234,6 +234,16 @@ def _operator() -> dict[str, Any]:
     return who
 
 
+def event_operator() -> str:
+    """Return the user behind this process as text: who used sudo, or the user's name or number."""
+    return operator_name(_operator())
+
+
+def operator_name(operator: Mapping[str, Any]) -> str:
+    """Return the name of an operator of the log: who used sudo, or the user's name or number."""
+    return str(operator.get("sudo") or operator.get("user") or operator["uid"])
+
+
 def _lock(folder: Path, seconds: float) -> LockFile:
     with output_errors(f"can't use the quarantine {folder}"):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -109,6 +109,7 @@ def list_fields(info: ListInfo) -> dict[str, Any]:
         fingerprint=info.fingerprint or None,
         expires=info.expires,
         problem=info.problem,
+        source=info.source or None,
     )
 
 

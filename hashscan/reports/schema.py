@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 
 from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.model import TrustState
+from hashscan.model import HeldBy, TrustState
 from hashscan.schema import NUMBER_MAX, Count, Natural, Text, validated
 from hashscan.timefmt import parse_zoned
 
@@ -104,7 +104,7 @@ class PathRecord(PathFields, kw_only=True):
     was: str = ""
     because: str = ""
     action: str = ""
-    breaker: bool = False
+    breaker: HeldBy | UnsetType = UNSET
     reason: str = ""
     detail: str = ""
     customer: str = ""
@@ -187,6 +187,7 @@ class ListFields(Struct, kw_only=True):
     expires: Text = ""
     categories: list[Text] = []
     key_ids: list[Text] = []
+    source: Text = ""
     by_algorithm: dict[Text, Count] = {}
 
     def __post_init__(self) -> None:
@@ -364,6 +365,14 @@ class PassedFields(Struct, gc=False):
     excluded_folders: Count
 
 
+class LimitedFields(Struct, gc=False):
+    """A list because of which matches are held until a person has accepted it."""
+
+    list: Text
+    code: HeldBy
+    held: Count
+
+
 class MovedFields(Struct, gc=False):
     """The counts of findings that were to be moved into quarantine, and the checkpoint of its log."""
 
@@ -375,6 +384,7 @@ class MovedFields(Struct, gc=False):
     head: Text = ""
     items: Count = 0
     trouble: str = ""
+    limited: list[LimitedFields] = []
 
 
 class TrippedEntry(Struct, gc=False):

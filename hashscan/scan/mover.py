@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from hashscan.errors import LockedError
+from hashscan.matching.list_limits import HeldMove, LimitedList, ListLimits
 from hashscan.model import DIRECT, Access, Action, Weak
 from hashscan.quarantine.captured_file import Outcome, QuarantineRequest, is_url
 from hashscan.quarantine.items import KEPT
@@ -84,6 +85,8 @@ class Mover:
         self._containers = settings.containers
         self._staying = 0
         self._unbacked = Counter[Weak]()
+        self.limited: list[LimitedList] = []
+        """Lists because of which matches are held."""
         self._named = 0
         self._notify = notify
         if os.geteuid() != 0:
@@ -98,10 +101,11 @@ class Mover:
         """The number of findings that should have been moved and were not."""
         return self.outcomes.total() - self.outcomes[Outcome.DONE]
 
-    def fields(self) -> dict[str, int]:
-        """Return the number of findings by outcome, as the summary shows them."""
+    def fields(self) -> dict[str, Any]:
+        """Return the number of findings by outcome, and what is held for its lists, as the summary has it."""
         names = {Outcome.DONE: "moved"}
-        return {names.get(outcome, outcome.value): self.outcomes[outcome] for outcome in Outcome}
+        fields: dict[str, Any] = {names.get(each, each.value): self.outcomes[each] for each in Outcome}
+        return fields | ({"limited": [one.fields() for one in self.limited]} if self.limited else {})
 
     def kept(self) -> Iterator[Record]:
         """Yield the findings that earlier scans have moved, for the circuit breaker of an incomplete scan.
@@ -122,12 +126,13 @@ class Mover:
     ) -> Callable[[Iterable[Record]], Iterator[Record]]:
         """Return a function that moves a scan's findings and yields their records with the outcome of each.
 
+        It goes through the findings twice: all must be counted before the first is moved.
+
         Args:
             until: when to begin no more, by the monotonic clock; those left say so.
         """
 
         def act(findings: Iterable[Record]) -> Iterator[Record]:
-            todo = iter(findings)
             with ExitStack() as stack:
                 quarantine: Quarantine | None = None
                 try:
@@ -136,12 +141,18 @@ class Mover:
                 except LockedError as error:
                     # The findings and the summary are reported all the same.
                     why_not = str(error)
+                limits = self._limits(findings, scan, quarantine)
+                todo = iter(findings)
                 while some := list(islice(todo, _BATCH_SIZE)):
                     if is_stopped():
                         why_not = "the scan was stopped"
                     elif until is not None and time.monotonic() >= until:
                         why_not = "the time budget is used up"
-                    yield from self._move_batch(None if why_not else quarantine, some, scan, why_not)
+                    usable = None if why_not else quarantine
+                    yield from self._move_batch(usable, some, scan, why_not, limits)
+            self.limited = limits.limited()
+            for one in self.limited:
+                self._notify(one.message)
             self._notify(f"{self.outcomes[Outcome.DONE]} moved into quarantine, {self.not_moved} left")
             for message in weakness_messages(self._unbacked):
                 self._notify(message)
@@ -150,15 +161,31 @@ class Mover:
 
         return act
 
+    def _limits(self, findings: Iterable[Record], scan: Record, quarantine: Quarantine | None) -> ListLimits:
+        """Return the limits of lists, with all findings counted."""
+        items = read_items(self._state) if quarantine is None else quarantine.items()
+        limits = ListLimits(self._state, items.values())
+        for finding in findings:
+            if (request := self._request(finding, scan)) is not None:
+                limits.count(request)
+        self._unbacked.clear()
+        return limits
+
     def _open(self, seconds: float = 0.0) -> Quarantine:
         stores = Stores(SOURCES, self._endpoint, self._bucket)
         return Quarantine(self._state, self._places, self._notify, stores, seconds=seconds)
 
     def _move_batch(
-        self, quarantine: Quarantine | None, findings: Sequence[Record], scan: Record, why_not: str
+        self,
+        quarantine: Quarantine | None,
+        findings: Sequence[Record],
+        scan: Record,
+        why_not: str,
+        limits: ListLimits,
     ) -> Iterator[Record]:
-        asked = [self._request(finding, scan) for finding in findings]
-        requests = [request for request in asked if request is not None]
+        wanted = [self._request(finding, scan) for finding in findings]
+        asked = [None if request is None else limits.admit(request) for request in wanted]
+        requests = [request for request in asked if isinstance(request, QuarantineRequest)]
         given = (
             (MoveResult(r.path, Outcome.REFUSED, detail=why_not, version=r.version) for r in requests)
             if quarantine is None
@@ -168,7 +195,9 @@ class Mover:
         # A file may have been named twice, but it is moved once.
         self.outcomes.update(answer.outcome for answer in answers.values())
         for finding, request in zip(findings, asked, strict=True):
-            if request is not None:
+            if isinstance(request, HeldMove):
+                yield request.record(finding)
+            elif request is not None:
                 yield self._record_with_outcome(finding, request, answers[request.path, request.version])
             else:
                 yield self._record_that_stays(finding, scan)

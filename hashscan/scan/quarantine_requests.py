@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hashscan.errors import UsageError
 from hashscan.matching.circuit_breaker import CircuitBreaker, Owner, owner_of
-from hashscan.model import Weak
+from hashscan.matching.list_limits import LimitedList, ListLimits
+from hashscan.model import TrustState, Weak
 from hashscan.quarantine.captured_file import Outcome, QuarantineRequest, is_url
 from hashscan.quarantine.items import path_of
 from hashscan.quarantine.selection import (
@@ -19,11 +20,13 @@ from hashscan.quarantine.selection import (
     staying_message,
     stays_as_container,
 )
+from hashscan.quarantine.store import read_items
 from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.reports.records import Record, path_bytes
 from hashscan.reports.report import read_report
 from hashscan.settings.matching import BreakerLimits
 from hashscan.sources.filesystem.safe_open import stat_absolute
+from hashscan.state_dir import StateDir
 
 _IDENTITY = frozenset({"inode", "size", "mtime_ns", "ctime_ns"})
 
@@ -64,6 +67,7 @@ class QuarantineRequests:
         self,
         reports: Sequence[Path],
         limits: BreakerLimits,
+        state: StateDir,
         act_on: Collection[Weak] = (),
         *,
         containers: bool = False,
@@ -71,6 +75,7 @@ class QuarantineRequests:
         """Count the matches of every entry, also for reports that were made with other limits.
 
         Args:
+            state: the state folder, whose quarantine and lists say how many files a list may move.
             act_on: kinds of weakly trusted matches that are acted on, besides matches with fresh signed
                 lists.
             containers: True if a member's match moves its container.
@@ -81,11 +86,14 @@ class QuarantineRequests:
             OutputError: a report can't be read.
         """
         self._reports = reports
-        self._breaker = CircuitBreaker(limits)
+        self._state = state
+        self._breaker = CircuitBreaker(limits, set(_services(reports)))
         self._act_on = act_on
         self._unbacked = Counter[Weak]()
         self._accepted = self._staying = 0
         self._containers = containers
+        self.limited: list[LimitedList] = []
+        """Lists because of which matches stay; known when all requests were consumed."""
         self.urls: set[bytes] = set()
         """The scans' targets that are not on this machine."""
         for report in reports:
@@ -118,7 +126,20 @@ class QuarantineRequests:
         return [f"BREAKER: {message}: too many matches" for message in self._breaker.said()]
 
     def requests(self) -> Iterator[QuarantineRequest]:
-        """Yield the requests to move files."""
+        """Yield the requests to move files; lock the quarantine before the first."""
+        limits = ListLimits(self._state, read_items(self._state).values())
+        for request in self._justified():
+            limits.count(request)
+        self._accepted = self._staying = 0
+        self._unbacked.clear()
+        for request in self._justified():
+            admitted = limits.admit(request)
+            if isinstance(admitted, QuarantineRequest):
+                yield admitted
+        self.limited.extend(limits.limited())
+
+    def _justified(self) -> Iterator[QuarantineRequest]:
+        """Yield the requests to move files, and count the findings that stay."""
         for report in self._reports:
             records = validated_records(report)
             scan = next(records)
@@ -140,7 +161,7 @@ class QuarantineRequests:
 
         Call it when all requests were consumed.
         """
-        said = weakness_messages(self._unbacked)
+        said = [*weakness_messages(self._unbacked), *(one.message for one in self.limited)]
         if self._accepted:
             stay = "finding stays" if self._accepted == 1 else "findings stay"
             said.append(f"{self._accepted} {stay} that a baseline accepts")
@@ -150,6 +171,13 @@ class QuarantineRequests:
 
     def _with_breaker(self, record: Record) -> Record:
         return self._breaker.judge(record) if record["type"] == "finding" else record
+
+
+def _services(reports: Sequence[Path]) -> Iterator[str]:
+    """Yield the names of the lists that are matching services."""
+    for report in reports:
+        scan = next(validated_records(report))
+        yield from (info["name"] for info in scan["lists"] if info["state"] == TrustState.SERVICE)
 
 
 def _is_moved(record: Record) -> bool:

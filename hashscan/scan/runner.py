@@ -219,7 +219,7 @@ class _Scan:
                 "Pillow; see `hashscan selftest`"
             )
         shard, sandbox = self._targets.shard, run.summary.sandbox
-        return self._session.conclude(
+        result = self._session.conclude(
             run,
             shortcomings,
             {
@@ -233,6 +233,7 @@ class _Scan:
             },
             None if self._memory is None else self._memory.store_end,
         )
+        return result if self._mover is None else replace(result, limited=tuple(self._mover.limited))
 
     def _finish_state(self, run: ScanPipeline, *, whole: bool) -> ScanOutcome:
         """End the scan in the state, and write the records of open findings that it did not meet."""

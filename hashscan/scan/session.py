@@ -145,7 +145,9 @@ class ScanSession:
                 f"with --cluster, {' and '.join(s.name for s in self.services)} can't be asked",
                 advice="Name the other lists with --list, and scan without --cluster for this one.",
             )
-        self.infos = fingerprinted(opened)
+        self.infos = tuple(
+            structs.replace(info, source=store.source(info.name)) for info in fingerprinted(opened)
+        )
         exceptions = exceptions_at(settings.state, {info.name for info in self.infos}, start.started)
         observer.exceptions_loaded(exceptions)
         for message in unused_lists(settings.policy.rules, self.infos):
@@ -177,7 +179,11 @@ class ScanSession:
         observer.beginning()
         for path in paths.records:
             _log.info("report: %s", path or "standard output")
-        self.reports = stack.enter_context(open_reports(settings, paths, observer, self.customers))
+        self.reports = stack.enter_context(
+            open_reports(
+                settings, paths, observer, self.customers, {service.name for service in self.services}
+            )
+        )
 
     def withdrawn_items(self) -> WithdrawnItems:
         """Return the items in quarantine whose list entries were all withdrawn, and warn of them."""

@@ -68,6 +68,7 @@ def national(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = runner(home / "state")
     publish(run, home / "national", entries)
     pull(run, home / "national")
+    assert run("lists", "accept", "national").code == 0
     return home / "state"
 
 

@@ -33,7 +33,7 @@ def test_a_match_is_moved() -> None:
     assert (request.path, request.identity, request.sha256) == (b"/a", Identity(8, 7, 1, 2), None)
     assert request.accusation["matches"] == [MATCH]
     assert request.accusation["lists"] == [
-        {"name": "fresh", "version": 3, "state": "fresh", "key_ids": ["k"]}
+        {"name": "fresh", "version": 3, "state": "fresh", "key_ids": ["k"], "source": None}
     ]
     digests = {"digests": {"sha256": "ab"}}
     with_digests = request_of({**FINDING, **digests, "path": "/?", "path_b64": "L/8="}, SCAN)

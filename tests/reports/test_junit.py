@@ -49,7 +49,7 @@ def suites(path: Path) -> dict[str, Element]:
 def test_a_suite_for_each_verdict_and_a_case_for_each_file(tmp_path: Path) -> None:
     records = [
         finding(b"/srv/a"), unreadable(b"/srv/b"), finding(b"/srv/c", "held"), finding(b"/srv/d", "review"),
-        finding(b"/srv/h", "held", breaker=True),
+        finding(b"/srv/h", "held", breaker="entry"),
         other("skipped"), other("undecoded"), STANDING, finding(b"/srv/e", customer="ada", version="v7"),
         {"type": "folder", "schema": 1, "path": "/srv/f", "reason": "permission denied"},
         {"type": "silent-change", "schema": 1, "path": "/srv/g"},

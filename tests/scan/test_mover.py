@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from hashscan.model import Action, PolicyRule, Weak
+from hashscan.lists.acceptance import accept
+from hashscan.lists.store import ListStore
+from hashscan.model import Action, Entry, PolicyRule, Weak
 from hashscan.quarantine.captured_file import Outcome
 from hashscan.quarantine.store import read_items
 from hashscan.scan import mover
 from hashscan.scan.mover import Mover
 from hashscan.settings.matching import PolicySettings, QuarantineSettings
 from hashscan.state_dir import StateDir
+from tests.service.engine.serving import store_list
 
 HOLDER = (
     "import sys; from hashscan.quarantine.store import Quarantine\n"
@@ -50,6 +53,15 @@ def findings(folder: Path, number: int) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+@pytest.fixture(autouse=True)
+def accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that may move as many files as it matches."""
+    store_list(tmp_path / "state", Entry("e", "md5", bytes(16), "A1"), name="l")
+    store = ListStore(StateDir(tmp_path / "state").lists)
+    accept(store.folder("l"), "somebody", 0)
+    monkeypatch.setitem(SCAN["lists"][0], "source", store.source("l"))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from hashscan.errors import UsageError
 from hashscan.model import Weak
 from hashscan.scan.quarantine_requests import QuarantineRequests
 from hashscan.settings.matching import BreakerLimits
+from hashscan.state_dir import StateDir
 from tests.examples import examples
 from tests.reports import documents
 
@@ -46,7 +47,7 @@ VALUES = st.recursive(
 
 def asked(path: Path, records: list[Any]) -> list[Any]:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    accused = QuarantineRequests([path], BreakerLimits(), tuple(Weak))
+    accused = QuarantineRequests([path], BreakerLimits(), StateDir(path.parent / "state"), tuple(Weak))
     return [*accused.requests(), *accused.breaker_messages(), *accused.unmoved_messages()]
 
 

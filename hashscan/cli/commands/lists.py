@@ -127,6 +127,26 @@ def verify(names: tuple[str, ...], state: StateDir) -> int:
         return EXIT_CLEAN if sound else EXIT_INCOMPLETE
 
 
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70), needs=RootRights.FILES)
+@click.argument("name", shell_complete=list_names)
+@state_option
+def accept(name: str, state: StateDir) -> None:
+    """Accept a list, hub or service as it is now: files may be moved because of it.
+
+    Before, ten files are moved at most. Afterwards, entries that come later may match ten times as many files
+    in 30 days as the list matches now, or ten where that is more; accept it again if they match more rightly.
+    Nobody needs to look at a picture: compare some of the entries with the list's owner. The acceptance ends
+    if the list is removed, or its source changes.
+    """
+    from hashscan.state.queries.list_acceptance import accept_list
+
+    files, most = accept_list(state, name)
+    print_result(
+        f"list {name} is accepted: it matches {plural(files, 'file')}, and later entries may match "
+        f"{most} more in 30 days"
+    )
+
+
 @command.command("import", cls=EntriesCommand, exit_codes=(0, 2, 11, 12, 70), needs=RootRights.FILES)
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--name", required=True, help="Name of the list.")
@@ -146,7 +166,7 @@ def import_(
 
     If a line is wrong, it is named and nothing is imported.
     """
-    from hashscan.lists.store import ListStore
+    from hashscan.lists.difference import import_list
 
     if name == STAY_DOWN_LIST:
         raise UsageError(
@@ -154,7 +174,7 @@ def import_(
             advice="Choose another name, or confirm cases with `hashscan cases confirm`.",
         )
     with open_entries(file, format_name, category, algorithm) as (entries, label):
-        info = ListStore(state.lists).import_entries(name, entries, label)
+        info = import_list(state.lists, name, entries, label)
     print_message(
         f"local list {name} version {info.version}: {plural(info.entries, 'entry', 'entries')}, not signed"
     )

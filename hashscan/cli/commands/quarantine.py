@@ -39,6 +39,7 @@ from hashscan.cli.options.tables import act_on_option
 from hashscan.cli.output.ledger_sync import require_state
 from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.logs import ERROR, print_line, print_message
+from hashscan.cli.output.notifications import store_limit_alerts
 from hashscan.cli.output.terminal import ROWS_SHOWN, print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_OUTPUT, UsageError
 from hashscan.model import Weak
@@ -47,9 +48,11 @@ from hashscan.state_dir import StateDir
 from hashscan.text import plural, printable
 
 if TYPE_CHECKING:
+    from hashscan.matching.list_limits import LimitedList
     from hashscan.quarantine.captured_file import QuarantineRequest, QuarantineSkipped
     from hashscan.quarantine.items import Item
     from hashscan.quarantine.moving import MoveResult
+    from hashscan.scan.quarantine_requests import QuarantineRequests
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), needs=RootRights.CHANGING)
@@ -105,9 +108,12 @@ def add(
         raise UsageError("no entry names the category of these files", advice="Add --category.")
     confirmed = confirmation(reason or "moved by a report", until, category) if stay_down else None
     settings = terms()
+    limited: list[LimitedList] = []
+    requests: Iterable[QuarantineRequest]
     note = None if settings.note is None else read_note(settings.note)
     if reason is None:
-        requests, urls = _requests_of_reports(what, breaker, act_on, containers=settings.containers)
+        found = _requests_of_reports(what, breaker, act_on, state, containers=settings.containers)
+        requests, urls, limited = _with_messages(found), list(found.urls), found.limited
     else:
         requests, urls = _requests_by_hand(what, reason)
     stores = open_stores(endpoint, settings.bucket)
@@ -136,6 +142,7 @@ def add(
         print_message(f"{moved} moved, {left} left; head of the log: {quarantine.head}")
         if confirmed is not None and not keep_items_down(state, quarantine, done, confirmed):
             left += 1
+    left += store_limit_alerts(state, limited)
     return EXIT_INCOMPLETE if left else EXIT_CLEAN
 
 
@@ -164,24 +171,26 @@ def _requests_by_hand(paths: Iterable[str], reason: str) -> tuple[list[Quarantin
 
 
 def _requests_of_reports(
-    names: Iterable[str], breaker: BreakerLimits, act_on: tuple[Weak, ...], *, containers: bool
-) -> tuple[Iterable[QuarantineRequest], list[bytes]]:
-    """Return the requests of all reports, and the URLs among their files.
-
-    The reports are read in full first: nothing is moved if one is not valid.
-    """
+    names: Iterable[str],
+    breaker: BreakerLimits,
+    act_on: tuple[Weak, ...],
+    state: StateDir,
+    *,
+    containers: bool,
+) -> QuarantineRequests:
+    """Return the requests of all reports, which are read in full: nothing is moved if one is not valid."""
     from hashscan.scan.quarantine_requests import QuarantineRequests
 
-    found = QuarantineRequests([Path(name) for name in names], breaker, act_on, containers=containers)
+    found = QuarantineRequests(list(map(Path, names)), breaker, state, act_on, containers=containers)
     for message in found.breaker_messages():
         print_message(message)
+    return found
 
-    def requests() -> Iterator[QuarantineRequest]:
-        yield from found.requests()
-        for message in found.unmoved_messages():
-            print_message(message)
 
-    return requests(), list(found.urls)
+def _with_messages(found: QuarantineRequests) -> Iterator[QuarantineRequest]:
+    yield from found.requests()
+    for message in found.unmoved_messages():
+        print_message(message)
 
 
 @click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))

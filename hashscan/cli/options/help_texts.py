@@ -150,6 +150,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan hub audit verify --head "
         "12:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ),
+    "lists accept": ("hashscan lists accept national",),
     "lists activate": ("hashscan lists activate national", "hashscan lists activate national --discard"),
     "lists add": (
         "hashscan lists add national https://lists.example.org/national --root root.json",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from hashscan.lists import difference
+from hashscan.lists.acceptance import OWN_LISTS, read_acceptance
+from hashscan.lists.exchanges import pulling
+from hashscan.lists.feedback import read_feedback
+from hashscan.lists.pulling import client
+from hashscan.lists.storage.layout import DEMO
+from hashscan.matching.list_limits import MOVED_MAX, Origin, charges_by_list
 from hashscan.model import ALGORITHMS, ListInfo, TrustState
 from hashscan.schema import Time
+from hashscan.state.queries.overview import progress_of
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
@@ -83,6 +91,10 @@ class ListStatus(Struct):
     """None for a list that is not pulled."""
     service: ServiceStatus | None
     """None for a list that is no matching service."""
+    accepted: Time | None
+    """Time when a person accepted it; None for a list that few files are moved because of."""
+    moved: int
+    """Files that were moved because of it while that was limited."""
     excepted: int
     """Entries that are excepted here."""
     feedback: int
@@ -104,9 +116,8 @@ def statuses_of(
     Raises:
         OutputError: a list, the state or the outbox can't be read.
     """
-    from hashscan.lists.feedback import read_feedback
-
     feedback = Counter(each.list_name for each in read_feedback(state))
+    charges = charges_by_list(state)
     services = {service.name: service for service in opened.services}
     for info in opened.infos:
         service = services.get(info.name)
@@ -124,18 +135,25 @@ def statuses_of(
                 name: count for name, count in info.by_algorithm if ALGORITHMS[name].licensed and not library
             },
             service=None if service is None else _of_service(service, state),
+            **_of_limit(info.name, store, charges),
             excepted=excepted[info.name],
             feedback=feedback[info.name],
         )
 
 
+def _of_limit(name: str, store: ListStore, charges: Mapping[Origin, int]) -> dict[str, Any]:
+    """Return the fields about the acceptance of a list."""
+    from hashscan.lists.acceptance import OWN_LISTS
+
+    if name in OWN_LISTS:
+        return {"accepted": None, "moved": 0}
+    source = store.source(name)
+    found = read_acceptance(store.folder(name), source)
+    return {"accepted": found and found.time, "moved": charges.get(Origin(name, source), 0)}
+
+
 def _of_pulls(info: ListInfo, store: ListStore) -> dict[str, Any]:
     """Return the fields about pulls; those of a list that is not pulled are empty."""
-    from hashscan.lists import difference
-    from hashscan.lists.exchanges import pulling
-    from hashscan.lists.pulling import client
-    from hashscan.lists.storage.layout import DEMO
-
     if info.name == DEMO or not store.folder(info.name).is_pulled:
         return {"unused": {}, "staged": None, "pulls": None}
     last = client.attempts_of(store, info.name)
@@ -149,8 +167,6 @@ def _of_pulls(info: ListInfo, store: ListStore) -> dict[str, Any]:
 
 
 def _of_service(service: StoredService, state: StateDir) -> ServiceStatus:
-    from hashscan.state.queries.overview import progress_of
-
     settings, progress = service.settings, progress_of(state, service)
     return ServiceStatus(
         settings.adapter,
@@ -180,6 +196,7 @@ def status_lines(status: ListStatus) -> Iterator[str]:
             f"version {staged.version} is staged and NOT active, {staged.state.value}: {problem}; "
             f"see `hashscan lists diff {status.name}` and `hashscan lists activate {status.name}`"
         )
+    yield from _acceptance_lines(status)
     if (pulls := status.pulls) is not None:
         yield f"last pulled {pulls.succeeded or 'never'}"
         if pulls.error:
@@ -188,6 +205,16 @@ def status_lines(status: ListStatus) -> Iterator[str]:
             yield f"skipped then: {skipped}"
     if status.service is not None:
         yield from _service_lines(status.service)
+
+
+def _acceptance_lines(status: ListStatus) -> Iterator[str]:
+    if status.accepted is not None:
+        yield f"accepted {status.accepted}"
+    elif status.name not in OWN_LISTS:
+        yield (
+            f"not accepted: {status.moved} of {MOVED_MAX} files moved because of it; see `hashscan lists "
+            "accept --help`"
+        )
 
 
 def _service_lines(service: ServiceStatus) -> Iterator[str]:

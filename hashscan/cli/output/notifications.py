@@ -21,7 +21,7 @@ from hashscan.errors import (
     OutputError,
 )
 from hashscan.model import ListInfo
-from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
+from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hashscan.alerts.alert import Alert
     from hashscan.alerts.dispatcher import DeliveryResult, Notifier
     from hashscan.alerts.metrics import ScanMetrics
+    from hashscan.matching.list_limits import LimitedList
     from hashscan.scan.reporting.report_writer import ScanResult
 
 
@@ -152,6 +153,22 @@ def _store_alerts(state: StateDir, notifier: Notifier, alerts: Sequence[Alert]) 
         notifier.store(ledger, alerts)
 
 
+def store_limit_alerts(state: StateDir, limited: Sequence[LimitedList]) -> int:
+    """Store alerts about lists because of which matches are held, for a later command that has channels.
+
+    Returns:
+        The number of lists.
+    """
+    if not limited:
+        return 0
+    from hashscan.alerts.builder import limit_alert
+    from hashscan.alerts.dispatcher import Notifier
+
+    alerts = [limit_alert(one, time.time()) for one in limited]
+    _store_alerts(state, Notifier(AlertSettings(), DEFAULT_DEADLINES), alerts)
+    return len(alerts)
+
+
 def _send_without_ledger(
     notifier: Notifier, alerts: AlertSettings, others: Sequence[Alert], run: ScanMetrics | None
 ) -> None:
@@ -223,13 +240,15 @@ class ScanAlerts:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not self._alerts.wanted and (error is None or self._state is None):
+        limited = () if self._outcome is None else self._outcome.limited
+        if not self._alerts.wanted and (self._state is None or (error is None and not limited)):
             return
-        from hashscan.alerts.builder import failure_alert, outcome_alerts
+        from hashscan.alerts.builder import failure_alert, limit_alert, outcome_alerts
         from hashscan.alerts.dispatcher import Notifier
 
         now, details = time.time(), self._alerts.details
         others = [] if error is None else self._failure(error, now)
+        others += [limit_alert(one, now) for one in limited]
         if not self._alerts.wanted:
             assert self._state is not None
             _store_alerts(self._state, Notifier(self._alerts, self._cases), others)

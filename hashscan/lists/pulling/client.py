@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
-from hashscan.lists.difference import ActivationCheck, difference_in
+from hashscan.lists.difference import ActivationCheck, difference_in, record_new_entries
 from hashscan.lists.index.segments import INDEX, compile_new
 from hashscan.lists.pulling.assembly import assemble
 from hashscan.lists.pulling.origin import (
@@ -285,7 +285,7 @@ def put_in_use(
         OSError: the list's folder can't be written.
     """
     staged = folder.staged()
-    if stage or admits:
+    if stage or admits or folder.accepted.exists():
         folder.stage(finished)
     withheld = False
     if not stage and admits:
@@ -295,6 +295,7 @@ def put_in_use(
             withheld = not admits(compared)
     kept_aside = stage or withheld
     if not kept_aside:
+        record_new_entries(folder, info.name, from_nothing=previous is None)
         folder.activate(finished)
     folder.remove_superseded()
     changed = not kept_aside or finished != staged

@@ -11,6 +11,8 @@ NAME/recent_hits.json known files that versions of the last week matched (lists 
 NAME/identity       stays when the entries are replaced        (all but signed lists)
 NAME/filter/        the filter that the service names, see `filters.fetching` (matching services)
 NAME/service.json   address and settings of the service        (matching services)
+NAME/accepted.json  what a person has accepted, see `lists.acceptance`
+NAME/added.sqlite   entries that came since
 NAME/staging/       the next version while it is being made
 NAME/versions/X/    finished versions, each with metadata/ and targets/
 NAME/active         symlink to the active version
@@ -64,6 +66,8 @@ class ListFolder:
         self.identity = path / "identity"
         self.service = path / "service.json"
         """Exists if and only if the list is a matching service."""
+        self.accepted = path / "accepted.json"
+        self.added = path / "added.sqlite"
         self.staging = path / "staging"
         """A writer may reuse the files that a killed writer left in it."""
         self.versions = path / "versions"

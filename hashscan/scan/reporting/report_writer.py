@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.attribution.sites import Sites
 from hashscan.errors import HashscanError, OutputError, UsageError
 from hashscan.matching.circuit_breaker import CircuitBreaker, owner_of
+from hashscan.matching.list_limits import LimitedList
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY, ListInfo, Reporter, SiteRule, Verdict
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.records import Record, is_accusing, path_bytes, public, summary_record
@@ -81,6 +82,8 @@ class ScanResult:
     reports: tuple[Path, ...]
     record: Path | None = None
     """The record file that the scan wrote, if there is one."""
+    limited: tuple[LimitedList, ...] = ()
+    """Lists because of which matches are held until a person accepts them."""
 
     @property
     def only_test(self) -> bool:
@@ -101,8 +104,8 @@ class DeferredFindings:
         OutputError: the temporary file can't be written or read (in every method).
     """
 
-    def __init__(self, limits: BreakerLimits) -> None:
-        self._breaker = CircuitBreaker(limits)
+    def __init__(self, limits: BreakerLimits, services: Collection[str] = ()) -> None:
+        self._breaker = CircuitBreaker(limits, services)
         self._records = _RecordSpool()
         self.held = 0
         """The number of findings that the circuit breaker changed to held."""
@@ -130,7 +133,7 @@ class DeferredFindings:
             return
         self.changed = True
         last = _RecordSpool()
-        judged: Iterable[Record] = map(self._breaker.judge, self._records)
+        judged = _Judged(self._breaker, self._records)
         try:
             for record in judged if act is None else act(judged):
                 self.held += record["verdict"] == Verdict.HELD
@@ -208,6 +211,17 @@ class _RecordSpool:
         self._file.close()
 
 
+class _Judged:
+    """The records as the breaker judges them; they can be read several times, one after the other."""
+
+    def __init__(self, breaker: CircuitBreaker, records: Iterable[Record]) -> None:
+        self._breaker = breaker
+        self._records = records
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(self._breaker.judge, self._records)
+
+
 class ReportWriter:
     """All reports of one scan, which get the same records."""
 
@@ -220,6 +234,7 @@ class ReportWriter:
         customers: Customers = NO_CUSTOMERS,
         state: StateDir | None = None,
         spool: StateDir | None = None,
+        services: Collection[str] = (),
     ) -> None:
         """Open the reports.
 
@@ -227,6 +242,7 @@ class ReportWriter:
             observer: gets every record, too; of a match it gets the final record only.
             state: the state folder, which has the digests that some formats need; None if the record has
                 them, or if no such format is asked for.
+            services: names of the lists that are matching services.
 
         Raises:
             UsageError: a format needs a reporter and none is configured; or a report would replace a device.
@@ -248,7 +264,7 @@ class ReportWriter:
         self._uuid = ""
         self._settled = False
         with ExitStack() as stack:
-            self._deferred = DeferredFindings(breaker)
+            self._deferred = DeferredFindings(breaker, services)
             stack.callback(self._deferred.close)
             self._sinks = [stack.enter_context(ReportFile(path)) for path in places.records]
             self._stack = stack.pop_all()
@@ -378,9 +394,16 @@ class ReportWriter:
 
 
 def open_reports(
-    settings: ScanSettings, places: ReportPaths, observer: Observer, customers: Customers
+    settings: ScanSettings,
+    places: ReportPaths,
+    observer: Observer,
+    customers: Customers,
+    services: Collection[str] = (),
 ) -> ReportWriter:
     """Open the reports that the settings ask for.
+
+    Args:
+        services: names of the lists that are matching services.
 
     Raises:
         UsageError: a format needs a reporter and none is configured; or nothing will have the digests that a
@@ -403,4 +426,5 @@ def open_reports(
         customers,
         state,
         settings.state if settings.push else None,
+        services,
     )

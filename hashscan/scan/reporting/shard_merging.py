@@ -232,7 +232,8 @@ def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:
     require_same_scan(reports)
     sink.write(_scan_record(reports))
     total = Summary()
-    with closing(DeferredFindings(reports[0].breaker)) as settlement:
+    services = {info.name for info in reports[0].lists if info.state is TrustState.SERVICE}
+    with closing(DeferredFindings(reports[0].breaker, services)) as settlement:
         for report in reports:
             for record in report.records():
                 if not settlement.add(record) or sink.destination is not None:

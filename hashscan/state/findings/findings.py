@@ -65,6 +65,8 @@ class OpenFinding(NamedTuple):
     """JSON, with the fields of reports."""
     endpoint: str = ""
     """URL of the service that holds an object; empty for the provider's own, and for files."""
+    breaker: str = ""
+    """The code of `HeldBy` for which the circuit breaker holds it; empty if it does not."""
 
     @property
     def place(self) -> Place:
@@ -207,8 +209,8 @@ class Findings:
             uid = device = None
         self._database.execute(
             "INSERT INTO findings (path, version, endpoint, content, verdict, because, first, last, sweep, "
-            "touched, matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "touched, matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag, breaker) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (path, version, endpoint) WHERE gone IS NULL DO UPDATE SET "
             "content=excluded.content, verdict=excluded.verdict, because=excluded.because, "
             "sweep=excluded.sweep, "
@@ -217,9 +219,9 @@ class Findings:
             "customer=coalesce(nullif(excluded.customer, ''), customer), sha256=excluded.sha256, "
             "uid=coalesce(excluded.uid, uid), device=coalesce(excluded.device, device), "
             "inode=excluded.inode, size=excluded.size, mtime=excluded.mtime, ctime=excluded.ctime, "
-            "etag=excluded.etag",
+            "etag=excluded.etag, breaker=excluded.breaker",
             (*place, result.content, verdict, because, now, now, scan, scan, json.dumps(matches),
-             customer, _sha256(result), uid, device, *identity, etag, looked),
+             customer, _sha256(result), uid, device, *identity, etag, result.held_by, looked),
         )  # fmt: skip
 
     def _add(self, place: Place, matches: Sequence[MatchFields], scan: int, seen: int | None) -> None:
@@ -260,8 +262,12 @@ class Findings:
     def hold(self, held: Iterable[tuple[Place, Record]]) -> None:
         """Store the verdict held for findings that were held after all, given with their records."""
         self._database.executemany(
-            f"UPDATE findings SET verdict=?, because=? {_OF_PLACE}",  # noqa: S608
-            ((Verdict.HELD, record["because"], *place) for place, record in held if place not in self._firm),
+            f"UPDATE findings SET verdict=?, because=?, breaker=? {_OF_PLACE}",  # noqa: S608
+            (
+                (Verdict.HELD, record["because"], record["breaker"], *place)
+                for place, record in held
+                if place not in self._firm
+            ),
         )
 
     def with_settled_verdict(self, place: Place, result: FileResult) -> FileResult:
@@ -272,7 +278,7 @@ class Findings:
         if result.verdict is not Verdict.MATCH:
             return result
         row = self._database.execute(
-            f"SELECT verdict, because FROM findings {_OF_PLACE}",  # noqa: S608
+            f"SELECT verdict, because, breaker, matches FROM findings {_OF_PLACE}",  # noqa: S608
             place,
         ).fetchone()
         return result if row is None else _settled(result, *row)
@@ -304,8 +310,8 @@ class Findings:
     def open_findings(self, scan: int) -> list[OpenFinding]:
         """Return the open findings that a scan did not find again."""
         rows = self._database.execute(
-            "SELECT path, version, content, verdict, because, first, last, matches, endpoint FROM findings "
-            "WHERE sweep<? AND gone IS NULL ORDER BY path, version, endpoint",
+            "SELECT path, version, content, verdict, because, first, last, matches, endpoint, "
+            "breaker FROM findings WHERE sweep<? AND gone IS NULL ORDER BY path, version, endpoint",
             (scan,),
         )
         return [OpenFinding(*row) for row in rows]
@@ -343,16 +349,12 @@ def open_finding_record(found: OpenFinding, result: FileResult | None, *, answer
         record = standing_record(found.path, found.version, result, *times, endpoint=found.endpoint)
         matches = matches_of(found.matches)
         return {**record, "matches": matches} if matches else record
-    settled = _settled(result, found.verdict, found.because)
+    settled = _settled(result, found.verdict, found.because, found.breaker, found.matches)
     return standing_record(found.path, found.version, settled, *times, endpoint=found.endpoint)
 
 
-def _settled(result: FileResult, verdict: str, because: str) -> FileResult:
-    first = {
-        "verdict": result.verdict,
-        "because": result.because,
-        "matches": [match_fields(match) for match in result.matches],
-    }
-    if verdict != Verdict.HELD or not is_still_held(first, because):
+def _settled(result: FileResult, verdict: str, because: str, breaker: str, matches: str) -> FileResult:
+    first = {"verdict": result.verdict, "matches": [match_fields(match) for match in result.matches]}
+    if not is_still_held(first, {"verdict": verdict, "breaker": breaker, "matches": matches_of(matches)}):
         return result
-    return structs.replace(result, verdict=Verdict.HELD, action=Action.HELD, because=because)
+    return structs.replace(result, verdict=Verdict.HELD, action=Action.HELD, because=because, held_by=breaker)

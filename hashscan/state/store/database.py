@@ -106,7 +106,7 @@ CREATE TABLE findings (
   touched INTEGER NOT NULL DEFAULT 0, ending TEXT NOT NULL DEFAULT '',
   matches TEXT NOT NULL DEFAULT '[]', customer TEXT NOT NULL DEFAULT '', sha256 BLOB, uid INTEGER,
   device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT NOT NULL DEFAULT '',
-  endpoint TEXT NOT NULL DEFAULT ''
+  endpoint TEXT NOT NULL DEFAULT '', breaker TEXT NOT NULL DEFAULT ''
 );
 CREATE UNIQUE INDEX findings_standing ON findings (path, version, endpoint) WHERE gone IS NULL;
 CREATE INDEX findings_path ON findings (path, version);

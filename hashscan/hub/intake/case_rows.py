@@ -6,29 +6,32 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, any_, bindparam, literal, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, any_, bindparam, case, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from hashscan.hub.intake.defaults import server_defaults
 from hashscan.hub.intake.records import Finding, Place
 from hashscan.hub.storage.database import Database
-from hashscan.hub.storage.tables import CASES, EVENTS, SCANS
+from hashscan.hub.storage.tables import CASES, EVENTS, REVIEW_COUNTS, SCANS
 from hashscan.schema import decode_json
 
 _COLUMNS = (
     "id", "organisation", "server", "place", "path", "path_b64", "customer", "verdict", "categories",
-    "entries", "sha256", "size", "found", "seen", "scan", "deadline", "removed", "how",
+    "entries", "sha256", "size", "found", "seen", "scan", "deadline", "removed", "how", "excess",
 )  # fmt: skip
 _EVENT_COLUMNS = ("case", "at", "kind", "words", "who")
 _WHO = "hub"
+REVIEWS_OF_SERVER, REVIEWS_OF_ORGANISATION = 1000, 10_000
+"""New cases for review of a day that wait for a decision; all others are beyond the quota."""
+_DAY = 86_400
 _ROWS = 500
 """Rows of one statement on SQLite. While one runs, other threads may use the interpreter, and it has to be
 waited for afterwards: with a statement for each row, thousands of times."""
 _STRENGTH = {"match": 2, "held": 1, "review": 0}
 _KNOWN = (
     "SELECT id, place, closed, path, path_b64, customer, verdict, categories, entries, sha256, size, "
-    "decision, scan FROM cases WHERE removed IS NULL AND server = "
+    "decision, scan, excess FROM cases WHERE removed IS NULL AND server = "
 )
 QUARANTINED, GONE, MISSING = "quarantined", "gone", "missing"
 
@@ -145,6 +148,13 @@ class CaseRows:
         undecided: list[dict[str, Any]] = []
         reopened: list[dict[str, Any]] = []
         moved: list[int] = []
+        beyond = [
+            row.id
+            for one, row in found
+            if row.excess and row.closed is None and isinstance(one, Finding) and one.verdict == "review"
+        ]
+        # A later day has room for what was beyond the quota of an earlier one.
+        self._admit(beyond[: self._review_room(len(beyond))])
         for one, row in found:
             if not isinstance(one, Finding) or (row.closed is not None and not _reopens(one, row)):
                 continue
@@ -180,6 +190,31 @@ class CaseRows:
             query = query.values({**values, **further, "moved": CASES.c.moved + 1})
             self._connection.execute(query, list(rows))
 
+    def _admit(self, numbers: Sequence[int]) -> None:
+        """Have cases wait for a decision that were beyond the quota."""
+        if numbers:
+            self._connection.execute(update(CASES).where(self._numbered(numbers)).values(excess=0))
+
+    def _review_room(self, wanted: int) -> int:
+        """Return how many of some cases for review may wait for a decision today, and count those."""
+        if not wanted:
+            return 0
+        day, room = self._now - self._now % _DAY, wanted
+        same = REVIEW_COUNTS.c.day == day
+        places = (REVIEW_COUNTS.c.organisation, REVIEW_COUNTS.c.server)
+        for server, most in ((self._server, REVIEWS_OF_SERVER), (0, REVIEWS_OF_ORGANISATION)):
+            own = {"organisation": self._organisation, "server": server}
+            row = self._database.insert(REVIEW_COUNTS).values(**own, day=day)
+            count = case((same, REVIEW_COUNTS.c.cases), else_=0)
+            row = row.on_conflict_do_update(index_elements=list(places), set_={"day": day, "cases": count})
+            used = self._connection.execute(row.returning(REVIEW_COUNTS.c.cases)).scalar_one()
+            room = min(room, max(0, most - used))
+        both = and_(places[0] == self._organisation, places[1].in_((self._server, 0)))
+        if room:
+            more = update(REVIEW_COUNTS).where(both).values(cases=REVIEW_COUNTS.c.cases + room)
+            self._connection.execute(more)
+        return room
+
     def _open(self, scan: str, findings: Sequence[Finding]) -> None:
         if not findings:
             return
@@ -188,6 +223,8 @@ class CaseRows:
         numbers = self._numbers(len(findings))
         kinds = {(one.verdict, one.categories) for one in findings}
         deadlines = {kind: defaults.deadline_of(*kind, now) for kind in kinds}
+        uncertain = [place for place, one in enumerate(findings) if one.verdict == "review"]
+        beyond = set(uncertain[self._review_room(len(uncertain)) :])
         self._insert(
             CASES.name,
             _COLUMNS,
@@ -196,9 +233,9 @@ class CaseRows:
                     number, self._organisation, self._server, one.place, one.path, one.path_b64, one.customer,
                     one.verdict, one.categories, one.entries, one.sha256, one.size, now, now, scan,
                     deadlines[one.verdict, one.categories],
-                    now if one.moved else None, QUARANTINED if one.moved else "",
+                    now if one.moved else None, QUARANTINED if one.moved else "", int(place in beyond),
                 )
-                for number, one in zip(numbers, findings, strict=True)
+                for place, (number, one) in enumerate(zip(numbers, findings, strict=True))
             ],
         )  # fmt: skip
         events: list[Event] = [
@@ -278,6 +315,8 @@ def _values(found: Finding, row: AnyRow) -> dict[str, Any]:
         "entries": found.entries if found.entries != "[]" else row.entries,
         "sha256": found.sha256 or row.sha256,
         "size": found.size or row.size,
+        # A match waits for nobody.
+        **({} if found.verdict == "review" else {"excess": 0}),
     }
 
 

@@ -7,6 +7,8 @@ no longer counts as open, and stays until its file is gone, since every scan rep
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from itertools import groupby
 from typing import Any, Literal, NamedTuple, get_args
 
 from msgspec import Struct
@@ -36,11 +38,16 @@ from hashscan.text import is_printable_line
 Decision = Literal["confirmed", "rejected"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 CaseState = Literal[
-    "open", "overdue", "waiting", "second", "removed", "contradicted", "closed", "rejected", "all"
+    "open", "overdue", "waiting", "second", "excess", "removed", "contradicted", "closed", "rejected", "all"
 ]
 CASE_STATES: tuple[CaseState, ...] = get_args(CaseState)
 """open: neither removed, closed nor rejected; overdue: open after its deadline; waiting: for a decision;
-second: for a second person, where two decide; contradicted: said to be removed, and seen there since."""
+second: for a second person, where two decide; excess: for review, beyond the quota of its day, and in none of
+the states before; contradicted: said to be removed, and seen there since."""
+CaseOrder = Literal["newest", "oldest", "deadline"]
+CASE_ORDERS: tuple[CaseOrder, ...] = get_args(CaseOrder)
+BULK_MAX = 500
+"""Most cases on which one form decides."""
 REASON_MAX = 1000
 
 
@@ -60,6 +67,14 @@ class CaseFilter(Struct, frozen=True):
     state: CaseState = "open"
     verdict: str = ""
     category: str = ""
+    order: CaseOrder | Literal[""] = ""
+    """deadline: the earliest first, without those that have none. Empty: the same for overdue ones, and else
+    the newest first."""
+
+    @property
+    def by_deadline(self) -> bool:
+        """True if the earliest deadline comes first."""
+        return self.order == "deadline" or (not self.order and self.state == "overdue")
 
 
 _QUERY: Select[Any] = (
@@ -88,12 +103,14 @@ def final(*, two: bool) -> ColumnElement[bool]:
 def state_condition(state: CaseState, now: int, *, two: bool) -> ColumnElement[bool]:
     """Return the condition of a state."""
     rejected = and_(CASES.c.decision == "rejected", final(two=two))
-    opened = and_(_PRESENT, not_(rejected))
+    in_time = CASES.c.excess == 0
+    opened = and_(_PRESENT, not_(rejected), in_time)
     conditions: dict[CaseState, ColumnElement[bool]] = {
         "open": opened,
         "overdue": and_(opened, CASES.c.deadline < now),
-        "waiting": and_(_PRESENT, _TO_REVIEW, not_(final(two=two))),
+        "waiting": and_(_PRESENT, _TO_REVIEW, not_(final(two=two)), in_time),
         "second": and_(_PRESENT, _TO_REVIEW, CASES.c.decision != "", not_(final(two=two))),
+        "excess": and_(_PRESENT, _TO_REVIEW, not_(in_time)),
         "removed": CASES.c.removed.is_not(None),
         "contradicted": CONTRADICTED,
         "closed": CASES.c.closed.is_not(None),
@@ -112,26 +129,30 @@ def find_cases(
     after: Sequence[int] = (),
     limit: int = 100,
 ) -> list[Row[Any]]:
-    """Return cases: overdue ones by their deadline, all others the newest first.
+    """Return cases in their order.
 
     Args:
         after: the `position` of the last case of the page before; empty for the first page.
     """
-    by_deadline = chosen.state == "overdue"
-    order = (CASES.c.deadline, CASES.c.id) if by_deadline else (CASES.c.id.desc(),)
+    by_deadline, oldest = chosen.by_deadline, chosen.order == "oldest"
+    order: tuple[Any, ...] = (CASES.c.id,) if oldest else (CASES.c.id.desc(),)
+    if by_deadline:
+        order = (CASES.c.deadline, CASES.c.id)
     # The ids first, which the database reads from an index alone.
     query = select(CASES.c.id).where(_condition(chosen, now, two=two))
+    if by_deadline:
+        query = query.where(CASES.c.deadline.is_not(None))
     if len(after) == 2 and by_deadline:
         query = query.where(tuple_(CASES.c.deadline, CASES.c.id) > tuple_(*after))
     elif after and not by_deadline:
-        query = query.where(CASES.c.id < after[-1])
+        query = query.where(CASES.c.id > after[-1] if oldest else CASES.c.id < after[-1])
     numbers = connection.execute(query.order_by(*order).limit(limit)).scalars().all()
     return list(connection.execute(_QUERY.where(CASES.c.id.in_(numbers)).order_by(*order)))
 
 
 def position(chosen: CaseFilter, row: Row[Any]) -> tuple[int, ...]:
     """Return the numbers that say where a list of cases goes on after a row."""
-    return (row.deadline, row.id) if chosen.state == "overdue" else (row.id,)
+    return (row.deadline, row.id) if chosen.by_deadline else (row.id,)
 
 
 class CaseCounts(NamedTuple):
@@ -198,17 +219,18 @@ def review_queue(connection: Connection, user: User, now: int, *, two: bool) -> 
 
 
 def next_to_decide(
-    connection: Connection, user: User, now: int, *, two: bool, after: int = 0
+    connection: Connection, user: User, chosen: CaseFilter, now: int, *, two: bool, after: int = 0
 ) -> Row[Any] | None:
     """Return the oldest case that waits for a decision by this user; None if there is none.
 
     Args:
+        chosen: the cases that are looked at, of the state `waiting`.
         after: number of a case that is passed over, with those before it.
     """
     waiting = (
         select(CASES.c.id)
         .where(
-            state_condition("waiting", now, two=two),
+            _condition(chosen, now, two=two),
             or_(CASES.c.decision == "", CASES.c.decided_by != user.name),
             CASES.c.id > after,
         )
@@ -242,6 +264,7 @@ def decide(
     now: int,
     *,
     two: bool,
+    recorded: bool = True,
 ) -> None:
     """Record the decision of a person on a case.
 
@@ -251,13 +274,13 @@ def decide(
     Args:
         moved: the column of this name, as the person saw the case.
         two: True if two people are needed.
+        recorded: False if the caller writes the line of the audit log.
 
     Raises:
         UsageError: there is no reason, no such case, or the person has made this decision before.
         CaseMovedError: somebody has changed the case meanwhile.
     """
-    if not reason or len(reason) > REASON_MAX or not is_printable_line(reason.replace("\n", " "), REASON_MAX):
-        raise UsageError(f"give a reason of at most {REASON_MAX} printable characters")
+    _require_reason(reason)
     row = case_numbered(connection, number, None)
     if row is None:
         raise UsageError(f"there is no case {number}")
@@ -266,7 +289,7 @@ def decide(
     seconds = two and row.decision == decision and not row.seconded_by
     if seconds and row.decided_by == user.name:
         raise UsageError("a second person must confirm your decision")
-    values: dict[str, Any] = {"moved": moved + 1}
+    values: dict[str, Any] = {"moved": moved + 1, "excess": 0}
     if seconds:
         values["seconded_by"] = user.name
     else:
@@ -283,4 +306,45 @@ def decide(
     kind = "seconded" if seconds else "decided"
     words = f"{decision}: {reason}"
     connection.execute(insert(EVENTS).values(case=number, at=now, kind=kind, words=words, who=user.name))
-    record(connection, user.actor, f"case.{kind}", row.organisation, {"case": number, "decision": decision})
+    if recorded:
+        details = {"case": number, "decision": decision}
+        record(connection, user.actor, f"case.{kind}", row.organisation, details)
+
+
+def decide_many(
+    connection: Connection,
+    user: User,
+    cases: Sequence[tuple[int, int]],
+    decision: Decision,
+    reason: str,
+    now: int,
+    *,
+    two: bool,
+) -> int:
+    """Record one decision on many cases, as `decide` does; return on how many.
+
+    Passed over are cases that somebody else has changed meanwhile, and those that need another person.
+
+    Args:
+        cases: numbers, and the column `moved` of each as the person saw it.
+
+    Raises:
+        UsageError: there is no reason.
+    """
+    _require_reason(reason)
+    done = []
+    for number, moved in cases:
+        with suppress(CaseMovedError, UsageError):
+            decide(connection, user, number, moved, decision, reason, now, two=two, recorded=False)
+            done.append(number)
+    query = select(CASES.c.organisation, CASES.c.id).where(CASES.c.id.in_(done))
+    rows = connection.execute(query.order_by(CASES.c.organisation, CASES.c.id)).all()
+    for organisation, group in groupby(rows, lambda row: row.organisation):
+        details = {"cases": [row.id for row in group], "decision": decision}
+        record(connection, user.actor, "case.decided_many", organisation, details)
+    return len(done)
+
+
+def _require_reason(reason: str) -> None:
+    if not reason or len(reason) > REASON_MAX or not is_printable_line(reason.replace("\n", " "), REASON_MAX):
+        raise UsageError(f"give a reason of at most {REASON_MAX} printable characters")

@@ -57,7 +57,7 @@ def _part_of_key(name: str, reference: str) -> Column[int]:
 
 TO_REVIEW = "verdict = 'review' OR decision != ''"
 """Cases on which people decide, in SQL: those of an uncertain finding, and those on which one has decided."""
-_JUDGED = ("verdict", "decision", "seconded_by", "categories")
+_JUDGED = ("verdict", "decision", "seconded_by", "categories", "excess")
 
 
 def _of_present(name: str, *columns: str, further: str = "") -> Index:
@@ -286,6 +286,15 @@ SCANS = Table(
     Index("ix_scans_received", "received"),
 )
 
+REVIEW_COUNTS = Table(
+    "review_counts",  # new cases for review, for quotas
+    METADATA,
+    _part_of_key("organisation", "organisations.id"),
+    Column("server", BigInteger, primary_key=True, autoincrement=False),  # 0: all of the organisation
+    Column("day", BigInteger, nullable=False),  # time at which it begins
+    _number("cases"),  # of that day
+)
+
 CASES = Table(
     "cases",
     METADATA,
@@ -321,6 +330,7 @@ CASES = Table(
     _text("decided_by"),
     _time("decided"),
     _text("seconded_by"),  # the second person, where two have to agree
+    _number("excess"),  # 1: for review, beyond the quota of its day, and nobody has decided
     _number("moved"),  # how often the row was changed, so that two people don't overwrite each other
     Index(
         "ix_cases_open",

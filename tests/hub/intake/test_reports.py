@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, Table, select
 
+from hashscan.hub.intake import case_rows
 from hashscan.hub.intake.defaults import change_defaults
 from hashscan.hub.intake.records import NewerSchemaError, decode_records
 from hashscan.hub.intake.reports import (
@@ -353,3 +354,37 @@ def test_reports_that_come_in_at_the_same_time_end_no_case_of_each_other(
     assert push(database, owner, other, of_other[3:], at=3).complete
     cases = rows(database, CASES)
     assert [(case.path, case.removed) for case in cases] == [(f"/srv/{number}", None) for number in range(3)]
+
+
+def test_reviews_beyond_the_quota_of_a_day_are_kept_apart(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_rows, "REVIEWS_OF_SERVER", 3)
+    monkeypatch.setattr(case_rows, "REVIEWS_OF_ORGANISATION", 5)
+    owner, other = organisation(database), organisation(database, "other")
+    day = NOW - NOW % 86_400
+
+    def send(host: str, reviews: int, now: int, sender: int = owner) -> None:
+        uncertain = [finding(f"/srv/{n}", verdict="review") for n in range(reviews)]
+        push(database, sender, *report(finding("/srv/match"), *uncertain), host=host, now=now)
+
+    def waiting() -> dict[str, tuple[int, int]]:
+        """By server, the cases for review that wait, and those beyond the quota."""
+        query = select(SERVERS.c.name, CASES.c.verdict, CASES.c.excess).join(SERVERS)
+        with database.reading() as connection:
+            found = connection.execute(query).all()
+        assert not [row for row in found if row.verdict == "match" and row.excess]
+        each = [(row.name, row.excess) for row in found if row.verdict == "review"]
+        return {name: (each.count((name, 0)), each.count((name, 1))) for name, _ in each}
+
+    send("one", 5, day)
+    send("two", 4, day + 1)
+    send("three", 1, day + 2, other)
+    assert waiting() == {"one": (3, 2), "two": (2, 2), "three": (1, 0)}
+    # The next day has room for some of those that are still there.
+    send("one", 5, day + 86_400)
+    assert waiting() == {"one": (5, 0), "two": (2, 2), "three": (1, 0)}
+    # One that turns out to match needs no room.
+    matches = [finding(f"/srv/{n}") for n in range(4)]
+    push(database, owner, *report(*matches), host="two", now=day + 86_401)
+    assert waiting() == {"one": (5, 0), "three": (1, 0)}

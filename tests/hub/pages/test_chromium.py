@@ -146,8 +146,16 @@ def use_forms(page: Any, address: str, look: Look) -> None:
     page.goto(f"{address}/review")
     page.check("#d-confirmed")
     page.fill("#f-reason", "seen")
-    page.click("main form button")
+    page.click("main form.stack button")
     assert page.url == f"{address}/review"
+    page.goto(f"{address}/cases?state=waiting&order=oldest")
+    look.at("cases-waiting")
+    numbers = page.locator("input[name=case]").evaluate_all("all => all.map(each => each.value)")
+    page.check(f"input[value='{numbers[0]}']")
+    page.check("#d-rejected")
+    page.fill("#f-reason", "seen")
+    page.click("main form.stack button")
+    assert page.get_by_role("alert").count() == 0
     page.goto(f"{address}/organisations/hoster-00001")
     page.fill("#f-name", "new-key")
     page.click("text=Add the key")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from fastapi.routing import APIRoute
+from sqlalchemy import func, select
 
 from hashscan.hub.accounts.audit import read_audit, record
 from hashscan.hub.accounts.keys import add_key, keys_of
@@ -31,11 +34,13 @@ from hashscan.hub.storage.tables import (
     CASES,
     CHECK_MONTHS,
     EVENTS,
+    FEEDBACK,
     NOTICES,
     SCANS,
     SERVERS,
 )
 from hashscan.hub.web.application import make_application
+from hashscan.hub.web.pages import cases as cases_pages
 from hashscan.hub.web.pages import rendering
 from hashscan.hub.web.requests import Context
 from tests.hub.pages.browsing import Answer, Browser, signed_in
@@ -476,6 +481,115 @@ def test_cases_are_found_by_their_filters(filled: Context) -> None:
     ):
         found = re.findall(r'href="/cases/(\d+)"', browser.get(f"/cases?{query}").text)
         assert list(map(int, found)) == numbers, query
+
+
+def add_cases(context: Context, number: int, **values: Any) -> list[int]:
+    """Add cases for review of a server of alpha; their numbers."""
+    rows = [
+        {"organisation": 1, "server": 1, "place": b"c%d" % each, "verdict": "review", "found": 1, "seen": 1,
+         "deadline": 100 - each, **values}
+        for each in range(number)
+    ]  # fmt: skip
+    with context.database.transaction() as connection:
+        first = connection.execute(select(func.max(CASES.c.id))).scalar_one()
+        connection.execute(CASES.insert(), rows)
+        found = connection.execute(select(CASES.c.id).where(CASES.c.id > first).order_by(CASES.c.id))
+        return list(found.scalars())
+
+
+def shown(browser: Browser, query: str) -> list[int]:
+    return list(map(int, re.findall(r'href="/cases/(\d+)"', browser.get(f"/cases?{query}").text)))
+
+
+def test_cases_are_sorted(filled: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases_pages, "PAGE", 2)
+    added = add_cases(filled, 3)
+    browser = signed_in(filled, "vera", "viewer")
+    assert shown(browser, "order=oldest") == [1, 2]
+    assert shown(browser, "order=deadline&state=waiting") == added[:0:-1]
+    assert shown(browser, "order=none") == added[:0:-1]
+    page = browser.get("/cases?order=oldest&organisation=alpha").text
+    following = re.search(r'href="(/cases\?[^"]*after=[^"]*)" rel="next"', page)
+    assert following is not None
+    assert shown(browser, unescape(following[1]).partition("?")[2]) == added[1:]
+
+
+def test_many_cases_are_decided_at_once(filled: Context) -> None:
+    added = add_cases(filled, 5)
+    rita, vera = signed_in(filled, "rita", "reviewer"), signed_in(filled, "vera", "viewer")
+    page = "/cases?state=waiting"
+    fields: dict[str, Any] = {"state": "waiting", "decision": "rejected", "reason": "seen"}
+    chosen = [f"{number}-0" for number in added[:2]]
+    assert vera.send(page, "/cases", **fields, case=chosen).status == 404
+    for wrong in (
+        {},
+        {"case": ["x", "1"]},
+        {"case": chosen, "reason": ""},
+        {"case": chosen, "decision": "x"},
+    ):
+        assert rita.send(page, "/cases", **{**fields, **wrong}).status == 400
+    assert rita.send(page, "/cases", **fields, case=chosen).location == page
+    assert shown(rita, "state=waiting") == [*added[:1:-1], 2, 1]
+    # Somebody else has changed one of them meanwhile.
+    assert rita.send(page, "/cases", **fields, case=[chosen[0], f"{added[2]}-0"]).status == 400
+    assert shown(rita, "state=waiting") == [*added[:2:-1], 2, 1]
+    # All of a filter, up to the newest that was shown.
+    later = add_cases(filled, 1, place=b"later")
+    everything = {**fields, "organisation": "alpha", "all": "yes", "until": str(added[-1])}
+    assert rita.send(page, "/cases", **everything).status == 303
+    assert shown(rita, "state=waiting") == [*later, 2]
+    with filled.database.reading() as connection:
+        lines = connection.execute(select(AUDIT.c.organisation, AUDIT.c.line).order_by(AUDIT.c.number)).all()
+    many = [json.loads(row.line) for row in lines if '"case.decided_many"' in row.line]
+    assert [line["cases"] for line in many] == [added[:2], added[2:3], [1, *added[3:]]]
+    assert {line["organisation"] for line in many} == {1}
+
+
+def test_a_queue_is_filtered(filled: Context) -> None:
+    add_cases(filled, 2, organisation=2, server=2, categories="B1")
+    rita = signed_in(filled, "rita", "reviewer")
+    page = rita.get("/review?organisation=beta&category=B1")
+    assert "Case 3" in page.text
+    assert 'href="/review?category=B1&amp;organisation=beta&amp;after=3"' in page.text
+    fields = {name: page.hidden(name) for name in ("csrf", "moved", "queue", "organisation", "category")}
+    following = rita.post("/cases/3", {**fields, "decision": "confirmed", "reason": "seen"}).location
+    assert "Case 4" in rita.get(following).text
+
+
+def test_cases_beyond_the_quota_are_apart(filled: Context) -> None:
+    added = add_cases(filled, 3, excess=1)
+    rita = signed_in(filled, "rita", "reviewer")
+    for state in ("open", "overdue", "waiting"):
+        assert not set(shown(rita, f"state={state}")) & set(added)
+    assert "/cases?state=excess" in rita.get("/cases").text
+    assert shown(rita, "state=excess") == added[::-1]
+    fields = {"state": "excess", "decision": "confirmed", "reason": "seen", "all": "yes"}
+    assert rita.send("/cases?state=excess", "/cases", **fields, until=str(added[-1])).status == 303
+    assert shown(rita, "state=excess") == []
+    assert set(added) <= set(shown(rita, "state=open"))
+
+
+def test_opinions_are_seen_by_role(filled: Context) -> None:
+    with filled.database.transaction() as connection:
+        rows = [
+            {"organisation": number, "entry": f"e{number}" + EVIL, "opinion": "wrong", "reason": EVIL,
+             "first": number, "at": number}
+            for number in (1, 2)
+        ]  # fmt: skip
+        connection.execute(FEEDBACK.insert(), rows)
+    vera = signed_in(filled, "vera", "viewer")
+    member = signed_in(filled, "mia", "member", "alpha", app=vera.app)
+    for browser, query, seen in (
+        (vera, "", ["beta", "alpha"]),
+        (vera, "organisation=beta", ["beta"]),
+        (vera, "after=2-2-e", ["alpha"]),
+        (vera, "opinion=right", []),
+        (member, "", ["alpha"]),
+        (member, "organisation=beta", ["alpha"]),
+    ):
+        page = browser.get(f"/opinions?{query}")
+        check_page(page)
+        assert re.findall(r'<td data-label="Organisation"><a href="/organisations/(\w+)"', page.text) == seen
 
 
 def test_the_audit_log_is_found_by_its_filters(filled: Context) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import FastAPI
+from msgspec import structs
 from sqlalchemy import Connection, Row, and_, select
 from starlette.responses import Response
 
@@ -15,14 +17,19 @@ from hashscan.errors import UsageError
 from hashscan.hub.accounts.sessions import switches
 from hashscan.hub.notices.notices import NewNotice, send_notice, withdraw_notice
 from hashscan.hub.review.cases import (
+    BULK_MAX,
+    CASE_ORDERS,
     CASE_STATES,
     DECISIONS,
     CaseFilter,
     CaseMovedError,
+    CaseOrder,
     CaseState,
     Decision,
     case_numbered,
+    count_cases,
     decide,
+    decide_many,
     events_of,
     find_cases,
     next_to_decide,
@@ -50,16 +57,27 @@ _STATES: Mapping[CaseState, str] = {
     "overdue": "overdue",
     "waiting": "waiting for a decision",
     "second": "waiting for a second person",
+    "excess": "beyond the quota of a day",
     "removed": "removed",
     "contradicted": "removed, and seen there since",
     "closed": "closed",
     "rejected": "rejected",
     "all": "all",
 }
+_ORDERS: Mapping[CaseOrder, str] = {
+    "newest": "the newest first",
+    "oldest": "the oldest first",
+    "deadline": "the earliest deadline first",
+}
+_FILTERS = ("state", "verdict", "category", "organisation", "host", "server", "order")
+_QUEUE = ("category", "organisation", "host")
+"""Fields by which the queue is filtered."""
 _ENTRIES = 50
 _FIELDS = ("organisation", "url", "path", "host", "category", "days", "reference")
 _DAY = 86_400
 _DAYS_MAX = 3650
+_DECIDABLE = frozenset({"waiting", "second", "excess"})
+"""States of cases on which people decide many at once."""
 _OF_ENTRY = ("list", "entry", "algorithm", "distance", "category")
 _OPEN_NOTICE = and_(NOTICES.c.removed.is_(None), NOTICES.c.closed.is_(None), NOTICES.c.withdrawn.is_(None))
 
@@ -67,6 +85,7 @@ _OPEN_NOTICE = and_(NOTICES.c.removed.is_(None), NOTICES.c.closed.is_(None), NOT
 def add_case_pages(app: FastAPI, context: Context) -> None:
     """Add the pages."""
     add_page(app, context, "/cases", _list, EVERYBODY)
+    add_page(app, context, "/cases", _decide_many, REVIEWERS, "POST")
     add_page(app, context, "/cases/{number}", _case, EVERYBODY)
     add_page(app, context, "/cases/{number}", _decide, REVIEWERS, "POST")
     add_page(app, context, "/review", _review, REVIEWERS)
@@ -113,25 +132,36 @@ def documents(text: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _list(visit: Visit) -> Response:
-    asked = {
-        name: visit.query.get(name, "").strip()[:255]
-        for name in ("state", "verdict", "category", "organisation", "host", "server")
-    }
-    two = switches(visit.connection)["decisions_need_two"]
-    states: tuple[CaseState, ...] = get_args(CaseState)
-    state: CaseState = next((each for each in states if each == asked["state"]), "open")
+def _asked(visit: Visit, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the fields of a filter, from the address or from a form."""
+    return {name: (visit.value(name) or visit.query.get(name, "").strip())[:255] for name in names}
+
+
+def _filter(visit: Visit, asked: Mapping[str, str], state: CaseState) -> CaseFilter:
     organisation = visit.organisation
-    if organisation is None and asked["organisation"]:
+    if organisation is None and asked.get("organisation"):
         organisation = organisation_id(visit.connection, asked["organisation"])
-    chosen = CaseFilter(
+    return CaseFilter(
         organisation,
-        server_id(asked["server"]),
-        asked["host"],
+        server_id(asked.get("server", "")),
+        asked.get("host", ""),
         state,
-        asked["verdict"],
-        asked["category"],
+        asked.get("verdict", ""),
+        asked.get("category", ""),
+        next((each for each in CASE_ORDERS if each == asked.get("order")), ""),
     )
+
+
+def _state(asked: Mapping[str, str]) -> CaseState:
+    return next((each for each in CASE_STATES if each == asked["state"]), "open")
+
+
+def _list(visit: Visit, failed: str = "", reason: str = "") -> Response:
+    asked = _asked(visit, _FILTERS)
+    two = switches(visit.connection)["decisions_need_two"]
+    state = _state(asked)
+    chosen = _filter(visit, asked, state)
+    excess = CaseFilter(organisation=visit.organisation, state="excess")
     after = keyset(visit.query.get("after", ""))
     rows = find_cases(visit.connection, chosen, visit.now, two=two, after=after, limit=PAGE + 1)
     last = rows[PAGE - 1] if len(rows) > PAGE else None
@@ -139,7 +169,21 @@ def _list(visit: Visit) -> Response:
     return visit.page(
         "cases.html",
         "Cases",
+        HTTPStatus.BAD_REQUEST if failed else HTTPStatus.OK,
         section="/cases",
+        failed=failed,
+        reason=reason,
+        may_decide=visit.is_one_of(REVIEWERS) and state in _DECIDABLE,
+        decisions=DECISIONS,
+        bulk=BULK_MAX,
+        newest=rows[0].id if rows else 0,
+        excess=visit.context.slow_answers.get(
+            ("excess", visit.organisation),
+            visit.connection,
+            partial(count_cases, chosen=excess, now=visit.now, two=two),
+        ),
+        orders=[("", "as usual"), *_ORDERS.items()],
+        sorted=_ORDERS["deadline" if chosen.by_deadline else chosen.order or "newest"],
         rows=rows[:PAGE],
         asked={**asked, "state": state},
         states=[(each, _STATES[each]) for each in CASE_STATES if two or each != "second"],
@@ -150,6 +194,31 @@ def _list(visit: Visit) -> Response:
         first=link("/cases", asked) if after else "",
         further=link("/cases", asked, **further) if further else "",
     )
+
+
+def _decide_many(visit: Visit) -> Response:
+    """Decide on the cases that were chosen, or on all of the filter up to the newest that was shown."""
+    asked = _asked(visit, _FILTERS)
+    decision: Decision | None = next((each for each in DECISIONS if each == visit.value("decision")), None)
+    reason = visit.value("reason").replace("\r\n", "\n")
+    two = switches(visit.connection)["decisions_need_two"]
+    state, until = _state(asked), small_number(visit.value("until"))
+    cases = [pair for text in visit.form.get("case", ()) if len(pair := keyset(text)) == 2]
+    if visit.value("all") == "yes" and until is not None and state in _DECIDABLE:
+        oldest = structs.replace(_filter(visit, asked, state), order="oldest")
+        rows = find_cases(visit.connection, oldest, visit.now, two=two, limit=BULK_MAX)
+        cases = [(row.id, row.moved) for row in rows if row.id <= until]
+    if decision is None or not cases:
+        return _list(visit, "Choose cases and a decision.", reason)
+    try:
+        pairs = [(pair[0], pair[1]) for pair in cases]
+        done = decide_many(visit.connection, visit.user, pairs, decision, reason, visit.now, two=two)
+    except UsageError as error:
+        return _list(visit, sentence(error), reason)
+    if done < len(pairs):
+        failed = f"Decided on {done}. {len(pairs) - done} were changed meanwhile, or need another person."
+        return _list(visit, failed, reason)
+    return visit.see(link("/cases", asked))
 
 
 def _categories_with(asked: str) -> list[str]:
@@ -180,7 +249,7 @@ def _case_page(
     failed: str = "",
     reason: str = "",
     *,
-    queue: bool = False,
+    queue: Mapping[str, str] | None = None,
     status: int = HTTPStatus.OK,
 ) -> Response:
     notice = None
@@ -194,7 +263,7 @@ def _case_page(
         "case.html",
         f"Case {row.id}",
         status,
-        section="/review" if queue else "/cases",
+        section="/cases" if queue is None else "/review",
         row=row,
         entries=[
             {key: "" if each.get(key) is None else str(each[key]) for key in _OF_ENTRY} for each in entries
@@ -209,18 +278,25 @@ def _case_page(
         decisions=[each for each in DECISIONS if not mine or each != row.decision],
         failed=failed,
         reason=reason,
-        queue=review_queue(visit.connection, visit.user, visit.now, two=two) if queue else None,
+        queue=None if queue is None else review_queue(visit.connection, visit.user, visit.now, two=two),
+        asked=queue or {},
+        passed="" if queue is None else link("/review", queue, after=str(row.id)),
     )
 
 
 def _review(visit: Visit) -> Response:
     two = switches(visit.connection)["decisions_need_two"]
     after = small_number(visit.query.get("after", "")) or 0
-    row = next_to_decide(visit.connection, visit.user, visit.now, two=two, after=after)
+    asked = _asked(visit, _QUEUE)
+    chosen = _filter(visit, asked, "waiting")
+    row = next_to_decide(visit.connection, visit.user, chosen, visit.now, two=two, after=after)
     if row is None:
         queue = review_queue(visit.connection, visit.user, visit.now, two=two)
-        return visit.page("review-empty.html", "Review", section="/review", after=after, queue=queue, two=two)
-    return _case_page(visit, row, queue=True)
+        first = link("/review", asked) if after else ""
+        return visit.page(
+            "review-empty.html", "Review", section="/review", first=first, asked=asked, queue=queue, two=two
+        )
+    return _case_page(visit, row, queue=asked)
 
 
 def _decide(visit: Visit) -> Response:
@@ -230,7 +306,7 @@ def _decide(visit: Visit) -> Response:
         raise NoPageError
     moved, reason = small_number(visit.value("moved")), visit.value("reason").replace("\r\n", "\n")
     decision: Decision | None = next((each for each in DECISIONS if each == visit.value("decision")), None)
-    queue = visit.value("queue") == "yes"
+    queue = _asked(visit, _QUEUE) if visit.value("queue") == "yes" else None
     failed, status = "Choose a decision.", HTTPStatus.BAD_REQUEST
     if decision is not None and moved is not None:
         two = switches(visit.connection)["decisions_need_two"]
@@ -243,7 +319,7 @@ def _decide(visit: Visit) -> Response:
         except UsageError as error:
             failed = f"{error}."
         else:
-            return visit.see("/review" if queue else f"/cases/{number}")
+            return visit.see(f"/cases/{number}" if queue is None else link("/review", queue))
     return _case_page(visit, row, failed[0].upper() + failed[1:], reason, queue=queue, status=status)
 
 

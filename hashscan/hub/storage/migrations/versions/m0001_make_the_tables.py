@@ -257,6 +257,25 @@ def upgrade() -> None:
     op.create_index("ix_notices_organisation", "notices", ["organisation", "position"], unique=False)
     op.create_index("ix_notices_sent", "notices", ["sent"], unique=False)
     op.create_table(
+        "review_counts",
+        sa.Column(
+            "organisation",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("server", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("day", sa.BigInteger(), nullable=False),
+        sa.Column("cases", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organisation"],
+            ["organisations.id"],
+            name=op.f("fk_review_counts_organisation"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("organisation", "server", name=op.f("pk_review_counts")),
+    )
+    op.create_table(
         "servers",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("organisation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -334,6 +353,7 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.Text(), server_default=sa.text("('')"), nullable=False),
         sa.Column("decided", sa.BigInteger(), nullable=True),
         sa.Column("seconded_by", sa.Text(), server_default=sa.text("('')"), nullable=False),
+        sa.Column("excess", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("moved", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.ForeignKeyConstraint(
             ["notice"], ["notices.id"], name=op.f("fk_cases_notice"), ondelete="SET NULL"
@@ -355,6 +375,7 @@ def upgrade() -> None:
             "decision",
             "seconded_by",
             "categories",
+            "excess",
             "removed",
             "closed",
         ],
@@ -373,6 +394,7 @@ def upgrade() -> None:
             "decision",
             "seconded_by",
             "categories",
+            "excess",
             "removed",
             "closed",
         ],
@@ -425,6 +447,7 @@ def upgrade() -> None:
             "decision",
             "seconded_by",
             "categories",
+            "excess",
             "decided_by",
             "removed",
             "closed",
@@ -628,6 +651,7 @@ def downgrade() -> None:
     op.drop_index("ix_keys_name", table_name="keys")
     op.drop_table("keys")
     op.drop_table("feedback")
+    op.drop_table("review_counts")
     op.drop_table("near_queries")
     op.drop_table("detections")
     op.drop_index("ix_checks_hour", table_name="checks")

@@ -347,6 +347,8 @@ class ListInfo(Struct, frozen=True):
     categories: tuple[str, ...] = ()
     counts: tuple[tuple[str, str, int], ...] = ()
     """Active entries by algorithm and category; counts of 0 are left out."""
+    degenerate: tuple[tuple[str, int], ...] = ()
+    """Those by algorithm that are near too many unrelated pictures to be matched by similarity."""
     key_ids: tuple[str, ...] = ()
     fingerprint: str = ""
     """Fingerprint of the list's content, which reveals nothing of single entries; empty where unknown."""

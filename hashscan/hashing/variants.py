@@ -136,6 +136,11 @@ def is_shown(rendering: int) -> bool:
     return rendering // LOOK not in _PLANES
 
 
+def is_opacity(rendering: int) -> bool:
+    """Return True if the rendering is of the opacity of the picture."""
+    return rendering // LOOK in {ALPHA, RAISED + ALPHA}
+
+
 _PLANES = frozenset({ALPHA, CB, CR, *range(RAISED, 2 * RAISED)})
 
 TURNS: Final = (

@@ -39,6 +39,7 @@ from hashscan.lists.storage.signed_list import (
 )
 from hashscan.lists.storage.stored_version import (
     RECORD_NAME,
+    EntryCounts,
     VerificationLevel,
     VersionRecord,
     checksum,
@@ -498,7 +499,7 @@ def content_fingerprint(handle: ListHandle) -> str:
     """
     folder = handle.folder.parent
     # The list that comes with the program has no record; its columns are small.
-    record = read_record(folder) if (folder / RECORD_NAME).exists() else VersionRecord({}, {})
+    record = read_record(folder) if (folder / RECORD_NAME).exists() else VersionRecord({}, EntryCounts({}))
     columns = []
     for files in handle.columns:
         names = (*files.names, *([files.withdrawn] if files.withdrawn else ()))

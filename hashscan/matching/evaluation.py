@@ -28,6 +28,7 @@ from hashscan.hashing.variants import (
     DigestRun,
     Kind,
     Part,
+    is_opacity,
     is_shown,
     is_trimmed,
 )
@@ -36,6 +37,7 @@ from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.base import Hits, default_threshold
 from hashscan.lists.index.video_matching import VideoRule
 from hashscan.lists.storage.columns import ListHandle
+from hashscan.lists.storage.degenerate import is_degenerate
 from hashscan.matching.listed_videos import VideoMatcher
 from hashscan.matching.policy import (
     NO_SUBJECT,
@@ -425,7 +427,7 @@ class FileTask:
         return [
             Query(run.values, run)
             for run in self.decoded.runs
-            if run.algorithm == name and run.quality >= least
+            if run.algorithm == name and run.quality >= least and not _is_featureless(run)
         ]
 
     def close(self) -> None:
@@ -433,6 +435,13 @@ class FileTask:
         if self.opened is not None:
             self.opened.close()
             self.opened = None
+
+
+def _is_featureless(run: DigestRun) -> bool:
+    """Return True for a plane of opacity that shows nothing but a shape, such as round corners."""
+    if not is_opacity(run.rendering):
+        return False
+    return is_degenerate(run.algorithm, next(run.digests()).value)
 
 
 def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ from hashscan.hashing.container_kinds import VIDEOS
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import FRAME_SIZE
 from hashscan.lists.index.quadrants import has_enough
+from hashscan.lists.storage.degenerate import is_degenerate
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.lists.storage.video_frames import FrameId
 from hashscan.matching.container_members import member_tasks, place_text
@@ -62,7 +63,7 @@ class EntryMaker:
         """Make entries of one category by these algorithms; `setup` is that of the workers."""
         self.counts: Counter[str] = Counter()
         """Numbers of files that are `hashed`, `in part`, `repeated` or `not hashed`, of `pictures` in them
-        that are hashed, and of folders that are `closed`."""
+        that are hashed, of `degenerate` digests that have no entry, and of folders that are `closed`."""
         self._category = category
         self._algorithms = frozenset(algorithms)
         self._setup = setup
@@ -162,8 +163,14 @@ class EntryMaker:
         return tuple(
             Entry(entry_id, digest.algorithm, digest.value, self._category)
             for entry_id, digest in kept
-            if digest.algorithm in self._algorithms
+            if digest.algorithm in self._algorithms and not self._is_degenerate(digest)
         )
+
+    def _is_degenerate(self, digest: Digest) -> bool:
+        """Return True for a digest that would never be matched, and count it."""
+        found = is_degenerate(digest.algorithm, digest.value)
+        self.counts["degenerate"] += found
+        return found
 
     def closed(self, path: bytes, closed: UnlistedFolder) -> HashedFile:
         """Record a folder that could not be entered, so that nothing is known of its files."""

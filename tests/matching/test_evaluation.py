@@ -36,12 +36,16 @@ from hashscan.matching.evaluation import (
 from hashscan.matching.policy import judge
 from hashscan.model import DistanceRule, Entry, FileStat, Item, Match, Picture, Verdict
 
-ENTRY = Entry("e", "pdq", bytes(32), "A1")
+ENTRY = Entry("e", "pdq", np.random.default_rng(1).bytes(32), "A1")
+OF_64_BITS = np.random.default_rng(2).bytes(8)
+FAR_OF_64_BITS = (int.from_bytes(OF_64_BITS) ^ 31).to_bytes(8)
+NOT_EVEN = bytes(143) + b"\x80"
+"""A listed digest of PhotoDNA."""
 
 
 def apart(bits: int) -> bytes:
     """A digest so far from the entry's."""
-    return ((1 << bits) - 1).to_bytes(32)
+    return (int.from_bytes(ENTRY.value) ^ ((1 << bits) - 1)).to_bytes(32)
 
 
 def query(
@@ -63,9 +67,9 @@ def matcher(tmp_path: Path, review_threshold: int | None = None) -> Iterator[Mat
 
 
 def vectors(far: int, turn: int = 0) -> Query:
-    """A picture whose digest of PhotoDNA is so far from one of zeros, along one byte for each square."""
-    value = bytearray(144)
-    for place in range(144):
+    """A picture whose digest of PhotoDNA is so far from the listed one, along one byte for each square."""
+    value = bytearray(NOT_EVEN)
+    for place in range(143):
         value[place] = min(255, int(far**0.5))
         far -= value[place] ** 2
     assert far == 0
@@ -87,15 +91,15 @@ NEAR_SECTION = shown("pdq", apart(TIGHT_THRESHOLD), SECTION)
 @pytest.mark.parametrize(
     ("entry", "second", "verdict"),
     [
-        (Entry("e:phash", "phash", bytes(8), "A1"), shown("phash", bytes(8), 0), Verdict.MATCH),
-        (Entry("e-dhash", "dhash", bytes(8), "A1"), shown("dhash", bytes(8), 0), Verdict.MATCH),
-        (Entry("e:photodna", "photodna", bytes(144), "A1"), vectors(10_000).run, Verdict.MATCH),
+        (Entry("e:phash", "phash", OF_64_BITS, "A1"), shown("phash", OF_64_BITS, 0), Verdict.MATCH),
+        (Entry("e-dhash", "dhash", OF_64_BITS, "A1"), shown("dhash", OF_64_BITS, 0), Verdict.MATCH),
+        (Entry("e:photodna", "photodna", NOT_EVEN, "A1"), vectors(10_000).run, Verdict.MATCH),
         # Too far; too weak; of another content; of another category; of another page.
-        (Entry("e:phash", "phash", bytes(8), "A1"), shown("phash", b"\x1f" + bytes(7), 0), Verdict.REVIEW),
-        (Entry("e:ahash", "ahash", bytes(8), "A1"), shown("ahash", bytes(8), 0), Verdict.REVIEW),
-        (Entry("f:phash", "phash", bytes(8), "A1"), shown("phash", bytes(8), 0), Verdict.REVIEW),
-        (Entry("e:phash", "phash", bytes(8), "other"), shown("phash", bytes(8), 0), Verdict.REVIEW),
-        (Entry("e:phash", "phash", bytes(8), "A1"), shown("phash", bytes(8), 0, page=2), Verdict.REVIEW),
+        (Entry("e:phash", "phash", OF_64_BITS, "A1"), shown("phash", FAR_OF_64_BITS, 0), Verdict.REVIEW),
+        (Entry("e:ahash", "ahash", OF_64_BITS, "A1"), shown("ahash", OF_64_BITS, 0), Verdict.REVIEW),
+        (Entry("f:phash", "phash", OF_64_BITS, "A1"), shown("phash", OF_64_BITS, 0), Verdict.REVIEW),
+        (Entry("e:phash", "phash", OF_64_BITS, "other"), shown("phash", OF_64_BITS, 0), Verdict.REVIEW),
+        (Entry("e:phash", "phash", OF_64_BITS, "A1"), shown("phash", OF_64_BITS, 0, page=2), Verdict.REVIEW),
     ],
 )
 def test_another_hash_of_the_same_content_confirms_a_review(
@@ -128,10 +132,10 @@ def test_the_ids_of_a_series_are_not_those_of_one_content(
     tmp_path: Path, of_pdq: str, of_phash: str, verdict: Verdict
 ) -> None:
     store = ListStore(tmp_path / "lists")
-    entries = [Entry(of_pdq, "pdq", ENTRY.value, "A1"), Entry(of_phash, "phash", bytes(8), "A1")]
+    entries = [Entry(of_pdq, "pdq", ENTRY.value, "A1"), Entry(of_phash, "phash", OF_64_BITS, "A1")]
     store.import_entries("ours", entries, "test")
     file = FileTask(Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0)))
-    file.decoded = DecodedPicture(Picture("JPEG", 64, 64), (NEAR_CROP, shown("phash", bytes(8), 0)))
+    file.decoded = DecodedPicture(Picture("JPEG", 64, 64), (NEAR_CROP, shown("phash", OF_64_BITS, 0)))
     with store.open(None, datetime.now(UTC)) as opened:
         match_files(Matcher(opened.handles), ["pdq", "phash"], [file])
     assert judge(file.matches, None).verdict is verdict
@@ -140,7 +144,7 @@ def test_the_ids_of_a_series_are_not_those_of_one_content(
 @pytest.mark.parametrize(("far", "verdict"), [(10_000, Verdict.MATCH), (10_001, Verdict.REVIEW)])
 def test_a_wider_review_by_photodna_confirms_no_more(tmp_path: Path, far: int, verdict: Verdict) -> None:
     store = ListStore(tmp_path / "lists")
-    store.import_entries("ours", [ENTRY, Entry("e:photodna", "photodna", bytes(144), "A1")], "test")
+    store.import_entries("ours", [ENTRY, Entry("e:photodna", "photodna", NOT_EVEN, "A1")], "test")
     file = FileTask(Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0)))
     second = vectors(far).run
     assert second is not None
@@ -154,10 +158,10 @@ def test_a_wider_review_by_photodna_confirms_no_more(tmp_path: Path, far: int, v
 
 def test_another_hash_confirms_no_other_near_miss(tmp_path: Path) -> None:
     store = ListStore(tmp_path / "lists")
-    store.import_entries("ours", [ENTRY, Entry("e-phash", "phash", bytes(8), "A1")], "test")
+    store.import_entries("ours", [ENTRY, Entry("e-phash", "phash", OF_64_BITS, "A1")], "test")
     file = FileTask(Item(b"", FileStat(0, 0, 0, 0, 0, 0, 0)))
     mirrored = shown("pdq", apart(TIGHT_REACH + 1), 0, TURNS.index("mirrored"))
-    runs = shown("pdq", apart(40), 0), mirrored, shown("phash", bytes(8), 0)
+    runs = shown("pdq", apart(40), 0), mirrored, shown("phash", OF_64_BITS, 0)
     file.decoded = DecodedPicture(Picture("JPEG", 64, 64), runs)
     with store.open(None, datetime.now(UTC)) as opened:
         match_files(Matcher(opened.handles, 52), ["pdq", "phash"], [file])
@@ -328,7 +332,7 @@ def test_each_list_has_distances_of_photodna(
 ) -> None:
     store = ListStore(tmp_path / "lists")
     for name in ("ours", "theirs"):
-        store.import_entries(name, [Entry("e", "photodna", bytes(144), "A1")], "test")
+        store.import_entries(name, [Entry("e", "photodna", NOT_EVEN, "A1")], "test")
     with store.open(None, datetime.now(UTC)) as opened:
         asked = Matcher(opened.handles, distances=rules)
         found = [match for _, match in asked.ask("photodna", [vectors(far, turn)])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import signal
 from collections.abc import Callable
@@ -164,6 +165,11 @@ def load_babbler(*arguments: str) -> Callable[[int, bytes], bytes]:
     return lambda descriptor, request: b"\xff" * len(decode(descriptor, request))
 
 
+def value_of_frame(number: int) -> bytes:
+    """The digest of a frame of `load_crowd`."""
+    return hashlib.sha256(number.to_bytes(2)).digest()
+
+
 def load_crowd(*arguments: str) -> Callable[[int, bytes], bytes]:
     """The real decoder's answer with more frames added than an answer may have, the last like the picture."""
     decode = decoder.load(*arguments)
@@ -174,7 +180,7 @@ def load_crowd(*arguments: str) -> Callable[[int, bytes], bytes]:
         if not isinstance(answer, DecodedPicture):
             return pack_failure(answer)
         frames = [
-            answer.digests[0]._replace(part=Part(Kind.FRAME, number), value=number.to_bytes(32), turn=0)
+            answer.digests[0]._replace(part=Part(Kind.FRAME, number), value=value_of_frame(number), turn=0)
             for number in range(1, 2 * DIGESTS_MAX)
         ]
         picture = answer.picture

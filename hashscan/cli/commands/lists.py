@@ -35,7 +35,7 @@ from hashscan.cli.options.output import (
 )
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.output.feedback import print_waiting
-from hashscan.cli.output.list_changes import print_exceptions, print_withdrawn_items
+from hashscan.cli.output.list_changes import print_degenerate, print_exceptions, print_withdrawn_items
 from hashscan.cli.output.logs import print_error, print_message
 from hashscan.cli.output.terminal import show_lists
 from hashscan.errors import (
@@ -178,6 +178,7 @@ def import_(
     print_message(
         f"local list {name} version {info.version}: {plural(info.entries, 'entry', 'entries')}, not signed"
     )
+    print_degenerate(info)
     print_withdrawn_items(state)
 
 

@@ -28,7 +28,12 @@ from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.services import ServiceMaker, service_options
 from hashscan.cli.options.tables import photodna_distance_option
 from hashscan.cli.output.feedback import send_waiting
-from hashscan.cli.output.list_changes import ActivationCheck, confirm_share_option, print_withdrawn_items
+from hashscan.cli.output.list_changes import (
+    ActivationCheck,
+    confirm_share_option,
+    print_degenerate,
+    print_withdrawn_items,
+)
 from hashscan.cli.output.logs import print_error, print_message
 from hashscan.cli.output.notifications import send_pull_alerts
 from hashscan.cli.output.terminal import show_table
@@ -364,6 +369,8 @@ def _pull(
             f"list {name} version {done.info.version} ({_change(done)}): "
             f"{plural(done.info.entries, 'entry', 'entries')}, {done.fetched} bytes fetched"
         )
+        if done.changed:
+            print_degenerate(done.info)
         for message in check.messages:
             print_message(message)
         if done.withheld:

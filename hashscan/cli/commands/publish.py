@@ -178,6 +178,11 @@ def hash_command(
         f"{counts['in part']} hashed in part, {counts['repeated']} with the content of another, "
         f"{counts['not hashed']} not hashed{within}; {counts['closed']} folders not entered"
     )
+    if counts["degenerate"]:
+        print_message(
+            f"{plural(counts['degenerate'], 'digest')} of smooth or even pictures left out, which too many "
+            "unrelated pictures are similar to; their other digests have entries"
+        )
     complete = not (counts["in part"] or counts["not hashed"] or counts["closed"])
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE
 

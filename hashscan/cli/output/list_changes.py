@@ -5,7 +5,7 @@ quarantine items whose entries were withdrawn, and excepted entries.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ import click
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.progress import ComparisonProgress
 from hashscan.errors import OutputError
-from hashscan.model import DistanceRule
+from hashscan.model import DistanceRule, ListInfo
 from hashscan.schema import encode_json
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -56,6 +56,21 @@ def print_hits(
     shown = f", the first {_FILES_SHOWN} of them shown" if count > _FILES_SHOWN else ""
     entries_hit = plural(hits.entries, "new entry hits", "new entries hit")
     print_message(f"list {name}: {entries_hit} {plural(count, 'known file')}{shown}")
+
+
+def degenerate_note(counts: Iterable[tuple[str, int]]) -> str:
+    """Return a sentence on the entries of a list that are not matched by similarity, by algorithm."""
+    listed = ", ".join(f"{number} of {algorithm}" for algorithm, number in counts)
+    return (
+        f"{listed} are of smooth or even pictures, which too many unrelated pictures are similar to: "
+        "these digests are not matched, others of the same pictures are"
+    )
+
+
+def print_degenerate(info: ListInfo) -> None:
+    """Say how many entries of a list are not matched by similarity, if any."""
+    if info.degenerate:
+        print_message(f"list {info.name}: {degenerate_note(info.degenerate)}")
 
 
 def print_withdrawn_items(state: StateDir, quarantine: Quarantine | None = None) -> None:

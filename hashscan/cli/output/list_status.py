@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from hashscan.cli.output.list_changes import degenerate_note
 from hashscan.lists import difference
 from hashscan.lists.acceptance import OWN_LISTS, read_acceptance
 from hashscan.lists.exchanges import pulling
@@ -84,6 +85,8 @@ class ListStatus(Struct):
     problem: str | None
     unused: dict[str, int]
     """Digests that are kept, but not used, by reason."""
+    degenerate: dict[str, int]
+    """Entries that are not matched by similarity, since too many unrelated pictures are, by algorithm."""
     waiting: dict[str, int]
     """Entries that are not compared with files until a licensee's library is named, by algorithm."""
     staged: StagedVersion | None
@@ -131,6 +134,7 @@ def statuses_of(
             expires=info.expires,
             problem=info.problem,
             **_of_pulls(info, store),
+            degenerate=dict(info.degenerate),
             waiting={
                 name: count for name, count in info.by_algorithm if ALGORITHMS[name].licensed and not library
             },
@@ -188,6 +192,8 @@ def status_lines(status: ListStatus) -> Iterator[str]:
         by_algorithm.setdefault(count.algorithm, []).append(f"{count.entries} {count.category}")
     for algorithm, counts in by_algorithm.items():
         yield f"{algorithm}: {', '.join(counts)}"
+    if status.degenerate:
+        yield degenerate_note(status.degenerate.items())
     for reason, number in status.unused.items():
         yield f"{number} digests {reason} are kept, but not used"
     if (staged := status.staged) is not None:

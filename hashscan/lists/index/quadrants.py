@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.lists.index.base import Hits, Segment, Strategy
+from hashscan.lists.storage.degenerate import without_uniform
 
 QUADRANTS = 4
 NEEDED = 2
@@ -109,6 +110,7 @@ class _Segment(Segment):
         found = np.zeros(len(rows), np.int64)
         for start in range(0, len(rows), _COMPARED):
             some = slice(start, start + _COMPARED)
-            found[some] = distances(self.values[rows[some]], values[query_rows[some]])
+            listed = without_uniform(self.values[rows[some]])
+            found[some] = distances(listed, values[query_rows[some]])
         near = found <= thresholds[query_rows]
         return query_rows[near], rows[near], found[near]

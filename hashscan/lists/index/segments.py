@@ -41,6 +41,7 @@ from hashscan.lists.storage.columns import (
     open_columns,
     withdrawn_rows,
 )
+from hashscan.lists.storage.degenerate import are_degenerate
 from hashscan.lists.storage.layout import belongs_to_another, private_folder
 from hashscan.lists.storage.stored_version import checksum
 from hashscan.locking import flock_file
@@ -156,6 +157,26 @@ class WithoutWithdrawn(Segment):
         query_rows, rows, distances = self._segment.query(values, thresholds)
         place = np.minimum(np.searchsorted(self._rows, rows), self._rows.size - 1)
         kept = self._rows[place] != rows
+        return query_rows[kept], rows[kept], distances[kept]
+
+
+class WithoutDegenerate(Segment):
+    """A segment without the entries that are near too many unrelated pictures.
+
+    Only hits are looked at, so that it costs nothing to open, and nothing where nothing is near.
+    """
+
+    def __init__(self, segment: Segment, algorithm: str, values: NDArray[np.uint8]) -> None:
+        """Exclude the degenerate ones of `values`, which are those of the segment."""
+        self._segment, self._algorithm, self._values = segment, algorithm, values
+
+    def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
+        """Return the hits without those entries."""
+        query_rows, rows, distances = self._segment.query(values, thresholds)
+        if not rows.size:
+            return query_rows, rows, distances
+        distinct, places = np.unique(rows, return_inverse=True)
+        kept = ~are_degenerate(self._algorithm, self._values[distinct])[places]
         return query_rows[kept], rows[kept], distances[kept]
 
 
@@ -282,6 +303,9 @@ def segment_of(handle: ListHandle, files: ColumnFiles, columns: Columns, *, many
         strategy = strategy_of(files.algorithm)
         indexed = many and _LEAST_INDEXED <= files.entries < SMALL
         segment = strategy.eager(columns.value) if indexed else strategy.plain(columns.value)
+    if ALGORITHMS[files.algorithm].metric not in {"exact", "video"}:
+        # Frames of a video are matched together: see `video_matching`.
+        segment = WithoutDegenerate(segment, files.algorithm, columns.value)
     if files.withdrawn_rows:
         return WithoutWithdrawn(segment, withdrawn_rows(handle.folder, files))
     return segment

@@ -7,6 +7,9 @@ don't count.
 Source: "Comparison (Matching) Algorithm" of https://github.com/facebook/ThreatExchange/tree/main/vpdq .
 Its implementations differ: the one in C++ takes frames as near below the distance, and counts equal frames
 each; that of python-threatexchange, followed here, takes the distance itself as near, too.
+
+Frames that are near too many unrelated ones (`storage.degenerate`), such as title cards of one colour, count,
+but a video of which no other listed frame is near does not match.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from hashscan.lists.index.compiled_index import CompiledIndex
+from hashscan.lists.storage.degenerate import are_degenerate
 from hashscan.lists.storage.video_frames import ALGORITHM, FrameId, parse_id
 from hashscan.model import ALGORITHMS
 
@@ -122,8 +126,16 @@ class _Hits:
 
     def matches(self, scanned: int) -> Iterator[VideoMatch]:
         """Yield each video that was hit, with its shares; `scanned` is the number of frames asked for."""
-        listed = np.bincount(list(self._of_row.values()), minlength=len(self._videos))
+        numbers = np.fromiter(self._of_row.values(), np.int64, len(self._of_row))
+        listed = np.bincount(numbers, minlength=len(self._videos))
+        values = b"".join(self._index.value(ALGORITHM, row) for row in self._of_row)
+        alone = are_degenerate(
+            ALGORITHM, np.frombuffer(values, np.uint8).reshape(-1, ALGORITHMS[ALGORITHM].size)
+        )
+        others = np.bincount(numbers[~alone], minlength=len(self._videos))
         for (name, video, category), number in self._videos.items():
+            if not others[number]:
+                continue
             share = min(100.0, int(listed[number]) * 100 / self._frames[number])
             yield VideoMatch(name, video, category, share, self._scanned[number] * 100 / scanned)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +37,9 @@ from hashscan.lists.storage.columns import (
     open_columns,
     read_blocks,
     withdrawn_rows,
+    without,
 )
+from hashscan.lists.storage.degenerate import are_degenerate
 from hashscan.lists.storage.manifest import MANIFEST_NAME, Manifest, ManifestError
 from hashscan.lists.storage.published_columns import SHARD_MAX, PublishedRows, unsharded
 from hashscan.lists.storage.stored_version import (
@@ -417,7 +420,8 @@ def _published_contents(
         intact_target(signed_target(verified, target), folder)
     targets, names = folder / TARGETS, file_names(verified)
     gone = withdrawn_by_algorithm(manifest, lambda target: targets / names[target])
-    counts: EntryCounts = {}
+    counts: dict[str, dict[str, int]] = {}
+    degenerate = Counter[str]()
     for algorithm, _ in manifest.by_algorithm:
         rows = PublishedRows(targets, manifest, names, algorithm)
         check_ids((ids for ids, _, _ in rows), algorithm)
@@ -425,9 +429,12 @@ def _published_contents(
         counts[algorithm] = count_categories(
             (category for _, category, _ in rows), manifest.categories, withdrawn
         )
+        for _, _, values in without(rows, withdrawn):
+            degenerate[algorithm] += int(are_degenerate(algorithm, values).sum())
+    found = EntryCounts(counts, dict(+degenerate))
     base = manifest.parts[0].algorithms
     every = [unsharded(algorithm, base[algorithm], names.__getitem__) for algorithm in sorted(base)]
     files = tuple(columns for columns in every if columns is not None)
     if len(manifest.parts) > 1 or len(files) < len(every):
-        return counts, None
-    return counts, ListHandle(name, manifest.version, targets, manifest.categories, files)
+        return found, None
+    return found, ListHandle(name, manifest.version, targets, manifest.categories, files)

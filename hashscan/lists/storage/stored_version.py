@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -22,13 +23,14 @@ from typing import Any
 
 import numpy as np
 import xxhash
-from msgspec import structs
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.lists.storage.columns import (
     BYTE,
     HEADER_SIZE,
+    ActiveRows,
     ColumnError,
     ColumnFiles,
     column_header,
@@ -38,6 +40,7 @@ from hashscan.lists.storage.columns import (
     read_blocks,
     withdrawn_rows,
 )
+from hashscan.lists.storage.degenerate import are_degenerate
 from hashscan.lists.storage.manifest import Manifest, Part
 from hashscan.model import ALGORITHMS, CATEGORIES, ListInfo
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file
@@ -67,8 +70,13 @@ class RecordedFile:
     """For a joined column, a fingerprint of its rows: see `content_of`."""
 
 
-EntryCounts = dict[str, dict[str, int]]
-"""Number of active entries by algorithm and category; categories without entries are left out."""
+class EntryCounts(Struct, frozen=True):
+    """Numbers of active entries."""
+
+    by_category: dict[str, dict[str, int]]
+    """By algorithm and category; categories without entries are left out."""
+    degenerate: dict[str, int] = {}
+    """By algorithm, those that are not matched by similarity; algorithms without any are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +122,18 @@ def read_record(folder: Path) -> VersionRecord:
 
 def with_counts(info: ListInfo, manifest: Manifest, counts: EntryCounts) -> ListInfo:
     """Return a list's info with the counts, sorted by algorithm and category, and the categories in use."""
-    used = frozenset[str]().union(*counts.values())
+    by_category = counts.by_category
+    used = frozenset[str]().union(*by_category.values())
     return structs.replace(
         info,
         categories=tuple(category for category in manifest.categories if category in used),
         counts=tuple(
-            (algorithm, category, counts[algorithm][category])
-            for algorithm in sorted(counts)
+            (algorithm, category, by_category[algorithm][category])
+            for algorithm in sorted(by_category)
             for category in CATEGORIES
-            if counts[algorithm].get(category)
+            if by_category[algorithm].get(category)
         ),
+        degenerate=tuple(sorted(counts.degenerate.items())),
     )
 
 
@@ -287,19 +297,23 @@ def _joined(place: str, algorithm: str, parts: tuple[Part, ...]) -> JoinedColumn
 
 
 def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> EntryCounts:
-    """Count the active entries by algorithm and category.
+    """Count the active entries by algorithm and category, and the degenerate ones.
 
     Raises:
         ColumnError: a category number has no meaning, or a file is not valid.
         OSError: a file can't be read.
     """
-    counts: EntryCounts = {}
+    counts: dict[str, dict[str, int]] = {}
+    degenerate = Counter[str]()
     for files in every:
         of_algorithm = counts.setdefault(files.algorithm, {})
         blocks = read_blocks(folder / files.category, BYTE, (files.entries,))
         for category, count in count_categories(blocks, categories, withdrawn_rows(folder, files)).items():
             of_algorithm[category] = of_algorithm.get(category, 0) + count
-    return counts
+        if ALGORITHMS[files.algorithm].metric != "exact":
+            for _, _, values in ActiveRows(folder, files):
+                degenerate[files.algorithm] += int(are_degenerate(files.algorithm, values).sum())
+    return EntryCounts(counts, dict(+degenerate))
 
 
 FILE_DTYPE = np.dtype("<u4")

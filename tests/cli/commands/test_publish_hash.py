@@ -254,3 +254,21 @@ def test_videos_as_a_whole(run: Run, tmp_path: Path) -> None:
     (folder / "film.mp4").write_bytes(video([Image.new("RGB", (64, 64))] * 20, form="mp4"))
     ran = run("publish", "hash", folder, *asked)
     assert (ran.code, "film.mp4: no vpdq entry" in ran.err) == (3, True)
+
+
+def test_a_plain_shape_has_exact_entries_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "held").mkdir()
+    content = encoded(ImageOps.expand(Image.new("L", (400, 400), 255), 56, 0), "PNG")
+    (tmp_path / "held" / "shape.png").write_bytes(content)
+    ran = run("publish", "hash", tmp_path / "held", "--category", "A1", "--augment", "none")
+    assert ran.code == 0, ran.err
+    assert {row["algorithm"] for row in rows(ran.out)} == {"md5", "sha1", "sha256"}
+    # A list of somebody else may have it.
+    (hashed,) = run("hash", tmp_path / "held" / "shape.png").lines
+    (tmp_path / "other.csv").write_text(
+        f"id,algorithm,value,category\na,pdq,{hashed['digests']['pdq']},A1\nb,md5,{'0' * 32},A1\n"
+    )
+    assert run("lists", "import", tmp_path / "other.csv", "--name", "other").code == 0
+    (status,) = run("lists", "status", "--format", "json").lines
+    assert (status["entries"], status["degenerate"]) == (2, {"pdq": 1})
+    assert run("scan", tmp_path / "held").code == 0

@@ -47,7 +47,7 @@ from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from hashscan.state.store.members import unpack_members
 from tests.pictures import encoded, scene
-from tests.scan.hostile import LIE, MARKS
+from tests.scan.hostile import LIE, MARKS, value_of_frame
 
 pytestmark = pytest.mark.usefixtures("forked_zygotes")
 
@@ -786,7 +786,7 @@ def test_more_pictures_than_the_limit_are_counted_and_the_others_matched(tmp_pat
 
 def test_a_finding_names_the_frame(tmp_path: Path, files: Path) -> None:
     (files / "a.png").write_bytes(encoded(scene(1), "PNG"))
-    entry = Entry("e", "pdq", (700).to_bytes(32), "A1")
+    entry = Entry("e", "pdq", value_of_frame(700), "A1")
     with worker_with(tmp_path, entry, decoder="tests.scan.hostile:load_crowd") as worker:
         (result,) = check(worker, files).values()
     assert result.verdict is Verdict.MATCH

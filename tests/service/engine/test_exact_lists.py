@@ -100,7 +100,7 @@ def gzip_like_flic(content: bytes) -> bytes:
     return header + first + rest + struct.pack("<II", zlib.crc32(content), len(content))
 
 
-PHOTODNA_ENTRY = Entry("p", "photodna", bytes(144), "A1")
+PHOTODNA_ENTRY = Entry("p", "photodna", bytes(range(144)), "A1")
 """Nothing computes it, so that there is nothing to compare."""
 
 UNOPENED: dict[str, Callable[[], bytes]] = {

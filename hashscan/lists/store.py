@@ -39,7 +39,6 @@ from hashscan.lists.storage.signed_list import (
 )
 from hashscan.lists.storage.stored_version import (
     RECORD_NAME,
-    EntryCounts,
     VerificationLevel,
     VersionRecord,
     checksum,
@@ -499,7 +498,7 @@ def content_fingerprint(handle: ListHandle) -> str:
     """
     folder = handle.folder.parent
     # The list that comes with the program has no record; its columns are small.
-    record = read_record(folder) if (folder / RECORD_NAME).exists() else VersionRecord({}, EntryCounts({}))
+    record = read_record(folder) if (folder / RECORD_NAME).exists() else VersionRecord({}, {})
     columns = []
     for files in handle.columns:
         names = (*files.names, *([files.withdrawn] if files.withdrawn else ()))

@@ -273,7 +273,7 @@ class _Assembly:
                 check_ids(read_blocks(ids, id_dtype(columns.id_size), (columns.rows,)), columns.place)
         handle = stored_handle(manifest.name, self.folder, self.verified, manifest, numbers)
         counts = count_entries(handle.folder, handle.columns, handle.categories)
-        write_record(self.folder, VersionRecord(self.files, counts))
+        write_record(self.folder, VersionRecord.of(self.files, counts))
 
     def _write_withdrawn(self, columns: JoinedColumns, rows: NDArray[np.int64]) -> None:
         path = self.folder / COLUMNS / columns.withdrawn

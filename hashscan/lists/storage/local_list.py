@@ -70,7 +70,7 @@ def write_local(
     replace_file(folder / MANIFEST_NAME, manifests.to_bytes(manifest))
     paths = [folder / MANIFEST_NAME, *(targets / file for files in written for file in files.names)]
     sums = {path.name: RecordedFile(checksum(path)) for path in paths}
-    write_record(folder, VersionRecord(sums, count_entries(targets, written, CATEGORIES)))
+    write_record(folder, VersionRecord.of(sums, count_entries(targets, written, CATEGORIES)))
     return manifest
 
 
@@ -110,7 +110,7 @@ def open_local(
             return unreadable(info, error)
         problem = f"a stored file is damaged: {error}; {remedy}"
         return unusable(info, problem)
-    info = with_counts(structs.replace(info, state=TrustState.LOCAL), manifest, record.counts)
+    info = with_counts(structs.replace(info, state=TrustState.LOCAL), manifest, record.entry_counts)
     return OpenedList(info, handle, manifest)
 
 

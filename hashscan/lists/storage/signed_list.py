@@ -352,7 +352,7 @@ def _recorded_contents(
         for files in handle.columns:
             open_columns(handle.folder, files)
             withdrawn_rows(handle.folder, files)
-    return record.counts, handle
+    return record.entry_counts, handle
 
 
 @contextmanager

@@ -79,12 +79,22 @@ class EntryCounts(Struct, frozen=True):
     """By algorithm, those that are not matched by similarity; algorithms without any are left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRecord:
+class VersionRecord(Struct, frozen=True, omit_defaults=True):
     """The files and counts of a version, as recorded on activation."""
 
     files: dict[str, RecordedFile]
-    counts: EntryCounts
+    counts: dict[str, dict[str, int]]
+    degenerate: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, files: dict[str, RecordedFile], counts: EntryCounts) -> VersionRecord:
+        """Return the record of a version with these counts."""
+        return cls(files, counts.by_category, counts.degenerate)
+
+    @property
+    def entry_counts(self) -> EntryCounts:
+        """The numbers of its entries."""
+        return EntryCounts(self.counts, self.degenerate)
 
     def check(self, name: str, path: Path) -> None:
         """Compare a file with its recorded checksum.

@@ -20,6 +20,7 @@ from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.container_kinds import seconds_to_open
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, sniff
+from hashscan.hashing.media.quadrants import PDQQuadrants
 from hashscan.hashing.member_records import (
     BEFORE_RISK,
     FRAME_SIZE,
@@ -31,11 +32,12 @@ from hashscan.hashing.member_records import (
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import DecodedPicture
+from hashscan.hashing.variants import DIHEDRAL, TURNS, VARIANTS
 from hashscan.hashing.video import opening
 from hashscan.hashing.video.frames import Fault, KeyFramesLeft, VideoCover, VideoEnd, VideoFrame
 from hashscan.hashing.video.opening import VideoOpener
 from hashscan.hashing.video.streams import Sampling
-from hashscan.model import MemberLimits, Reason
+from hashscan.model import QUADRANTS, MemberLimits, Reason
 from tests.hashing.documents.conftest import Open, made, opened, records_of, sandbox
 from tests.hashing.video.drawn import RATE, digest, scenes, video
 from tests.hashing.video.test_frames import of_codec, with_cover
@@ -472,3 +474,19 @@ def test_changed_bytes(look: Look) -> None:
         changed = bytearray(content)
         changed[place] ^= 0xFF
         look(bytes(changed), sniff(content))
+
+
+def test_a_frame_has_these_variants_whatever_is_wanted() -> None:
+    """As docs/containers.md says."""
+    opener = VideoOpener([PDQ(), PDQQuadrants()], tuple(VARIANTS), 1 << 26)
+    content = video(scenes([1]))
+    kind = sniff(content)
+    assert kind is not None
+    reader = MemberReader(None, len(content), [], None, MemberLimits(), {}, opener.frames)
+    records = reader.records(PreadFile(content), kind)
+    (member,) = [record for record in records if isinstance(record, Member) and record.reply]
+    found = member.decoded(("pdq", QUADRANTS))
+    assert isinstance(found, DecodedPicture)
+    turns = {name or "as stored" for name in TURNS[:DIHEDRAL]}
+    assert {digest.variant for digest in found.digests if digest.algorithm == "pdq"} == turns
+    assert {digest.variant for digest in found.digests if digest.algorithm == QUADRANTS} == {"as stored"}

@@ -7,8 +7,8 @@ stream are members, too, named by their offset: those of thumbnails, and of the 
 So are the themes of presentations and workbooks, which are ZIP archives within a stream, and the pictures of
 forms that macros show ([MS-OFORMS] 2.4.12). Metafiles are unpacked; those of a Macintosh are members with
 `Reason.UNSUPPORTED`; an object of another program (`Ole10Native`) is one with `Reason.CONTAINER`, if it is no
-packed file. Of a compound file that is none of those above, and no project of macros, the streams are
-checked, and the rest is `Reason.CONTAINER`.
+packed file. Of a compound file that is none of those above, no project of macros, and no object within a
+document, the streams are checked, and the rest is `Reason.CONTAINER`.
 Other drawings of lines and shapes are no pictures.
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import olefile
 
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
-from hashscan.hashing.documents.metafiles import IS_METAFILE, bitmap_file
+from hashscan.hashing.documents.metafiles import IS_METAFILE, bitmap_file, in_bytes
 from hashscan.hashing.documents.packages import native
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
@@ -71,6 +71,13 @@ _FORMS = frozenset({"f", "o"})
 """Streams of a form, and of the objects in it."""
 _OF_FORMS = _FORMS | {"x", "\1compobj", "\3vbframe"}
 _OF_PROJECT = frozenset({"project", "projectwm", "projectlk"})
+"""Streams of a project of macros, beside those of its folder ([MS-OVBA] 2.2.1)."""
+_OF_OBJECTS = frozenset(
+    {"\1ole", "\1ole10native", "\1compobj", "\3objinfo", "\3linkinfo", "\3eprint", "package"}
+)
+"""Streams of an object within a document ([MS-OLEDS] 2.3)."""
+_SHOWN = "\2olepres"
+"""Begin of the name of a stream by which an object is shown."""
 _OF_OFFICE = _KNOWN - {_MAIL, "catalog"}
 """Streams that no program opens as a file of its own."""
 _STREAMS_MAX = 100_000
@@ -104,7 +111,7 @@ class CompoundOpener:
             yield failed(b"", Reason.AMBIGUOUS)
         for path in streams:
             yield from guarded(_name(path), _stream(compound, path))
-        if not top & _KNOWN and not all(map(_is_of_macros, streams)):
+        if not top & _KNOWN and not all(map(_is_understood, streams)):
             raise ContainerError(Reason.CONTAINER)
 
 
@@ -135,10 +142,12 @@ def _refused(streams: Sequence[Sequence[str]], top: Set[str], *, mail: bool) -> 
     return Reason.CONTAINER_MEMBERS if len(streams) > _STREAMS_MAX else None
 
 
-def _is_of_macros(path: Sequence[str]) -> bool:
-    """Return True for a stream of a project of macros, or of one of its forms ([MS-OVBA] 2.2.1)."""
+def _is_understood(path: Sequence[str]) -> bool:
+    """Return True for a stream of an object in a document, of a project of macros or of one of its forms."""
     first, last = path[0].lower(), path[-1].lower()
-    return last in _OF_FORMS if len(path) > 1 and first != "vba" else first in {"vba", *_OF_PROJECT}
+    if len(path) > 1:
+        return first == "vba" or last in _OF_FORMS
+    return last in _OF_OBJECTS or last in _OF_PROJECT or last.startswith(_SHOWN)
 
 
 def _stream(compound: Any, path: list[str]) -> Iterator[ArchiveMember]:
@@ -180,8 +189,8 @@ def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]
             yield stored(name + b"@%d" % found.start(), content[found.start() :])
     elif last.endswith("ole10native"):
         yield from native(name, content[4:])
-    elif last in _FORMS:
-        yield from _form_pictures(name, content)
+    elif last in _FORMS or last.startswith(_SHOWN):
+        yield from (_form_pictures if last in _FORMS else in_bytes)(name, content)
     else:
         yield from _blips(name, content)
         if last in _OF_OFFICE:

@@ -72,9 +72,14 @@ def test_a_picture_in_a_document(opened: Open, part: bytes) -> None:
 def test_a_packed_file_in_an_older_document(opened: Open) -> None:
     content = packed(JPEG)
     native = struct.pack("<I", len(content)) + content
-    members, end = opened(compound({"WordDocument": b"", "ObjectPool/\1Ole10Native": native}))
-    assert digests(JPEG) in {member.exact for member in members}
-    assert (end.reason, reasons(members)) == (None, {})
+    shown = {"\1CompObj": b"", "\2OlePres000": bytes(40) + wmf((0x0F43, bytes(22) + DIB))}
+    for streams in (
+        {"WordDocument": b"", "ObjectPool/\1Ole10Native": native},
+        {"\1Ole10Native": native, **shown},
+    ):
+        members, end = opened(compound(streams))
+        assert digests(JPEG) in {member.exact for member in members}
+        assert (end.reason, reasons(members)) == (None, {})
 
 
 def test_a_text_alone_is_clean(opened: Open) -> None:

@@ -40,7 +40,7 @@ LATE_IMPORTS: dict[str, int] = {
     "datetime": 1,
     "difflib": 1,
     "distributed": 3,
-    "hashscan": 341,
+    "hashscan": 342,
     "libarchive": 1,
     "imagehash": 1,
     "importlib": 1,

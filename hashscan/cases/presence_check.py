@@ -89,7 +89,10 @@ class PresenceChecker:
             return CheckResult(case, Presence.UNKNOWN, "it is a folder, or a symlink leads to it")
         if case.witness:
             return found
-        seen = None if self._sightings is None else self._sightings.listed(case.path)
+        seen = None
+        # Whether a listed file had the content that a notice names is not known.
+        if self._sightings is not None and case.sha256 is None:
+            seen = self._sightings.listed(case.path)
         return found._replace(presence=Presence.NEVER_SEEN) if seen is None else found._replace(seen=seen)
 
     def _check(self, case: Case) -> CheckResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -197,10 +198,12 @@ def test_cases_that_can_not_be_confirmed(run: Run, www: Path, removed: Ran, tmp_
 def test_a_digest_that_only_a_notice_names_does_not_stay_down(run: Run, www: Path, tmp_path: Path) -> None:
     path = put(www / "reported.jpg", b"removed later", SAME)
     notices = tmp_path / "notices.csv"
-    notices.write_text(f"path,sha256,category\n{path},{'5a' * 32},A1\n")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    notices.write_text(f"path,sha256,category\n{path},{sha256},A1\n")
     assert run("cases", "import", notices).code == 0
+    assert run("cases", "check").code == 0
     path.unlink()
-    assert run("cases", "check").code in (0, 3)
+    assert run("cases", "check").code == 0
     assert len(run("cases", "list", "--status", "removed", "--format", "json").lines) == 1
     assert run("cases", "confirm", 1, "--category", "A1", *CONFIRMED).code == 2
     assert run("lists", "status").code == 10

@@ -46,6 +46,8 @@ class StateDir:
         """The folder of the quarantine's log and of what is kept on this filesystem."""
         self.quarantine_head = self.path / "quarantine-head"
         """The checkpoint of the quarantine's log."""
+        self.quarantine_states = self.path / "quarantine-states"
+        """The file with the state folders of other quarantines whose logs say what was restored."""
         self.scan_lock = self.path / "scan.lock"
         """The file that a running scan locks."""
         self.delivery_lock = self.path / "alerts.lock"

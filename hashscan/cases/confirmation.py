@@ -17,6 +17,7 @@ class RemovedCase(NamedTuple):
     item: str
     """Id of the file in quarantine; empty if it was removed otherwise."""
     sha256: bytes | None
+    """None if it is not known, or a notice may have named it."""
     owner: str
     """Number of the file's user, or the URL of the bucket; empty if neither is known."""
     categories: tuple[str, ...]
@@ -50,7 +51,8 @@ def removed_cases(ledger: Ledger, numbers: Iterable[int]) -> list[RemovedCase]:
                 f"case {number} is not in quarantine, and its content is not known, or a notice named it",
                 advice="Leave it out.",
             )
-        found.append(RemovedCase(number, item, sha256, _owner(path, uid), tuple(categories.split())))
+        known = None if noticed else sha256
+        found.append(RemovedCase(number, item, known, _owner(path, uid), tuple(categories.split())))
     return found
 
 

@@ -13,6 +13,7 @@ from hashscan.errors import OutputError
 from hashscan.hash_chain import EMPTY
 from hashscan.quarantine.items import Item, apply_line
 from hashscan.quarantine.log_checkpoint import read_checkpoint
+from hashscan.quarantine.restored import quarantine_states
 from hashscan.quarantine.store import read_lines
 from hashscan.state.findings.history import History, ScanRecord
 from hashscan.state_dir import StateDir
@@ -37,7 +38,7 @@ def sync(ledger: Ledger, state: StateDir) -> SyncResult:
     """
     new, troubles = 0, []
     # Quarantine log first: a file restored from it is no new finding of the scan that meets it there.
-    for follow in (_follow_custody, _follow_state, follow_uploads):
+    for follow in (_follow_quarantines, _follow_state, follow_uploads):
         try:
             new += follow(ledger, state)
         except LedgerError:
@@ -97,6 +98,10 @@ def store_scan(database: sqlite3.Connection, scan: ScanRecord, *, keep_id: bool)
     if scan.reasons != "{}":
         database.execute(REASONS_TABLE)
         database.execute("INSERT OR REPLACE INTO reasons VALUES (?, ?)", (scan.uuid, scan.reasons))
+
+
+def _follow_quarantines(ledger: Ledger, state: StateDir) -> int:
+    return sum(_follow_custody(ledger, one) for one in quarantine_states(state))
 
 
 def _follow_custody(ledger: Ledger, state: StateDir) -> int:

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.matching.policy import Policy, patterns_for, read_put_back
+from hashscan.matching.policy import Policy, patterns_for
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
@@ -24,7 +24,9 @@ from hashscan.model import (
     ListInfo,
     PolicyRule,
 )
+from hashscan.quarantine.restored import RestoredContent, quarantine_states
 from hashscan.quarantine.stay_down import owners_by_entry, read_stay_down
+from hashscan.quarantine.store import read_restored
 from hashscan.quarantine.trust_weakness import weak_list
 from hashscan.registry import SOURCES
 from hashscan.reports.records import Record
@@ -231,6 +233,7 @@ def effective_policy(
     infos: Iterable[ListInfo],
     state: StateDir | None,
     contents: Iterable[ExceptedContent] = (),
+    named: Sequence[StateDir] = (),
 ) -> EffectivePolicy:
     """Return the policy of one scan.
 
@@ -240,6 +243,7 @@ def effective_policy(
     Args:
         state: the state folder, whose quarantine log names restored content; None if there is none.
         contents: the excepted contents.
+        named: states of other quarantines whose logs say what was restored.
     """
     weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}
     trouble = remedy = ""
@@ -250,10 +254,10 @@ def effective_policy(
             stay_down = owners_by_entry(read_stay_down(state), datetime.now(UTC))
     except OutputError as error:
         trouble, remedy = str(error), error.remedy
+    put_back: Mapping[bytes, RestoredContent] = {}
     try:
-        put_back = read_put_back(state)
+        put_back = read_restored(quarantine_states(state, named))
     except OutputError as error:
-        put_back = {}
         trouble, remedy = f"the restored items of the quarantine can't be read: {error}", error.remedy
     excepted = {bytes.fromhex(content.sha256): content for content in contents}
     policy = Policy(settings.rules, settings.act_on, weak, put_back, excepted, stay_down)

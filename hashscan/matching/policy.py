@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,13 +9,11 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from hashscan.hash_chain import Line
 from hashscan.hashing.variants import SIMILARITY_DOUBTS
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
     KNOWN_GOOD_CATEGORY,
-    MATCHES_MAX,
     STAY_DOWN_LIST,
     TEST_CATEGORY,
     Action,
@@ -29,11 +26,9 @@ from hashscan.model import (
     Verdict,
     Weak,
 )
-from hashscan.quarantine.items import State
-from hashscan.quarantine.store import operator_name, read_lines
+from hashscan.quarantine.restored import RestoredContent
 from hashscan.quarantine.trust_weakness import WEAKNESS_NAMES, blocking_weakness_of
 from hashscan.sources.patterns import Patterns
-from hashscan.state_dir import StateDir
 from hashscan.text import shortened
 
 
@@ -138,74 +133,6 @@ def patterns_for(patterns: Sequence[str], scheme: str) -> Iterator[str]:
                 yield pattern
         elif before == scheme:
             yield f"/{rest}"
-
-
-_WHOLE_LIST = ""
-"""Placeholder for an entry's id, which is never empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredContent:
-    """One content that was restored, once or several times."""
-
-    day: str
-    """Date of the last time, as in 2027-01-31."""
-    by: str
-    entries: frozenset[tuple[str, str]]
-    """List and id of the entries that had accused it by then."""
-
-    def covers(self, match: Match) -> bool:
-        """Return True if the operator knew of this match."""
-        return (match.list_name, match.entry_id) in self.entries or (
-            match.list_name,
-            _WHOLE_LIST,
-        ) in self.entries
-
-
-def read_put_back(state: StateDir | None) -> dict[bytes, RestoredContent]:
-    """Return the restored contents, by their sha256.
-
-    The log is read twice, so that memory holds nothing but restored contents, each less than a kilobyte.
-
-    Raises:
-        OutputError: the quarantine's log is damaged, lost or can't be read.
-    """
-    if state is None:
-        return {}
-    restored: dict[str, tuple[str, str]] = {}
-    unjudged: set[str] = set()
-    for line, _ in read_lines(state):
-        # A displaced item has another content than its record says. An item that was restored because its
-        # entries were withdrawn was not judged by the operator, and the list's owner may add them again.
-        if line["type"] == State.DISPLACED or (line["type"] == State.RESTORING and "withdrawals" in line):
-            unjudged.add(line["item"])
-        elif line["type"] == State.RESTORED and line["item"] not in unjudged:
-            restored[line["item"]] = str(line["time"])[:10], sys.intern(operator_name(line["operator"]))
-    if not restored:
-        return {}
-    found: dict[bytes, RestoredContent] = {}
-    shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
-    for line, _ in read_lines(state):
-        ended = restored.get(line.get("item", "")) if line["type"] == State.MOVING else None
-        entries = _entries(line) if ended is not None else frozenset[tuple[str, str]]()
-        if ended is None or not entries:
-            continue
-        sha256 = bytes.fromhex(line["digests"]["sha256"])
-        if sha256 in found:
-            entries |= found[sha256].entries
-        entries = shared.setdefault(entries, entries)
-        found[sha256] = RestoredContent(*ended, entries)
-    return found
-
-
-def _entries(line: Line) -> frozenset[tuple[str, str]]:
-    """Return the entries that accused an item; empty where it was moved by hand."""
-    matches = line["accusation"].get("matches", ())
-    entries = {(m["list"], m["entry"]) for m in matches}
-    if len(matches) >= MATCHES_MAX:
-        # There may be more than the finding names, and those are not new either.
-        entries |= {(m["list"], _WHOLE_LIST) for m in matches}
-    return frozenset(entries)
 
 
 _STRONGEST_FIRST = (Action.QUARANTINE, Action.REPORT, Action.HELD, Action.REVIEW)
@@ -379,7 +306,7 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
     if match.excepted is not None:
         return Action.HELD, ""
     put_back = policy.put_back.get(subject.sha256) if subject.sha256 is not None else None
-    if put_back is not None and put_back.covers(match):
+    if put_back is not None and put_back.covers(match.list_name, match.entry_id):
         return Action.HELD, f"but its content was put back on {put_back.day} by {put_back.by}"
     if match.list_name == STAY_DOWN_LIST and (doubt := _stay_down_doubt(match, subject, policy)):
         return Action.REVIEW, doubt

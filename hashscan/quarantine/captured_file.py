@@ -36,6 +36,8 @@ class Outcome(StrEnum):
     CHANGED = "changed"
     """Its content or status differs from what the scan found."""
     GONE = "gone"
+    HELD = "held"
+    """A person restored its content, and no other entry accuses it."""
     REFUSED = "refused"
     """The system does not allow it, or it would replace another file."""
 

@@ -29,6 +29,7 @@ from hashscan.quarantine.items import State
 from hashscan.quarantine.notes import write_notes
 from hashscan.quarantine.object_transfer import move_object, move_remarks
 from hashscan.quarantine.retention import Retention
+from hashscan.quarantine.selection import require_unrestored
 from hashscan.quarantine.store import Quarantine, event_context
 from hashscan.quarantine.transfer import DisplacedError, copy_files, private_name, take_file
 from hashscan.sources.filesystem.quarantined_files import TAG
@@ -207,6 +208,7 @@ class _FileMover:
         place = quarantine.places.of(file.parent)
         if reason := _already_evidence(quarantine, file, place):
             raise QuarantineSkipped(Outcome.REFUSED, reason)
+        require_unrestored(request, file.digests["sha256"], quarantine.restored)
         within = place.mount == mount_of(file.parent) and request.path not in self._copied
         quarantine.append(
             {

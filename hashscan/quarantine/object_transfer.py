@@ -27,6 +27,7 @@ from hashscan.quarantine.object_stores import (
     store_new,
 )
 from hashscan.quarantine.retention import Retention
+from hashscan.quarantine.selection import require_unrestored
 from hashscan.quarantine.store import Quarantine, event_context
 from hashscan.sources.objects.changeable_store import ChangeableStore, ObjectDescription, unlisted_item
 from hashscan.text import path_fields
@@ -53,6 +54,7 @@ def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: R
         digests = digests_of(file, os.fstat(file).st_size)
         if request.sha256 not in {None, digests["sha256"]} and not _stored_otherwise(described):
             raise QuarantineSkipped(Outcome.CHANGED, "its content is not what was found")
+        require_unrestored(request, digests["sha256"], quarantine.restored)
         name = f"{digests['sha256'][:16]}-{secrets.token_hex(4)}"
         record = {
             "item": name,

@@ -6,8 +6,16 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hashscan.model import USABLE_STATES, TrustState, Verdict, Weak
-from hashscan.quarantine.captured_file import Identity, ObjectIdentity, QuarantineRequest, is_url
+from hashscan.quarantine.captured_file import (
+    Identity,
+    ObjectIdentity,
+    Outcome,
+    QuarantineRequest,
+    QuarantineSkipped,
+    is_url,
+)
 from hashscan.quarantine.items import path_of
+from hashscan.quarantine.restored import RestoredContent
 from hashscan.quarantine.trust_weakness import blocking_weakness_of, justifies_action, weak_list
 from hashscan.text import plural
 
@@ -67,6 +75,28 @@ def request_of(
         identity,
         acting=tuple(matches),
     )
+
+
+def require_unrestored(
+    request: QuarantineRequest, sha256: str, restored: Mapping[bytes, RestoredContent]
+) -> None:
+    """Refuse to move what a person restored, unless an entry that was not known then accuses it now.
+
+    A request without matches is a person's order.
+
+    Args:
+        sha256: the SHA-256 of the content in hex.
+        restored: the restored contents, by their sha256.
+
+    Raises:
+        QuarantineSkipped: it is not to be moved.
+    """
+    content = restored.get(bytes.fromhex(sha256))
+    acting = [match for match in request.accusation.get("matches", ()) if justifies_action(match)]
+    if content is not None and acting and all(content.covers(m["list"], m["entry"]) for m in acting):
+        raise QuarantineSkipped(
+            Outcome.HELD, f"{content.by} restored its content on {content.day}, and no other entry accuses it"
+        )
 
 
 def stays_as_container(

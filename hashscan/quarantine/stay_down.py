@@ -13,7 +13,7 @@ accuses no other customer by likeness.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -26,8 +26,8 @@ from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.store import ListStore
 from hashscan.locking import LockFile
 from hashscan.model import ALGORITHMS, CATEGORIES, STAY_DOWN_LIST, Entry
-from hashscan.quarantine.items import State
-from hashscan.quarantine.store import read_items
+from hashscan.quarantine.restored import quarantine_states, restore_times
+from hashscan.quarantine.store import read_lines
 from hashscan.schema import decode_file, encode_file
 from hashscan.state_dir import StateDir
 from hashscan.timefmt import format_utc
@@ -121,8 +121,11 @@ def take_back(state: StateDir, is_meant: Callable[[StayDownContent], bool]) -> i
     return len(gone)
 
 
-def refresh_stay_down(state: StateDir | None, now: datetime) -> str:
+def refresh_stay_down(state: StateDir | None, now: datetime, named: Sequence[StateDir] = ()) -> str:
     """Remove expired and restored contents, and make the list if a killed command has not.
+
+    Args:
+        named: states of other quarantines whose logs say what was restored.
 
     Returns:
         The reason why that was not possible; empty if it was.
@@ -131,7 +134,7 @@ def refresh_stay_down(state: StateDir | None, now: datetime) -> str:
         return ""
     try:
         document = _read(state)
-        restored = _restored(state) if document.contents else {}
+        restored = _restored(state, named) if document.contents else {}
         ended = {content.sha256 for content in document.contents if _is_over(content, restored, now)}
         if ended or not document.listed:
             with _writing(state) as contents:
@@ -147,13 +150,12 @@ def _is_over(content: StayDownContent, restored: Mapping[str, datetime], now: da
     return content.until <= format_utc(now) or restored.get(content.sha256, since) > since
 
 
-def _restored(state: StateDir) -> dict[str, datetime]:
+def _restored(state: StateDir, named: Sequence[StateDir]) -> dict[str, datetime]:
     """Return when content was restored from quarantine the last time, by its SHA-256."""
     found: dict[str, datetime] = {}
-    for item in read_items(state).values():
-        if item.state is State.RESTORED and not item.of_another:
-            at = datetime.fromisoformat(item.latest["time"])
-            found[item.sha256] = max(at, found.get(item.sha256, at))
+    for one in quarantine_states(state, named):
+        for sha256, at in restore_times(line for line, _ in read_lines(one)).items():
+            found[sha256] = max(at, found.get(sha256, at))
     return found
 
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from hashscan.quarantine.log_checkpoint import (
     write_checkpoint,
 )
 from hashscan.quarantine.object_stores import Stores
+from hashscan.quarantine.restored import RestoredContent, merge_restored, operator_name, restored_contents
 from hashscan.sources.filesystem.quarantined_files import QuarantinedFile
 from hashscan.state_dir import StateDir
 from hashscan.system_log import write_system_log
@@ -58,6 +59,22 @@ def read_lines(state: StateDir, known: Mapping[str, LogHead] | None = None) -> I
     """
     folder = state.quarantine
     yield from read_log(folder, known_heads(state, folder) if known is None else known)
+
+
+def read_restored(states: Iterable[StateDir]) -> dict[bytes, RestoredContent]:
+    """Return the contents that were restored from the quarantines of states, by their sha256.
+
+    Raises:
+        OutputError: a log is damaged, lost or can't be read.
+    """
+    found: dict[bytes, RestoredContent] = {}
+    for state in states:
+        found = merge_restored(found, restored_contents(partial(_lines, state)))
+    return found
+
+
+def _lines(state: StateDir) -> Iterator[Line]:
+    return (line for line, _ in read_lines(state))
 
 
 def kept_in_buckets(state: StateDir) -> frozenset[bytes]:
@@ -142,6 +159,11 @@ class Quarantine(ClosedOnExit):
     def lines(self) -> Iterator[Line]:
         """Return all lines of the log."""
         return (line for line, _ in read_log(self.folder))
+
+    @cached_property
+    def restored(self) -> Mapping[bytes, RestoredContent]:
+        """The contents that were restored before the first query, by their sha256."""
+        return restored_contents(self.lines)
 
     def items(self) -> dict[str, Item]:
         """Return the items by id, in the order in which they were added, with all lines written so far."""
@@ -237,11 +259,6 @@ def _operator() -> dict[str, Any]:
 def event_operator() -> str:
     """Return the user behind this process as text: who used sudo, or the user's name or number."""
     return operator_name(_operator())
-
-
-def operator_name(operator: Mapping[str, Any]) -> str:
-    """Return the name of an operator of the log: who used sudo, or the user's name or number."""
-    return str(operator.get("sudo") or operator.get("user") or operator["uid"])
 
 
 def _lock(folder: Path, seconds: float) -> LockFile:

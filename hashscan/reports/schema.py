@@ -378,6 +378,7 @@ class MovedFields(Struct, gc=False):
 
     moved: Count = 0
     raced: Count = 0
+    held: Count = 0
     changed: Count = 0
     gone: Count = 0
     refused: Count = 0

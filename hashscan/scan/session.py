@@ -42,6 +42,7 @@ from hashscan.matching.worker_setup import (
     video_rule_of,
 )
 from hashscan.model import ALGORITHMS
+from hashscan.quarantine.restored import remember_quarantines
 from hashscan.quarantine.stay_down import refresh_stay_down
 from hashscan.quarantine.withdrawn_items import WithdrawnItems, withdrawn_items
 from hashscan.reports.records import (
@@ -122,9 +123,11 @@ class ScanSession:
             OutputError: a list can't be read, or a report can't be written.
         """
         self._start, self._settings, self._observer = start, settings, observer
+        if settings.state is not None:
+            remember_quarantines(settings.state, settings.quarantine_states)
         self.baseline = start.baseline
         self.customers = Customers(settings.customers)
-        if trouble := refresh_stay_down(settings.state, start.started):
+        if trouble := refresh_stay_down(settings.state, start.started, settings.quarantine_states):
             observer.message(trouble)
         store = ListStore(settings.state.lists if settings.state is not None else None)
         opened = stack.enter_context(store.open(settings.lists, start.started))
@@ -152,7 +155,9 @@ class ScanSession:
         observer.exceptions_loaded(exceptions)
         for message in unused_lists(settings.policy.rules, self.infos):
             observer.message(message)
-        effective = effective_policy(settings.policy, self.infos, settings.state, exceptions.contents)
+        effective = effective_policy(
+            settings.policy, self.infos, settings.state, exceptions.contents, settings.quarantine_states
+        )
         self._policy_trouble = effective.trouble
         if effective.trouble:
             observer.message(f"{effective.trouble}. {effective.remedy}")

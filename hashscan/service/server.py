@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
+from hashscan.quarantine.restored import quarantine_states
 from hashscan.sandbox.linux_process import release_memory, use_one_heap
 from hashscan.service.doors.base import Door
 from hashscan.service.doors.listening import describe
@@ -389,7 +390,8 @@ def list_state(state: StateDir) -> object:
     It looks at small files and links, which are replaced and never changed in place.
     """
     found = [_stamp(state.exceptions / "entries.json"), _stamp(state.stay_down / "entries.json")]
-    found.append(_stamp(state.quarantine_head))
+    with suppress(OutputError):
+        found += [_stamp(one.quarantine_head) for one in quarantine_states(state)]
     try:
         names = sorted(os.listdir(state.lists))
     except OSError:

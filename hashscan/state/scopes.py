@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from hashscan.errors import OutputError
 from hashscan.quarantine.items import KEPT, State
+from hashscan.quarantine.restored import quarantine_states
 from hashscan.quarantine.store import read_items
 from hashscan.sources.shards import shard_of
 from hashscan.state.findings.findings import Findings, OpenFinding
@@ -44,14 +45,14 @@ class QuarantinedFiles:
     def _moved(self) -> dict[tuple[bytes, str], float]:
         """Time of the last move in seconds since 1970, by original path and version."""
         try:
-            items = read_items(self._state)
+            items = [item for state in quarantine_states(self._state) for item in read_items(state).values()]
         except OutputError as error:
             # The scan's own findings must be reported all the same, and so must missing files.
             self._notify(f"what is in quarantine counts as gone: {error}")
             return {}
         return {
             (item.path, item.version): datetime.fromisoformat(item.record["time"]).timestamp()
-            for item in items.values()
+            for item in items
             if item.state in _AWAY and not item.of_another
         }
 

@@ -103,7 +103,7 @@ def test_each_says_what_came_of_it_in_its_order(tmp_path: Path, moves: Mover) ->
     outcomes = {place: one["quarantine"]["outcome"] for place, one in enumerate(last) if place != 7}
     assert outcomes == dict.fromkeys(outcomes, "done") | {3: "gone", 300: "changed"}
     assert (moves.not_moved, moves.fields()) == (
-        2, {"moved": 447, "raced": 0, "changed": 1, "gone": 1, "refused": 0},
+        2, {"moved": 447, "raced": 0, "held": 0, "changed": 1, "gone": 1, "refused": 0},
     )  # fmt: skip
     assert len(read_items(StateDir(tmp_path / "state"))) == 447
     kept = last[0]["quarantine"]

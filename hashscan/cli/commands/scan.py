@@ -307,7 +307,8 @@ class ShardParam(ParsedParam[Shard]):
     type=click.Path(path_type=StateDir, file_okay=False, readable=False),
     multiple=True,
     metavar="FOLDER",
-    help="State folder of another quarantine; files in it are not scanned. Repeatable.",
+    help="State folder of another quarantine: its files are not scanned, and what was restored from it is "
+    "held. Repeatable.",
 )
 @quarantine_options
 @click.option(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +18,15 @@ import pytest
 
 from hashscan.matching.list_limits import MOVED_MAX
 from hashscan.matching_service_api import CheckAnswer, CheckMatch, CheckRequest
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, environment
 from tests.matching_services import SECRET, Handler, ServiceServer, service_running, speak_hashscan
+from tests.prefork import PREFORK
 
 FILES = 45
 """More than ten times the files of the lists that are hijacked."""
 TRUE = 4
+ENTRIES = int(os.environ.get("TEST_ROGUE_ENTRIES", FILES))
+"""Entries of a rogue list; with 1000000, these tests take some minutes."""
 TERMS = ("--quarantine", "--retain-min", "90d", "--destroy-by", "365d")
 ACT = ("--act-on", "service", "--act-on", "local")
 
@@ -34,12 +39,18 @@ def tree(tmp_path: Path) -> Path:
     folder = tmp_path / "www"
     folder.mkdir()
     for number in range(FILES):
-        (folder / f"{number:03}").write_bytes(b"innocent %d" % number)
+        path = folder / f"{number:03}"
+        path.write_bytes(b"innocent %d" % number)
+        if os.geteuid() == 0:
+            # More owners than one entry may hit.
+            os.chown(path, 20_000 + number, -1)
     return folder
 
 
 def digests(number: int) -> list[str]:
-    return [hashlib.sha256(b"innocent %d" % each).hexdigest() for each in range(number)]
+    """The digests of the first files; where all are to match, and many others."""
+    more = ENTRIES if number == FILES else 0
+    return [hashlib.sha256(b"innocent %d" % each).hexdigest() for each in range(max(number, more))]
 
 
 @contextmanager
@@ -58,6 +69,7 @@ def service(run: Run, tmp_path: Path, *, entries: bool) -> Iterator[Hit]:
                 CheckMatch(place, f"e-{next(fresh)}" if entries else "*", "A1")
                 for place, digest in enumerate(asked)
                 if digest.value in hits
+                for _ in range(min(max(1, ENTRIES // FILES), 200))
             ],
         )
 
@@ -184,3 +196,18 @@ def test_an_accepted_list_that_is_hijacked_moves_no_more_than_ten(
     assert alerts(run)
     assert run("lists", "accept", "rogue").code == 0
     assert Scanned(run, tree, report).moved == rest
+
+
+def test_a_scan_that_is_killed_does_not_reset_the_count(
+    run: Run, state: Path, tree: Path, tmp_path: Path
+) -> None:
+    with local_list(run, tmp_path) as hit:
+        hit(FILES)
+    command = ["scan", str(tree), *TERMS, *ACT, "--report", str(tmp_path / "report")]
+    for step in (3, 8, 13):
+        dying = f"from tests.quarantine.dying import die_at; die_at({step})"
+        assert PREFORK.run(command, env=environment(state), code=dying).returncode == -signal.SIGKILL
+    for _ in range(2):
+        last = Scanned(run, tree, tmp_path / "report")
+        assert last.limited
+    assert FILES - len(list(tree.iterdir())) == MOVED_MAX

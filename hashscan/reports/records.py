@@ -219,6 +219,8 @@ def result_record(path: bytes, result: FileResult, *, with_digests: bool, item: 
         record["matches"] = [match_fields(match) for match in result.matches]
     if result.verdict in FINDINGS:
         record["because"] = result.because
+    if result.held_by:
+        record["breaker"] = result.held_by
     if result.action is not None:
         record["action"] = result.action.value
     if result.picture is not None:

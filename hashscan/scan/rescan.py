@@ -77,7 +77,9 @@ class _KnownFilesRun:
                     with_digests=self._with_digests,
                     endpoint=answer.endpoint,
                 )
-                yield self._accepting.apply(record, answer.result, self.summary)
+                record = self._accepting.apply(record, answer.result, self.summary)
+                self.summary.breaker_held += bool(answer.result.held_by) and "accepted" not in record
+                yield record
             if self.stopped:
                 return
         for record in self._known.standing(self._targets):

@@ -209,6 +209,17 @@ def test_what_is_held_is_so_wherever_it_is_reported(run: Run, www: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("signed")
+def test_what_is_held_sets_the_exit_code_of_a_rescan_too(run: Run, www: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        put(www / f"theme{number}", THEME)
+    assert run("scan", www, *LIMITS).code == 1
+    known = tmp_path / "known.jsonl"
+    for _ in range(2):
+        assert run("scan", "--known", "--report", known).code == 1
+        assert {line["breaker"] for line in findings(known).values()} == {"entry"}
+
+
+@pytest.mark.usefixtures("signed")
 def test_known_files_are_asked_for_their_owners_when_they_are_moved(
     run: Run, www: Path, tmp_path: Path, age: Callable[[], None]
 ) -> None:

@@ -167,6 +167,8 @@ def _set_up(
     steps = setup.steps()
     if not choices.lists and not choices.demo:
         notes.append("no list is named: scans use those that you add with `hashscan lists add`")
+    if choices.quarantine is not None:
+        notes.append("at most ten files are moved because of a list until `hashscan lists accept NAME`")
     for note in notes:
         print_message(note)
     if not steps:

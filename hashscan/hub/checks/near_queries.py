@@ -52,15 +52,6 @@ _Name = tuple[str, str]
 _log = logging.getLogger(__name__)
 
 
-class NearQueryError(Exception):
-    """A request that is to be sent again later."""
-
-    def __init__(self, wait: int) -> None:
-        super().__init__("some of these digests are very close to earlier ones; send them again later")
-        self.wait = wait
-        """Seconds."""
-
-
 class _Evidence(NamedTuple):
     """The digests of an organisation that are close to one entry."""
 
@@ -98,19 +89,21 @@ _NONE = _Evidence(np.zeros((0, _SIZE // 8), np.uint64), _NO_BITS, _NO_BITS, 0)
 
 def watch_near_queries(
     database: Database, key: HubKey, digests: bytes, found: Mapping[int, Sequence[Match]], now: int
-) -> None:
+) -> frozenset[int]:
     """Note the digests of a request that are close to one another and to an entry.
 
     Args:
         digests: PDQs, one after another.
         found: the entries that they match, the closest first, by index.
 
+    Returns:
+        The indices of digests whose answer is withheld now, whether they match or not; they are not noted.
+
     Raises:
-        NearQueryError: they are not to be answered yet; nothing of them is noted.
         DatabaseError: the database can't be used.
     """
     if not digests:
-        return
+        return frozenset()
     asked = _words(digests)
     by_entry: dict[_Name, list[int]] = {}
     for place, matches in islice(found.items(), _MATCHES):
@@ -118,20 +111,20 @@ def watch_near_queries(
     with database.reading() as connection:
         rows = _rows(connection, key.organisation)
     if not _changes(rows, asked, by_entry):
-        return
+        return frozenset()
+    withheld: set[int] = set()
     with database.transaction() as connection:
         # With PostgreSQL, requests of one organisation take turns from here on.
         own = select(ORGANISATIONS.c.id).where(ORGANISATIONS.c.id == key.organisation)
         connection.execute(own.with_for_update(key_share=True))
         rows = _rows(connection, key.organisation)
-        changes = _changes(rows, asked, by_entry)
-        waits = [_wait(connection, key, rows.get(name), name, each, now) for name, each in changes.items()]
-        wait = max(waits, default=0)
-        if not wait:
-            _store(database, connection, key, changes, now)
+        for name, (after, revealing) in _changes(rows, asked, by_entry).items():
+            if _is_slowed(connection, key, rows.get(name), name, after, now):
+                withheld.update(revealing)
+            else:
+                _store(database, connection, key, name, after, now)
         _make_room(connection, key)
-    if wait:
-        raise NearQueryError(wait)
+    return frozenset(withheld)
 
 
 def chains(connection: Connection, organisation: int | None = None) -> list[Row[Any]]:
@@ -180,50 +173,53 @@ def _evidence(row: Row[Any] | None) -> _Evidence:
 
 def _changes(
     rows: Mapping[_Name, Row[Any]], asked: Words, by_entry: Mapping[_Name, Sequence[int]]
-) -> dict[_Name, _Evidence]:
-    """Return the evidence about the entries of which it changes."""
+) -> dict[_Name, tuple[_Evidence, list[int]]]:
+    """Return the evidence about the entries of which it changes, and the digests that reveal more."""
     found = {}
     for name in (*rows, *(name for name in by_entry if name not in rows)):
         before = _evidence(rows.get(name))
-        after = _noted(before, asked, by_entry.get(name, ()))
+        after, revealing = _noted(before, asked, by_entry.get(name, ()))
         if after.values() != before.values():
-            found[name] = after
+            found[name] = after, revealing
     return found
 
 
-def _noted(before: _Evidence, asked: Words, matching: Sequence[int]) -> _Evidence:
-    """Return evidence with further digests, some of which match the entry."""
+def _noted(before: _Evidence, asked: Words, matching: Sequence[int]) -> tuple[_Evidence, list[int]]:
+    """Return evidence with further digests, some of which match, and those that reveal more of the entry."""
     is_impossible = np.bitwise_count(asked).sum(1) != _SET
-    anchors, strays = before.anchors, before.strays
+    anchors, strays = before.anchors, []
     for place in matching:
         if len(anchors) and np.bitwise_count(anchors ^ asked[place]).sum(1).min() <= REACH:
             continue
-        strays += int(is_impossible[place])
+        if is_impossible[place]:
+            strays.append(place)
         anchors = np.concatenate([anchors, asked[place : place + 1]])[-_ANCHORS:]
     if not len(anchors):
-        return before
+        return before, []
     differing = asked[:, None, :] ^ anchors
     distances = np.bitwise_count(differing).sum(2)
     nearest = distances.argmin(1)
     places = np.flatnonzero(distances.min(1) <= REACH)
     close, odd = differing[places, nearest[places]], is_impossible[places]
-    return _Evidence(
+    after = _Evidence(
         anchors,
         np.bitwise_or.reduce(close[~odd], axis=0, initial=0) | before.varied,
         np.bitwise_or.reduce(close[odd], axis=0, initial=0) | before.impossible,
-        strays,
+        before.strays + len(strays),
     )
+    revealing = (close & ~(before.varied | before.impossible)).any(1)
+    return after, [*strays, *map(int, places[revealing])]
 
 
-def _wait(
+def _is_slowed(
     connection: Connection, key: HubKey, row: Row[Any] | None, name: _Name, after: _Evidence, now: int
-) -> int:
-    """Return the seconds until these digests may be answered; tell the operator of a new chain."""
+) -> bool:
+    """Return whether digests would reveal more than they may by now; tell the operator of a new chain."""
     before = _evidence(row).known
     flagged, bits = (None, 0) if row is None else (row.flagged, row.flagged_bits)
     if flagged is None:
         if not after.is_chain:
-            return 0
+            return False
         flagged, bits = now, before
         values = {"flagged": now, "flagged_bits": bits, "key": key.name}
         if row is None:
@@ -235,17 +231,16 @@ def _wait(
         details = {"key": key.actor, "list": name[0], "entry": name[1], "bits": after.known}
         record(connection, "hub", "check.near_queries", None, details)
         _log.warning("the %s asks about digests close to one entry, bit by bit", key.actor)
-    return max(0, flagged + (after.known - bits) * SECONDS_PER_BIT - now) if after.known > before else 0
+    return after.known > max(before, bits + (now - flagged) // SECONDS_PER_BIT)
 
 
 def _store(
-    database: Database, connection: Connection, key: HubKey, changes: Mapping[_Name, _Evidence], now: int
+    database: Database, connection: Connection, key: HubKey, name: _Name, after: _Evidence, now: int
 ) -> None:
-    for name, after in changes.items():
-        values = {**after.values(), "at": now, "key": key.name}
-        stored = database.insert(NEAR_QUERIES).values(**_places(key, name), **values)
-        places = list(NEAR_QUERIES.primary_key.columns)
-        connection.execute(stored.on_conflict_do_update(index_elements=places, set_=values))
+    values = {**after.values(), "at": now, "key": key.name}
+    stored = database.insert(NEAR_QUERIES).values(**_places(key, name), **values)
+    places = list(NEAR_QUERIES.primary_key.columns)
+    connection.execute(stored.on_conflict_do_update(index_elements=places, set_=values))
 
 
 def _make_room(connection: Connection, key: HubKey) -> None:

@@ -29,7 +29,7 @@ from hashscan.hub.checks.counting import (
     keep_feedback,
     require_allowed,
 )
-from hashscan.hub.checks.near_queries import ALGORITHM, NearQueryError, watch_near_queries
+from hashscan.hub.checks.near_queries import ALGORITHM, watch_near_queries
 from hashscan.hub.web.description import BODY_ERRORS, NDJSON, described, document_body, response
 from hashscan.hub.web.requests import (
     Context,
@@ -147,7 +147,7 @@ def add_check_routes(app: FastAPI, context: Context) -> None:
         openapi_extra={**document_body(CheckRequest, NDJSON), "parameters": [_REPEATED]},
         **described(
             "check", response(CheckAnswer, "Compared.", NDJSON), *BODY_ERRORS, ErrorCode.TOO_MANY_DIGESTS,
-            HubErrorCode.CONFLICT, HubErrorCode.QUOTA_EXCEEDED, HubErrorCode.NEAR_QUERIES,
+            HubErrorCode.CONFLICT, HubErrorCode.QUOTA_EXCEEDED,
         ),
     )  # fmt: skip
     add(
@@ -190,8 +190,6 @@ def _checked(context: Context, key: HubKey, body: bytes, lines: bool, repeated: 
             return _compared(context, key, places, values, now, repeated, sent)
     except ReusedKeyError as error:
         raise RequestError(HubErrorCode.CONFLICT, str(error)) from None
-    except NearQueryError as error:
-        raise RequestError(HubErrorCode.NEAR_QUERIES, str(error), error.wait) from None
     except QuotaError as error:
         raise RequestError(HubErrorCode.QUOTA_EXCEEDED, str(error), error.wait) from None
 
@@ -215,6 +213,11 @@ def _compared(
     sent: bytes,
 ) -> CheckAnswer:
     version, found = context.lookup.match(values)
+    pdqs, of_pdqs = values.get(ALGORITHM, b""), found.get(ALGORITHM, {})
+    withheld = watch_near_queries(context.database, key, pdqs, of_pdqs, now)
+    if withheld:
+        # Nor are they counted, since the organisation sees the numbers.
+        found[ALGORITHM] = {row: each for row, each in of_pdqs.items() if row not in withheld}
     matches: list[tuple[int, list[Match]]] = sorted(
         (places[algorithm][row], of_digest)
         for algorithm, rows in found.items()
@@ -227,10 +230,11 @@ def _compared(
         len(matches),
         detections_of([[(m.list_name, _category(m)) for m in each] for _, each in matches]),
     )
-    close = values.get(ALGORITHM, b"")
-    watch_near_queries(context.database, key, close, found.get(ALGORITHM, {}), now)
     count_check(context.database, key, checked, now, repeated, sent)
-    return CheckAnswer(version, [one for place, each in matches for one in _shown(place, each, key.detail)])
+    shown = [one for place, each in matches for one in _shown(place, each, key.detail)]
+    # For review, as near misses are.
+    shown += [CheckMatch(places[ALGORITHM][row], NO_ENTRY, LISTED) for row in sorted(withheld)]
+    return CheckAnswer(version, sorted(shown, key=lambda one: one.digest))
 
 
 def digests_of(body: bytes, *, lines: bool = False) -> tuple[dict[str, list[int]], dict[str, bytes]]:

@@ -63,8 +63,6 @@ class HubErrorCode(AnyErrorCode):
     NEWER_SCHEMA = "newer_schema", 422
     """Records of a version that the hub does not know yet."""
     QUOTA_EXCEEDED = "quota_exceeded", 429
-    NEAR_QUERIES = "near_queries", 429
-    """Digests that are very close to earlier ones of the organisation and to an entry."""
     DATABASE_AWAY = "database_away", 503
 
 

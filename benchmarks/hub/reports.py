@@ -173,7 +173,8 @@ def main() -> None:
             database.migrate()
             with database.transaction() as connection:
                 add_organisation(connection, "cli benchmark", f"alpha{os.getpid()}")
-                key = add_key(connection, "cli benchmark", f"alpha{os.getpid()}", "k", ["report"])
+                name = f"alpha{os.getpid()}"
+                key = add_key(connection, "cli benchmark", name, "k", ["report"], requests_per_minute=0)
                 session = operator_session(connection)
         port = free_port()
         command = [

@@ -72,7 +72,8 @@ def node(database: Database, state: StateDir, **settings: Any) -> Iterator[Node]
 def new_key(
     database: Database, organisation: str = "alpha", *rights: Right, name: str = "k", **options: Any
 ) -> str:
-    """Make a key, and its organisation if there is none; `options` are those of `add_key`."""
+    """Make a key without limits, and its organisation if there is none; `options` are those of `add_key`."""
+    options = {"digests_per_day": 0, "requests_per_minute": 0, **options}
     with database.transaction() as connection:
         if all(each.name != organisation for each in organisations(connection)):
             add_organisation(connection, "cli me", organisation)

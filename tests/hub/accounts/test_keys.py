@@ -68,6 +68,14 @@ def test_a_key_is_found_by_itself_and_stored_nowhere(two: Database) -> None:
     assert secret.partition("_")[2] not in stored
 
 
+def test_a_key_has_limits_unless_it_is_given_none(two: Database) -> None:
+    limited, free = add(two), add(two, "free", digests_per_day=0, requests_per_minute=0)
+    for secret, limits in ((limited, (10_000_000, 600)), (free, (0, 0))):
+        made = found(two, secret)
+        assert made is not None
+        assert (made.digests_per_day, made.requests_per_minute) == limits
+
+
 def test_an_expired_key_is_refused(two: Database) -> None:
     secret = add(two, expires=NOW + 10)
     assert found(two, secret, NOW + 9)

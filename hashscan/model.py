@@ -52,6 +52,7 @@ class Reason(StrEnum):
     SPARSE = "sparse beyond the limit"
     FUSE = "on another user's FUSE"
     STUCK = "reading it does not end"
+    CHECKSUM = "differs from its stored checksum"
     # unreadable: in a list of names, but nothing that can be read under this name
     OUTSIDE = "outside the targets"
     NO_FILE = "not a regular file"
@@ -535,6 +536,8 @@ class Item(NamedTuple):
     """For objects: the store's validator of the content; never used as a digest."""
     version: str = ""
     """Version, for objects of a versioned bucket."""
+    checksum: str = ""
+    """For objects: the checksum that the listing states, as its algorithm, a colon and hexadecimal digits."""
     hidden: str = ""
     """For signed web addresses: the query that is needed to read the object, a credential; never shown."""
 
@@ -751,6 +754,10 @@ class BatchResult(Struct, frozen=True):
     Their results have `Reason.SPARSE` and are no verdicts."""
     hole_bytes: int = 0
     """Bytes of holes among those that were read."""
+    compared: int = 0
+    """Number of objects whose bytes were compared with a checksum of their store."""
+    not_compared: int = 0
+    """Number of objects that were read and have no checksum that can be compared."""
 
 
 class SandboxLevel(Struct, frozen=True):

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import hashlib
 import json
 import subprocess
 import sys
 import urllib.request
+import zlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -42,6 +45,15 @@ FAULTS = {
     "shorter": "ten bytes less than listed, under the same etag",
     "stalled": "half of the object, then nothing more",
 }
+FORMS = {
+    "md5": "the ETag is the MD5",
+    "kms": "the ETag is 32 other digits, and the object is encrypted by a key of KMS",
+    "wrong": "the ETag is 32 other digits",
+    "crc": "stored in parts, with a CRC-32 of the whole",
+    "flipped1": "one bit differs from what was stored, once",
+    "flipped": "one bit differs from what was stored, always",
+}
+"""Of checksums, by folder; other objects count as stored in parts, without any."""
 LISTING_FAULTS = {
     "unlistable": "403 AccessDenied",
     "expiring": "400 ExpiredToken after the first page",
@@ -88,6 +100,11 @@ class Bucket:
         return pattern(key, size)
 
     def etag(self, key: bytes) -> str:
+        folders = key.split(b"/")[:-1]
+        if b"md5" in folders:
+            return f'"{hashlib.md5(b"".join(self.body(key, self.sizes[key]))).hexdigest()}"'
+        if b"kms" in folders or b"wrong" in folders:
+            return f'"{hashlib.md5(key).hexdigest()}"'
         return f'"{len(key):x}-{self.sizes[key]:x}"'
 
     def page(self, asked: dict[str, str], *, restored: bool) -> bytes:
@@ -124,6 +141,9 @@ class Bucket:
                 f"<ETag>{self.etag(key).replace(chr(34), '&quot;')}</ETag><Size>{self.sizes[key]}</Size>"
                 f"<StorageClass>{storage}</StorageClass>{status}</Contents>"
             )
+            if b"crc/" in key:
+                part = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+                contents[-1] = contents[-1].replace("<Size>", f"{part}<Size>")
             last = key
             at += 1
         more = at < len(self.keys) and self.keys[at].startswith(prefix)
@@ -250,6 +270,11 @@ class Connection(asyncio.Protocol):
         start = 0
         status = 200
         extra = f"ETag: {etag}\r\nLast-Modified: Fri, 02 Jan 2026 03:04:05 GMT\r\nAccept-Ranges: bytes\r\n"
+        if "kms" in folders:
+            extra += "x-amz-server-side-encryption: aws:kms\r\n"
+        if "crc" in folders and headers.get(b"x-amz-checksum-mode") == b"ENABLED":
+            crc = base64.b64encode(zlib.crc32(b"".join(self.bucket.body(key, size))).to_bytes(4)).decode()
+            extra += f"x-amz-checksum-crc32: {crc}\r\nx-amz-checksum-type: FULL_OBJECT\r\n"
         if b"range" in headers:
             begin, _, end = headers[b"range"].removeprefix(b"bytes=").partition(b"-")
             start, stop = int(begin), min(int(end) + 1, size) if end else size
@@ -274,7 +299,10 @@ class Connection(asyncio.Protocol):
         elif start:
             self.transport.write(head + b"".join(self.bucket.body(key, stop))[start:])
         else:
-            self.transport.write(b"".join((head, *self.bucket.body(key, stop))))
+            content = b"".join(self.bucket.body(key, stop))
+            if "flipped" in folders or ("flipped1" in folders and first):
+                content = content[:-1] + bytes((content[-1] ^ 4,))
+            self.transport.write(head + content)
 
     async def stream(self, head: bytes, key: bytes, start: int, stop: int) -> None:
         """Write a large body as fast as the client takes it."""

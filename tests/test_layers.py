@@ -30,6 +30,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "distributed": frozenset({"scan.cluster"}),
     "fastapi": frozenset({"hub.web", "service.doors.http"}),
     "google": frozenset({"sources.objects"}),
+    "google_crc32c": frozenset({"sources.objects.checksums"}),
     "libarchive": frozenset({"hashing"}),
     "h11": frozenset({"service.doors.http"}),
     "ijson": frozenset({"lists.formats"}),

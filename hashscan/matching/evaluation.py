@@ -65,7 +65,7 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.sandbox.client import PendingFile
-from hashscan.sources.base import FileError, OpenFile
+from hashscan.sources.base import FileError, OpenFile, StoredChecksum
 
 if TYPE_CHECKING:
     from hashscan.hashing.member_records import OpenedContainer
@@ -407,6 +407,18 @@ class FileTask:
     """Number of those that were holes, where there are many."""
     deferred: int = 0
     """Size in bytes, if reading was deferred until the large files are read."""
+    checksum: StoredChecksum | None = None
+    """The checksum that the store of an object keeps."""
+    compared: bool | None = None
+    """True if an object was compared with its checksum, False if it was read only; None for a file."""
+    differs: bool = False
+    """True if it differs from its checksum, and was read twice."""
+
+    def restart(self) -> None:
+        """Forget all that was read, to read it again."""
+        self.close()
+        self.kind = self.decoded = self.reason = self.checksum = None
+        self.exact, self.reply, self.detail = {}, b"", ""
 
     def fail(self, trouble: FileError) -> None:
         """Mark the file as unreadable, since its bytes can't be relied on, and drop what was computed."""

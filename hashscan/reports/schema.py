@@ -403,6 +403,13 @@ class TrippedFields(Struct):
     held: Count = 0
 
 
+class ChecksumFields(Struct):
+    """Numbers of objects that were compared with the checksums that their stores keep, and of others."""
+
+    compared: Count
+    not_compared: Count
+
+
 class SummaryRecord(Struct, kw_only=True, tag_field="type", tag="summary"):
     """The last record: counts by verdict and reason, and the reasons why the scan is incomplete."""
 
@@ -422,6 +429,7 @@ class SummaryRecord(Struct, kw_only=True, tag_field="type", tag="summary"):
     files: Count = 0
     accepted: dict[Text, Count] = {}
     ctime: dict[Text, Count] = {}
+    checksums: ChecksumFields | UnsetType = UNSET
     seconds: Annotated[float, Meta(ge=-(2.0**62), le=2.0**62)] = 0.0
     ended: Text | UnsetType = UNSET
     listed: Count | UnsetType = UNSET

@@ -42,6 +42,10 @@ class Summary:
         self.folder_reasons: Counter[FolderReason] = Counter()
         self.passed: Counter[str] = Counter()
         self.bytes_read = 0
+        self.compared = 0
+        """Number of objects that were compared with checksums of their stores."""
+        self.not_compared = 0
+        """Number of objects that were read, and have no checksum that can be compared."""
         self.recalled = 0
         """Number of files that were not read, since they have not changed since they were."""
         self.ctime: Counter[CtimeTrust] = Counter()
@@ -130,6 +134,9 @@ class Summary:
         self.low_quality += fields["low_quality_pictures"]
         self.bytes_read += fields["bytes"]
         self.recalled += fields["unchanged"]
+        checksums = fields.get("checksums", {})
+        self.compared += checksums.get("compared", 0)
+        self.not_compared += checksums.get("not_compared", 0)
         for name, n in fields.get("ctime", {}).items():
             if name not in _CTIME:
                 raise ValueError(f"{name!r} is not a kind of trust in a ctime")
@@ -183,6 +190,7 @@ class Summary:
         for (verdict, reason), times in sorted(self.reasons.items()):
             reasons.setdefault(verdict.value, {})[reason.value] = times
         ctime = sorted(self.ctime.items())
+        checksums = {"compared": self.compared, "not_compared": self.not_compared}
         doubts = {trust.name.lower(): n for trust, n in ctime if n and trust is not CtimeTrust.PROVEN}
         return {
             "files": self.files,
@@ -196,6 +204,7 @@ class Summary:
             "low_quality_pictures": self.low_quality,
             "bytes": self.bytes_read,
             "unchanged": self.recalled,
+            **({"checksums": checksums} if any(checksums.values()) else {}),
             **({"ctime": doubts} if doubts else {}),
         }
 

@@ -394,6 +394,8 @@ class ScanPipeline:
         if batch.max_sparse is not None:
             self._large.done(batch, answer.bytes_read, answer.hole_bytes)
         self.summary.bytes_read += answer.bytes_read
+        self.summary.compared += answer.compared
+        self.summary.not_compared += answer.not_compared
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         results = answer.results if self._memory is None else self._memory.store_results(answer)
         for result, kept in zip(results, answer.kept or repeat(None), strict=False):

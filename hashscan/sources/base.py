@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from msgspec import structs
 
@@ -149,6 +149,18 @@ class FileError(Exception):
         self.detail = detail
 
 
+class StoredChecksum(NamedTuple):
+    """A checksum of an object's bytes that its store keeps."""
+
+    algorithm: str
+    """Name of an exact hash, or of a CRC."""
+    stored: bytes
+    received: bytes | None = None
+    """The checksum of the bytes that were received, if it is a CRC."""
+    from_etag: bool = False
+    """True if it is an MD5 only if this store makes ETags of MD5s."""
+
+
 class OpenFile(ABC):
     """A file held open by descriptor, so that nobody can replace it with another file."""
 
@@ -178,6 +190,11 @@ class OpenFile(ABC):
     stat: FileStat
     """The result of fstat just after opening. For an object that is read in pieces, the size is known only at
     the end."""
+
+    @property
+    def checksum(self) -> StoredChecksum | None:
+        """The checksum that the store of an object keeps; None if there is none. Call it after reading."""
+        return None
 
     hole_bytes: int = 0
     """Bytes that use no space on the disk, as the file system reports it."""
@@ -225,6 +242,10 @@ class OpenFolder(ABC):
         Raises:
             FileError: it can't be opened, or is not the file that was listed.
         """
+
+    def has_md5_as_etag(self, item: Item) -> bool:
+        """Return True if the store says that the ETag of an object is an MD5; it is asked."""
+        return False
 
 
 class Opener(ABC):

@@ -442,6 +442,9 @@ def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[st
         yield f"{accepted} of {plural(summary.findings, 'finding')} accepted by {settings.baseline}"
     if settings.files_from is not None and not summary.files:
         yield f"--files-from named no file{' of this shard' if shard else ''}; nothing was checked"
+    if summary.not_compared:
+        read = plural(summary.compared + summary.not_compared, "object")
+        yield f"{summary.not_compared} of {read} have no checksum that can be compared with their bytes"
     if settings.known:
         yield "no file was read; the verdicts are for the cached digests of earlier scans"
     if result.only_test:

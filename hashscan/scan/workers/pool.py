@@ -212,6 +212,8 @@ def merge_results(places: Sequence[Sequence[int]], answers: Sequence[BatchResult
         else (),
         deferred=tuple(sorted(deferred)),
         hole_bytes=sum(answer.hole_bytes for answer in answers),
+        compared=sum(answer.compared for answer in answers),
+        not_compared=sum(answer.not_compared for answer in answers),
     )
 
 

@@ -34,7 +34,7 @@ PackedBatch = tuple[
     int,
     list[bytes],
     list[tuple[int, ...]],
-    list[tuple[str, str, str]] | None,
+    list[tuple[str, str, str, str]] | None,
     bool,
     int | None,
 ]
@@ -46,6 +46,8 @@ PackedResults = tuple[
     list[PackedKept | None],
     tuple[tuple[int, int], ...],
     int,
+    int,
+    int,
 ]
 
 
@@ -54,7 +56,7 @@ def pack_batch(batch: Batch) -> PackedBatch:
     names = [item.name for item in batch.items]
     stats = [tuple(item.stat) for item in batch.items]
     # Files have none of these; sending nothing for them costs nothing.
-    tags = [(item.etag, item.version, item.hidden) for item in batch.items]
+    tags = [(item.etag, item.version, item.checksum, item.hidden) for item in batch.items]
     some = tags if any(map(any, tags)) else None
     head = batch.source, batch.target, batch.folder, batch.device, batch.inode
     return *head, names, stats, some, batch.defer, batch.max_sparse
@@ -87,7 +89,8 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         )
         for k in answer.kept
     ]
-    return results, answer.bytes_read, answer.sandbox, kept, answer.deferred, answer.hole_bytes
+    numbers = answer.hole_bytes, answer.compared, answer.not_compared
+    return results, answer.bytes_read, answer.sandbox, kept, answer.deferred, *numbers
 
 
 def _is_clean_as_listed(item: Item, result: FileResult) -> bool:
@@ -102,7 +105,7 @@ def _is_clean_as_listed(item: Item, result: FileResult) -> bool:
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
     """Return the results that were sent."""
-    results, bytes_read, sandbox, kept, deferred, hole_bytes = packed
+    results, bytes_read, sandbox, kept, deferred, hole_bytes, compared, not_compared = packed
     return BatchResult(
         tuple(
             FileResult(item.name, item.stat, Verdict.CLEAN) if result is None else result
@@ -113,4 +116,6 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         tuple(None if k is None else StoredContentData(*k[:4], _CTIME_TRUST[k[4]], *k[5:]) for k in kept),
         deferred,
         hole_bytes,
+        compared,
+        not_compared,
     )

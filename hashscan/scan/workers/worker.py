@@ -55,6 +55,7 @@ from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.container_opening import ContainerOpening, containers_in
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.large_memory import granted_memory, usable_memory
+from hashscan.scan.workers.stored_checksums import ChecksumComparison, fail_if_differing
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
 from hashscan.state.store.members import to_keep
 
@@ -107,6 +108,7 @@ class Worker(ClosedOnExit):
         self.sandbox = Sandbox(self._plugin, setup.sandbox)
         """Decodes pictures."""
         self._opening: ContainerOpening | None = None
+        self._checksums = ChecksumComparison()
         self._large_memory = usable_memory(setup.sandbox.large_memory_bytes)
         self._defer = False
         """True if large pictures of this batch are decoded later."""
@@ -183,6 +185,8 @@ class Worker(ClosedOnExit):
             sandbox=self.level,
             deferred=tuple((place, file.deferred) for place, file in enumerate(files) if file.deferred),
             hole_bytes=sum(file.hole_bytes for file in files),
+            compared=sum(file.compared is True for file in files),
+            not_compared=sum(file.compared is False and not file.unreadable for file in files),
         )
 
     def _result(self, batch: Batch, file: FileTask) -> FileResult:
@@ -218,10 +222,10 @@ class Worker(ClosedOnExit):
                 held_bytes += file.item.stat.size
             # For objects, the open files are copies on our own disk.
             if held_bytes >= OPEN_BYTES_MAX or held_files >= self._held_files:
-                self._conclude(held)
+                self._conclude(folder, batch, held)
                 held.clear()
                 held_files = held_bytes = 0
-        self._conclude(held)
+        self._conclude(folder, batch, held)
 
     def _open(self, folder: OpenFolder, batch: Batch, file: FileTask) -> None:
         """Read one file; it stays open if it may have to be decoded again to confirm a match."""
@@ -236,6 +240,8 @@ class Worker(ClosedOnExit):
                 if opened.compressed and file.reason in {None, Reason.CONTAINER}:
                     # Exact digests are of the stored bytes; the content that viewers show was not checked.
                     file.reason, file.detail = Reason.COMPRESSED, opened.compressed
+                if opened.fetched:
+                    file.checksum, file.compared = opened.checksum, False
             finally:
                 if file.item.stat.size < 0:
                     # Not every object store gives the size of an object in the listing.
@@ -269,9 +275,16 @@ class Worker(ClosedOnExit):
                 raise FileError(Reason.SPARSE, f"more than {self.setup.max_sparse} bytes of holes{whose}")
             file.hole_bytes = opened.hole_bytes
 
-    def _conclude(self, files: Sequence[FileTask]) -> None:
+    def _read_again(self, folder: OpenFolder, batch: Batch, files: Sequence[FileTask]) -> None:
+        for file in files:
+            file.restart()
+            self._open(folder, batch, file)
+        self._receive_replies(0)
+
+    def _conclude(self, folder: OpenFolder, batch: Batch, files: Sequence[FileTask]) -> None:
         """Match files that were read, confirm picture matches, and close the files."""
         self._receive_replies(0)
+        self._checksums.compare(batch.target, folder, files, partial(self._read_again, folder, batch))
         match_files(self.matcher, self.setup.algorithms, files)
         self._consult(files)
         for file in files:
@@ -285,6 +298,7 @@ class Worker(ClosedOnExit):
                 file.reason = Reason.PARTIAL
             if file.matches and self._by_bytes and file.decoded is None:
                 self._decode_finding(file)
+            fail_if_differing(file)
             file.close()
 
     def _decode_finding(self, file: FileTask) -> None:

@@ -225,7 +225,7 @@ class ItemColumns(Sequence[Item]):
     def _items(self) -> tuple[Item, ...]:
         return tuple(
             # Without their constructors, which take twice as long.
-            tuple.__new__(Item, (name, tuple.__new__(FileStat, numbers), "", "", ""))
+            tuple.__new__(Item, (name, tuple.__new__(FileStat, numbers), "", "", "", ""))
             for name, numbers in zip(self.names.split(b"/"), self._stats(), strict=True)
         )
 

@@ -192,6 +192,10 @@ class _Folder(OpenFolder):
         assert download.file is not None
         return download.file
 
+    def has_md5_as_etag(self, item: Item) -> bool:
+        """Ask the store."""
+        return self._store.has_md5_as_etag(item)
+
     def close(self) -> None:
         """Cancel the downloads that were not opened."""
         with self._change:

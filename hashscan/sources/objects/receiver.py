@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Item, Reason
-from hashscan.sources.base import Acquire, FileError, no_rate_limit
+from hashscan.sources.base import Acquire, FileError, StoredChecksum, no_rate_limit
+from hashscan.sources.objects.checksums import Extend, extend_of, parse_checksum
 from hashscan.sources.objects.store import UNKNOWN_SIZE, Chunk, ObjectStore, ObjectStream, RetryableError
 
 T = TypeVar("T")
@@ -148,6 +149,9 @@ class Receiver:
         """True if the etag and version are proven to hold for all bytes."""
         self.compressed = ""
         """The encodings that viewers decompress; empty if there are none."""
+        self._stored: StoredChecksum | None = None
+        self._extend: Extend | None = None
+        self._crc = 0
         self._store = store
         self._pause = pause
         self._restart = restart
@@ -191,6 +195,8 @@ class Receiver:
         try:
             item = self.item = require_same_object(self.item, reading, begun=self.received > 0)
             self.compressed = compression_of(reading.encoding)
+            if not self.received:
+                self._begin_checksum(reading)
             size = item.stat.size if reading.size == UNKNOWN_SIZE else reading.size
             for chunk in reading.chunks:
                 self._pause(0.0)
@@ -199,12 +205,27 @@ class Receiver:
                 if time.monotonic() > self._ends:
                     raise FileError(Reason.SLOW, f"not complete after {LONGEST_SECONDS / 3600:.0f} hours")
                 self.received += len(chunk)
+                if self._extend is not None:
+                    self._crc = self._extend(self._crc, bytes(chunk))
                 yield chunk
         finally:
             reading.close()
         if size != UNKNOWN_SIZE and self.received < size:
             raise RetryableError(f"the connection ended after {self.received} of {size} bytes")
         self.proven = reading.proven
+
+    def _begin_checksum(self, reading: ObjectStream) -> None:
+        """Take the checksum that the store states, and prepare to compute it if it is a CRC."""
+        self._stored = parse_checksum(reading.checksum) or self._store.checksum(self.item)
+        self._extend = None if self._stored is None else extend_of(self._stored.algorithm)
+        self._crc = 0
+
+    @property
+    def checksum(self) -> StoredChecksum | None:
+        """The checksum of the whole object; call it after all bytes have arrived."""
+        if self._stored is None or self._extend is None:
+            return self._stored
+        return StoredChecksum(self._stored.algorithm, self._stored.stored, self._crc.to_bytes(4))
 
     def _begin(self) -> ObjectStream:
         try:

@@ -286,7 +286,7 @@ def item_of(stored: StoredObject, owner: int) -> Item:
     stat = FileStat(
         device=0, inode=0, size=stored.size, mtime_ns=stored.modified_ns, ctime_ns=0, links=1, uid=owner
     )
-    return Item(stored.key, stat, stored.etag, stored.version)
+    return Item(stored.key, stat, stored.etag, stored.version, stored.checksum)
 
 
 def _without_covered(targets: Iterable[ObjectTarget]) -> tuple[ObjectTarget, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from hashscan.errors import OutputError
 from hashscan.model import FileStat, Reason
-from hashscan.sources.base import FileError, OpenFile
+from hashscan.sources.base import FileError, OpenFile, StoredChecksum
 from hashscan.sources.objects.receiver import Receiver
 from hashscan.sources.objects.store import Chunk
 
@@ -233,6 +233,11 @@ class KeptObject(OpenFile):
         """The encodings that viewers decompress, as its store declares them."""
         return self._receiver.compressed
 
+    @property
+    def checksum(self) -> StoredChecksum | None:
+        """The checksum that the store keeps of it."""
+        return self._receiver.checksum
+
     def check_unchanged(self) -> None:
         """Ask the store whether the object is unchanged, if the store's answer did not prove that."""
         # The downloaded bytes can't change; the object in the store can.
@@ -248,6 +253,8 @@ class KeptObject(OpenFile):
 
 class PassingObject(OpenFile):
     """An object for whose bytes there is no space: they are streamed once."""
+
+    fetched = True
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -268,6 +275,11 @@ class PassingObject(OpenFile):
     def compressed(self) -> str:
         """The encodings that viewers decompress, as its store declares them."""
         return self._receiver.compressed
+
+    @property
+    def checksum(self) -> StoredChecksum | None:
+        """The checksum that the store keeps of it."""
+        return self._receiver.checksum
 
     def check_unchanged(self) -> None:
         """Ask the store whether the object is unchanged, if the store's answer did not prove that."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from hashscan.errors import TargetError
 from hashscan.model import FolderReason, Item, Reason
-from hashscan.sources.base import FileError
+from hashscan.sources.base import FileError, StoredChecksum
+from hashscan.sources.objects.checksums import parse_checksum
 
 Chunk = bytes | memoryview
 
@@ -64,6 +65,8 @@ class StoredObject:
     etag: str = ""
     """The store's identifier for the content; never used as a digest."""
     version: str = ""
+    checksum: str = ""
+    """See `Item.checksum`."""
     archived: bool = False
     """True in a storage class that must be restored before it can be read."""
 
@@ -90,6 +93,8 @@ class ObjectStream:
     proven: bool = True
     """True if the answer's own headers prove that all chunks are of the object that `etag` or `version`
     names; otherwise `check` is called after they have been read."""
+    checksum: str = ""
+    """See `Item.checksum`; of the whole object."""
     encoding: str = ""
     """Content encoding that viewers receive; they decode it first (RFC 9110, 8.4)."""
     close: Callable[[], None] = lambda: None
@@ -148,6 +153,18 @@ class ObjectStore(ABC):
             FileError: it can't be read: VANISHED, REPLACED (another etag), PERMISSION, ARCHIVED, IO_ERROR.
             RetryableError: a retry may succeed.
         """
+
+    def checksum(self, item: Item) -> StoredChecksum | None:
+        """Return the checksum that the store has stated of an object; None if there is none.
+
+        Args:
+            item: with the etag of the reading.
+        """
+        return parse_checksum(item.checksum)
+
+    def has_md5_as_etag(self, item: Item) -> bool:
+        """Ask the store if the ETag of an object is an MD5; False if it does not say."""
+        return False
 
     def check(self, item: Item) -> None:
         """Check that an object is still as it was when it was read; only for readings that are not proven.

@@ -5,6 +5,8 @@ The emulator to be had for tests knows no generations, and takes `a//b` and `a/.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote_to_bytes
+
+import google_crc32c
 
 from hashscan.model import DIRECT, Access
 
@@ -111,6 +115,7 @@ class GoogleServer:
                         "updated": "2026-01-06T10:00:00.000Z",
                         "generation": str(one.number),
                         **({"contentEncoding": one.encoding} if one.encoding else {}),
+                        **checksums_of(key, one.content),
                     }
         start = int(options.get("pageToken", "0"))
         page = min(self.page, int(options.get("maxResults", self.page)))
@@ -198,6 +203,14 @@ class GoogleServer:
 
 def refuse(request: BaseHTTPRequestHandler, status: int) -> None:
     send(request, b'{"error": {"message": "SECRETs may be repeated here"}}', {}, status=status)
+
+
+def checksums_of(key: bytes, content: bytes) -> dict[str, str]:
+    """Return the checksums of an object; one that was composed of others has no MD5."""
+    found = {"crc32c": google_crc32c.value(content).to_bytes(4)}
+    if b"composed" not in key:
+        found["md5Hash"] = hashlib.md5(content).digest()
+    return {name: base64.b64encode(value).decode() for name, value in found.items()}
 
 
 def send(

@@ -162,12 +162,14 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
     version = ""
     if all_versions:
         version = f"{_SNAPSHOT}{blob.snapshot}" if blob.snapshot else blob.version_id or ""
+    md5 = blob.content_settings.content_md5
     return StoredObject(
         blob.name.encode("utf-8"),
         blob.size,
         int(blob.last_modified.timestamp()) * 10**9,
         f'"{blob.etag}"',
         version,
+        f"md5:{bytes(md5).hex()}" if md5 and len(md5) == 16 else "",
         str(blob.blob_tier) == "Archive",
     )
 

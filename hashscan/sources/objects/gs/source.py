@@ -17,6 +17,7 @@ from urllib.parse import quote
 from hashscan.model import Access, Item, Reason
 from hashscan.sources.base import FileError
 from hashscan.sources.objects import obstore_reader
+from hashscan.sources.objects.checksums import in_base64
 from hashscan.sources.objects.receiver import bounded
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from hashscan.sources.objects.gs.client import GoogleClients
 
 
-_FIELDS = "items(name,size,updated,generation,contentEncoding),prefixes,nextPageToken"
+_FIELDS = "items(name,size,updated,generation,contentEncoding,md5Hash,crc32c),prefixes,nextPageToken"
 
 COMPRESSED = " stored compressed"
 """Suffix of the generation in an etag: such objects are not read through obstore, which must know sizes."""
@@ -255,6 +256,8 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
         0 if blob.updated is None else to_nanoseconds(blob.updated),
         generation + (COMPRESSED if compressed else ""),
         generation if all_versions else "",
+        # Both are of the bytes as they are stored; those in parts have no MD5.
+        "" if compressed else in_base64("md5", blob.md5_hash or "") or in_base64("crc32c", blob.crc32c or ""),
     )
 
 

@@ -84,9 +84,12 @@ class S3Clients:
             request_checksum_calculation="when_required",
         )
         with explained(self.bucket, access):
-            return self._session.create_client(
+            client = self._session.create_client(
                 "s3", region_name=region or self._region(), endpoint_url=access.endpoint, config=config
             )
+        # By the parameter of this name, botocore would compare the checksum, too, and fail in another way.
+        client.meta.events.register("before-call.s3.GetObject", _ask_for_checksum)
+        return client
 
     def obstore(self, client: Callable[[], Any]) -> S3Store | None:
         """Create a client of obstore for the same service as botocore's; None if it can't behave the same.
@@ -157,6 +160,10 @@ class S3Clients:
             "token": frozen.token,
             "expires_at": datetime.now(UTC) + _CREDENTIAL_LIFETIME,
         }
+
+
+def _ask_for_checksum(params: dict[str, Any], **others: Any) -> None:
+    params["headers"]["x-amz-checksum-mode"] = "ENABLED"
 
 
 def _folders(paths: Iterable[str]) -> list[str]:

@@ -259,7 +259,7 @@ def _stored(cells: Mapping[str, str], key: bytes, *, all_versions: bool) -> Stor
         # In the form that a request for the object needs.
         f'"{etag}"' if version and etag else "",
         version,
-        cells.get("StorageClass", "") in _ARCHIVED
+        archived=cells.get("StorageClass", "") in _ARCHIVED
         or cells.get("IntelligentTieringAccessTier", "") in _ARCHIVED_TIERS,
     )
 

@@ -13,8 +13,10 @@ from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
 from hashscan.model import Access, FolderReason, Item, Reason
-from hashscan.sources.base import FileError
+from hashscan.sources.base import FileError, StoredChecksum
 from hashscan.sources.objects import obstore_reader
+from hashscan.sources.objects.checksums import checksum_of_etag, extend_of, in_base64
+from hashscan.sources.objects.receiver import normalize_etag
 from hashscan.sources.objects.s3.client import S3Clients, answer_of, explained, is_credentials_error
 from hashscan.sources.objects.source import ObjectSource
 from hashscan.sources.objects.store import (
@@ -39,6 +41,12 @@ object is requested."""
 
 ATTRIBUTES = ["RestoreStatus"]
 """Additional fields in listings: whether there is a restored copy, which can be read until it expires."""
+
+_CRCS = {"CRC32": "crc32", "CRC32C": "crc32c"}
+"""By name in a listing, the checksums that objects in parts can have as a whole, and that are computed."""
+_STATED = "stated when it is read"
+"""Value of `Item.checksum` of an object whose ETag is no MD5, and that has such a checksum. obstore neither
+asks for it nor returns it, so botocore reads such objects; they are large."""
 
 _ENTRIES = ("Contents", "Version")
 _FOUND = "hashscan"
@@ -71,10 +79,17 @@ def objects_of(page: Mapping[str, Any]) -> list[StoredObject]:
             _nanoseconds(entry.get("LastModified") or ""),
             entry.get("ETag") or "",
             entry.get("VersionId") or "",
+            _listed_checksum(entry),
             entry.get("StorageClass") in _ARCHIVE_CLASSES and entry.get(_RESTORING) != "false",
         )
         for entry in page.get(_FOUND, ())
     ]
+
+
+def _listed_checksum(entry: Mapping[str, str | None]) -> str:
+    algorithm = _CRCS.get(entry.get("ChecksumAlgorithm") or "", "")
+    whole = entry.get("ChecksumType") == "FULL_OBJECT" and "-" in (entry.get("ETag") or "")
+    return _STATED if whole and extend_of(algorithm) is not None else ""
 
 
 def prefixes_of(page: Mapping[str, Any]) -> list[bytes]:
@@ -215,8 +230,7 @@ class S3Store(ObjectStore):
         return PrefixListing(objects_of(page), prefixes)
 
     def _page(self, prefix: bytes, *, all_versions: bool, **more: str) -> Mapping[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        other_error, client_error = _failures()
         ask = self._lister.list_object_versions if all_versions else self._lister.list_objects_v2
         try:
             # Set explicitly, so that botocore doesn't decode the keys: it replaces what is not UTF-8.
@@ -227,9 +241,9 @@ class S3Store(ObjectStore):
                 OptionalObjectAttributes=ATTRIBUTES,
                 **more,
             )
-        except ClientError as error:
+        except client_error as error:
             raise ListingError.of(refused(*answer_of(error))) from error
-        except BotoCoreError as error:
+        except other_error as error:
             # Its text repeats the request; the name of its class is enough.
             raise ListingError(FolderReason.IO_ERROR, type(error).__name__) from error
         if not is_listing(page, all_versions=all_versions):
@@ -238,7 +252,7 @@ class S3Store(ObjectStore):
 
     def read(self, item: Item, offset: int) -> ObjectStream:
         """Read with obstore if it supports the key, otherwise with botocore."""
-        path = obstore_reader.path_of(item.name)
+        path = None if item.checksum == _STATED else obstore_reader.path_of(item.name)
         # The first download creates the clients, all others wait for it.
         with self._making:
             fast = None if path is None else self._fast
@@ -247,9 +261,42 @@ class S3Store(ObjectStore):
             return _read(exact, self._bucket, item, offset)
         return obstore_reader.read(fast, path, item, offset)
 
+    def checksum(self, item: Item) -> StoredChecksum | None:
+        """Return the MD5 that the ETag is, for an object in one part."""
+        return checksum_of_etag(item.etag)
+
+    def has_md5_as_etag(self, item: Item) -> bool:
+        """Ask how the object is encrypted: with keys of KMS, or of its owner, the ETag is no MD5."""
+        version = {"VersionId": item.version} if item.version else {}
+        with self._making:
+            client = self._exact
+        try:
+            head = client.head_object(Bucket=self._bucket, Key=key_text(item.name, "S3"), **version)
+        except (*_failures(), FileError):
+            return False
+        encryption = head.get("ServerSideEncryption") or "AES256"
+        same = normalize_etag(str(head.get("ETag", ""))) == normalize_etag(item.etag)
+        return same and encryption == "AES256" and not head.get("SSECustomerAlgorithm")
+
     def close(self) -> None:
         """Close botocore's connections; those of obstore are closed with its client."""
         close_clients(self, ("_lister", "_exact"), "_fast")
+
+
+def _failures() -> tuple[type[Exception], type[Exception]]:
+    """Return the classes of botocore's errors: of requests, and of answers."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError
+
+
+def _checksum_of(answer: Mapping[str, Any]) -> str:
+    """Return the checksum of the whole object in an answer; one of its parts has another form."""
+    stated = (
+        in_base64(algorithm, answer.get(f"Checksum{name}") or "")
+        for name, algorithm in (("SHA256", "sha256"), ("SHA1", "sha1"), *_CRCS.items())
+    )
+    return next(filter(None, stated), "") if answer.get("ChecksumType") != "COMPOSITE" else ""
 
 
 def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
@@ -282,6 +329,7 @@ def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
         size,
         answer.get("ETag", ""),
         answer.get("VersionId", ""),
+        checksum="" if offset else _checksum_of(answer),
         encoding=answer.get("ContentEncoding", ""),
         close=body.close,
     )

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from unittest import mock
 
 import pytest
+from azure.storage.blob import ContentSettings
 
 from hashscan.errors import TargetError, UnreachableError
 from hashscan.model import DIRECT, Access, Reason
@@ -266,6 +267,24 @@ def test_the_same_tree(container: Container, service: Azurite) -> None:
     assert there.code == here.code == 1
     for name in ("files", "verdicts", "bytes"):
         assert there.summary[name] == here.summary[name]
+    assert there.summary["checksums"] == {"compared": len(uploads()), "not_compared": 0}
+
+
+def test_a_customer_states_a_wrong_checksum(container: Container, service: Azurite) -> None:
+    """The service keeps what it is told; a listed picture is found all the same."""
+    for name in ("bob/shop/mug.png", "bob/shop/plant.png"):
+        container.put(name, uploads()[name])
+        wrong = ContentSettings(content_md5=bytearray(16))
+        container.client.get_blob_client(name).set_http_headers(wrong)
+    found = scan(f"az://{container.name}", environment=service.environment)
+    verdicts = {
+        name: (record["verdict"], record["reason"])
+        for name, record in found.by_path(f"az://{container.name}/").items()
+    }
+    assert verdicts == {
+        "bob/shop/mug.png": ("match", None),
+        "bob/shop/plant.png": ("unreadable", Reason.CHECKSUM.value),
+    }
 
 
 def test_secrets_are_nowhere_to_be_seen(service: Azurite) -> None:

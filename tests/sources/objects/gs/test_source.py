@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from unittest import mock
 
+import google_crc32c
 import pytest
 from google.oauth2.credentials import Credentials
 
 from hashscan.errors import TargetError, UnreachableError
 from hashscan.model import Access, Reason
-from hashscan.sources.base import ListingOptions, UnlistedFolder
+from hashscan.sources.base import ListingOptions, StoredChecksum, UnlistedFolder
 from hashscan.sources.objects import receiver
 from hashscan.sources.objects.gs.source import GoogleSource
 from tests.sources.objects.buckets import wake_obstore
@@ -99,6 +101,25 @@ def test_pages_and_prefixes(server: GoogleServer) -> None:
         server.put(key, key.encode())
     assert fetch(server) == {URL + b"/" + key.encode(): key.encode() for key in keys}
     assert sorted(fetch(server, b"gs://bucket/a")) == [URL + f"/a/{number}".encode() for number in range(7)]
+
+
+def test_checksums(server: GoogleServer) -> None:
+    contents = {b"whole": b"of one piece", b"composed": b"of two" * 400_000}
+    for key, content in contents.items():
+        server.put(key.decode(), content)
+    found = {}
+    with closing(GoogleSource.opener(server.access)) as opener:
+        for batch in batches_of(source(server)):
+            with opener.reopen(batch) as folder:
+                for item in batch.items:
+                    with closing(folder.open(item)) as file:
+                        found[item.name] = file.checksum
+    md5 = hashlib.md5(contents[b"whole"]).digest()
+    crc = google_crc32c.value(contents[b"composed"]).to_bytes(4)
+    assert found == {
+        b"whole": StoredChecksum("md5", md5),
+        b"composed": StoredChecksum("crc32c", crc, crc),
+    }
 
 
 def test_generations(server: GoogleServer) -> None:

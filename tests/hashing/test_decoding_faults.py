@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from io import BytesIO
 
 import numpy as np
@@ -149,3 +150,33 @@ def test_in_a_preview() -> None:
     assert decoded(with_preview(small.getvalue())) == (2, None)
     assert decoded(with_preview(small.getvalue()[:-300])) == (2, None)
     assert decoded(with_preview(spoilt(small.getvalue()))) == (2, Reason.BROKEN)
+
+
+def _with_frame(marker: int, bits: int = 8) -> bytes:
+    """Return a JPEG whose frame is said to be of another kind."""
+    content = saved()
+    return content.replace(b"\xff\xc0\x00\x11\x08", bytes((0xFF, marker, 0, 0x11, bits)), 1)
+
+
+@pytest.mark.parametrize(
+    ("marker", "bits", "reason"),
+    [
+        (0xC0, 8, None),
+        (0xC0, 12, Reason.UNSUPPORTED),
+        (0xC1, 12, Reason.UNSUPPORTED),
+        (0xC3, 8, Reason.UNSUPPORTED),
+        (0xC5, 8, Reason.UNSUPPORTED),
+        (0xF7, 8, Reason.UNSUPPORTED),
+    ],
+)
+def test_kinds_that_are_not_decoded_have_their_own_reason(
+    marker: int, bits: int, reason: Reason | None
+) -> None:
+    assert decoded(_with_frame(marker, bits))[1] is reason
+
+
+@pytest.mark.parametrize("compression", [33003, 34712, 34887, 50001])
+def test_compressions_of_tiff_that_are_not_decoded(compression: int) -> None:
+    tag = struct.pack("<HHIH", 259, 3, 1, 5)
+    content = saved("TIFF", compression="tiff_lzw").replace(tag, struct.pack("<HHIH", 259, 3, 1, compression))
+    assert decoded(content) == (0, Reason.UNSUPPORTED)

@@ -29,9 +29,14 @@ _SUB_DIRECTORIES = 0x014A
 _JPEG_OFFSET = 0x0201
 _JPEG_LENGTH = 0x0202
 _PICTURE_INDEX = 0xB002
+_SAMPLE_FORMAT = 0x0153
+_FLOATS = frozenset({(3,), (6,)})
+_LACKED = frozenset({(33003,), (33005,), (34712,), (34887,), (50001,), (50002,), (52546,)})
+"""Values of the compression tag for JPEG 2000 (the first three), LERC, WebP and JPEG XL."""
+
 _WANTED = frozenset(
     {
-        *(_ORIENTATION, _SUB_DIRECTORIES, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX),
+        *(_ORIENTATION, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX),
         *(_COMPRESSION, _STRIP_OFFSETS, _STRIP_LENGTHS),
     }
 )
@@ -57,6 +62,9 @@ class TiffTags(Struct, frozen=True):
     previews: tuple[tuple[int, int], ...] = ()
     """Offset and length of each JPEG preview named by a directory; they may lie outside of the file."""
 
+    unsupported: bool = False
+    """True if the first picture has floating-point samples, or a compression that Pillow lacks."""
+
 
 def read_directories(read: ReadAt) -> TiffTags:
     """Read the directories of EXIF data or of a TIFF file (TIFF 6.0, section 2).
@@ -68,16 +76,25 @@ def read_directories(read: ReadAt) -> TiffTags:
     """
     orientation = 1
     previews: list[tuple[int, int]] = []
+    unsupported = False
     for place, (values, below) in enumerate(_walk(read)):
         if place == 0:
             (orientation,) = values.get(_ORIENTATION, ())[:1] or (1,)
+            unsupported = values.get(_SAMPLE_FORMAT, ())[:1] in _FLOATS
+            unsupported |= values.get(_COMPRESSION, ())[:1] in _LACKED
         offset, length = values.get(_JPEG_OFFSET, ()), values.get(_JPEG_LENGTH, ())
         if below and not offset and values.get(_COMPRESSION, ())[:1] in _ONE_STRIP:
             # Previews of DNG and other camera files: one strip that is a whole JPEG.
             offset, length = values.get(_STRIP_OFFSETS, ()), values.get(_STRIP_LENGTHS, ())
         if len(offset) == len(length) == 1 and length[0]:
             previews.append((offset[0], length[0]))
-    return TiffTags(orientation if 1 <= orientation <= 8 else 1, tuple(dict.fromkeys(previews)))
+    orientation = orientation if 1 <= orientation <= 8 else 1
+    return TiffTags(orientation, tuple(dict.fromkeys(previews)), unsupported)
+
+
+def is_unsupported_tiff(file: PreadFile) -> bool:
+    """Return True if the first picture of a TIFF is of a kind that Pillow can't decode."""
+    return read_directories(_reader(file)).unsupported
 
 
 def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:

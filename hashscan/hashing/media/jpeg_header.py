@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from hashscan.hashing.media.colour_tags import jpeg_profiles
 from hashscan.hashing.media.icc_profiles import is_ordinary
+from hashscan.hashing.pread import PictureFile
 
 LARGEST_FILE = 16 << 20
 """Maximum length in bytes of a file that is read whole."""
@@ -117,6 +118,27 @@ class _Segments:
         if self._colours and not all(map(is_ordinary, jpeg_profiles(self._colours))):
             return None
         return PlainHeader(self._size, self._info)
+
+
+_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+"""Markers of frames: of JPEG, and of JPEG-LS (ITU-T T.87)."""
+_DECODED_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+"""Those with lossy compression in one or more scans, by Huffman or arithmetic coding."""
+_SEGMENTS_MAX = 1 << 10
+
+
+def is_unsupported_jpeg(file: PictureFile) -> bool:
+    """Return True if a JPEG is lossless, JPEG-LS or hierarchical, or has samples of other than 8 bits."""
+    place = 2
+    for _ in range(_SEGMENTS_MAX):
+        file.seek(place)
+        head = file.read(5)
+        if len(head) < 5 or head[0] != 0xFF or head[1] == _START_OF_SCAN:
+            return False
+        if head[1] in _FRAMES:
+            return head[1] not in _DECODED_FRAMES or head[4] != 8
+        place += 2 + int.from_bytes(head[2:4])
+    return False
 
 
 def scale_of(size: tuple[int, int], side: int) -> int:

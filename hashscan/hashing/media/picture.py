@@ -26,13 +26,20 @@ from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
 from hashscan.hashing.media.embedded_pictures import (
     HasInfo,
     MemoryFile,
+    is_unsupported_tiff,
     orientation_of,
     pictures_beside,
     previews_of,
     swap_avif_brand,
 )
 from hashscan.hashing.media.faulty_animations import has_frames, read_faulty
-from hashscan.hashing.media.jpeg_header import LARGEST_FILE, PlainHeader, read_header, scale_of
+from hashscan.hashing.media.jpeg_header import (
+    LARGEST_FILE,
+    PlainHeader,
+    is_unsupported_jpeg,
+    read_header,
+    scale_of,
+)
 from hashscan.hashing.media.jpeg_xl import read_jxl_header
 from hashscan.hashing.media.low_contrast import coloured_frames
 from hashscan.hashing.media.luma_alpha import colours_of, luma_of, may_be_translucent
@@ -114,8 +121,17 @@ def decode_frames(
     reader = _Reader(file, picture_format.pillow, limits or Limits())
     for frames in (reader.first(), reader.previews(), reader.further()):
         yield from reader.guarded(frames)
+    if reader.shortfall is Reason.BROKEN and _is_unsupported(file, picture_format.pillow):
+        raise UndecodedError(Reason.UNSUPPORTED)
     if reader.shortfall is not None:
         raise UndecodedError(reader.shortfall, reader.fault)
+
+
+def _is_unsupported(file: PreadFile, pillow_format: str) -> bool:
+    """Return True if a picture that was not decoded is of a kind that Pillow can't decode."""
+    if pillow_format == "JPEG":
+        return is_unsupported_jpeg(file)
+    return pillow_format == "TIFF" and is_unsupported_tiff(file)
 
 
 class _Reader:

@@ -42,7 +42,7 @@ from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.single_checks import match_digest
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.worker import Worker
-from hashscan.sources.base import ListingOptions
+from hashscan.sources.base import ListingOptions, OpenFolder
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from hashscan.state.store.members import unpack_members
@@ -804,9 +804,9 @@ def test_large_pictures_are_let_go_before_the_end_of_a_batch(
     open_at_a_time = []
     conclude = Worker._conclude
 
-    def counted(worker: Worker, held: Sequence[FileTask]) -> None:
+    def counted(worker: Worker, folder: OpenFolder, batch: Batch, held: Sequence[FileTask]) -> None:
         open_at_a_time.append(sum(file.opened is not None for file in held))
-        conclude(worker, held)
+        conclude(worker, folder, batch, held)
         assert all(file.opened is None for file in held)
 
     monkeypatch.setattr(Worker, "_conclude", counted)

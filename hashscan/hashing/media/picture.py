@@ -54,6 +54,7 @@ from hashscan.hashing.media.other_readings import (
 )
 from hashscan.hashing.media.partial_pictures import decoded_part, has_whole_scan
 from hashscan.hashing.media.picture_opening import (
+    BYTES_PER_PIXEL,
     DRAFT_SIDE,
     MISSING,
     Frame,
@@ -80,6 +81,7 @@ from hashscan.hashing.media.windows_bitmaps import icons_of
 from hashscan.hashing.pillow_internals import decode_jpeg, note_end, uses_libtiff
 from hashscan.hashing.pread import PictureFile, PreadFile
 from hashscan.hashing.records import fault_of
+from hashscan.hashing.tiff_pieces import decode_pieces
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 
@@ -188,6 +190,11 @@ class _Reader:
                     yield from odd
                     yield from self._found(opacity_frames(self._file, odd[0]))
                     return
+            if self._format == "TIFF" and is_unsupported_tiff(self._file):
+                # What was recorded is that libtiff failed.
+                self.shortfall = None
+                yield from self._pieced_tiff()
+                return
             found = self._load_repaired() if error.reason in _SALVAGEABLE else None
             if found is None:
                 yield from self._salvaged(error.reason, 0, WHOLE)
@@ -195,6 +202,31 @@ class _Reader:
             frame, image = found
         yield from self._shown(frame, image, self._file, self._format)
         yield from self._read_otherwise(frame, image)
+
+    def _pieced_tiff(self) -> Iterator[Frame]:
+        """Yield the first picture of a TIFF that Pillow can't decode as a whole."""
+        started = time.process_time()
+        most = self._limits.max_pixels * BYTES_PER_PIXEL
+        try:
+            with convert_errors(self._file, self._format):
+                set_pixel_limit(self._limits.max_pixels)
+                found = decode_pieces(
+                    self._file, most, lambda number: self._check_all(0, number, time.process_time() - started)
+                )
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        if not found.whole:
+            self._fall_short(Reason.UNSUPPORTED)
+        for number, image in enumerate(found.images, start=1):
+            self._pixels += image.width * image.height
+            yield Frame(
+                luma_of(image),
+                *image.size,
+                orientation=found.orientation if 1 <= found.orientation <= 8 else 1,
+                part=WHOLE if number == 1 else Part(Kind.FURTHER, number),
+                colours=partial(colours_of, image),
+            )
 
     def _read_otherwise(self, frame: Frame, image: Image.Image) -> Iterator[Frame]:
         """Yield the first picture in the ways in which browsers read it and Pillow does not."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import struct
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hashscan.hashing.formats import sniff
+from hashscan.hashing.media.jpeg_xl import jxl_available
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import UndecodedError
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
+from tests.hashing.browser import files as browser_files
 from tests.hashing.drawings import scene
 
 EOI = b"\xff\xd9"
@@ -180,3 +183,13 @@ def test_compressions_of_tiff_that_are_not_decoded(compression: int) -> None:
     tag = struct.pack("<HHIH", 259, 3, 1, 5)
     content = saved("TIFF", compression="tiff_lzw").replace(tag, struct.pack("<HHIH", 259, 3, 1, compression))
     assert decoded(content) == (0, Reason.UNSUPPORTED)
+
+
+@pytest.mark.skipif(not jxl_available(), reason="the extra jxl is not installed")
+@pytest.mark.parametrize(("name", "reason"), [("ink", Reason.UNSUPPORTED), ("depth", None), ("alpha", None)])
+def test_a_jpeg_xl_with_another_channel(name: str, reason: Reason | None) -> None:
+    """The plug-in leaves black ink out, which would darken the picture."""
+    content = (Path(browser_files.__file__).parent / "coded" / f"{name}.jxl").read_bytes()
+    frames, why = decoded(content)
+    assert frames > 0
+    assert why is reason

@@ -18,6 +18,10 @@ from hashscan.hashing.pread import PictureFile
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 32
 """Bytes that hold all fields up to those of the animation."""
+_SELECTED = 3
+"""Selects the last of four forms of a number, which has further bits."""
+_NO_INKS = frozenset({0, 1})
+"""Types of an extra channel: opacity, depth."""
 _RATIOS = (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1)
 _PIECE_NUMBER_BYTES = 4
 _BOXES_MAX = 1000
@@ -29,6 +33,8 @@ class JxlHeader(NamedTuple):
     size: tuple[int, int]
     """Width and height in pixels, as stored."""
     animated: bool
+    inks: bool = False
+    """True if it may have a channel of black ink, or of another kind that the plug-in leaves out."""
 
 
 def jxl_available() -> bool:
@@ -62,14 +68,32 @@ def read_jxl_header(file: PictureFile) -> JxlHeader:
     bits = _Bits(file.read(_HEADER_BYTES))
     size = _read_size(bits)
     animated = False
-    if not bits.read(1) and bits.read(1):
+    default = bits.read(1)
+    if not default and bits.read(1):
         # Not all fields have their default; the further ones are there.
         bits.read(3)
         if bits.read(1):
             _read_size(bits)
         # A picture with a preview counts as animated, since the size of the preview is not read.
         animated = bool(bits.read(1) or bits.read(1))
-    return JxlHeader(size, animated)
+    return JxlHeader(size, animated, not animated and not default and _has_inks(bits))
+
+
+def _has_inks(bits: _Bits) -> bool:
+    """Read the extra channels: none, and one of opacity or depth, are no inks; others may be."""
+    if bits.read(1):
+        # Floating-point samples: their bits, and those of the exponent.
+        if bits.read(2) == _SELECTED:
+            bits.read(6)
+        bits.read(4)
+    elif bits.read(2) == _SELECTED:
+        bits.read(6)
+    bits.read(1)
+    number = bits.read(2)
+    if number != 1:
+        return number > 1
+    default_opacity = bits.read(1)
+    return not default_opacity and bits.read(2) not in _NO_INKS
 
 
 def _start_in_container(file: PictureFile) -> int:

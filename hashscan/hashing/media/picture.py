@@ -361,9 +361,11 @@ class _Reader:
 
     def further(self) -> Iterator[Frame]:
         """Yield the pictures after the first: frames, pages, further pictures and composed animations."""
-        if self._format == "JXL" and self._tried(lambda: read_jxl_header(self._file).animated):
-            # The plug-in decodes the first frame only.
-            self._fall_short(Reason.UNSUPPORTED)
+        if self._format == "JXL":
+            header = self._tried(lambda: read_jxl_header(self._file))
+            if header is not None and (header.animated or header.inks):
+                # The plug-in decodes the first frame only, and leaves inks out.
+                self._fall_short(Reason.UNSUPPORTED)
         described = self._described
         if described is None or self._format not in _KINDS or self._format in {"CUR", "ICO"}:
             return

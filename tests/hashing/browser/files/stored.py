@@ -1,7 +1,8 @@
 """Files that no encoder of the tests writes: JPEG XL and AVIF of more than 8 bits; and pictures in drawings.
 
 Those in the folder `coded` were made with imagecodecs (libjxl 0.11.2, libavif 1.4.0) from
-`tests.pictures.scene`, seeds 1 and 2, 96x72.
+`tests.pictures.scene`, seeds 1 and 2, 96x72; `ink.jxl` and `depth.jxl` with cjxl 0.11, from
+`tests.hashing.drawings.scene(48, 64)` and half of its inverted red as a channel of this kind.
 """
 
 from __future__ import annotations

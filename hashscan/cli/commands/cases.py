@@ -283,6 +283,7 @@ def dispute(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
 @_reason_option
 @click.option(
     "--not-found",
+    cls=ArgumentOption,
     is_flag=True,
     help="You have looked, and the file was never seen here: answered, and not removed.",
 )

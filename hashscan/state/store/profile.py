@@ -31,6 +31,7 @@ _LIBRARIES = (
     "pillow_heif",
     "pillow_jxl_plugin",
     "libarchive_c",
+    "inflate64",
     "pypdfium2",
     "olefile",
     "av",

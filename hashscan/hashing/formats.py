@@ -299,7 +299,7 @@ def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> t
         return *found, TEXT
     if has_data_url(prefix, True) or has_data_url(tail, True):
         begin = sniff(prefix[:PREFIX_SIZE])
-        if begin is not None and begin.pillow is not None:
+        if begin is not None and (begin.pillow is not None or begin.name == "Windows metafile"):
             return *found, TEXT
     return found
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from hashscan.hashing.archives.openers import READ_MAX, failed, stored
 from hashscan.hashing.documents.metafiles import bitmap_file, in_bytes
 from hashscan.hashing.documents.packages import object_of_ole_1
-from hashscan.hashing.formats import sniff
+from hashscan.hashing.documents.texts import TextOpener
+from hashscan.hashing.formats import contains_pictures, sniff
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 
 if TYPE_CHECKING:
     from hashscan.hashing.archives.library import ArchiveMember
-    from hashscan.hashing.pread import PreadFile
 
 _DATA = rb"(pict|objdata|themedata|datastore)(?![a-zA-Z])(?:-?[0-9]+)? ?"
 _NEXT = re.compile(rb"\\(?:" + _DATA + rb"|bin([0-9]{1,10}) ?|[\\{}])")
@@ -35,7 +36,6 @@ _TOKENS_MAX = 4_000_000
 _NOT_DIGITS = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
 _SPACES = b" \t\r\n\0"
 _WITHIN = re.compile(rb"\\(?:pict|objdata)")
-_PAGE = re.compile(rb"\\fromhtml.*data:image", re.DOTALL)
 
 
 class RtfOpener:
@@ -121,8 +121,9 @@ class _Reader:
                 if _WITHIN.search(content):
                     # Programs pass over them only in a picture.
                     yield failed(b"bin@%d" % found.start(), Reason.AMBIGUOUS)
-        if _PAGE.search(self._content):
-            yield failed(b"page", Reason.UNSUPPORTED)
+        if contains_pictures(self._content, b"<"):
+            # Of a mail's page, or of one that a browser shows because of its name.
+            yield from TextOpener().members(PreadFile(self._content))
         if not self._content.rstrip(_SPACES).endswith(b"}"):
             raise ContainerError(Reason.CONTAINER_BROKEN)
 

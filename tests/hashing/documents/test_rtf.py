@@ -12,6 +12,7 @@ from tests.hashing.documents.conftest import Open
 from tests.hashing.documents.drawn import JPEG, PNG, digests, distance, reasons, zipped
 from tests.hashing.documents.metafiles import DIB, bitmap_record, emf, wmf
 from tests.hashing.documents.test_compound import BITMAP, blip
+from tests.hashing.documents.test_texts import SVG, URL
 
 pytestmark = pytest.mark.integration
 
@@ -79,6 +80,13 @@ def test_a_packed_file_in_an_older_document(opened: Open) -> None:
     ):
         members, end = opened(compound(streams))
         assert digests(JPEG) in {member.exact for member in members}
+        assert (end.reason, reasons(members)) == (None, {})
+
+
+def test_a_page_that_begins_like_a_document_is_both(opened: Open) -> None:
+    for before in (rtf(), emf((43, bytes(16)))):
+        members, end = opened(before + SVG % URL + b"}")
+        assert digests(PNG) in {member.exact for member in members} or min(map(distance, members)) <= 8
         assert (end.reason, reasons(members)) == (None, {})
 
 

@@ -176,12 +176,12 @@ def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]
     if last == "worddocument" and len(content) > 11 and content[11] & 1:
         yield failed(name, Reason.ENCRYPTED)
     elif last in _WORKBOOKS:
-        drawings = _drawings(content)
-        if drawings is None:
+        joined = _joined(content)
+        if joined is None:
             yield failed(name, Reason.ENCRYPTED)
         else:
-            yield from _blips(name, drawings)
-            yield from _archives(name, _themes(content))
+            yield from _blips(name, joined[0])
+            yield from _archives(name, joined[1])
     elif last == _SUMMARY or _THUMBNAIL.fullmatch(last):
         within = (0, len(content)) if last == _SUMMARY else (1, _HEADER_MAX)
         found = _PICTURE.search(content, *within)
@@ -251,15 +251,6 @@ def _archives(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
         end = content.find(_ZIP_END, end + 1)
 
 
-def _themes(workbook: bytes) -> bytes:
-    """Return the themes of a workbook, whose records hold at most 8,224 bytes ([MS-XLS] 2.4.326)."""
-    return b"".join(
-        body[16 if kind == _THEME else 12 :]
-        for kind, body in _records(workbook)
-        if kind in {_THEME, _THEME_CONTINUED}
-    )
-
-
 def _records(workbook: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + 4 <= len(workbook):
@@ -283,13 +274,21 @@ def _form_pictures(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
         yield stored(place, content[begin : begin + size])
 
 
-def _drawings(workbook: bytes) -> bytes | None:
-    """Return the drawings of a workbook, whose records hold at most 8,224 bytes; None if it is encrypted."""
-    parts, group = [], False
+def _joined(workbook: bytes) -> tuple[bytes, bytes] | None:
+    """Return the drawings and the themes of a workbook, whose records hold at most 8,224 bytes.
+
+    ([MS-XLS] 2.4.102, 2.4.326.)
+
+    Returns:
+        None if it is encrypted.
+    """
+    drawings, themes, group = [], [], False
     for kind, body in _records(workbook):
         if kind == _PASSWORD:
             return None
         group = kind == _GROUP or (group and kind == _CONTINUED)
         if group:
-            parts.append(body)
-    return b"".join(parts)
+            drawings.append(body)
+        elif kind in {_THEME, _THEME_CONTINUED}:
+            themes.append(body[16 if kind == _THEME else 12 :])
+    return b"".join(drawings), b"".join(themes)

@@ -31,6 +31,8 @@ PICTURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|" + IS_METAFIL
 _POINTS_MAX = 4096
 """Points and rectangles of a metafile that is no picture: a picture of 64 by 64."""
 
+_RECORDS_MAX = 1_000_000
+"""Records of a metafile, and of EMF+ in it; more would take more than some seconds."""
 _BITMAP_FILE = struct.Struct("<2sIII")
 _BITMAP = struct.Struct("<IiiHHIIiiII")
 _WIDE, _SHORT, _PLUS = struct.Struct("<II"), struct.Struct("<IH"), struct.Struct("<HHII")
@@ -110,8 +112,8 @@ def in_bytes(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
 def _windows_members(content: bytes) -> Iterator[ArchiveMember]:
     at = _PLACEABLE if content.startswith(b"\xd7\xcd\xc6\x9a") else 0
     at += _WMF_HEADER
-    points, comments = 0, b""
-    while True:
+    points, comments = 0, []
+    for _ in range(_RECORDS_MAX):
         words, kind = _SHORT.unpack_from(content, at)
         size = 2 * words
         record = content[at : at + size]
@@ -129,11 +131,14 @@ def _windows_members(content: bytes) -> Iterator[ArchiveMember]:
         elif kind == _WMF_ESCAPE:
             # An enhanced metafile is divided among several.
             enhanced = record[10:14] == b"WMFC"
-            comments += record[44:] if enhanced else b""
-            if not enhanced:
+            if enhanced:
+                comments.append(record[44:])
+            else:
                 yield from in_bytes(name, record[10:])
         points += kind in _WMF_POINTS
-    yield from in_bytes(b"comment", comments)
+    else:
+        raise ContainerError(Reason.CONTAINER_MEMBERS)
+    yield from in_bytes(b"comment", b"".join(comments))
     if points > _POINTS_MAX:
         yield failed(b"", Reason.UNSUPPORTED)
 
@@ -149,12 +154,12 @@ class _Enhanced:
 
     def __init__(self) -> None:
         self._points = 0
-        self._object = b""
+        self._object: list[bytes] = []
         """Begin of an object of EMF+ that goes on in the next record."""
 
     def members(self, content: bytes) -> Iterator[ArchiveMember]:
         at, plus = 0, []
-        while True:
+        for _ in range(_RECORDS_MAX):
             kind, size = _WIDE.unpack_from(content, at)
             record = content[at : at + size]
             if size < 8 or len(record) < size:
@@ -169,6 +174,8 @@ class _Enhanced:
             else:
                 yield from self._drawn(name, kind, record)
             at += size
+        else:
+            raise ContainerError(Reason.CONTAINER_MEMBERS)
         yield from self._plus(b"".join(plus))
         if self._points > _POINTS_MAX:
             yield failed(b"", Reason.UNSUPPORTED)
@@ -193,8 +200,11 @@ class _Enhanced:
 
     def _plus(self, records: bytes) -> Iterator[ArchiveMember]:
         """Yield the pictures in records of EMF+."""
-        at = 0
+        at = number = 0
         while at < len(records):
+            number += 1
+            if number > _RECORDS_MAX:
+                raise ContainerError(Reason.CONTAINER_MEMBERS)
             kind, flags, size, length = _PLUS.unpack_from(records, at)
             name = b"plus=%d" % at
             content = records[at + _PLUS.size : at + _PLUS.size + length]
@@ -202,10 +212,11 @@ class _Enhanced:
                 raise ContainerError(Reason.CONTAINER_BROKEN)
             if kind == _PLUS_OBJECT:
                 if flags & 0x8000:
-                    self._object += content[4:]
+                    self._object.append(content[4:])
                 else:
-                    content, self._object = self._object + content, b""
-                    yield from _object(name, flags >> 8 & 0x7F, content)
+                    whole = b"".join((*self._object, content))
+                    self._object.clear()
+                    yield from _object(name, flags >> 8 & 0x7F, whole)
             elif kind == _PLUS_RECTANGLES:
                 self._points += int.from_bytes(content[4:8], "little")
             at += size

@@ -54,6 +54,7 @@ def in_levels(levels: int, wide: int) -> bytes:
         (disc(record(b"A", ROOT, folder=True)), Reason.CONTAINER_MEMBERS),
         (in_levels(20, 10), Reason.CONTAINER_MEMBERS),
     ],
+    ids=lambda value: getattr(value, "name", "image"),
 )
 def test_what_would_not_end_is_not_given_to_the_library(content: bytes, reason: Reason) -> None:
     with pytest.raises(ContainerError) as caught:

@@ -300,7 +300,7 @@ def test_deflate64(opened: Open, libraries: str) -> None:
         assert end.reason is None
 
 
-@pytest.mark.parametrize("more", [b"PK\3\4" + bytes(26) + PICTURE, bytes(2000), bytes(300_000)])
+@pytest.mark.parametrize("more", [b"PK\3\4" + bytes(26) + PICTURE, bytes(2000), bytes(300_000)], ids=len)
 def test_what_follows_a_stream_of_deflate64_is_no_part_of_it(
     opened: Open, libraries: str, more: bytes
 ) -> None:

@@ -60,7 +60,7 @@ def test_a_picture_in_a_metafile(opened: Open, content: bytes) -> None:
     assert (end.reason, reasons(members)) == (None, {})
 
 
-@pytest.mark.parametrize("content", [emf((43, bytes(16)), (54, bytes(8))), wmf((0x041B, bytes(8)))])
+@pytest.mark.parametrize("content", [emf((43, bytes(16)), (54, bytes(8))), wmf((0x041B, bytes(8)))], ids=len)
 def test_lines_and_shapes_are_no_pictures(opened: Open, content: bytes) -> None:
     members, end = opened(content)
     assert (members, end.reason) == ([], None)
@@ -72,11 +72,13 @@ def test_lines_and_shapes_are_no_pictures(opened: Open, content: bytes) -> None:
         (emf((81, bitmap_record()), end=False), Reason.CONTAINER_BROKEN),
         (emf((81, bitmap_record()[:-100])), Reason.CONTAINER_BROKEN),
         (wmf((0x0F43, bytes(22) + DIB))[:-20], Reason.CONTAINER_BROKEN),
+        (emf()[:108] + struct.pack("<II", 2, 8) * 1_000_000, Reason.CONTAINER_MEMBERS),
         (wmf((0x0922, bytes(30))), Reason.UNSUPPORTED),
         (emf(*[(15, bytes(12))] * 4097), Reason.UNSUPPORTED),
         (emf(plus((0x400A, 0, bytes(4) + struct.pack("<I", 5000)))), Reason.UNSUPPORTED),
         (emf(plus((0x4008, 0x500, plain()[:20] + b"\7" + plain()[21:]))), Reason.UNSUPPORTED),
     ],
+    ids=lambda value: getattr(value, "name", "document"),
 )
 def test_what_could_not_be_looked_at_is_said(opened: Open, content: bytes, reason: Reason) -> None:
     members, end = opened(content)

@@ -112,6 +112,7 @@ def test_a_text_alone_is_clean(opened: Open) -> None:
         pytest.param(rb"{\pict\jpegblip " + DIGITS + rb"{\pict", Reason.CONTAINER_BROKEN),
         pytest.param(rb"{\pict" + b"{}" * 2_100_000 + b"}", Reason.CONTAINER_MEMBERS, id="many groups"),
     ],
+    ids=lambda value: getattr(value, "name", "document"),
 )
 def test_what_programs_read_differently_is_said(opened: Open, part: bytes, reason: Reason) -> None:
     members, end = opened(rtf(part))

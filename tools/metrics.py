@@ -53,6 +53,7 @@ LATE_IMPORTS: dict[str, int] = {
     "pyarrow": 3,
     "pyrage": 2,
     "resource": 1,
+    "resvg_py": 1,
     "rich": 11,
     "signal": 1,
     "tomllib": 1,

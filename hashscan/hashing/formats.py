@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 
-from hashscan.hashing.containers import CONTAINERS, container_of, containers_of
+from hashscan.hashing.containers import CONTAINERS, SEARCHED, TAIL_SIZE, container_of, containers_of
 from hashscan.hashing.format_signatures import FileFormat, at, number, starting_with
 
 PREFIX_SIZE = 272
@@ -40,8 +40,14 @@ try:
 except ImportError:
     has_data_url = search_in_python
 
-_MODULES = {"heif": ("pillow_heif", "hashscan.hashing._heif_threads"), "jxl": ("pillow_jxl",)}
+_MODULES = {
+    "heif": ("pillow_heif", "hashscan.hashing._heif_threads"),
+    "jxl": ("pillow_jxl",),
+    "svg": ("resvg_py",),
+}
 """By extra, the modules that it needs."""
+_PACKAGES = {"svg": "resvg-py"}
+"""The distributions that are no extras: they are missing only where there is no wheel of them."""
 
 BITMAP_HEADERS = frozenset({12, *range(16, 65, 4), 42, 46, 108, 124})
 """Sizes in bytes of a bitmap's second header. Browsers also show OS/2 headers truncated after any field."""
@@ -140,6 +146,9 @@ def _is_heif(prefix: bytes) -> bool:
     return bool(_brands(prefix) & _HEIF)
 
 
+SVG = FileFormat("SVG", "SVG", extra="svg")
+"""Drawings, which have no signature: see `is_drawing`."""
+
 FORMATS: tuple[FileFormat, ...] = (
     # Decoded. Only formats that Pillow decodes by itself or with a plug-in, without another program. JPEG
     # includes MPO, several JPEGs one after another; PNG includes APNG.
@@ -181,6 +190,7 @@ FORMATS: tuple[FileFormat, ...] = (
     FileFormat("FLIC", "FLI", (at((4, b"\x11\xaf")), at((4, b"\x12\xaf"))), _is_flic),
     FileFormat("HEIF", "HEIF", (at((4, b"ftyp")),), _is_heif, extra="heif"),
     FileFormat("JPEG XL", "JXL", (at(b"\xff\x0a"), at(b"\0\0\0\x0cJXL \r\n\x87\n")), extra="jxl"),
+    SVG,
     # Recognised but not decoded: viewers show them, so skipping them silently would mean to miss pictures.
     FileFormat("JPEG XR", None, (at(b"II\xbc\x01"),)),
     FileFormat("MNG", None, (at(b"\x8aMNG\r\n\x1a\n"), at(b"\x8bJNG\r\n\x1a\n"))),
@@ -240,6 +250,8 @@ def sniff(prefix: bytes | memoryview) -> FileFormat | None:
         for picture_format in _candidates(start[0]):
             if picture_format.recognises(start):
                 return picture_format
+    if is_drawing(prefix):
+        return SVG
     container = container_of(prefix)
     if container is not None:
         return container
@@ -257,6 +269,32 @@ def is_plain_picture(kind: FileFormat, prefix: bytes | memoryview) -> bool:
         prefix: as of `sniff`.
     """
     return not kind.container and container_of(prefix) is None and not contains_pictures(bytes(prefix))
+
+
+def is_drawing(prefix: bytes | memoryview) -> bool:
+    """Return True if a file is XML whose root element is `svg`, or has no element yet.
+
+    Args:
+        prefix: as of `sniff`.
+    """
+    start = bytes(prefix[:_XML_START])
+    if _MAY_BE_XML.match(start) is None:
+        return False
+    text = bytes(prefix)
+    if b"\0" in start:
+        # UTF-16.
+        text = text.lstrip(b"\xff\xfe").replace(b"\0", b"")
+    root = _PROLOG.match(text)
+    assert root is not None
+    if _ROOT.match(text, root.end()) is not None:
+        return True
+    # A prolog longer than what was read; the name of the root must follow.
+    return len(prefix) >= SEARCHED and _UNENDED.match(text, root.end()) is not None
+
+
+def searched_bytes(known: FileFormat | None) -> int:
+    """Return how many bytes from the start of a file `all_containers_of` needs."""
+    return _DRAWING_MAX if known == SVG else TAIL_SIZE
 
 
 def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
@@ -290,11 +328,14 @@ def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> t
     pictures are not noticed.
 
     Args:
-        known, prefix, tail: as of `containers.containers_of`.
+        known, tail: as of `containers.containers_of`.
+        prefix: the first `searched_bytes`, or the whole file if it is shorter.
     """
     found = containers_of(known, prefix, tail)
     if TEXT in found:
         return found
+    if known == SVG:
+        return (*found, TEXT) if contains_pictures(prefix) else found
     if found and _first_of_text(prefix) == _MARKUP and contains_pictures(prefix):
         return *found, TEXT
     if has_data_url(prefix, True) or has_data_url(tail, True):
@@ -335,6 +376,25 @@ TEXT = FileFormat("text with pictures", None, container=True)
 """Pages, drawings (SVG) and style sheets that contain pictures."""
 _PICTURES = FORMATS
 FORMATS = (*FORMATS, TEXT, *CONTAINERS)
+
+_XML_START = 64
+_MAY_BE_XML = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*(?:<[?!\w:\x80-\xff]|\Z)|(?:\xff\xfe|\xfe\xff|\0?<\0)")
+_QUOTED = rb"\"[^\"]*+\"|'[^']*+'"
+_COMMENT = rb"<!--(?:[^-]|-(?!->))*+-->|<\?(?:[^?]|\?(?!>))*+\?>"
+_SUBSET = rb"\[(?:[^\]\"'<]|" + _QUOTED + rb"|" + _COMMENT + rb"|<)*+\]"
+_PROLOG = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:\s|"
+    + _COMMENT
+    + rb"|<!DOCTYPE(?:[^\[>\"']|"
+    + _QUOTED
+    + rb"|"
+    + _SUBSET
+    + rb")*+>)*+"
+)
+"""All that may precede the root element of a document of XML."""
+_ROOT = re.compile(rb"<(?:[^\s<>/:&!?]+:)?svg[\s/>]")
+_UNENDED = re.compile(rb"<[!?]|\Z")
+_DRAWING_MAX = 64 << 20
 
 _BINARY = frozenset({*range(9), *range(14, 32), 127})
 """Bytes that no text begins with."""
@@ -380,7 +440,8 @@ def install_hint(picture_format: FileFormat) -> str:
     if not missing:
         return ""
     compiler = " with a C compiler at hand" if len(_MODULES[picture_format.extra]) > 1 else ""
-    return f"; to have it decoded, install hashscan[{picture_format.extra}]{compiler}"
+    package = _PACKAGES.get(picture_format.extra, f"hashscan[{picture_format.extra}]")
+    return f"; to have it decoded, install {package}{compiler}"
 
 
 # Every scanned file is sniffed, and most are no pictures. Cached on demand: a short command sees few values.

@@ -159,6 +159,8 @@ class PendingFile:
     owner: int
     memory_bytes: int = 0
     """Memory limit of its decoder, if it is a large picture; else 0."""
+    seconds: float = math.inf
+    """Processor time limit, if it has one of its own."""
     link: DecoderLink | None = None
     """The decoder that it was sent to last."""
     first: bool = False
@@ -243,7 +245,14 @@ class Sandbox(ClosedOnExit):
         return self._decoders.level
 
     def begin(
-        self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False, memory_bytes: int = 0
+        self,
+        descriptor: int,
+        request: bytes,
+        owner: int,
+        *,
+        fresh: bool = False,
+        memory_bytes: int = 0,
+        seconds: float = math.inf,
     ) -> PendingFile:
         """Pass one file to the decoder, behind those in progress; `finish` returns the result.
 
@@ -256,6 +265,7 @@ class Sandbox(ClosedOnExit):
             owner: owner of the file. No decoder sees files of two owners.
             fresh: use a decoder that has not seen any file.
             memory_bytes: use a fresh decoder with this memory limit, and for no other file.
+            seconds: processor time limit for this file, if it is less than that of all.
 
         Raises:
             SandboxError: mode is required, and a part of the confinement is not available.
@@ -264,7 +274,7 @@ class Sandbox(ClosedOnExit):
         self._check_use()
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
-        begun, now = PendingFile(descriptor, request, owner, memory_bytes), self._decoders
+        begun, now = PendingFile(descriptor, request, owner, memory_bytes, seconds), self._decoders
         if self._budget.is_exhausted(owner) or (memory_bytes and self._large_budget.is_exhausted(owner)):
             begun.outcome = _over_budget()
             return begun
@@ -541,18 +551,19 @@ class Sandbox(ClosedOnExit):
         assert self._decoders.link is not None
         # The decoder can't have started it before the previous file was answered.
         since = max(begun.since, self._settled)
-        outcome = self._outcome(since, self._options.seconds_for(begun.memory_bytes))
+        outcome = self._outcome(since, self._options.seconds_for(begun.memory_bytes), begun.seconds)
         if begun.memory_bytes:
             self._large_budget.charge(begun.owner, time.monotonic() - since)
         if isinstance(outcome, DecoderLost):
             self._budget.charge(begun.owner, time.monotonic() - since)
         return outcome
 
-    def _outcome(self, since: float, seconds: float) -> bytes | DecoderLost:
+    def _outcome(self, since: float, seconds: float, its_own: float) -> bytes | DecoderLost:
         assert self._decoders.link is not None
-        wall_seconds = seconds * self._options.wall_factor
+        deadline = since + seconds * self._options.wall_factor
+        seconds = min(seconds, its_own)
         try:
-            return self._decoders.link.receive(since + wall_seconds, seconds)
+            return self._decoders.link.receive(deadline, seconds)
         except (DecoderOverTime, DecoderTimeout, DecoderMisbehaved, DecoderClosed) as error:
             return self._lost_by(error, seconds)
 

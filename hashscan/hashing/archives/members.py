@@ -24,7 +24,14 @@ from hashscan.hashing.archives.zip_structure import zip_doubt
 from hashscan.hashing.container_kinds import VIDEOS, seconds_to_open
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful, is_later_part
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import TEXT, all_containers_of, contains_pictures, is_plain_picture, sniff
+from hashscan.hashing.formats import (
+    TEXT,
+    all_containers_of,
+    contains_pictures,
+    is_plain_picture,
+    searched_bytes,
+    sniff,
+)
 from hashscan.hashing.hash_algorithms import ExactHash
 from hashscan.hashing.member_records import (
     BEFORE_RISK,
@@ -406,7 +413,7 @@ def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, bool]]:
     """Return all containers that programs may see in a file; True for those that it need not be."""
     file.seek(0)
-    prefix = file.read(TAIL_SIZE)
+    prefix = file.read(searched_bytes(kind))
     file.seek(max(0, file.size - TAIL_SIZE))
     tail = file.read(TAIL_SIZE)
     found = all_containers_of(kind, prefix, tail)

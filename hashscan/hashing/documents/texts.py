@@ -5,8 +5,8 @@ Browsers see through the escapes of HTML, XML, CSS and JavaScript, so a text is 
 character references replaced, and with its backslashes replaced. An URL may be Base64 or percent-encoded. Its
 bytes are recognised, and not the type that it states; drawings and pages in it are opened, too.
 
-All that a text contains as an URL is checked. Lines, shapes and letters are no pictures: a drawing of these
-alone is `clean`, as it is where it contains none. Not found is an URL that a script puts together.
+All that a text contains as an URL is checked. A drawing (SVG) is also a picture: `hashing.drawings` draws it
+whole. Not found is an URL that a script puts together, and not drawn is a page with the drawings in it.
 """
 
 from __future__ import annotations

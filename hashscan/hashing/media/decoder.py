@@ -14,7 +14,7 @@ from msgspec import Struct, json, structs
 
 from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import FORMATS, all_containers_of
+from hashscan.hashing.formats import FORMATS, all_containers_of, searched_bytes
 from hashscan.hashing.hash_algorithms import PictureHash, take_failure
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import (
@@ -305,7 +305,8 @@ def _shortfall(
 
 def _is_container(file: PreadFile, known: FileFormat) -> bool:
     """Return True if a picture is a container for other programs, too."""
-    start = file.read(TAIL_SIZE)
+    file.seek(0)
+    start = file.read(searched_bytes(known))
     file.seek(max(0, file.size - TAIL_SIZE))
     return bool(all_containers_of(known, start, start if file.size <= TAIL_SIZE else file.read(TAIL_SIZE)))
 

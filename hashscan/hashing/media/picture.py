@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.decoding_faults import decoding_faults
+from hashscan.hashing.drawings.rendering import draw
+from hashscan.hashing.drawings.values import RefusedError
 from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import SVG
 from hashscan.hashing.media import animation, large_pictures
 from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
 from hashscan.hashing.media.embedded_pictures import (
@@ -120,6 +123,9 @@ def decode_frames(
     """
     if picture_format.pillow is None or picture_format.pillow in MISSING:
         raise UndecodedError(Reason.UNSUPPORTED)
+    if picture_format == SVG:
+        yield from _drawn_frames(file, limits or Limits())
+        return
     reader = _Reader(file, picture_format.pillow, limits or Limits())
     for frames in (reader.first(), reader.previews(), reader.further()):
         yield from reader.guarded(frames)
@@ -134,6 +140,23 @@ def _is_unsupported(file: PreadFile, pillow_format: str) -> bool:
     if pillow_format == "JPEG":
         return is_unsupported_jpeg(file)
     return pillow_format == "TIFF" and is_unsupported_tiff(file)
+
+
+def _drawn_frames(file: PreadFile, limits: Limits) -> Iterator[Frame]:
+    """Yield a drawing, and once more if it has other colours for viewers that prefer dark ones.
+
+    Raises:
+        UndecodedError: as of `decode_frames`.
+    """
+    try:
+        drawn = draw(file)
+    except RefusedError as error:
+        raise UndecodedError(Reason.UNSUPPORTED) from error
+    for number, content in enumerate(drawn.contents, start=1):
+        for frame in _Reader(PreadFile(content), "PNG", limits).first():
+            yield frame if number == 1 else structs.replace(frame, part=Part(Kind.FURTHER, number))
+    if drawn.broken:
+        raise UndecodedError(Reason.BROKEN)
 
 
 class _Reader:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
 from hashscan.hashing import load_globally
+from hashscan.hashing.drawings import rendering
 from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
 from hashscan.hashing.pillow_internals import jpeg_sampling, uses_libtiff
 from hashscan.hashing.pread import PictureFile
@@ -113,6 +114,10 @@ if jxl_available():
     importlib.import_module("pillow_jxl")
 else:
     _missing.add("JXL")
+if importlib.util.find_spec(rendering.LIBRARY) is not None:
+    importlib.import_module(rendering.LIBRARY)
+else:
+    _missing.add("SVG")
 
 MISSING = frozenset(_missing)
 """Pillow's names of the formats that this installation can't decode."""

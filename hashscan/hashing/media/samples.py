@@ -15,6 +15,11 @@ from PIL import Image, MpoImagePlugin, features
 from hashscan.hashing.media.icc_profiles import SRGB_COLORANTS, make_profile
 
 _SIDE = 16
+_DRAWING = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" width="16" height="16">
+<linearGradient id="g" x2="0" y2="1"><stop/><stop offset="1" stop-color="#fff"/></linearGradient>
+<path d="M0 0h16v16H0z" fill="url(#g)"/></svg>
+"""
+"""The gradient as a drawing."""
 
 
 def _stored(name: str) -> bytes:
@@ -67,6 +72,7 @@ def samples() -> dict[str, bytes]:
     found["PSD"] = struct.pack(">4sH6xHIIHH12xH", b"8BPS", 1, 3, _SIDE, _SIDE, 8, 3, 0) + planes
     found["XPM"] = _pixmap(pixels)
     found["FLI"] = _flic([picture.convert("L").tobytes()])
+    found["SVG"] = _DRAWING
     return found
 
 

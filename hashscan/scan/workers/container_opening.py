@@ -22,7 +22,7 @@ from hashscan.hashing.container_kinds import (
 )
 from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import all_containers_of
+from hashscan.hashing.formats import all_containers_of, searched_bytes
 from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.records import REPLY_MAX, pack_request
 from hashscan.locking import ClosedOnExit
@@ -191,6 +191,6 @@ def containers_in(kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat
     Args:
         kind: what the file was recognised as.
     """
-    first = os.pread(opened.descriptor, TAIL_SIZE, 0)
+    first = os.pread(opened.descriptor, searched_bytes(kind), 0)
     last = os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE))
     return all_containers_of(kind, first, last)

@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from math import inf
 
 from msgspec import json
 
@@ -19,6 +20,7 @@ from hashscan.hashing.containers import TAIL_SIZE, container_behind, is_later_pa
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import (
     PREFIX_SIZE,
+    SVG,
     TEXT,
     contains_pictures_later,
     is_plain_picture,
@@ -65,6 +67,9 @@ each other. Waiting at every file would cost two context switches a file, and re
 
 _TOO_LARGE = frozenset({Reason.TOO_LARGE, Reason.MEMORY})
 """Reasons for which a picture is decoded again with more memory."""
+
+_DRAWING_SECONDS, _PATIENT_FACTOR = 2.0, 1.5
+"""Processor time limit in seconds for a drawing, and its multiple for a fresh decoder."""
 
 _LARGE_PICTURE_COST = 1 << 30
 """Decoding a large picture takes about as long as reading and digesting so many bytes."""
@@ -455,7 +460,12 @@ class Worker(ClosedOnExit):
         # The second decoder must get as far as the first, or it couldn't confirm a match in the last frame.
         request = pack_request(file.kind, patient=fresh, memory_bytes=memory_bytes)
         file.begun = self.sandbox.begin(
-            opened.descriptor, request, opened.stat.uid, fresh=fresh, memory_bytes=memory_bytes
+            opened.descriptor,
+            request,
+            opened.stat.uid,
+            fresh=fresh,
+            memory_bytes=memory_bytes,
+            seconds=inf if file.kind != SVG else _DRAWING_SECONDS * (_PATIENT_FACTOR if fresh else 1),
         )
 
     def _finish(self, file: FileTask, opened: OpenFile | None = None) -> None:

@@ -33,6 +33,7 @@ _LIBRARIES = (
     "libarchive_c",
     "inflate64",
     "pypdfium2",
+    "resvg_py",
     "olefile",
     "av",
 )

@@ -11,7 +11,7 @@ from msgspec import json, structs
 
 from hashscan.hashing.containers import TAIL_SIZE, container_behind
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import sniff
+from hashscan.hashing.formats import SVG, TEXT, sniff
 from hashscan.hashing.member_records import ContainerEnd, Member, unpack_records
 from hashscan.hashing.records import pack_request
 from hashscan.model import ContainerKind, MemberLimits
@@ -50,6 +50,9 @@ def records_of(sandbox: Sandbox, path: Path, content: bytes, kind: FileFormat | 
     path.write_bytes(content)
     kind = kind or sniff(content[: 256 * 1024]) or container_behind(content[-TAIL_SIZE:])
     assert kind is not None
+    if kind == SVG:
+        # It is a text with pictures, too.
+        kind = TEXT
     descriptor = os.open(path, os.O_RDONLY)
     try:
         parts = sandbox.parts(descriptor, pack_request(kind), 1000, seconds=60.0, parts_max=10_000)

@@ -1,0 +1,250 @@
+"""Normalise attributes and styles of drawings (SVG) whose values all renderers read alike.
+
+Browsers read more than resvg: other spellings of colours and lengths, functions, selectors, animations. A
+value is passed on in one spelling, or refused. What neither of both draws is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from PIL import ImageColor
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_LENGTH = re.compile(rf"({_NUMBER})(px|pt|pc|mm|cm|in|%|)", re.IGNORECASE)
+_LENGTHS = re.compile(rf"none|(?:(?>{_NUMBER})(?:px|pt|pc|mm|cm|in|%)?+[\s,]*+)++", re.IGNORECASE)
+_URL = r"url\(\s*(?:#([^\s()\"'\\%]+)|\"\s*#([^()\"\\%]+?)\s*\"|'\s*#([^()'\\%]+?)\s*')\s*\)"
+_REFERENCE = re.compile(_URL, re.IGNORECASE)
+_PART = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)%?\s*"
+_COLOUR = (
+    rf"(?:#[0-9a-f]{{3,4}}|#[0-9a-f]{{6}}|#[0-9a-f]{{8}}|[a-z]+"
+    rf"|rgba?\({_PART},{_PART},{_PART}(?:,{_PART})?\)|hsla?\({_PART},{_PART},{_PART}(?:,{_PART})?\))"
+)
+_REFERENCE_MAX = 1000
+"""Characters of a reference: the time for the expressions may grow with the square of their number."""
+_PAINT = re.compile(rf"(?:{_URL}\s*)?({_COLOUR})?", re.IGNORECASE)
+_LISTED = re.compile(r"[\w\s.,%+#/-]*")
+"""Numbers and words of attributes in which all renderers agree: paths, points, names, units."""
+_STEP = rf"(?:matrix|translate|scale|rotate|skewX|skewY)\s*+\(\s*+(?:(?>{_NUMBER})[\s,]*+)++\)"
+_TRANSFORM = re.compile(rf"none|(?:{_STEP}[\s,]*+)*+")
+_UNIT = re.compile(r"(?<=[\d.])(?:px|deg)")
+_HEX = re.compile(r"[0-9a-f]+")
+_COLOURS = frozenset(ImageColor.colormap) | {"none", "transparent", "inherit"}
+
+_LENGTH_NAMES = frozenset(
+    (
+        *("x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "x1", "y1", "x2", "y2", "fx"),
+        *("fy", "fr", "dx", "dy", "refX", "refY", "markerWidth", "markerHeight", "startOffset"),
+        *("stroke-width", "stroke-dashoffset", "offset", "opacity", "fill-opacity"),
+        *("stroke-opacity", "stop-opacity", "flood-opacity", "stroke-miterlimit"),
+    )
+)
+_COLOUR_NAMES = frozenset(["fill", "stroke", "stop-color", "flood-color", "lighting-color", "color"])
+_REFERENCE_NAMES = frozenset(
+    (*("clip-path", "mask", "filter", "marker", "marker-start", "marker-mid", "marker-end"),)
+)
+_TRANSFORM_NAMES = frozenset(["transform", "gradientTransform", "patternTransform"])
+_BLENDING = (
+    "normal multiply screen overlay darken lighten color-dodge color-burn hard-light soft-light difference"
+    " exclusion hue saturation color luminosity"
+)
+_WORDS = {
+    name: frozenset(words.split()) | {"inherit"}
+    for name, words in {
+        "fill-rule": "nonzero evenodd",
+        "clip-rule": "nonzero evenodd",
+        "stroke-linecap": "butt round square",
+        "stroke-linejoin": "miter round bevel",
+        "display": "none inline block inline-block flex",
+        "visibility": "visible hidden collapse",
+        "overflow": "visible hidden auto scroll",
+        "color-interpolation": "srgb linearrgb auto",
+        "color-interpolation-filters": "srgb linearrgb auto",
+        "mix-blend-mode": _BLENDING,
+        "isolation": "auto isolate",
+        "mask-type": "luminance alpha",
+    }.items()
+}
+_OTHER_WORDS = frozenset(["butt", "square", "nonzero", "evenodd", "none", "bold", "sans-serif"])
+"""Words that drawings have by mistake where they mean nothing."""
+_LISTS = frozenset(
+    (
+        *("d", "points", "viewBox", "preserveAspectRatio", "gradientUnits", "spreadMethod"),
+        *("patternUnits", "patternContentUnits", "clipPathUnits", "maskUnits"),
+        *("maskContentUnits", "markerUnits", "orient", "filterUnits", "primitiveUnits", "in"),
+        *("in2", "result", "mode", "type", "values", "operator", "k1", "k2", "k3", "k4", "order"),
+        *("kernelMatrix", "divisor", "bias", "targetX", "targetY", "edgeMode", "preserveAlpha"),
+        *("surfaceScale", "diffuseConstant", "specularConstant", "specularExponent", "scale"),
+        *("xChannelSelector", "yChannelSelector", "stdDeviation", "azimuth", "elevation", "z"),
+        *("pointsAtX", "pointsAtY", "pointsAtZ", "limitingConeAngle", "radius", "baseFrequency"),
+        *("numOctaves", "seed", "stitchTiles", "tableValues", "slope", "intercept", "amplitude"),
+        *("exponent", "paint-order"),
+    )
+)
+_WITHOUT_EFFECT = re.compile(
+    r"-(?:-|inkscape-|moz-|ms-|o-|khtml-|sodipodi-).*|font(?:-.*)?|text-(?!shadow).*|letter-spacing|word-.*"
+    r"|white-space|line-height|direction|writing-mode|unicode-bidi|dominant-baseline|alignment-baseline|baseline-shift"
+    r"|cursor|pointer-events|shape-(?:rendering|padding|inside|margin|subtract)|color-(?:rendering|profile)"
+    r"|image-rendering|enable-background|user-select|will-change|kerning|glyph-orientation-.*|solid-.*|clip"
+    r"|block-progression|tab-size|speak|inline-size|transition(?:-.*)?|animation(?:-.*)?|buffered-rendering"
+    r"|vertical-align|box-sizing|gradient-.*|-webkit-(?:font-.*|text-.*|user-.*|tap-.*|touch-.*|animation.*"
+    r"|transition.*)|list-style.*|orphans|widows|quotes|page-break-.*|paint-.*-role|marker-offset|src|isolation"
+    r"|flex(?:-.*)?|stroke-(?:align(?:ment)?|cap|join)|margin(?:-.*)?"
+)
+"""Properties that change nothing in the pictures of browsers, or only letters, which are not drawn."""
+_GEOMETRY = frozenset({"d", "points", "x", "y", "width", "height", "cx", "cy", "r", "rx", "ry"})
+"""Attributes that are written otherwise in styles, or mean nothing there."""
+_REFUSED = frozenset({"vector-effect", "pathLength", "transform-origin", "transform-box", "systemLanguage"})
+"""Attributes that browsers apply and resvg does not, or not always."""
+
+_COMMENT = re.compile(r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)")
+_DECLARATION = re.compile(
+    r"\s*+(?:([\w-]++)\s*+:\s*+((?:[^;{}()\"'\\]|\([^()]*+\)|\"[^\"\\]*+\"|'[^'\\]*+')*+))?(?:;|$)"
+)
+_RULE = re.compile(r"\s*([^{}@]+)\{([^{}]*)\}\s*;?|\s*@font-face\s*\{([^{}]*)\}|\s*@charset\s+[^;{}]*;")
+PREFERRED = re.compile(
+    r"@media\s*\(\s*prefers-color-scheme\s*:\s*(dark|light)\s*\)\s*\{((?:[^{}]*+\{[^{}]*+\})*+)\s*\}",
+    re.IGNORECASE,
+)
+"""Rules for viewers that prefer dark or light colours."""
+_SIMPLE = r"(?=[\w*.#-])(?>(?:[\w-]+|\*)?)(?>(?:[.#][A-Za-z_-][\w-]*)*)"
+_SELECTOR = re.compile(rf"{_SIMPLE}(?:(?>\s*>\s*|\s+){_SIMPLE})*+")
+_PSEUDO = re.compile(r".*:(?:hover|focus|active|visited|focus-visible|focus-within)\b[^,]*", re.DOTALL)
+"""Selectors of what a still picture never is."""
+
+
+class RefusedError(Exception):
+    """Error: renderers may draw this differently, so that what is shown is not known."""
+
+
+def attribute(name: str, value: str) -> str | None:
+    """Return an attribute's value as all renderers read it; None if it has no effect.
+
+    Raises:
+        RefusedError: browsers may read it otherwise.
+    """
+    value = value.strip()
+    if name in _LISTS:
+        return _kept(name, value, _LISTED.fullmatch(value))
+    if name in _LENGTH_NAMES:
+        return _length(name, value)
+    if name in _COLOUR_NAMES:
+        return _colour(name, value)
+    if name in _TRANSFORM_NAMES:
+        return _kept(name, _UNIT.sub("", value), _TRANSFORM.fullmatch(value))
+    if name in _REFERENCE_NAMES:
+        return _reference(name, value)
+    if name in _WORDS:
+        lower = value.lower()
+        lower = {"srgb": "sRGB", "linearrgb": "linearRGB"}.get(lower, lower)
+        if lower.lower() in _WORDS[name]:
+            return lower
+        return _kept(name, "", lower in _OTHER_WORDS) or None
+    if name == "stroke-dasharray":
+        return _kept(name, value.lower(), value == "inherit" or _LENGTHS.fullmatch(value))
+    if (name in _REFUSED and value not in {"", "none"}) or name.startswith("on"):
+        raise RefusedError(name)
+    return None
+
+
+def _kept(name: str, value: str, fits: object) -> str:
+    if not fits:
+        raise RefusedError(f"{name}={value[:80]}")
+    return value
+
+
+def _length(name: str, value: str) -> str:
+    if value == "inherit":
+        return value
+    found = _LENGTH.fullmatch(value)
+    if found is None and name in {"dx", "dy", "x", "y"} and _LISTED.fullmatch(value):
+        # Lists of places are of letters.
+        return "0"
+    return _kept(name, value.lower(), found)
+
+
+def _colour(name: str, value: str) -> str | None:
+    if value[:1].isalnum() and _HEX.fullmatch(value.lower()) and value.lower() not in _COLOURS:
+        # Without its sign.
+        return None
+    found = _PAINT.fullmatch(value[:_REFERENCE_MAX])
+    if len(value) > _REFERENCE_MAX or found is None:
+        raise RefusedError(f"{name}={value[:80]}")
+    target, colour = found[1] or found[2] or found[3], (found[4] or "").lower()
+    if target and name not in {"fill", "stroke"}:
+        raise RefusedError(f"{name}={value[:80]}")
+    if colour == "currentcolor":
+        colour = "currentColor"
+    elif colour.isalpha() and colour not in _COLOURS:
+        raise RefusedError(f"{name}={value[:80]}")
+    return f"url(#{target}) {colour}".strip() if target else colour
+
+
+def _reference(name: str, value: str) -> str:
+    lower = value.lower()
+    if lower in {"none", "inherit", ""}:
+        return lower
+    found = _REFERENCE.fullmatch(value[:_REFERENCE_MAX])
+    if len(value) > _REFERENCE_MAX or found is None:
+        raise RefusedError(f"{name}={value[:80]}")
+    return f"url(#{found[1] or found[2] or found[3]})"
+
+
+def declarations(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the declarations of a style that change a picture, with their values as of `attribute`.
+
+    Raises:
+        RefusedError: browsers may read them otherwise.
+    """
+    text = _COMMENT.sub(" ", text)
+    at = 0
+    while at < len(text):
+        found = _DECLARATION.match(text, at)
+        if found is None or found.end() == at:
+            raise RefusedError(text[at : at + 80])
+        at = found.end()
+        if found[1] is None:
+            continue
+        name, value = found[1].lower(), found[2].strip()
+        if _WITHOUT_EFFECT.fullmatch(name) or not value:
+            continue
+        plain, important, rest = value.partition("!")
+        if important and rest.strip().lower() != "important":
+            raise RefusedError(value)
+        if name in _GEOMETRY or (kept := attribute(name, plain)) is None:
+            raise RefusedError(f"{name}: {value[:80]}")
+        if name in _TRANSFORM_NAMES and "," not in kept and kept not in {"none", ""}:
+            # Styles have commas between numbers, attributes need none.
+            kept = _kept(name, kept, not re.search(r"\d\s+[-+.\d]", kept))
+        yield name, kept + (" !important" if important else "")
+
+
+def rules(text: str, preferred: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield the selectors and declarations of a style sheet.
+
+    Args:
+        preferred: the colours that the viewer prefers: `light` or `dark`.
+
+    Raises:
+        RefusedError: browsers may read them otherwise.
+    """
+    text = _COMMENT.sub(" ", text).replace("<!--", " ").replace("-->", " ")
+    text = PREFERRED.sub(lambda found: found[2] if found[1].lower() == preferred else " ", text).strip()
+    at = 0
+    while at < len(text):
+        found = _RULE.match(text, at)
+        if found is None:
+            raise RefusedError(text[at : at + 80])
+        at = found.end()
+        if found[1] is None:
+            if found[3] and "data:" in found[3].lower():
+                # Its letters may be pictures.
+                raise RefusedError("@font-face")
+            continue
+        selectors = [each.strip() for each in found[1].split(",") if not _PSEUDO.fullmatch(each)]
+        kept = list(declarations(found[2])) if selectors else []
+        if kept and not all(map(_SELECTOR.fullmatch, selectors)):
+            raise RefusedError(found[1])
+        if kept:
+            yield ", ".join(selectors), kept

@@ -18,6 +18,8 @@ from hashscan.hashing.drawings.values import RefusedError
 if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
+_DPI = 96.0
+"""Pixels of CSS in an inch."""
 LIBRARY = "resvg_py"
 BYTES_MAX = 16 << 20
 SIDE_MIN, SIDE_MAX = 64, 512
@@ -63,7 +65,9 @@ def _rendered(drawing: Drawing) -> bytes:
     import resvg_py
 
     try:
-        return bytes(resvg_py.svg_to_bytes(svg_string=drawing.sized(width, height), skip_system_fonts=True))
+        return bytes(
+            resvg_py.svg_to_bytes(svg_string=drawing.sized(width, height), skip_system_fonts=True, dpi=_DPI)
+        )
     except MemoryError:
         raise
     except BaseException as error:

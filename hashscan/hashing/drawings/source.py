@@ -14,6 +14,7 @@ import io
 import re
 import unicodedata
 import warnings
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
@@ -31,6 +32,7 @@ DEPTH_MAX = 200
 """Elements within each other; resvg crashes at some thousands."""
 _NESTED_MAX = 2
 """Drawings as pictures within each other."""
+_ORIENTATION = 0x0112
 _PIXELS_MAX = 64_000_000
 _LETTERS_ODD_MAX = 16
 """Symbols in a text that could be parts of a picture, such as blocks."""
@@ -42,7 +44,7 @@ _KEPT = _SHAPES | frozenset(
         *("svg", "g", "defs", "symbol", "linearGradient", "radialGradient", "stop", "clipPath"),
         *("mask", "pattern", "style", "a", "marker", "filter", "feBlend", "feColorMatrix"),
         *("feComponentTransfer", "feComposite", "feConvolveMatrix", "feDiffuseLighting"),
-        *("feDisplacementMap", "feDistantLight", "feDropShadow", "feFlood", "feFuncA", "feFuncB"),
+        *("feDistantLight", "feDropShadow", "feFlood", "feFuncA", "feFuncB"),
         *("feFuncG", "feFuncR", "feGaussianBlur", "feMerge", "feMergeNode", "feMorphology"),
         *("feOffset", "fePointLight", "feSpecularLighting", "feSpotLight", "feTile"),
         *("feTurbulence", "switch"),
@@ -59,6 +61,12 @@ _DROPPED = frozenset(
     )
 )
 """Elements that no browser draws."""
+_NOT_IN_SHEETS = frozenset({"transform", "display", "mask"})
+"""Properties whose effect depends on the element: see `_check_element`."""
+_SYMBOL_SIZE = frozenset({"x", "y", "width", "height", "refX", "refY"})
+_DISPLAYED = _SHAPES | {"g", "a", "text", "switch"}
+_REFERRING = {"clip-path": "clipPath", "mask": "mask", "filter": "filter"}
+"""By attribute, the element that it refers to: of another, browsers and resvg make different pictures."""
 _HTML = frozenset(
     (
         *("html", "body", "div", "span", "p", "b", "i", "u", "s", "em", "strong", "br", "font"),
@@ -189,7 +197,8 @@ class _Reader:
         self._root = ""
         self._size: tuple[float, float] | None = None
         self._shown = False
-        self._ids: set[str] = set()
+        self._ids: dict[str, str] = {}
+        self._referred: list[tuple[str, str]] = []
         self._twice = self._by_id = False
         self._odd = self._coloured = self._letters = 0
         self._colours: set[str] = set()
@@ -209,6 +218,7 @@ class _Reader:
             raise RefusedError("letters")
         if self._twice and self._by_id:
             raise RefusedError("id")
+        self._check_references()
         self._out += reversed(self._ends[1:])
         return Drawing("".join(self._out), self._root, self._size, broken, self._has_dark)
 
@@ -310,8 +320,6 @@ class _Reader:
         if self._left_out:
             raise RefusedError(f"{name} in {self._within[-2]}")
         kept = self._kept_attributes(name, attributes)
-        if name == "svg" and "transform" in attributes:
-            raise RefusedError("transform")
         if name == "switch":
             self._switched.append(False)
             name = "g"
@@ -328,27 +336,54 @@ class _Reader:
             if name == "class":
                 kept[name] = value
             elif name == "id":
-                self._take_id(value, kept)
+                self._take_id(value, kept, element)
             elif name not in {"style", "href"} and " " not in name:
                 known = attribute(name, value)
                 if known is not None:
                     kept[name] = known
-        if "style" in attributes:
-            styles = dict(declarations(attributes["style"]))
+        styles = _styles(attributes.get("style", ""))
+        if styles:
             if "transform" in styles:
                 kept["transform"] = styles.pop("transform")
             kept["style"] = ";".join(f"{name}:{value}" for name, value in styles.items())
+        self._check_element(element, kept, styles)
         target = attributes.get("href", attributes.get(f"{_XLINK}href"))
         if target is not None and element not in {"a", "text"}:
             kept["xlink:href"] = self._link(element, target.strip())
         return "".join(f" {name}={quoteattr(value)}" for name, value in kept.items() if value)
 
-    def _take_id(self, value: str, kept: dict[str, str]) -> None:
+    def _check_element(self, element: str, kept: Mapping[str, str], styles: Mapping[str, str]) -> None:
+        """Check the properties that renderers apply to some elements only.
+
+        Raises:
+            RefusedError: browsers and resvg may differ.
+        """
+        odd = {
+            "svg": {"transform"},
+            "symbol": _SYMBOL_SIZE,
+            "mask": {"mask"},
+        }.get(element, set())
+        if element not in _DISPLAYED and kept.get("display", styles.get("display", "inline")) != "inline":
+            raise RefusedError("display")
+        if any(name in kept or name in styles for name in odd):
+            raise RefusedError(element)
+        for name, referred in _REFERRING.items():
+            for value in (kept.get(name, ""), styles.get(name, "")):
+                if value.startswith("url"):
+                    self._referred.append((value[5 : value.index(")")], referred))
+
+    def _check_references(self) -> None:
+        for target, referred in self._referred:
+            found = self._ids.get(target)
+            if found != referred and (found is not None or referred == "filter"):
+                raise RefusedError(f"{referred} {target}")
+
+    def _take_id(self, value: str, kept: dict[str, str], element: str) -> None:
         if value in self._ids:
             # Browsers refer to the first.
             self._twice = True
         else:
-            self._ids.add(value)
+            self._ids[value] = element
             kept["id"] = value
 
     def _link(self, element: str, target: str) -> str:
@@ -418,11 +453,20 @@ class _Reader:
         self._has_dark = self._has_dark or PREFERRED.search(text) is not None
         for selectors, kept in rules(text, "dark" if self._dark else "light"):
             self._by_id = self._by_id or "#" in selectors
-            if any(name == "transform" for name, _ in kept):
+            if any(name in _NOT_IN_SHEETS for name, _ in kept):
                 raise RefusedError(selectors)
             lines.append(f"{selectors}{{{';'.join(f'{name}:{value}' for name, value in kept)}}}")
         if lines:
             self._out.append(f"<style>{escape(' '.join(lines))}</style>")
+
+
+def _styles(text: str) -> dict[str, str]:
+    """Return the properties of an element's style."""
+    found: dict[str, str] = {}
+    for name, value in declarations(text):
+        if "!" in value or "!" not in found.get(name, ""):
+            found[name] = value
+    return found
 
 
 class _NoDrawing(Exception):
@@ -511,7 +555,7 @@ def _picture(content: bytes, nested: int, *, dark: bool) -> str:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=list(_PICTURES)) as image:
                 kind = _PICTURES[image.format or ""]
-                if getattr(image, "n_frames", 1) > 1:
+                if getattr(image, "n_frames", 1) > 1 or image.getexif().get(_ORIENTATION, 1) not in {0, 1}:
                     raise RefusedError("image")
                 if image.width * image.height > _PIXELS_MAX:
                     raise RefusedError("image")

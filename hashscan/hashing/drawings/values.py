@@ -16,10 +16,13 @@ _LENGTH = re.compile(rf"({_NUMBER})(px|pt|pc|mm|cm|in|%|)", re.IGNORECASE)
 _LENGTHS = re.compile(rf"none|(?:(?>{_NUMBER})(?:px|pt|pc|mm|cm|in|%)?+[\s,]*+)++", re.IGNORECASE)
 _URL = r"url\(\s*(?:#([^\s()\"'\\%]+)|\"\s*#([^()\"\\%]+?)\s*\"|'\s*#([^()'\\%]+?)\s*')\s*\)"
 _REFERENCE = re.compile(_URL, re.IGNORECASE)
-_PART = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)%?\s*"
+_PART = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*"
+_PERCENT = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)%\s*"
+_ALPHA = rf"(?:,{_PART})?\)"
 _COLOUR = (
-    rf"(?:#[0-9a-f]{{3,4}}|#[0-9a-f]{{6}}|#[0-9a-f]{{8}}|[a-z]+"
-    rf"|rgba?\({_PART},{_PART},{_PART}(?:,{_PART})?\)|hsla?\({_PART},{_PART},{_PART}(?:,{_PART})?\))"
+    r"(?:#[0-9a-f]{3,4}|#[0-9a-f]{6}|#[0-9a-f]{8}|[a-z]+"
+    rf"|rgba?\((?:{_PART},{_PART},{_PART}|{_PERCENT},{_PERCENT},{_PERCENT}){_ALPHA}"
+    rf"|hsla?\({_PART},{_PERCENT},{_PERCENT}{_ALPHA})"
 )
 _REFERENCE_MAX = 1000
 """Characters of a reference: the time for the expressions may grow with the square of their number."""
@@ -28,6 +31,12 @@ _LISTED = re.compile(r"[\w\s.,%+#/-]*")
 """Numbers and words of attributes in which all renderers agree: paths, points, names, units."""
 _STEP = rf"(?:matrix|translate|scale|rotate|skewX|skewY)\s*+\(\s*+(?:(?>{_NUMBER})[\s,]*+)++\)"
 _TRANSFORM = re.compile(rf"none|(?:{_STEP}[\s,]*+)*+")
+_STYLE_STEP = (
+    rf"(?:(?:matrix|scale)\s*+\(\s*+(?:(?>{_NUMBER})(?:\s*+,\s*+|(?=\))))++\)"
+    rf"|translate\s*+\(\s*+(?:(?>{_NUMBER}px|[+-]?0(?![\d.]))(?:\s*+,\s*+|\s*+(?=\))))++\)"
+    rf"|(?:rotate|skewX|skewY)\s*+\(\s*+(?>{_NUMBER}deg|[+-]?0(?![\d.]))\s*+\))"
+)
+_STYLE_TRANSFORM = re.compile(rf"none|{_STYLE_STEP}(?:\s*+{_STYLE_STEP})*+")
 _UNIT = re.compile(r"(?<=[\d.])(?:px|deg)")
 _HEX = re.compile(r"[0-9a-f]+")
 _COLOURS = frozenset(ImageColor.colormap) | {"none", "transparent", "inherit"}
@@ -59,7 +68,7 @@ _WORDS = {
         "display": "none inline block inline-block flex",
         "visibility": "visible hidden collapse",
         "overflow": "visible hidden auto scroll",
-        "color-interpolation": "srgb linearrgb auto",
+        "color-interpolation": "srgb auto",
         "color-interpolation-filters": "srgb linearrgb auto",
         "mix-blend-mode": _BLENDING,
         "isolation": "auto isolate",
@@ -132,7 +141,7 @@ def attribute(name: str, value: str) -> str | None:
     if name in _COLOUR_NAMES:
         return _colour(name, value)
     if name in _TRANSFORM_NAMES:
-        return _kept(name, _UNIT.sub("", value), _TRANSFORM.fullmatch(value))
+        return _kept(name, value, _TRANSFORM.fullmatch(value))
     if name in _REFERENCE_NAMES:
         return _reference(name, value)
     if name in _WORDS:
@@ -161,7 +170,7 @@ def _length(name: str, value: str) -> str:
     if found is None and name in {"dx", "dy", "x", "y"} and _LISTED.fullmatch(value):
         # Lists of places are of letters.
         return "0"
-    return _kept(name, value.lower(), found)
+    return _kept(name, value.lower(), found and not (name == "stroke-width" and value[0] == "-"))
 
 
 def _colour(name: str, value: str) -> str | None:
@@ -176,6 +185,8 @@ def _colour(name: str, value: str) -> str | None:
         raise RefusedError(f"{name}={value[:80]}")
     if colour == "currentcolor":
         colour = "currentColor"
+    elif colour == "rebeccapurple":
+        colour = "#663399"
     elif colour.isalpha() and colour not in _COLOURS:
         raise RefusedError(f"{name}={value[:80]}")
     return f"url(#{target}) {colour}".strip() if target else colour
@@ -212,11 +223,11 @@ def declarations(text: str) -> Iterator[tuple[str, str]]:
         plain, important, rest = value.partition("!")
         if important and rest.strip().lower() != "important":
             raise RefusedError(value)
+        if name == "transform":
+            # Written with units in a style, without in an attribute.
+            plain = _UNIT.sub("", _kept(name, plain.strip(), _STYLE_TRANSFORM.fullmatch(plain.strip())))
         if name in _GEOMETRY or (kept := attribute(name, plain)) is None:
             raise RefusedError(f"{name}: {value[:80]}")
-        if name in _TRANSFORM_NAMES and "," not in kept and kept not in {"none", ""}:
-            # Styles have commas between numbers, attributes need none.
-            kept = _kept(name, kept, not re.search(r"\d\s+[-+.\d]", kept))
         yield name, kept + (" !important" if important else "")
 
 

@@ -76,6 +76,14 @@ IS_RED = {
     "nested drawing": within(svg(RED)),
     "letters": svg(f'{RED}<text fill="blue" x="50" y="40">&#169; 2026</text>'),
     "file of another": svg(f'{RED}<image width="100" height="80" href="/etc/hostname.png"/>'),
+    "style that must not be replaced": svg(
+        '<style>rect { fill: red !important }</style><rect width="100" height="80" style="fill: blue"/>'
+    ),
+    "last style": svg('<rect width="100" height="80" style="fill: red !important; fill: blue"/>'),
+    "units": svg('<path d="M0 0h9"/><rect width="2in" height="3cm" fill="red"/>'),
+    "transform as style": svg(
+        '<rect width="10" height="10" fill="red" style="transform: scale(20) rotate(0deg)"/>'
+    ),
     "parameters of a viewer": svg(RED, 'width="100" height="80" x:docname="a"', "").replace(
         b"<svg", b'<svg xmlns:x="urn:x"'
     ),
@@ -88,6 +96,9 @@ def test_is_drawn_as_browsers_do(name: str) -> None:
 
 
 STILL = "<rect/>"
+_EXIF = Image.Exif()
+_EXIF[0x0112] = 6
+TURNED = base64.b64encode(encoded(scene(1, 16, 8), "JPEG", exif=_EXIF)).decode()
 ANIMATION = base64.b64encode(
     encoded(scene(1, 16, 16), "GIF", save_all=True, append_images=[scene(2, 16, 16)])
 ).decode()
@@ -104,6 +115,18 @@ REFUSED = {
     "system colour": svg('<rect fill="Highlight"/>'),
     "length": svg('<rect width="calc(1px + 99px)"/>'),
     "stroke": svg('<path vector-effect="non-scaling-stroke" d="M0 0h9"/>'),
+    "opacity of a colour": svg('<rect fill="rgba(0, 0, 255, 20%)"/>'),
+    "mixed colour": svg('<rect fill="rgb(10%, 200, 3)"/>'),
+    "filter that is missing": svg('<rect filter="url(#a)"/>'),
+    "reference to another element": svg('<linearGradient id="a"/><rect clip-path="url(#a)"/>'),
+    "mask of a mask": svg('<mask id="a" mask="url(#b)"/>'),
+    "size of a symbol": svg('<symbol width="9"/>'),
+    "gradient that is not displayed": svg('<linearGradient style="display: none"/>'),
+    "display by a style sheet": svg("<style>.a { display: none }</style>" + STILL),
+    "turned picture": svg(f'<image href="data:image/jpeg;base64,{TURNED}"/>'),
+    "displacement": svg('<filter id="f"><feDisplacementMap/></filter>'),
+    "transform as style without units": svg('<rect style="transform: translate(9, 9)"/>'),
+    "transform with units": svg('<rect transform="translate(9px)"/>'),
     "script": svg("<script>draw()</script>"),
     "event": svg('<g onload="draw()"/>'),
     "page": svg('<foreignObject><img xmlns="http://www.w3.org/1999/xhtml" src="a.png"/></foreignObject>'),

@@ -208,7 +208,10 @@ class _Reader:
 
     def drawing(self, *, broken: bool) -> Drawing:
         """Return what was read."""
-        if self._size is None or (broken and not self._shown):
+        if broken and not self._shown:
+            # Browsers read on behind some faults.
+            raise RefusedError("fault")
+        if self._size is None:
             return Drawing("", "", (1, 1), broken, False)
         if self._letters and (
             self._patterns

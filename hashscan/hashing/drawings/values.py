@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 from PIL import ImageColor
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d{1,9}(?!\d)(?:\.\d+)?|\.\d+)(?:[eE](?:-\d{1,2}|\+?\d)(?!\d))?"
+_HUGE = re.compile(r"(?<![.\d])\d{10}|\d[eE]\+?\d{2}")
+"""Numbers beyond what renderers compute alike."""
 _LENGTH = re.compile(rf"({_NUMBER})(px|pt|pc|mm|cm|in|%|)", re.IGNORECASE)
 _LENGTHS = re.compile(rf"none|(?:(?>{_NUMBER})(?:px|pt|pc|mm|cm|in|%)?+[\s,]*+)++", re.IGNORECASE)
 _URL = r"url\(\s*(?:#([^\s()\"'\\%]+)|\"\s*#([^()\"\\%]+?)\s*\"|'\s*#([^()'\\%]+?)\s*')\s*\)"
@@ -29,6 +31,16 @@ _REFERENCE_MAX = 1000
 _PAINT = re.compile(rf"(?:{_URL}\s*)?({_COLOUR})?", re.IGNORECASE)
 _LISTED = re.compile(r"[\w\s.,%+#/-]*")
 """Numbers and words of attributes in which all renderers agree: paths, points, names, units."""
+_SPACE = r"(?:\s++(?:,\s*+)?|,\s*+)?+"
+_FLAG = rf"[01]{_SPACE}"
+_ARGUMENT = rf"(?>{_NUMBER}){_SPACE}"
+_PATH = re.compile(
+    rf"\s*+(?:none|[Mm]\s*+(?:(?:{_ARGUMENT}){{2}})++(?:[Zz]\s*+|[MmLlTt]\s*+(?:(?:{_ARGUMENT}){{2}})++"
+    rf"|[HhVv]\s*+(?:{_ARGUMENT})++|[Cc]\s*+(?:(?:{_ARGUMENT}){{6}})++|[SsQq]\s*+(?:(?:{_ARGUMENT}){{4}})++"
+    rf"|[Aa]\s*+(?:(?:{_ARGUMENT}){{3}}{_FLAG}{_FLAG}(?:{_ARGUMENT}){{2}})++)*+)?+"
+)
+"""Path data without a fault: browsers draw what precedes one."""
+_POINTS = re.compile(rf"\s*+(?:{_ARGUMENT})*+")
 _STEP = rf"(?:matrix|translate|scale|rotate|skewX|skewY)\s*+\(\s*+(?:(?>{_NUMBER})[\s,]*+)++\)"
 _TRANSFORM = re.compile(rf"none|(?:{_STEP}[\s,]*+)*+")
 _STYLE_STEP = (
@@ -53,7 +65,6 @@ _COLOUR_NAMES = frozenset(["fill", "stroke", "stop-color", "flood-color", "light
 _REFERENCE_NAMES = frozenset(
     (*("clip-path", "mask", "filter", "marker", "marker-start", "marker-mid", "marker-end"),)
 )
-_TRANSFORM_NAMES = frozenset(["transform", "gradientTransform", "patternTransform"])
 _BLENDING = (
     "normal multiply screen overlay darken lighten color-dodge color-burn hard-light soft-light difference"
     " exclusion hue saturation color luminosity"
@@ -91,6 +102,12 @@ _LISTS = frozenset(
         *("exponent", "paint-order"),
     )
 )
+_FORMS = {
+    **dict.fromkeys(_LISTS, _LISTED),
+    **dict.fromkeys(("transform", "gradientTransform", "patternTransform"), _TRANSFORM),
+    "d": _PATH,
+    "points": _POINTS,
+}
 _WITHOUT_EFFECT = re.compile(
     r"-(?:-|inkscape-|moz-|ms-|o-|khtml-|sodipodi-).*|font(?:-.*)?|text-(?!shadow).*|letter-spacing|word-.*"
     r"|white-space|line-height|direction|writing-mode|unicode-bidi|dominant-baseline|alignment-baseline|baseline-shift"
@@ -134,14 +151,12 @@ def attribute(name: str, value: str) -> str | None:
         RefusedError: browsers may read it otherwise.
     """
     value = value.strip()
-    if name in _LISTS:
-        return _kept(name, value, _LISTED.fullmatch(value))
+    if name in _FORMS:
+        return _kept(name, value, _FORMS[name].fullmatch(value))
     if name in _LENGTH_NAMES:
         return _length(name, value)
     if name in _COLOUR_NAMES:
         return _colour(name, value)
-    if name in _TRANSFORM_NAMES:
-        return _kept(name, value, _TRANSFORM.fullmatch(value))
     if name in _REFERENCE_NAMES:
         return _reference(name, value)
     if name in _WORDS:
@@ -158,7 +173,7 @@ def attribute(name: str, value: str) -> str | None:
 
 
 def _kept(name: str, value: str, fits: object) -> str:
-    if not fits:
+    if not fits or _HUGE.search(value):
         raise RefusedError(f"{name}={value[:80]}")
     return value
 

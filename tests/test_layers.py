@@ -50,7 +50,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "pypdfium2_raw": frozenset({"hashing.documents"}),
     "pyrage": frozenset({"quarantine"}),
     "requests": frozenset({"lists.exchanges", "sources.objects"}),
-    "resvg_py": frozenset({"hashing.drawings"}),
+    "resvg_py": frozenset({"hashing.svg"}),
     "rich": frozenset({"cli"}),
     "securesystemslib": frozenset({"lists"}),
     "sqlite3": frozenset(

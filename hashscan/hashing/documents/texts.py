@@ -5,7 +5,7 @@ Browsers see through the escapes of HTML, XML, CSS and JavaScript, so a text is 
 character references replaced, and with its backslashes replaced. An URL may be Base64 or percent-encoded. Its
 bytes are recognised, and not the type that it states; drawings and pages in it are opened, too.
 
-All that a text contains as an URL is checked. A drawing (SVG) is also a picture: `hashing.drawings` draws it
+All that a text contains as an URL is checked. A drawing (SVG) is also a picture: `hashing.svg` draws it
 whole. Not found is an URL that a script puts together, and not drawn is a page with the drawings in it.
 """
 

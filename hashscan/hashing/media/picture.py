@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.decoding_faults import decoding_faults
-from hashscan.hashing.drawings.rendering import draw
-from hashscan.hashing.drawings.values import RefusedError
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import SVG
 from hashscan.hashing.media import animation, large_pictures
@@ -85,6 +83,8 @@ from hashscan.hashing.pillow_internals import decode_jpeg, note_end, uses_libtif
 from hashscan.hashing.pread import PictureFile, PreadFile
 from hashscan.hashing.records import fault_of
 from hashscan.hashing.tiff_pieces import decode_pieces
+from hashscan.hashing.svg.rendering import draw
+from hashscan.hashing.svg.values import RefusedError
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
 from hashscan.hashing import load_globally
-from hashscan.hashing.drawings import rendering
 from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
 from hashscan.hashing.pillow_internals import jpeg_sampling, uses_libtiff
 from hashscan.hashing.pread import PictureFile
+from hashscan.hashing.svg import rendering
 from hashscan.hashing.variants import WHOLE, Part
 from hashscan.model import Reason
 

@@ -233,7 +233,7 @@ def _compared(
     count_check(context.database, key, checked, now, repeated, sent)
     shown = [one for place, each in matches for one in _shown(place, each, key.detail)]
     # For review, as near misses are.
-    shown += [CheckMatch(places[ALGORITHM][row], NO_ENTRY, LISTED) for row in sorted(withheld)]
+    shown += [CheckMatch(places[ALGORITHM][row], NO_ENTRY, LISTED_CATEGORY) for row in sorted(withheld)]
     return CheckAnswer(version, sorted(shown, key=lambda one: one.digest))
 
 

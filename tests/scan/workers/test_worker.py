@@ -566,11 +566,9 @@ class Counting(Sandbox):
 
     begun: int = 0
 
-    def begin(
-        self, descriptor: int, request: bytes, owner: int, *, fresh: bool = False, memory_bytes: int = 0
-    ) -> PendingFile:
+    def begin(self, descriptor: int, request: bytes, owner: int, **limits: Any) -> PendingFile:
         self.begun += 1
-        return super().begin(descriptor, request, owner, fresh=fresh, memory_bytes=memory_bytes)
+        return super().begin(descriptor, request, owner, **limits)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hashscan.hashing.drawings import rendering
-from hashscan.hashing.drawings.rendering import draw
-from hashscan.hashing.drawings.values import RefusedError
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.svg import rendering
+from hashscan.hashing.svg.rendering import draw
+from hashscan.hashing.svg.values import RefusedError
 from tests.pictures import encoded, scene
 
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'

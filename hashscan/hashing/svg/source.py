@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from PIL import Image
 
-from hashscan.hashing.drawings.values import PREFERRED, RefusedError, attribute, declarations, rules
+from hashscan.hashing.svg.values import PREFERRED, RefusedError, attribute, declarations, rules
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg ", "http://www.w3.org/1999/xlink "
 _XHTML = "http://www.w3.org/1999/xhtml"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from hashscan.hashing.drawings.source import Drawing, read_drawing
-from hashscan.hashing.drawings.values import RefusedError
+from hashscan.hashing.svg.source import Drawing, read_drawing
+from hashscan.hashing.svg.values import RefusedError
 
 if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile

@@ -18,7 +18,7 @@ from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import ListingOptions
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
-from tests.hashing.drawings.test_rendering import RED, svg
+from tests.hashing.svg.test_rendering import RED, svg
 from tests.pictures import encoded, scene
 
 pytestmark = pytest.mark.integration

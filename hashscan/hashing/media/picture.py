@@ -82,9 +82,9 @@ from hashscan.hashing.media.windows_bitmaps import icons_of
 from hashscan.hashing.pillow_internals import decode_jpeg, note_end, uses_libtiff
 from hashscan.hashing.pread import PictureFile, PreadFile
 from hashscan.hashing.records import fault_of
-from hashscan.hashing.tiff_pieces import decode_pieces
 from hashscan.hashing.svg.rendering import draw
 from hashscan.hashing.svg.values import RefusedError
+from hashscan.hashing.tiff_pieces import decode_pieces
 from hashscan.hashing.variants import WHOLE, Kind, Part
 from hashscan.model import Reason
 

@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests import container_attacks, sequence_attacks, viewer_attacks
-from tests.hashing.browser.files import animated_png, avif, bitmaps, gif, icons, jpeg, png, stored, webp
+from tests.hashing.browser.files import (
+    animated_png,
+    avif,
+    bitmaps,
+    gif,
+    icons,
+    jpeg,
+    png,
+    stored,
+    vector,
+    webp,
+)
 
 Files = Iterator[tuple[str, bytes]]
 
@@ -27,6 +38,7 @@ KINDS: dict[str, Callable[[], Files]] = {
     "bmp": bitmaps.files,
     "icon": icons.files,
     "stored": stored.files,
+    "vector": vector.files,
     "attacks": _attacks,
 }
 

@@ -38,6 +38,7 @@ _STATES = (
 )  # fmt: skip
 _UNSEEN = frozenset({"never_seen", "not_found"})
 """Answers of servers that have never seen the file; such answers change nothing of an ended notice."""
+_NOT_ENDED = {"closed": None, "not_found": None, "how": ""}
 _OF_MAIL = ("reference", "url", "path", "host", "category", "deadline", "sent")
 _REFERENCE_MAX = 200
 _HOW_MAX = 200
@@ -351,6 +352,7 @@ def _apply(
     values = _changes(notice, event, how, now)
     if values is None:
         return None
+    is_open_again = "closed" in values and values["closed"] is None
     connection.execute(update(NOTICES).where(NOTICES.c.id == notice.number).values(values))
     text = ", ".join(filter(None, (how, words)))
     if event in {"removed", "closed", "not_found"}:
@@ -358,7 +360,7 @@ def _apply(
         return values
     case = connection.execute(select(CASES).where(CASES.c.notice == notice.number)).first()
     if case is not None:
-        if event == "reopened" and not _has_open_case(connection, case):
+        if is_open_again and not _has_open_case(connection, case):
             reopened = {"removed": None, "closed": None, "how": "", "moved": CASES.c.moved + 1}
             connection.execute(update(CASES).where(CASES.c.id == case.id).values(reopened))
         _add_event(connection, case.id, now, event, text, who)
@@ -370,11 +372,12 @@ def _changes(notice: SentNotice, event: Event, how: str, now: int) -> dict[str, 
     if event == "reopened":
         if notice.removed is None and notice.closed is None and notice.disputed is None:
             return None
-        return dict.fromkeys(("removed", "closed", "not_found", "disputed")) | {"how": ""}
+        return {**_NOT_ENDED, "removed": None, "disputed": None}
     if event == "refused":
         return {"disputed": now, "how": how or event} if notice.disputed is None else None
     if event == "acknowledged" and notice.never_seen is not None:
-        return {"never_seen": None}
+        # Where no server had seen the file, a person's `not_found` ends nothing for this one.
+        return {"never_seen": None, **(_NOT_ENDED if notice.not_found is not None else {})}
     if getattr(notice, event) is not None or (event in _UNSEEN and notice.is_ended):
         return None
     values: dict[str, Any] = {event: now}

@@ -116,7 +116,7 @@ def test_what_a_server_has_never_seen_is_neither_removed_nor_ended(database: Dat
     assert answer(database, number, "never_seen", NOW + 40) == ended
     with database.reading() as connection:
         case = connection.execute(select(CASES)).one()
-        (month,) = make_document(connection, "2027-01", "2027-01").months
+        (month,) = make_document(connection, "2027-01", "2027-01", NOW + 50).months
     assert (case.removed, case.closed, case.how) == (None, NOW + 30, "not_found")
     assert month.removed == 0
     assert answer(database, number, "reopened", NOW + 50).state == "never_seen"
@@ -125,6 +125,25 @@ def test_what_a_server_has_never_seen_is_neither_removed_nor_ended(database: Dat
     # Another server of the organisation that lacks the file changes nothing of this.
     for event in ("never_seen", "not_found"):
         assert answer(database, number, event, NOW + 70) == seen
+
+
+@pytest.mark.parametrize("others", [["never_seen"], ["never_seen", "not_found"]])
+@pytest.mark.parametrize("first", [True, False])
+def test_of_several_servers_the_one_that_has_seen_the_file_decides(
+    database: Database, others: list[str], first: bool
+) -> None:
+    prepared(database)
+    number = send(database)
+    mine = ["acknowledged", "removed"]
+    for place, event in enumerate([*others, *mine] if first else [*mine, *others]):
+        found = answer(database, number, event, NOW + place, "gone")
+    removed = NOW + (len(others) if first else 0) + 1
+    assert (found.state, found.removed, found.never_seen, found.closed) == ("removed", removed, None, None)
+    with database.reading() as connection:
+        case = connection.execute(select(CASES)).one()
+        (month,) = make_document(connection, "2027-01", "2027-01", NOW + 9).months
+    assert (case.removed, case.closed) == (removed, None)
+    assert month.removed is None  # a small number
 
 
 def test_another_organisation_can_neither_see_nor_answer_it(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The ranking of a simulated year of 20 hosters: honest, slow, false, and those that answer little."""
+"""The ranking of a simulated year of 22 hosters: honest, slow, false, and those that answer little."""
 
 from __future__ import annotations
 
@@ -53,8 +53,10 @@ HOSTERS = [
     Hoster("closes", 1.0, event="closed"),
     Hoster("disputes", 1.0, event="disputed"),
     Hoster("never", silent=NOTICES),
+    Hoster("not-found", 1.0, event="not_found"),
+    Hoster("unseen", 1.0, event="never_seen"),
 ]
-"""In the planted order; the last three leave all content where it is."""
+"""In the planted order; the last five leave all content where it is."""
 UNRANKED = Hoster("few", 0.1)
 
 
@@ -115,11 +117,11 @@ def test_the_ranking_has_the_planted_order(database: Database) -> None:
         simulate(connection, UNRANKED, RANKED_FROM - 1)
     figures = released(database, begin(13) + 30 * DAY)
     ranking = {each["name"]: each for each in figures["ranking"]}
-    assert len(ranking) == len(HOSTERS) == 20
+    assert len(ranking) == len(HOSTERS) == 22
     assert figures["ranked_from"] == RANKED_FROM
     assert [each["name"] for each in figures["ranking"]] == [hoster.name for hoster in HOSTERS]
     ranks = [each["rank"] for each in figures["ranking"]]
-    assert ranks == [*range(1, 18), 18, 18, 18]
+    assert ranks == [*range(1, 18), *[18] * 5]
     # All were followed up to the horizon, so that the estimate is the mean itself.
     for name, each in ranking.items():
         assert each["hours"] == pytest.approx(sum(stayed[name]) / NOTICES, abs=0.1)
@@ -147,6 +149,7 @@ def test_the_ranking_has_the_planted_order(database: Database) -> None:
     assert (answered["never"], answered["partial"], answered["closes"], answered["disputes"]) == (
         0, 0.3, 1, 1,
     )  # fmt: skip
+    assert (answered["not-found"], answered["unseen"]) == (1, 0)
     _require_the_same_elsewhere(database, figures["ranking"])
 
 

@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "scan": ["uploads"],
     "check": ["uploads/listed.jpg"],
     "lookup": ["uploads/listed.jpg"],
+    "lists accept": ["ours"],
     "lists activate": ["ours"],
     "lists add": ["far", "http://127.0.0.1:1/", "--root", "entries.csv"],
     "lists diff": ["ours"],

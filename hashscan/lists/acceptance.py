@@ -89,9 +89,11 @@ def accept(folder: ListFolder, by: str, files: int) -> Acceptance:
     Raises:
         OSError: the list's folder can't be written.
     """
-    # Before: without the acceptance, all entries are new.
+    # Before: what is left of the record is of no use without an acceptance.
     folder.accepted.unlink(missing_ok=True)
+    folder.added.with_name(f"{folder.added.name}-journal").unlink(missing_ok=True)
     folder.added.unlink(missing_ok=True)
+    record_added(folder, ())
     accepted = Acceptance(source_of(folder), datetime.now(UTC).isoformat(), by, files)
     replace_file(folder.accepted, encode_file(accepted))
     return accepted
@@ -137,16 +139,13 @@ class NewEntries:
     """The entries of a list that came lately."""
 
     def __init__(self, path: Path, *, ever: bool) -> None:
-        """Open the record of a list; without one, no entry is new.
+        """Open the record of a list; without one, or with a damaged one, all entries are new.
 
         Args:
             ever: True if entries stay new until the list is accepted again.
         """
         self._database: sqlite3.Connection | None = None
         self._oldest = 0 if ever else int(time.time()) // _DAY - WINDOW.days
-        self._all = False
-        if not path.exists():
-            return
         try:
             self._database = sqlite3.connect(path.as_uri() + "?mode=ro", uri=True)
             self._all = self._has(_ALL, _ALL)

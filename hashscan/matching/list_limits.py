@@ -8,12 +8,13 @@ it names is new; what it matched when it was accepted is what it did otherwise. 
 list without such a limit justifies to move.
 
 The log of the quarantine has the count: the record of a move says which limited lists it is charged to. So no
-crash, lost state or second process makes it smaller, and files that were put back are counted.
+crash, lost state or second process makes it smaller, and files that were put back are counted. Until a list
+is accepted, the moves of an earlier list of its name count, and those of one with its source: removing a
+list and adding it again, by this or another name, makes the count no smaller.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,7 +25,6 @@ from hashscan.lists.store import ListStore
 from hashscan.model import Action, HeldBy, Verdict
 from hashscan.quarantine.captured_file import QuarantineRequest
 from hashscan.quarantine.items import Item, State, list_or_empty
-from hashscan.quarantine.store import read_items
 from hashscan.reports.records import Record
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -110,18 +110,15 @@ def moved_because_of(items: Iterable[Item], origin: Origin) -> set[bytes]:
     return {item.path for item in items if _names(item, origin) and _time(item) >= since}
 
 
-def charges_by_list(state: StateDir) -> Counter[Origin]:
-    """Return how many files were moved because of each list while it was limited.
-
-    Raises:
-        OutputError: the quarantine's log can't be read.
-    """
-    return Counter(
-        Origin(name, source)
-        for item in read_items(state).values()
-        if item.state is not State.LEFT
-        for name, source, code in list_or_empty(item.record["accusation"].get(_CHARGED))
-        if code
+def moved_unaccepted(items: Iterable[Item], origin: Origin) -> int:
+    """Return how many moves count for a list that nobody has accepted."""
+    return sum(
+        item.state is not State.LEFT
+        and any(
+            name == origin.name or (source and source == origin.source)
+            for name, source, _ in list_or_empty(item.record["accusation"].get(_CHARGED))
+        )
+        for item in items
     )
 
 
@@ -155,10 +152,10 @@ class _Tally:
             return
         folder = store.folder(origin.name)
         self._accepted = read_acceptance(folder, origin.source)
-        charged = [(item, code) for item in items if (code := _code_of(item, origin)) is not None]
         if self._accepted is None:
-            self._taken = sum(item.state is not State.LEFT for item, _ in charged)
+            self._taken = moved_unaccepted(items, origin)
             return
+        charged = [(item, code) for item in items if (code := _code_of(item, origin)) is not None]
         accepted, now = datetime.fromisoformat(self._accepted.time), datetime.now(UTC)
         charged = [(item, code) for item, code in charged if _time(item) >= accepted]
         self._exceeded = any(code == HeldBy.GROWTH for _, code in charged)

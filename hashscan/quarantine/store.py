@@ -30,7 +30,13 @@ from hashscan.quarantine.log_checkpoint import (
     write_checkpoint,
 )
 from hashscan.quarantine.object_stores import Stores
-from hashscan.quarantine.restored import RestoredContent, merge_restored, operator_name, restored_contents
+from hashscan.quarantine.restored import (
+    RestoredContent,
+    merge_restored,
+    operator_name,
+    quarantine_states,
+    restored_contents,
+)
 from hashscan.sources.filesystem.quarantined_files import QuarantinedFile
 from hashscan.state_dir import StateDir
 from hashscan.system_log import write_system_log
@@ -71,6 +77,15 @@ def read_restored(states: Iterable[StateDir]) -> dict[bytes, RestoredContent]:
     for state in states:
         found = merge_restored(found, restored_contents(partial(_lines, state)))
     return found
+
+
+def quarantined_items(state: StateDir) -> list[Item]:
+    """Return the items of the quarantines of a state: its own, and those that its scans have named.
+
+    Raises:
+        OutputError: a log is damaged, lost or can't be read.
+    """
+    return [item for one in quarantine_states(state) for item in read_items(one).values()]
 
 
 def _lines(state: StateDir) -> Iterator[Line]:

@@ -22,8 +22,7 @@ from typing import Any, NamedTuple
 
 from hashscan.errors import OutputError
 from hashscan.quarantine.items import KEPT, State
-from hashscan.quarantine.restored import quarantine_states
-from hashscan.quarantine.store import read_items
+from hashscan.quarantine.store import quarantined_items
 from hashscan.sources.shards import shard_of
 from hashscan.state.findings.findings import Findings, OpenFinding
 from hashscan.state.store.folder_rows import FolderRows, is_file_gone
@@ -45,7 +44,7 @@ class QuarantinedFiles:
     def _moved(self) -> dict[tuple[bytes, str], float]:
         """Time of the last move in seconds since 1970, by original path and version."""
         try:
-            items = [item for state in quarantine_states(self._state) for item in read_items(state).values()]
+            items = quarantined_items(self._state)
         except OutputError as error:
             # The scan's own findings must be reported all the same, and so must missing files.
             self._notify(f"what is in quarantine counts as gone: {error}")

@@ -68,6 +68,31 @@ def test_what_was_moved_counts_in_whatever_state_it_is(state: StateDir) -> None:
     assert len(moved(admitted(state, requests, items))) == MOVED_MAX - 4
 
 
+def test_a_list_that_is_removed_and_added_again_or_renamed_moves_no_more(state: StateDir) -> None:
+    store = ListStore(state.lists)
+    first = moved(admitted(state, [request(state, ("rogue", f"e{number}")) for number in range(15)], []))
+    items = [item(one) for one in first]
+    before = store.source("rogue")
+    store.remove("rogue")
+    store_list(state.path, Entry("e", "md5", bytes(16), "A1"), name="rogue")
+    assert store.source("rogue") != before
+    again = [request(state, ("rogue", f"e{number}")) for number in range(15)]
+    assert moved(admitted(state, again, items)) == []
+    # The same list by another name, and one that a report of another machine names.
+    for name, source in (("renamed", before), ("rogue", "0" * 64)):
+        matches = ({"list": name, "entry": "e", "algorithm": "md5"},)
+        lists = [{"name": name, "source": source}]
+        other = QuarantineRequest(b"/a", {"matches": matches, "lists": lists}, acting=matches)
+        assert moved(admitted(state, [other], items)) == []
+
+
+def test_without_the_record_of_new_entries_all_are_new(state: StateDir) -> None:
+    requests = [request(state, ("old", "e")) for _ in range(30)]
+    assert admitted(state, requests, []) == requests
+    (ListStore(state.lists).folder("old")).added.unlink()
+    assert len(moved(admitted(state, requests, []))) == MOVED_MAX
+
+
 def test_a_file_that_an_accepted_list_has_is_not_charged_to_another(state: StateDir) -> None:
     both = [request(state, ("rogue", f"e{number}"), ("old", "e")) for number in range(30)]
     results = admitted(state, both, [])

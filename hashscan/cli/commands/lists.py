@@ -61,7 +61,7 @@ for _command in (add, pull, diff, activate, except_, feedback):
     command.add_command(_command)
 
 
-@command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70))
+@command.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 10, 12, 70), needs=RootRights.FILES)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=list_names)
 @format_option("table", "json", help="A table with lines below, or each list as JSON Lines.")
 @photodna_option

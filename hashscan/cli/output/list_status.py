@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -15,8 +15,10 @@ from hashscan.lists.exchanges import pulling
 from hashscan.lists.feedback import read_feedback
 from hashscan.lists.pulling import client
 from hashscan.lists.storage.layout import DEMO
-from hashscan.matching.list_limits import MOVED_MAX, Origin, charges_by_list
+from hashscan.matching.list_limits import MOVED_MAX, Origin, moved_unaccepted
 from hashscan.model import ALGORITHMS, ListInfo, TrustState
+from hashscan.quarantine.items import Item
+from hashscan.quarantine.store import quarantined_items
 from hashscan.schema import Time
 from hashscan.state.queries.overview import progress_of
 from hashscan.state_dir import StateDir
@@ -120,7 +122,7 @@ def statuses_of(
         OutputError: a list, the state or the outbox can't be read.
     """
     feedback = Counter(each.list_name for each in read_feedback(state))
-    charges = charges_by_list(state)
+    items = quarantined_items(state)
     services = {service.name: service for service in opened.services}
     for info in opened.infos:
         service = services.get(info.name)
@@ -139,21 +141,19 @@ def statuses_of(
                 name: count for name, count in info.by_algorithm if ALGORITHMS[name].licensed and not library
             },
             service=None if service is None else _of_service(service, state),
-            **_of_limit(info.name, store, charges),
+            **_of_limit(info.name, store, items),
             excepted=excepted[info.name],
             feedback=feedback[info.name],
         )
 
 
-def _of_limit(name: str, store: ListStore, charges: Mapping[Origin, int]) -> dict[str, Any]:
+def _of_limit(name: str, store: ListStore, items: Sequence[Item]) -> dict[str, Any]:
     """Return the fields about the acceptance of a list."""
-    from hashscan.lists.acceptance import OWN_LISTS
-
     if name in OWN_LISTS:
         return {"accepted": None, "moved": 0}
     source = store.source(name)
     found = read_acceptance(store.folder(name), source)
-    return {"accepted": found and found.time, "moved": charges.get(Origin(name, source), 0)}
+    return {"accepted": found and found.time, "moved": moved_unaccepted(items, Origin(name, source))}
 
 
 def _of_pulls(info: ListInfo, store: ListStore) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from hashscan.lists.acceptance import OWN_LISTS, accept
 from hashscan.lists.store import ListStore
 from hashscan.matching.list_limits import GROWTH, MOVED_MAX, Origin, moved_because_of
 from hashscan.model import Verdict
-from hashscan.quarantine.store import event_operator, read_items
+from hashscan.quarantine.store import event_operator, quarantined_items
 from hashscan.quarantine.trust_weakness import justifies_action
 from hashscan.state.findings.coverage import FORMER, matches_of
 from hashscan.state.findings.history import History
@@ -25,7 +25,7 @@ def accept_list(state: StateDir, name: str) -> tuple[int, int]:
     Raises:
         UsageError: there is no such list, it has no entries, or it needs no acceptance.
         LockedError: another process is writing this list.
-        OutputError: the list can't be written, or the state or the quarantine's log can't be read.
+        OutputError: the list can't be written, or the state or a quarantine's log can't be read.
     """
     if name in OWN_LISTS:
         raise UsageError(f"the list {name} needs no acceptance", advice="It may move files as it is.")
@@ -36,7 +36,7 @@ def accept_list(state: StateDir, name: str) -> tuple[int, int]:
             raise UsageError(
                 f"the list {name} has no entries yet", advice=f"Run `hashscan lists pull {name}` first."
             )
-        moved = moved_because_of(read_items(state).values(), Origin(name, store.source(name)))
+        moved = moved_because_of(quarantined_items(state), Origin(name, store.source(name)))
         files = len(moved | files_accused_by(state, name))
         accept(folder, event_operator(), files)
     return files, max(MOVED_MAX, GROWTH * files)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from hashscan.errors import LockedError
+from hashscan.errors import LockedError, OutputError
 from hashscan.matching.list_limits import HeldMove, LimitedList, ListLimits
 from hashscan.model import DIRECT, Access, Action, Weak
 from hashscan.quarantine.captured_file import Outcome, QuarantineRequest, is_url
@@ -28,10 +28,11 @@ from hashscan.quarantine.selection import (
     staying_message,
     stays_as_container,
 )
-from hashscan.quarantine.store import Quarantine, read_items
+from hashscan.quarantine.store import Quarantine, quarantined_items, read_items
 from hashscan.quarantine.trust_weakness import weakness_messages
 from hashscan.registry import SOURCES
 from hashscan.reports.records import CONTENT, Record
+from hashscan.scan.reporting.report_writer import Act
 from hashscan.settings.matching import NO_RULES, PolicySettings, QuarantineSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import path_fields
@@ -41,6 +42,39 @@ _LOCK_SECONDS = 60.0
 """The seconds to wait for the quarantine's lock; commands that maintain a quarantine take less."""
 _SAID = 20
 """The number of files not moved for which standard error shows the reason."""
+
+
+class LimitPreview:
+    """The step of a scan whose findings another state's `quarantine add` moves: it says what that will hold.
+
+    That command has no channels for alerts, and may not use those of the scan.
+    """
+
+    def __init__(self, state: StateDir, act_on: Collection[Weak], notify: Callable[[str], None]) -> None:
+        """Prepare it; the quarantine's log is read when all findings are known."""
+        self._state, self._act_on, self._notify = state, act_on, notify
+        self.limited: list[LimitedList] = []
+        """Lists because of which matches will be held."""
+
+    def preview_function(self, scan: Record) -> Act:
+        """Return a function that counts a scan's findings, and yields their records as they are."""
+
+        def act(findings: Iterable[Record]) -> Iterator[Record]:
+            yield from findings
+            try:
+                limits = ListLimits(self._state, quarantined_items(self._state))
+            except OutputError as error:
+                self._notify(f"whether matches will be held because of their lists is not known: {error}")
+                return
+            for step in (limits.count, limits.admit):
+                for finding in findings:
+                    if (request := request_of(finding, scan, self._act_on, finding.get(CONTENT))) is not None:
+                        step(request)
+            self.limited = limits.limited()
+            for one in self.limited:
+                self._notify(one.message)
+
+        return act
 
 
 class Mover:
@@ -121,9 +155,7 @@ class Mover:
                 owner = {} if item.is_object else {"uid": item.record["file"]["uid"]}
                 yield {"path": os.fsdecode(item.path), "matches": item.matches, **owner}
 
-    def mover_function(
-        self, scan: Record, is_stopped: Callable[[], bool], until: float | None = None
-    ) -> Callable[[Iterable[Record]], Iterator[Record]]:
+    def mover_function(self, scan: Record, is_stopped: Callable[[], bool], until: float | None = None) -> Act:
         """Return a function that moves a scan's findings and yields their records with the outcome of each.
 
         It goes through the findings twice: all must be counted before the first is moved.

@@ -13,7 +13,7 @@ from hashscan.sources.filesystem.quarantined_files import QuarantinedFile, Quara
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from hashscan.scan.mover import Mover
+    from hashscan.scan.mover import LimitPreview, Mover
 
 
 def quarantined_urls(settings: ScanSettings, observer: Observer) -> frozenset[bytes]:
@@ -71,6 +71,15 @@ def mover_of(settings: ScanSettings, observer: Observer) -> Mover | None:
         settings.policy,
         settings.targets,
     )
+
+
+def limit_preview(settings: ScanSettings, observer: Observer) -> LimitPreview | None:
+    """Return what says which matches `quarantine add` will hold, if a named state's quarantine takes them."""
+    if settings.quarantine is not None or settings.state is None or not settings.quarantine_states:
+        return None
+    from hashscan.scan.mover import LimitPreview
+
+    return LimitPreview(settings.state, settings.policy.act_on, observer.message)
 
 
 def quarantine_fields(state: StateDir | None, mover: Mover | None) -> dict[str, Any]:

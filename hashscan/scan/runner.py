@@ -14,7 +14,13 @@ from hashscan.model import ListInfo
 from hashscan.reports.records import Record, sandbox_fields
 from hashscan.scan.decoder_check import undecoded_samples
 from hashscan.scan.pipeline import ScanPipeline
-from hashscan.scan.quarantine_setup import mover_of, quarantine_fields, quarantined_files, quarantined_urls
+from hashscan.scan.quarantine_setup import (
+    limit_preview,
+    mover_of,
+    quarantine_fields,
+    quarantined_files,
+    quarantined_urls,
+)
 from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_writer import ScanResult
 from hashscan.scan.session import ScanSession, start_scan
@@ -127,6 +133,7 @@ class _Scan:
         start = start_scan(settings, observer, stack)
         self._deadline, self._moving_deadline = _deadlines(settings, start.clock)
         self._mover = mover_of(settings, observer)
+        self._preview = limit_preview(settings, observer)
         self._targets = _Targets(settings, observer, stack)
         self._session = ScanSession(start, settings, observer, stack)
         # Results from a cluster's nodes are not stored: a local scan could not tell them from its own.
@@ -233,7 +240,8 @@ class _Scan:
             },
             None if self._memory is None else self._memory.store_end,
         )
-        return result if self._mover is None else replace(result, limited=tuple(self._mover.limited))
+        limiting = self._mover or self._preview
+        return result if limiting is None else replace(result, limited=tuple(limiting.limited))
 
     def _finish_state(self, run: ScanPipeline, *, whole: bool) -> ScanOutcome:
         """End the scan in the state, and write the records of open findings that it did not meet."""
@@ -259,6 +267,8 @@ class _Scan:
                 the circuit breaker, too.
         """
         reports, mover = self._session.reports, self._mover
+        if self._preview is not None:
+            return reports.settle(run.summary, self._preview.preview_function(self._begun))
         if mover is None or not moving:
             return reports.settle(run.summary)
         act = mover.mover_function(self._begun, lambda: run.stopped, self._moving_deadline)

@@ -18,7 +18,7 @@ import pytest
 
 from hashscan.matching.list_limits import MOVED_MAX
 from hashscan.matching_service_api import CheckAnswer, CheckMatch, CheckRequest
-from tests.cli.conftest import Run, environment
+from tests.cli.conftest import Run, environment, runner
 from tests.matching_services import SECRET, Handler, ServiceServer, service_running, speak_hashscan
 from tests.prefork import PREFORK
 
@@ -196,6 +196,37 @@ def test_an_accepted_list_that_is_hijacked_moves_no_more_than_ten(
     assert alerts(run)
     assert run("lists", "accept", "rogue").code == 0
     assert Scanned(run, tree, report).moved == rest
+
+
+def test_where_root_moves_what_another_user_found_the_scan_delivers_the_alert(
+    run: Run, tree: Path, tmp_path: Path
+) -> None:
+    report, kept = tmp_path / "report", tmp_path / "kept"
+    by_root = runner(kept)
+    kept.mkdir()
+    # As the unit of `setup` has it.
+    (kept / "lists").symlink_to(tmp_path / "state" / "lists")
+    with local_list(run, tmp_path) as hit:
+        hit(FILES)
+
+    def night() -> int:
+        """Scan and move as the units do; return the number of files moved."""
+        before = len(list(tree.iterdir()))
+        options = ("--quarantine-state", kept, "--act-on", "local", "--exec", program)
+        run("scan", tree, "--with-digests", "--report", report, *options)
+        by_root("quarantine", "add", report, *TERMS[1:], *ACT)
+        return before - len(list(tree.iterdir()))
+
+    told, program = tmp_path / "told", tmp_path / "channel"
+    program.write_text(f"#!/bin/sh\ncat >> {told}\n")
+    program.chmod(0o700)
+    assert night() == MOVED_MAX
+    assert "lists accept rogue" in told.read_text()
+    assert night() == 0
+    (status,) = run("lists", "status", "rogue", "--format", "json").lines
+    assert status["moved"] == MOVED_MAX
+    assert run("lists", "accept", "rogue").code == 0
+    assert night() == FILES - MOVED_MAX
 
 
 def test_a_scan_that_is_killed_does_not_reset_the_count(

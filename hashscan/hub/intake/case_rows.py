@@ -148,13 +148,11 @@ class CaseRows:
         undecided: list[dict[str, Any]] = []
         reopened: list[dict[str, Any]] = []
         moved: list[int] = []
-        beyond = [
-            row.id
-            for one, row in found
-            if row.excess and row.closed is None and isinstance(one, Finding) and one.verdict == "review"
-        ]
         # A later day has room for what was beyond the quota of an earlier one.
-        self._admit(beyond[: self._review_room(len(beyond))])
+        uncertain = [row.id for one, row in found if isinstance(one, Finding) and _is_to_review(one, row)]
+        room = self._review_room(len(uncertain))
+        self._set_excess(uncertain[:room], 0)
+        self._set_excess(uncertain[room:], 1)
         for one, row in found:
             if not isinstance(one, Finding) or (row.closed is not None and not _reopens(one, row)):
                 continue
@@ -190,10 +188,11 @@ class CaseRows:
             query = query.values({**values, **further, "moved": CASES.c.moved + 1})
             self._connection.execute(query, list(rows))
 
-    def _admit(self, numbers: Sequence[int]) -> None:
-        """Have cases wait for a decision that were beyond the quota."""
+    def _set_excess(self, numbers: Sequence[int], excess: int) -> None:
+        """Have cases wait for a decision, or note that they are beyond the quota."""
         if numbers:
-            self._connection.execute(update(CASES).where(self._numbered(numbers)).values(excess=0))
+            changed = self._numbered(numbers) & (CASES.c.excess != excess)
+            self._connection.execute(update(CASES).where(changed).values(excess=excess))
 
     def _review_room(self, wanted: int) -> int:
         """Return how many of some cases for review may wait for a decision today, and count those."""
@@ -318,6 +317,15 @@ def _values(found: Finding, row: AnyRow) -> dict[str, Any]:
         # A match waits for nobody.
         **({} if found.verdict == "review" else {"excess": 0}),
     }
+
+
+def _is_to_review(found: Finding, row: AnyRow) -> bool:
+    """Return True if a finding makes its case one that waits for a decision, and did not wait before."""
+    if found.verdict != "review":
+        return False
+    if row.closed is not None:
+        return _reopens(found, row)
+    return bool(row.excess) or (_reopens(found, row) if row.decision else row.verdict != "review")
 
 
 def _keys(entries: str) -> set[tuple[str, str, str]]:

@@ -388,3 +388,8 @@ def test_reviews_beyond_the_quota_of_a_day_are_kept_apart(
     matches = [finding(f"/srv/{n}") for n in range(4)]
     push(database, owner, *report(*matches), host="two", now=day + 86_401)
     assert waiting() == {"one": (5, 0), "three": (1, 0)}
+    # A match that is for review in the next report does.
+    send("two", 4, day + 2 * 86_400)
+    assert waiting() == {"one": (5, 0), "two": (3, 1), "three": (1, 0)}
+    send("two", 4, day + 2 * 86_400 + 1)
+    assert waiting() == {"one": (5, 0), "two": (3, 1), "three": (1, 0)}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -128,11 +128,13 @@ def find_cases(
     two: bool,
     after: Sequence[int] = (),
     limit: int = 100,
+    further: ColumnElement[bool] | None = None,
 ) -> list[Row[Any]]:
     """Return cases in their order.
 
     Args:
         after: the `position` of the last case of the page before; empty for the first page.
+        further: a condition besides those of `chosen`.
     """
     by_deadline, oldest = chosen.by_deadline, chosen.order == "oldest"
     order: tuple[Any, ...] = (CASES.c.id,) if oldest else (CASES.c.id.desc(),)
@@ -140,6 +142,8 @@ def find_cases(
         order = (CASES.c.deadline, CASES.c.id)
     # The ids first, which the database reads from an index alone.
     query = select(CASES.c.id).where(_condition(chosen, now, two=two))
+    if further is not None:
+        query = query.where(further)
     if by_deadline:
         query = query.where(CASES.c.deadline.is_not(None))
     if len(after) == 2 and by_deadline:
@@ -148,6 +152,30 @@ def find_cases(
         query = query.where(CASES.c.id > after[-1] if oldest else CASES.c.id < after[-1])
     numbers = connection.execute(query.order_by(*order).limit(limit)).scalars().all()
     return list(connection.execute(_QUERY.where(CASES.c.id.in_(numbers)).order_by(*order)))
+
+
+def find_decidable(
+    connection: Connection,
+    chosen: CaseFilter,
+    user: User,
+    decision: Decision,
+    until: int,
+    now: int,
+    *,
+    two: bool,
+) -> list[tuple[int, int]]:
+    """Return number and `moved` of the oldest cases on which a user can decide so, at most `BULK_MAX`.
+
+    Args:
+        until: number of the last case.
+    """
+    mine = and_(CASES.c.decision == decision, CASES.c.decided_by == user.name)
+    further = and_(CASES.c.id <= until, not_(mine))
+    if chosen.by_deadline:
+        further = and_(further, CASES.c.deadline.is_not(None))
+    oldest = structs.replace(chosen, order="oldest")
+    rows = find_cases(connection, oldest, now, two=two, limit=BULK_MAX, further=further)
+    return [(row.id, row.moved) for row in rows]
 
 
 def position(chosen: CaseFilter, row: Row[Any]) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ from hashscan.hub.accounts.users import ROLES, add_user, user_named, users
 from hashscan.hub.checks.counting import month_of
 from hashscan.hub.intake.defaults import ServerDefaults, server_defaults
 from hashscan.hub.mails.outbox import outbox
+from hashscan.hub.review import cases as review_cases
 from hashscan.hub.review.cases import CaseFilter, count_cases, find_cases, review_queue
 from hashscan.hub.storage.database import Database, DatabaseAwayError
 from hashscan.hub.storage.tables import (
@@ -543,6 +544,28 @@ def test_many_cases_are_decided_at_once(filled: Context) -> None:
     many = [json.loads(row.line) for row in lines if '"case.decided_many"' in row.line]
     assert [line["cases"] for line in many] == [added[:2], added[2:3], [1, *added[3:]]]
     assert {line["organisation"] for line in many} == {1}
+
+
+def test_all_of_a_filter_are_decided_in_steps_by_two_people(
+    filled: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review_cases, "BULK_MAX", 2)
+    added = add_cases(filled, 5)
+    with filled.database.transaction() as connection:
+        set_switch(filled.database, connection, "cli me", "decisions_need_two", True)
+    rita = signed_in(filled, "rita", "reviewer")
+    rolf = signed_in(filled, "rolf", "reviewer", app=rita.app)
+    page = "/cases?state=waiting&organisation=alpha&order=oldest"
+    until = rita.get(page).hidden("until")
+    assert until == str(added[-1])
+    fields = {"state": "waiting", "organisation": "alpha", "order": "oldest", "reason": "seen", "all": "yes"}
+    # Those on which she has decided wait for somebody else, and are not in the way of the others.
+    answers = [rita.send(page, "/cases", **fields, decision="rejected", until=until).status for _ in range(4)]
+    assert answers == [303, 303, 303, 400]
+    assert shown(rita, "state=rejected") == []
+    for _ in range(3):
+        assert rolf.send(page, "/cases", **fields, decision="rejected", until=until).status == 303
+    assert shown(rita, "state=rejected") == [*added[::-1], 1]
 
 
 def test_a_queue_is_filtered(filled: Context) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import FastAPI
-from msgspec import structs
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import Connection, Row, and_, func, select
 from starlette.responses import Response
 
 from hashscan.errors import UsageError
@@ -32,11 +31,12 @@ from hashscan.hub.review.cases import (
     decide_many,
     events_of,
     find_cases,
+    find_decidable,
     next_to_decide,
     position,
     review_queue,
 )
-from hashscan.hub.storage.tables import NOTICES, ORGANISATIONS, SERVERS
+from hashscan.hub.storage.tables import CASES, NOTICES, ORGANISATIONS, SERVERS
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     OPERATORS,
@@ -176,7 +176,7 @@ def _list(visit: Visit, failed: str = "", reason: str = "") -> Response:
         may_decide=visit.is_one_of(REVIEWERS) and state in _DECIDABLE,
         decisions=DECISIONS,
         bulk=BULK_MAX,
-        newest=rows[0].id if rows else 0,
+        newest=visit.connection.execute(select(func.max(CASES.c.id))).scalar() or 0,
         excess=visit.context.slow_answers.get(
             ("excess", visit.organisation),
             visit.connection,
@@ -203,15 +203,16 @@ def _decide_many(visit: Visit) -> Response:
     reason = visit.value("reason").replace("\r\n", "\n")
     two = switches(visit.connection)["decisions_need_two"]
     state, until = _state(asked), small_number(visit.value("until"))
-    cases = [pair for text in visit.form.get("case", ()) if len(pair := keyset(text)) == 2]
+    if decision is None:
+        return _list(visit, "Choose a decision.", reason)
+    chosen_cases = map(keyset, visit.form.get("case", ()))
+    pairs = [(pair[0], pair[1]) for pair in chosen_cases if len(pair) == 2]
     if visit.value("all") == "yes" and until is not None and state in _DECIDABLE:
-        oldest = structs.replace(_filter(visit, asked, state), order="oldest")
-        rows = find_cases(visit.connection, oldest, visit.now, two=two, limit=BULK_MAX)
-        cases = [(row.id, row.moved) for row in rows if row.id <= until]
-    if decision is None or not cases:
-        return _list(visit, "Choose cases and a decision.", reason)
+        chosen = _filter(visit, asked, state)
+        pairs = find_decidable(visit.connection, chosen, visit.user, decision, until, visit.now, two=two)
+    if not pairs:
+        return _list(visit, "No case was chosen on which you can decide so.", reason)
     try:
-        pairs = [(pair[0], pair[1]) for pair in cases]
         done = decide_many(visit.connection, visit.user, pairs, decision, reason, visit.now, two=two)
     except UsageError as error:
         return _list(visit, sentence(error), reason)

@@ -7,7 +7,14 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from hashscan.hashing.decoding_faults import decoding_faults
+
+counts_faults = pytest.mark.skipif(
+    decoding_faults() is None, reason="without the module in C, every JPEG is undecoded"
+)
 
 
 def scene(seed: int, width: int = 320, height: int = 240) -> Image.Image:

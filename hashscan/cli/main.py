@@ -116,15 +116,17 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 
 def _show_version(ctx: click.Context) -> None:
+    from hashscan.hashing import container_kinds, formats
     from hashscan.hashing import kernel as hashing
     from hashscan.hashing.archives.library import installed_version
-    from hashscan.hashing.container_kinds import document_libraries, video_version
     from hashscan.lists.index import kernel as matching
 
     loops = f"matching: {matching.best_kernel().name}\nhashing: {hashing.best_kernel().name}"
+    hint = formats.counting_hint()
+    loops += f"\njpeg and tiff: {'undecoded' + hint if hint else 'decoded'}"
     loops += f"\narchives: {installed_version() or 'not opened'}"
-    loops += f"\ndocuments: {', '.join(document_libraries()) or 'pages and mails'}"
-    loops += f"\nvideos: {video_version() or 'not opened'}"
+    loops += f"\ndocuments: {', '.join(container_kinds.document_libraries()) or 'pages and mails'}"
+    loops += f"\nvideos: {container_kinds.video_version() or 'not opened'}"
     click.echo(f"hashscan, version {__version__}\n{loops}")
     if INSTALLED:
         for line in _plugin_lines():

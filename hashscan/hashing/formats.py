@@ -444,6 +444,18 @@ def install_hint(picture_format: FileFormat) -> str:
     return f"; to have it decoded, install {package}{compiler}"
 
 
+def counts_faults() -> bool:
+    """Return True if the module in C is there without which no JPEG or TIFF counts as decoded."""
+    return find_spec("hashscan.hashing._decoding_faults") is not None
+
+
+def counting_hint() -> str:
+    """Return a text on how to get JPEGs and TIFFs decoded; empty if `counts_faults`."""
+    if counts_faults():
+        return ""
+    return "; faults in JPEGs and TIFFs are not counted: install hashscan again with a C compiler at hand"
+
+
 # Every scanned file is sniffed, and most are no pictures. Cached on demand: a short command sees few values.
 @cache
 def _candidates(first_byte: int) -> tuple[FileFormat, ...]:

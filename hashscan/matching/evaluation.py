@@ -18,7 +18,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import install_hint
+from hashscan.hashing.formats import counting_hint, install_hint
 from hashscan.hashing.records import DecodedPicture, fault_in, unpack_reply
 from hashscan.hashing.variants import (
     PLAIN,
@@ -477,6 +477,8 @@ def store_reply(file: FileTask, reply: bytes, pictures: Sequence[str]) -> bool:
             file.detail = f"{file.kind.name}, matched by {what}"
             if fault := fault_in(reply):
                 file.detail += f"; {fault}"
+            if answer.damage is Reason.UNSUPPORTED:
+                file.detail += counting_hint()
             if answer.left_out:
                 file.detail += f"; {answer.left_out} digests beyond the limit were not matched"
     else:

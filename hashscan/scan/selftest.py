@@ -22,7 +22,7 @@ from hashscan.errors import (
     LibraryError,
     UsageError,
 )
-from hashscan.hashing.formats import FORMATS, install_hint, installed_extras
+from hashscan.hashing.formats import FORMATS, counting_hint, install_hint, installed_extras
 from hashscan.lists.entries import canary_entries, find_entry
 from hashscan.lists.storage.columns import ListHandle
 from hashscan.lists.storage.layout import DEMO
@@ -49,6 +49,8 @@ from hashscan.state_dir import StateDir
 PICTURE_SIDE = 256
 """Width and height in pixels."""
 
+_COUNTED = frozenset({"JPEG", "TIFF"})
+"""Formats whose faults the module in C counts."""
 _WAVES = ((3, 5, 0), (7, -2, 60), (-4, 9, 130), (11, 6, 200), (1, 13, 20))
 """Cycles across, cycles down and phase of each wave that the picture is the sum of."""
 
@@ -180,7 +182,8 @@ def _decoders(limits: DecodingLimits, folder: Path) -> Iterator[Step]:
         for name, reason in undecoded.items():
             extra = names[name].extra
             lacking = bool(extra) and extra not in installed_extras()
-            yield Step(lacking, f"not decoded: {name}, {reason}{install_hint(names[name])}")
+            hint = install_hint(names[name]) or (counting_hint() if name in _COUNTED else "")
+            yield Step(lacking, f"not decoded: {name}, {reason}{hint}")
         with Worker(setup) as worker:
             for name, content in encodings(make_test_picture()):
                 place = folder / "encoded"

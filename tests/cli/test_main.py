@@ -13,6 +13,7 @@ import pytest
 from hashscan.cli.config.settings_file import Catalogue
 from hashscan.cli.main import COMMANDS, cli
 from hashscan.cli.options.base import FIRST_OPTIONS, HELP_SECTIONS
+from hashscan.hashing.formats import counts_faults
 from tests.cli.conftest import COMMAND, Run
 
 PATHS = [
@@ -128,6 +129,7 @@ def test_version(run: Run) -> None:
     assert ran.out.startswith("hashscan, version ")
     assert ran.out.splitlines()[1] in ("matching: C", "matching: numpy")
     assert ran.out.splitlines()[2] in ("hashing: C", "hashing: numpy")
+    assert (ran.out.splitlines()[3] == "jpeg and tiff: decoded") == counts_faults()
 
 
 def test_a_reader_that_goes_away_is_our_output_failing(tmp_path: Path) -> None:

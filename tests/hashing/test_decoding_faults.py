@@ -19,6 +19,9 @@ from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 from tests.hashing.browser import files as browser_files
 from tests.hashing.drawings import scene
+from tests.pictures import counts_faults
+
+pytestmark = counts_faults
 
 EOI = b"\xff\xd9"
 

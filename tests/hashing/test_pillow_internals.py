@@ -21,6 +21,7 @@ from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
 from tests.hashing.browser.files.icons import Entry, dib, icon, png
 from tests.hashing.drawings import scene
+from tests.pictures import counts_faults
 
 
 def test_pillow_is_of_a_known_major_version() -> None:
@@ -159,6 +160,7 @@ def untried() -> Iterator[None]:
         each.cache_clear()
 
 
+@counts_faults
 @pytest.mark.usefixtures("untried")
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("lack", LACKS)
@@ -175,6 +177,7 @@ def test_without_the_pictures_are_the_same_or_count_as_undecoded(
     assert (lack, name) in UNDECODED or found == usual
 
 
+@counts_faults
 def test_all_of_it_is_there() -> None:
     assert pillow_internals.private_decoder_works()
     assert pillow_internals._fills_pixels()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hashscan.hashing import formats
 from hashscan.hashing.media import picture_opening
 from hashscan.hashing.media.samples import samples
 from hashscan.lists.store import ListStore
@@ -21,7 +22,7 @@ from hashscan.matching.worker_setup import algorithms_to_compute, asked_algorith
 from hashscan.model import Entry, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers.worker import Worker
-from tests.pictures import encoded, scene
+from tests.pictures import counts_faults, encoded, scene
 from tests.scan.workers.test_worker import SETUP, check, digest_of
 
 pytestmark = pytest.mark.usefixtures("forked_zygotes")
@@ -55,7 +56,13 @@ def several(count: int, form: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize(
     ("form", "description"),
-    [("GIF", "frame 3"), ("WEBP", "frame 3"), ("PNG", "frame 3"), ("TIFF", "page 3"), ("MPO", "picture 3")],
+    [
+        ("GIF", "frame 3"),
+        ("WEBP", "frame 3"),
+        ("PNG", "frame 3"),
+        ("TIFF", "page 3"),
+        pytest.param("MPO", "picture 3", marks=counts_faults),
+    ],
 )
 def test_a_finding_names_the_frame_or_page(tmp_path: Path, files: Path, form: str, description: str) -> None:
     (files / "several").write_bytes(several(4, form))
@@ -143,6 +150,16 @@ def test_without_its_extra_heif_comes_with_advice(files: Path) -> None:
         (result,) = check(worker, files).values()
     assert (result.verdict, result.reason) == (Verdict.UNDECODED, Reason.UNSUPPORTED)
     assert "install hashscan[heif]" in result.detail
+
+
+@pytest.mark.skipif(formats.counts_faults(), reason="the module in C is there")
+def test_without_the_module_in_c_a_jpeg_comes_with_advice(files: Path) -> None:
+    (files / "photo.jpg").write_bytes(encoded(scene(1)))
+    with Worker(SETUP) as worker:
+        (result,) = check(worker, files).values()
+    assert (result.verdict, result.reason) == (Verdict.UNDECODED, Reason.UNSUPPORTED)
+    assert result.picture is not None
+    assert "C compiler" in result.detail
 
 
 def test_digests_to_make_a_list_of(files: Path) -> None:

@@ -571,7 +571,7 @@ def _tiff() -> Iterator[tuple[str, bytes]]:
 def texts() -> Iterator[tuple[str, bytes]]:
     """Pages, drawings and style sheets with the picture in them."""
     data = b"data:image/jpeg;base64," + base64.b64encode(jpeg())
-    svg = b"<svg xmlns='http://www.w3.org/2000/svg' xmlns:x='http://www.w3.org/1999/xlink'>"
+    svg = b"<svg width='320' height='240' xmlns='http://www.w3.org/2000/svg' xmlns:x='http://www.w3.org/1999/xlink'>"
     yield "1 svg", svg + b"<image width='320' height='240' href='" + data + b"'/></svg>"
     yield "1 svg xlink", svg + b"<image width='320' height='240' x:href='" + data + b"'/></svg>"
     yield "1 html", b"<!DOCTYPE html><title>t</title><img src='" + data + b"'>"

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.avif_items import boxes_of
 from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, png_chunks
 from hashscan.hashing.media.icc_profiles import (
     are_ordinary_colorants,
@@ -243,21 +244,6 @@ def _add_boxes(found: ColourInfo, file: PictureFile, containers: tuple[bytes, ..
             elif kind == b"colr":
                 file.seek(first)
                 _add_colour_box(found, file.read(min(after - first, PROFILE_MAX)))
-
-
-def boxes_of(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind, first content byte and end of each box between two positions."""
-    while start + 8 <= end:
-        file.seek(start)
-        head = file.read(16)
-        length, kind, first = int.from_bytes(head[:4]), head[4:8], start + 8
-        if length == 1:
-            length, first = int.from_bytes(head[8:16]), start + 16
-        after = start + length if length else end
-        if after < first or after > end:
-            return
-        yield kind, first, after
-        start = after
 
 
 def _add_colour_box(found: ColourInfo, content: bytes) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import structs
 from PIL import Image
 
+from hashscan.hashing.avif_items import multiplication_of
 from hashscan.hashing.media import large_pictures
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.picture_opening import (
@@ -26,7 +27,7 @@ from hashscan.hashing.media.picture_opening import (
     convert_errors,
     open_picture,
 )
-from hashscan.hashing.media.repairs import multiplication_of, patched
+from hashscan.hashing.media.repairs import patched
 from hashscan.hashing.media.views import over_backgrounds, views_of_alpha
 from hashscan.hashing.media.windows_bitmaps import (
     bitmap_alpha,

@@ -19,6 +19,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.avif_items import has_hidden_alternatives, other_pictures
 from hashscan.hashing.decoding_faults import decoding_faults
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import SVG
@@ -379,8 +380,10 @@ class _Reader:
         for number, source in enumerate(sources, start=1):
             part = Part(Kind.PREVIEW, number if len(sources) > 1 else 0)
             yield from self.guarded(self._jpeg(source, part))
-        if self._format == "HEIF" and described.info.get("thumbnails"):
+        if self._format == "HEIF" and (sizes := described.info.get("thumbnails")):
             yield from self._heif_preview()
+            if len(sizes) > 1:
+                self._fall_short(Reason.UNSUPPORTED)
 
     def further(self) -> Iterator[Frame]:
         """Yield the pictures after the first: frames, pages, further pictures and composed animations."""
@@ -399,6 +402,9 @@ class _Reader:
             yield from self.guarded(self.further_frames())
         if self._format == "AVIF":
             yield from self.guarded(self._other_avif())
+            yield from self.guarded(self._other_items())
+        if self._format == "HEIF" and self._tried(lambda: has_hidden_alternatives(self._file)):
+            self._fall_short(Reason.UNSUPPORTED)
         if self._format == "GIF" or (
             self._format == "PNG" and self._tried(lambda: animation.is_animated_png(self._file))
         ):
@@ -418,15 +424,24 @@ class _Reader:
     def _other_avif(self) -> Iterator[Frame]:
         """Yield the other content of an AVIF that has a still picture and a sequence: viewers show either."""
         content = self._tried(lambda: swap_avif_brand(self._file))
-        if content is None:
-            return
+        if content is not None:
+            # A MemoryFile has all methods that are needed for this format.
+            yield from self._read_again(cast("PreadFile", MemoryFile(content)), 2)
+
+    def _other_items(self) -> Iterator[Frame]:
+        """Yield the pictures of an AVIF beside its primary one."""
+        for number, patches in enumerate(self._tried(lambda: other_pictures(self._original)) or (), start=3):
+            yield from self._read_again(cast("PreadFile", patched(self._original, patches)), number)
+
+    def _read_again(self, file: PreadFile, number: int) -> Iterator[Frame]:
+        """Yield the pictures of the file as it is read with changes, the first as a further one."""
         left = structs.replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
-        # A MemoryFile has all methods that are needed for this format.
-        reader = _Reader(cast("PreadFile", MemoryFile(content)), self._format, left)
-        for number, frame in enumerate(chain(reader.first(), reader.further_frames()), start=2):
+        reader = _Reader(file, self._format, left)
+        for count_of, frame in enumerate(chain(reader.first(), reader.further_frames()), start=number):
             yield structs.replace(
-                frame, part=Part(Kind.FURTHER, number) if frame.part == WHOLE else frame.part
+                frame, part=Part(Kind.FURTHER, count_of) if frame.part == WHOLE else frame.part
             )
+        self._pixels += reader._pixels
         if reader.shortfall is not None:
             self._fall_short(reader.shortfall, reader.fault)
 

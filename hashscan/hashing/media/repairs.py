@@ -20,16 +20,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import cast
 
-from hashscan.hashing.media.colour_tags import boxes_of
+from hashscan.hashing.avif_items import Patch, Repair, avif_repairs, boxes_of
 from hashscan.hashing.media.embedded_pictures import MemoryFile
 from hashscan.hashing.pread import PictureFile, PreadFile
 from hashscan.model import Reason
-
-Patch = tuple[int, bytes]
-"""Offset of bytes in a file, and the bytes to read there instead."""
-
-Repair = tuple[list[Patch], Reason | None]
-"""Changes to a file in ascending order, and why a file decoded with them was not decoded completely."""
 
 _PARTS_MAX, _PATCHES_MAX, _JUNK_MAX = 1 << 14, 1 << 12, 1 << 16
 _READ_MAX = 256 << 20
@@ -106,7 +100,7 @@ def repairs_of(file: PictureFile, pillow_format: str) -> Iterator[Repair]:
         case "PNG":
             found = [_png(file)]
         case "AVIF":
-            found = _avif(file)
+            found = avif_repairs(file)
         case _:
             return
     for patches, reason in found:
@@ -234,80 +228,6 @@ def _mended(kind: bytes, content: bytes) -> bytes | None:
     name, separator, rest = content.partition(b"\0")
     # The method of compression is 0 in any case.
     return name + b"\0\0" + rest[1:] if name and separator and rest else None
-
-
-# AVIF (ISO/IEC 23008-12)
-
-_UNKNOWN = b"junk"
-_DESCRIPTIONS = frozenset({b"Exif", b"mime"})
-_BOXES_MAX = 1000
-
-
-def _avif(file: PictureFile) -> list[Repair]:
-    """Rename the items of Exif and XMP; then also those of opacity, and drop repeated associations."""
-    items: dict[int, tuple[int, bytes]] = {}
-    auxiliary: set[int] = set()
-    associations: list[Patch] = []
-    # The content of `iinf` and `iref` begins after version and flags.
-    for kind, first, after in _boxes_of_meta(file):
-        file.seek(first)
-        version = file.read(1)
-        if kind == b"iinf":
-            items = _items(file, first + (6 if version == b"\0" else 8), after)
-        elif kind == b"iref":
-            for name, start, _ in _boxes(file, first + 4, after):
-                file.seek(start)
-                if name == b"auxl":
-                    auxiliary.add(int.from_bytes(file.read(2 if version == b"\0" else 4)))
-        elif kind == b"iprp":
-            inner = [start - 8 for name, start, _ in _boxes(file, first, after) if name == b"ipma"]
-            for place in inner[1:]:
-                # The properties end before it, and it becomes free space behind them.
-                associations += [(first - 8, (inner[1] - first + 8).to_bytes(4)), (place + 4, b"free")]
-    described = [(place, _UNKNOWN) for place, kind in items.values() if kind in _DESCRIPTIONS]
-    opacity = [(place, _UNKNOWN) for number, (place, _) in items.items() if number in auxiliary]
-    return [
-        (sorted(described), None),
-        (sorted({*described, *opacity, *associations}), Reason.BROKEN),
-    ]
-
-
-def multiplication_of(file: PictureFile) -> list[Patch]:
-    """Return changes to an AVIF that hide that its colours are multiplied by opacity; none for others."""
-    return [
-        (start - 4, _UNKNOWN)
-        for kind, first, after in _boxes_of_meta(file)
-        if kind == b"iref"
-        for name, start, _ in _boxes(file, first + 4, after)
-        if name == b"prem"
-    ][:_PATCHES_MAX]
-
-
-def _boxes_of_meta(file: PictureFile) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the boxes within the first `meta`, whose content begins after version and flags."""
-    for kind, first, after in _boxes(file, 0, file.size):
-        if kind == b"meta":
-            yield from _boxes(file, first + 4, after)
-            return
-
-
-def _items(file: PictureFile, start: int, end: int) -> dict[int, tuple[int, bytes]]:
-    """Return the place of the type and the type of each item, by its number."""
-    found = {}
-    for _, first, after in _boxes(file, start, end):
-        file.seek(first)
-        # Version and flags, number of 16 bits (version 2) or 32 bits, protection, type.
-        size = 2 if file.read(1) == b"\2" else 4
-        file.seek(first + 4)
-        number = int.from_bytes(file.read(size))
-        file.read(2)
-        if first + 10 + size <= after:
-            found[number] = first + 6 + size, file.read(4)
-    return found
-
-
-def _boxes(file: PictureFile, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    return islice(boxes_of(file, start, end), _BOXES_MAX)
 
 
 # AVIF with a minimized image box (`mini`), which browsers show and the libavif that Pillow contains does not

@@ -199,6 +199,17 @@ def _of_several_items() -> Iterator[tuple[str, bytes]]:
         "two-pictures-preview.avif",
         avif(colour(1, 1), replace(colour(2, 2, size=(40, 30)), references=((b"thmb", (1,)),))),
     )
+    small, large = colour(1, 1), colour(2, 5, size=(320, 240))
+    for kind in (b"altr", b"pymd"):
+        for first in (1, 2):
+            yield (
+                f"group-{kind.decode()}-{first}.avif",
+                avif(small, large, primary=first, groups=((kind, (2, 1)),)),
+            )
+    hidden = replace(large, hidden=True)
+    yield "group-altr-hidden.avif", avif(small, hidden, groups=((b"altr", (2, 1)),))
+    cells = grid(1, 2, 160, 64)
+    yield "group-altr-grid.avif", avif(*cells, primary=2, groups=((b"altr", (1, 2)),))
     yield "primary-missing.avif", avif(colour(), primary=9)
     yield "primary-hidden.avif", avif(colour(hidden=True))
     yield "alpha-item.avif", avif(colour(), opacity())

@@ -155,6 +155,13 @@ def file_type(major: bytes = b"avif", brands: Sequence[bytes] = USUAL, *, wide: 
     return struct.pack(">I4sQ", 1, b"ftyp", 16 + len(body)) + body if wide else box(b"ftyp", body)
 
 
+def group(kind: bytes, numbers: tuple[int, ...]) -> bytes:
+    """Return a group of items: alternatives (`altr`), or layers of a pyramid (`pymd`)."""
+    tiles = struct.pack(">HH", 512, 512) + struct.pack(">HHH", 1, 0, 0) * len(numbers)
+    listed = struct.pack(f">II{len(numbers)}I", 9, len(numbers), *numbers)
+    return full_box(kind, listed, tiles if kind == b"pymd" else b"")
+
+
 def avif(
     *items: Item,
     head: bytes | None = None,
@@ -166,6 +173,7 @@ def avif(
     two_uses: bool = False,
     before_data: bytes = b"",
     handler: bytes = b"pict",
+    groups: Sequence[tuple[bytes, tuple[int, ...]]] = (),
 ) -> bytes:
     """Return a file.
 
@@ -180,6 +188,7 @@ def avif(
         two_uses: a second box `ipma`.
         before_data: boxes before the data.
         handler: type of the handler.
+        groups: types of groups, and their items.
     """
     head = file_type() if head is None else head
     kept: list[bytes] = []
@@ -236,6 +245,7 @@ def avif(
             full_box(b"iinf", struct.pack(">H", len(entries)), *entries),
             full_box(b"iref", references) if references else b"",
             box(b"iprp", box(b"ipco", *kept), associations, associations if two_uses else b""),
+            box(b"grpl", *(group(kind, numbers) for kind, numbers in groups)) if groups else b"",
             box(b"idat", *(item.data for item in items)) if in_meta else b"",
         )
 

@@ -2,7 +2,8 @@
 
 Those in the folder `coded` were made with imagecodecs (libjxl 0.11.2, libavif 1.4.0) from
 `tests.pictures.scene`, seeds 1 and 2, 96x72; `ink.jxl` and `depth.jxl` with cjxl 0.11, from
-`tests.hashing.drawings.scene(48, 64)` and half of its inverted red as a channel of this kind.
+`tests.hashing.drawings.scene(48, 64)` and half of its inverted red as a channel of this kind;
+`layered.avif` with avifenc 1.2.1 `--layered`, from `drawn(1, 80, 60)` and `drawn(5, 80, 60)`.
 """
 
 from __future__ import annotations

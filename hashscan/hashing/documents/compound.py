@@ -212,12 +212,21 @@ def _blips(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
             yield failed(place, Reason.CONTAINER_BROKEN)
             end = len(content)
         identified = start + (32 if instance in _UIDS else 16)
-        if kind in _METAFILES:
-            yield _metafile(place, content[identified:end])
-        else:
-            picture = content[identified + 1 : end]
-            yield stored(place, bitmap_file(picture) if kind == 0xF01F else picture)
+        yield from guarded(place, _blip(place, kind, content[identified:end]))
         at = end
+
+
+def _blip(place: bytes, kind: int, content: bytes) -> Iterator[ArchiveMember]:
+    """Yield a picture of Office's drawings.
+
+    Args:
+        kind: the type of its record.
+        content: what follows its identifiers.
+    """
+    if kind in _METAFILES:
+        yield _metafile(place, content)
+    else:
+        yield stored(place, bitmap_file(content[1:]) if kind == 0xF01F else content[1:])
 
 
 def _metafile(place: bytes, content: bytes) -> ArchiveMember:

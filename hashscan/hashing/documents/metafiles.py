@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hashscan.hashing.archives.openers import READ_MAX, failed, stored
+from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -127,7 +127,7 @@ def _windows_members(content: bytes) -> Iterator[ArchiveMember]:
         if kind in _WMF_OLD_BITMAPS and has_bitmap:
             yield failed(name, Reason.UNSUPPORTED)
         elif kind in _WMF_BITMAPS and has_bitmap:
-            yield _packed(name, record[_WMF_BITMAPS[kind] :])
+            yield from _guarded(name, _packed(name, record[_WMF_BITMAPS[kind] :]))
         elif kind == _WMF_ESCAPE:
             # An enhanced metafile is divided among several.
             enhanced = record[10:14] == b"WMFC"
@@ -143,10 +143,22 @@ def _windows_members(content: bytes) -> Iterator[ArchiveMember]:
         yield failed(b"", Reason.UNSUPPORTED)
 
 
-def _packed(name: bytes, bitmap: bytes) -> ArchiveMember:
-    """Return a bitmap as a member: a JPEG or PNG, or a BMP file."""
+def _guarded(name: bytes, parts: Iterator[ArchiveMember]) -> Iterator[ArchiveMember]:
+    """Yield what is in a record; one that is too short, or fails otherwise, costs no other record."""
+
+    def members() -> Iterator[ArchiveMember]:
+        try:
+            yield from parts
+        except (struct.error, IndexError):
+            yield failed(name, Reason.CONTAINER_BROKEN)
+
+    yield from guarded(name, members())
+
+
+def _packed(name: bytes, bitmap: bytes) -> Iterator[ArchiveMember]:
+    """Yield a bitmap as a member: a JPEG or PNG, or a BMP file."""
     found = PICTURES.match(bitmap, struct.unpack_from("<I", bitmap)[0]) if bitmap[16:17] in b"\4\5" else None
-    return stored(name, bitmap_file(bitmap) if found is None else bitmap[found.start() :])
+    yield stored(name, bitmap_file(bitmap) if found is None else bitmap[found.start() :])
 
 
 class _Enhanced:
@@ -172,7 +184,7 @@ class _Enhanced:
             elif kind == _EMF_COMMENT:
                 yield from in_bytes(name, record[12:])
             else:
-                yield from self._drawn(name, kind, record)
+                yield from _guarded(name, self._drawn(name, kind, record))
             at += size
         else:
             raise ContainerError(Reason.CONTAINER_MEMBERS)
@@ -216,7 +228,7 @@ class _Enhanced:
                 else:
                     whole = b"".join((*self._object, content))
                     self._object.clear()
-                    yield from _object(name, flags >> 8 & 0x7F, whole)
+                    yield from _guarded(name, _object(name, flags >> 8 & 0x7F, whole))
             elif kind == _PLUS_RECTANGLES:
                 self._points += int.from_bytes(content[4:8], "little")
             at += size

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hashscan.hashing.archives.openers import failed, stored
+from hashscan.hashing.archives.openers import failed, guarded, stored
 from hashscan.hashing.documents.metafiles import in_bytes
 from hashscan.hashing.formats import sniff
 from hashscan.model import Reason
@@ -48,8 +48,9 @@ def object_of_ole_1(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
         yield failed(name, Reason.CONTAINER)
         yield from in_bytes(name, content)
         return
-    yield from native(name, content[begin : begin + size])
-    yield from in_bytes(name + b"/shown", content[begin + size :])
+    yield from guarded(name, native(name, content[begin : begin + size]))
+    shown = name + b"/shown"
+    yield from guarded(shown, in_bytes(shown, content[begin + size :]))
 
 
 def _packed_file(content: bytes) -> tuple[bytes, bytes] | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hashscan.hashing.archives.openers import READ_MAX, failed, stored
+from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.documents.metafiles import bitmap_file, in_bytes
 from hashscan.hashing.documents.packages import object_of_ole_1
 from hashscan.hashing.documents.texts import TextOpener
@@ -87,8 +87,12 @@ class _Group:
         self._content.append(bytes.fromhex(digits[: len(digits) & ~1].decode("ascii")))
 
     def members(self) -> Iterator[ArchiveMember]:
+        name = b"%b@%d" % (self.kind, self.place)
+        yield from guarded(name, self._members(name))
+
+    def _members(self, name: bytes) -> Iterator[ArchiveMember]:
         self._join()
-        content, name = b"".join(self._content), b"%b@%d" % (self.kind, self.place)
+        content = b"".join(self._content)
         if self.is_odd:
             yield failed(name, Reason.AMBIGUOUS)
         if not content:
@@ -123,7 +127,7 @@ class _Reader:
                     yield failed(b"bin@%d" % found.start(), Reason.AMBIGUOUS)
         if contains_pictures(self._content, b"<"):
             # Of a mail's page, or of one that a browser shows because of its name.
-            yield from TextOpener().members(PreadFile(self._content))
+            yield from guarded(b"", TextOpener().members(PreadFile(self._content)))
         if not self._content.rstrip(_SPACES).endswith(b"}"):
             raise ContainerError(Reason.CONTAINER_BROKEN)
 

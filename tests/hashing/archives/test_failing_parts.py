@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import io
 import zipfile
 from collections.abc import Collection, Iterator
@@ -15,6 +17,9 @@ from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.archives.openers import Found, guarded, stored
 from hashscan.hashing.archives.standard_library import StandardLibrary
+from hashscan.hashing.container_kinds import openers_of
+from hashscan.hashing.documents import compound as compound_module
+from hashscan.hashing.documents import metafiles, rtf
 from hashscan.hashing.exact import MD5
 from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.hash_algorithms import RenderingDigests
@@ -37,10 +42,13 @@ from hashscan.hashing.records import (
 )
 from hashscan.matching.container_members import MemberMatching
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import FileStat, Item, MemberLimits, Reason
+from hashscan.model import ContainerKind, FileStat, Item, MemberLimits, Reason
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.state.store.members import pack_members, unpack_members
 from hashscan.state.store.packing import pack, unpack
+from tests.hashing.documents.compound_files import compound
+from tests.hashing.documents.metafiles import DIB, wmf
+from tests.hashing.documents.test_compound import blip
 from tests.pictures import encoded, scene
 
 KINDS = {known.name: known for known in FORMATS}
@@ -116,6 +124,44 @@ def test_the_other_parts_of_a_document_are_read(where: str) -> None:
     within = [("a.pdf#" + place, *rest) for place, *rest in WHERE[where]]
     expected = [("a.pdf", None, ""), *within, ("b.bin", None, "")]
     assert records(packed.getvalue(), opener) == (expected, None)
+
+
+def two_pictures(bitmap: bytes, picture: bytes) -> dict[str, bytes]:
+    """A document with a bitmap and another picture, by the name of its format."""
+    digits = (
+        rb"{\pict\dibitmap " + bitmap.hex().encode() + rb"}{\pict\pngblip " + picture.hex().encode() + b"}"
+    )
+    drawings = blip(0xF01F, 0x7A8, bitmap) + blip(0xF01E, 0x6E0, picture)
+    return {
+        "RTF": rb"{\rtf1" + digits + b"}",
+        "compound file": compound({"WordDocument": b"", "Data": drawings}),
+        "Windows metafile": wmf((0x0F43, bytes(22) + bitmap), (0x0626, b"\x0f\0\0\0" + picture)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["RTF", "compound file", "Windows metafile"])
+def test_the_other_pictures_of_a_document_are_read(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def fails(_: bytes) -> bytes:
+        raise ZeroDivisionError
+
+    for module in (rtf, compound_module, metafiles):
+        monkeypatch.setattr(module, "bitmap_file", fails)
+    picture = encoded(scene(1, 64), "PNG")
+    picture += b"\0" * (len(picture) % 2)
+    content = two_pictures(DIB, picture)[kind]
+    place = openers_of(tuple(ContainerKind))[kind]
+    opener = getattr(importlib.import_module(place.module), place.name)()
+    reader = MemberReader(None, len(content), [MD5()], None, MemberLimits(), {kind: opener})
+    *found, end = reader.records(PreadFile(content), KINDS[kind])
+    members = [member for member in found if isinstance(member, Member)]
+    assert [member.fault for member in members if member.reason is Reason.PART_FAILED] == [
+        "ZeroDivisionError"
+    ]
+    assert hashlib.md5(picture, usedforsecurity=False).digest() in {
+        digest for member in members for digest in member.exact
+    }
+    assert isinstance(end, ContainerEnd)
+    assert end.reason is None
 
 
 @pytest.mark.parametrize("where", WHERE)

@@ -60,6 +60,21 @@ def test_a_picture_in_a_metafile(opened: Open, content: bytes) -> None:
     assert (end.reason, reasons(members)) == (None, {})
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        wmf((0x0F43, bytes(22)), (0x0F43, bytes(22) + DIB)),
+        emf(plus((0x4008, 0x500, image(struct.pack("<iii", 1, 1, 4))), (0x4008, 0x500, packed(PNG)))),
+        emf(plus((0x4008, 0x100, TEXTURE[:8]), (0x4008, 0x500, packed(PNG)))),
+    ],
+    ids=["WMF", "pixels of EMF+", "texture"],
+)
+def test_a_record_that_is_too_short_costs_no_other_one(opened: Open, content: bytes) -> None:
+    members, end = opened(content)
+    assert min(map(distance, members)) <= 8
+    assert (end.reason, list(reasons(members).values())) == (None, [Reason.CONTAINER_BROKEN])
+
+
 @pytest.mark.parametrize("content", [emf((43, bytes(16)), (54, bytes(8))), wmf((0x041B, bytes(8)))], ids=len)
 def test_lines_and_shapes_are_no_pictures(opened: Open, content: bytes) -> None:
     members, end = opened(content)

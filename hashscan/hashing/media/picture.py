@@ -153,9 +153,16 @@ def _drawn_frames(file: PreadFile, limits: Limits) -> Iterator[Frame]:
         drawn = draw(file)
     except RefusedError as error:
         raise UndecodedError(Reason.UNSUPPORTED) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UndecodedError(Reason.PART_FAILED, fault_of(error)) from error
     for number, content in enumerate(drawn.contents, start=1):
-        for frame in _Reader(PreadFile(content), "PNG", limits).first():
+        reader = _Reader(PreadFile(content), "PNG", limits)
+        for frame in reader.guarded(reader.first()):
             yield frame if number == 1 else structs.replace(frame, part=Part(Kind.FURTHER, number))
+        if reader.shortfall is not None:
+            raise UndecodedError(reader.shortfall, reader.fault)
     if drawn.broken:
         raise UndecodedError(Reason.BROKEN)
 

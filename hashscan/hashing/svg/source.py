@@ -22,7 +22,16 @@ from xml.sax.saxutils import escape, quoteattr
 
 from PIL import Image
 
-from hashscan.hashing.svg.values import PREFERRED, RefusedError, attribute, declarations, rules
+from hashscan.hashing.svg.values import (
+    HUGE,
+    NUMBER,
+    PREFERRED,
+    SPACE,
+    RefusedError,
+    attribute,
+    declarations,
+    rules,
+)
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg ", "http://www.w3.org/1999/xlink "
 _XHTML = "http://www.w3.org/1999/xhtml"
@@ -86,9 +95,7 @@ _DECLARED = re.compile(rb"<\?xml\s[^>]*?encoding\s*=\s*[\"']([\w.:-]+)[\"']")
 _LATIN = frozenset({"iso-8859-1", "latin1", "latin-1", "windows-1252", "cp1252", "us-ascii", "ascii"})
 _UTF8 = frozenset({"utf-8", "utf8"})
 _STYLESHEET = "xml-stylesheet"
-_SIZE = re.compile(
-    r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(px|pt|pc|mm|cm|in|em|rem|ex|)", re.IGNORECASE
-)
+_SIZE = re.compile(rf"({NUMBER})(px|pt|pc|mm|cm|in|em|rem|ex|)", re.IGNORECASE | re.ASCII)
 _UNITS = {
     "pt": 4 / 3,
     "pc": 16.0,
@@ -99,7 +106,9 @@ _UNITS = {
     "rem": 16.0,
     "ex": 8.0,
 }
-_VIEW_BOX = re.compile(r"[\s,]+")
+_VIEW_BOX = re.compile(rf"({NUMBER})[\s,]+({NUMBER})[\s,]+({NUMBER})[\s,]+({NUMBER})", re.ASCII)
+_SIDES = 1e-6, 1e9
+"""Least and greatest length of a side, in pixels or units."""
 _DATA = re.compile(r"data:([^,]*),(.*)", re.IGNORECASE | re.DOTALL)
 _TARGET = re.compile(r"#([^\s()\"'\\%]+)")
 _DIGITS = re.compile(rb"[A-Za-z0-9+/]*")
@@ -263,9 +272,9 @@ class _Reader:
         self._ends.append("")
 
     def _start_style(self, attributes: dict[str, str]) -> None:
-        is_css = attributes.get("type", "text/css").strip().lower() in {"", "text/css"}
+        is_css = attributes.get("type", "text/css").strip(SPACE).lower() in {"", "text/css"}
         self._style = [] if is_css else None
-        if attributes.get("media", "all").strip().lower() not in {"", "all", "screen"}:
+        if attributes.get("media", "all").strip(SPACE).lower() not in {"", "all", "screen"}:
             raise RefusedError("media")
         self._ends.append("")
 
@@ -352,7 +361,7 @@ class _Reader:
         self._check_element(element, kept, styles)
         target = attributes.get("href", attributes.get(f"{_XLINK}href"))
         if target is not None and element not in {"a", "text"}:
-            kept["xlink:href"] = self._link(element, target.strip())
+            kept["xlink:href"] = self._link(element, target.strip(SPACE))
         return "".join(f" {name}={quoteattr(value)}" for name, value in kept.items() if value)
 
     def _check_element(self, element: str, kept: Mapping[str, str], styles: Mapping[str, str]) -> None:
@@ -410,6 +419,8 @@ class _Reader:
         for name in ("x", "y"):
             attributes.pop(name, None)
         style, left = attributes.pop("style", ""), []
+        if not style.isascii():
+            raise RefusedError("style")
         for each in style.split(";"):
             name, _, value = each.partition(":")
             name, value = name.strip().lower(), value.strip()
@@ -478,15 +489,20 @@ class _NoDrawing(Exception):
 
 def _numbers(text: str) -> tuple[float, float, float, float] | None:
     """Return the numbers of a `viewBox`; None if it has no effect."""
-    if not text.strip():
+    text = text.strip(SPACE)
+    if not text:
         return None
-    try:
-        x, y, width, height = (float(each) for each in _VIEW_BOX.split(text.strip()))
-    except ValueError:
-        raise RefusedError("viewBox") from None
-    if not (0 < width < 1e9 and 0 < height < 1e9 and abs(x) < 1e9 and abs(y) < 1e9):
+    found = _VIEW_BOX.fullmatch(text)
+    if found is None or HUGE.search(text):
         raise RefusedError("viewBox")
+    x, y, width, height = map(float, found.groups())
+    _check_sides(width, height)
     return x, y, width, height
+
+
+def _check_sides(*sides: float) -> None:
+    if not all(_SIDES[0] < side < _SIDES[1] for side in sides):
+        raise RefusedError("size")
 
 
 def _natural_size(
@@ -504,13 +520,12 @@ def _natural_size(
         across = down * ratio if ratio else 300.0
     elif down is None:
         down = across / ratio if ratio else 150.0
-    if not (across > 0 and down > 0):
-        raise RefusedError("size")
+    _check_sides(across, down)
     return across, down
 
 
 def _pixels(text: str) -> float | None:
-    text = text.strip()
+    text = text.strip(SPACE)
     if not text or text.endswith("%") or text == "auto":
         return None
     found = _SIZE.fullmatch(text)
@@ -522,7 +537,7 @@ def _pixels(text: str) -> float | None:
 def content_of_url(kind: str, body: str) -> bytes:
     """Return the content of a `data:` URL by its type and by its part behind the comma."""
     content = unquote_to_bytes(body.partition("#")[0])
-    if not kind.strip().lower().endswith("base64"):
+    if not kind.strip(SPACE).lower().endswith("base64"):
         return content
     digits = _DIGITS.match(content.translate(None, b" \t\r\n\f"))
     assert digits is not None

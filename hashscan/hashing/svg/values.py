@@ -11,13 +11,15 @@ from collections.abc import Iterator
 
 from PIL import ImageColor
 
-_NUMBER = r"[-+]?(?:\d{1,9}(?!\d)(?:\.\d+)?|\.\d+)(?:[eE](?:-\d{1,2}|\+?\d)(?!\d))?"
-_HUGE = re.compile(r"(?<![.\d])\d{10}|\d[eE]\+?\d{2}")
+NUMBER = r"[-+]?(?:\d{1,9}(?!\d)(?:\.\d+)?|\.\d+)(?:[eE](?:-\d{1,2}|\+?\d)(?!\d))?"
+SPACE = " \t\r\n\f"
+"""White space of XML and CSS. Python knows more, which other renderers take for letters."""
+HUGE = re.compile(r"(?<![.\d])\d{10}|\d[eE]\+?\d{2}")
 """Numbers beyond what renderers compute alike."""
-_LENGTH = re.compile(rf"({_NUMBER})(px|pt|pc|mm|cm|in|%|)", re.IGNORECASE)
-_LENGTHS = re.compile(rf"none|(?:(?>{_NUMBER})(?:px|pt|pc|mm|cm|in|%)?+[\s,]*+)++", re.IGNORECASE)
+_LENGTH = re.compile(rf"({NUMBER})(px|pt|pc|mm|cm|in|%|)", re.IGNORECASE)
+_LENGTHS = re.compile(rf"none|(?:(?>{NUMBER})(?:px|pt|pc|mm|cm|in|%)?+[\s,]*+)++", re.IGNORECASE)
 _URL = r"url\(\s*(?:#([^\s()\"'\\%]+)|\"\s*#([^()\"\\%]+?)\s*\"|'\s*#([^()'\\%]+?)\s*')\s*\)"
-_REFERENCE = re.compile(_URL, re.IGNORECASE)
+_REFERENCE = re.compile(_URL, re.IGNORECASE | re.ASCII)
 _PART = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*"
 _PERCENT = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)%\s*"
 _ALPHA = rf"(?:,{_PART})?\)"
@@ -28,12 +30,12 @@ _COLOUR = (
 )
 _REFERENCE_MAX = 1000
 """Characters of a reference: the time for the expressions may grow with the square of their number."""
-_PAINT = re.compile(rf"(?:{_URL}\s*)?({_COLOUR})?", re.IGNORECASE)
+_PAINT = re.compile(rf"(?:{_URL}\s*)?({_COLOUR})?", re.IGNORECASE | re.ASCII)
 _LISTED = re.compile(r"[\w\s.,%+#/-]*")
 """Numbers and words of attributes in which all renderers agree: paths, points, names, units."""
 _SPACE = r"(?:\s++(?:,\s*+)?|,\s*+)?+"
 _FLAG = rf"[01]{_SPACE}"
-_ARGUMENT = rf"(?>{_NUMBER}){_SPACE}"
+_ARGUMENT = rf"(?>{NUMBER}){_SPACE}"
 _PATH = re.compile(
     rf"\s*+(?:none|[Mm]\s*+(?:(?:{_ARGUMENT}){{2}})++(?:[Zz]\s*+|[MmLlTt]\s*+(?:(?:{_ARGUMENT}){{2}})++"
     rf"|[HhVv]\s*+(?:{_ARGUMENT})++|[Cc]\s*+(?:(?:{_ARGUMENT}){{6}})++|[SsQq]\s*+(?:(?:{_ARGUMENT}){{4}})++"
@@ -41,12 +43,12 @@ _PATH = re.compile(
 )
 """Path data without a fault: browsers draw what precedes one."""
 _POINTS = re.compile(rf"\s*+(?:{_ARGUMENT})*+")
-_STEP = rf"(?:matrix|translate|scale|rotate|skewX|skewY)\s*+\(\s*+(?:(?>{_NUMBER})[\s,]*+)++\)"
+_STEP = rf"(?:matrix|translate|scale|rotate|skewX|skewY)\s*+\(\s*+(?:(?>{NUMBER})[\s,]*+)++\)"
 _TRANSFORM = re.compile(rf"none|(?:{_STEP}[\s,]*+)*+")
 _STYLE_STEP = (
-    rf"(?:(?:matrix|scale)\s*+\(\s*+(?:(?>{_NUMBER})(?:\s*+,\s*+|(?=\))))++\)"
-    rf"|translate\s*+\(\s*+(?:(?>{_NUMBER}px|[+-]?0(?![\d.]))(?:\s*+,\s*+|\s*+(?=\))))++\)"
-    rf"|(?:rotate|skewX|skewY)\s*+\(\s*+(?>{_NUMBER}deg|[+-]?0(?![\d.]))\s*+\))"
+    rf"(?:(?:matrix|scale)\s*+\(\s*+(?:(?>{NUMBER})(?:\s*+,\s*+|(?=\))))++\)"
+    rf"|translate\s*+\(\s*+(?:(?>{NUMBER}px|[+-]?0(?![\d.]))(?:\s*+,\s*+|\s*+(?=\))))++\)"
+    rf"|(?:rotate|skewX|skewY)\s*+\(\s*+(?>{NUMBER}deg|[+-]?0(?![\d.]))\s*+\))"
 )
 _STYLE_TRANSFORM = re.compile(rf"none|{_STYLE_STEP}(?:\s*+{_STYLE_STEP})*+")
 _UNIT = re.compile(r"(?<=[\d.])(?:px|deg)")
@@ -123,15 +125,20 @@ _GEOMETRY = frozenset({"d", "points", "x", "y", "width", "height", "cx", "cy", "
 """Attributes that are written otherwise in styles, or mean nothing there."""
 _REFUSED = frozenset({"vector-effect", "pathLength", "transform-origin", "transform-box", "systemLanguage"})
 """Attributes that browsers apply and resvg does not, or not always."""
+_ASCII = frozenset({*_FORMS, *_LENGTH_NAMES, *_WORDS, "stroke-dasharray"})
+"""Attributes that no renderer reads with other characters, not even with other digits or spaces."""
 
-_COMMENT = re.compile(r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)")
+_COMMENT = re.compile(r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)", re.ASCII)
 _DECLARATION = re.compile(
-    r"\s*+(?:([\w-]++)\s*+:\s*+((?:[^;{}()\"'\\]|\([^()]*+\)|\"[^\"\\]*+\"|'[^'\\]*+')*+))?(?:;|$)"
+    r"\s*+(?:([\w-]++)\s*+:\s*+((?:[^;{}()\"'\\]|\([^()]*+\)|\"[^\"\\]*+\"|'[^'\\]*+')*+))?(?:;|$)",
+    re.ASCII,
 )
-_RULE = re.compile(r"\s*([^{}@]+)\{([^{}]*)\}\s*;?|\s*@font-face\s*\{([^{}]*)\}|\s*@charset\s+[^;{}]*;")
+_RULE = re.compile(
+    r"\s*([^{}@]+)\{([^{}]*)\}\s*;?|\s*@font-face\s*\{([^{}]*)\}|\s*@charset\s+[^;{}]*;", re.ASCII
+)
 PREFERRED = re.compile(
     r"@media\s*\(\s*prefers-color-scheme\s*:\s*(dark|light)\s*\)\s*\{((?:[^{}]*+\{[^{}]*+\})*+)\s*\}",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 """Rules for viewers that prefer dark or light colours."""
 _SIMPLE = r"(?=[\w*.#-])(?>(?:[\w-]+|\*)?)(?>(?:[.#][A-Za-z_-][\w-]*)*)"
@@ -150,7 +157,9 @@ def attribute(name: str, value: str) -> str | None:
     Raises:
         RefusedError: browsers may read it otherwise.
     """
-    value = value.strip()
+    value = value.strip(SPACE)
+    if not value.isascii() and (name in _ASCII or name in _REFUSED):
+        raise RefusedError(f"{name}={value[:80]}")
     if name in _FORMS:
         return _kept(name, value, _FORMS[name].fullmatch(value))
     if name in _LENGTH_NAMES:
@@ -173,7 +182,7 @@ def attribute(name: str, value: str) -> str | None:
 
 
 def _kept(name: str, value: str, fits: object) -> str:
-    if not fits or _HUGE.search(value):
+    if not fits or HUGE.search(value):
         raise RefusedError(f"{name}={value[:80]}")
     return value
 
@@ -232,15 +241,17 @@ def declarations(text: str) -> Iterator[tuple[str, str]]:
         at = found.end()
         if found[1] is None:
             continue
-        name, value = found[1].lower(), found[2].strip()
+        name, value = found[1].lower(), found[2].strip(SPACE)
         if _WITHOUT_EFFECT.fullmatch(name) or not value:
             continue
         plain, important, rest = value.partition("!")
-        if important and rest.strip().lower() != "important":
+        if important and rest.strip(SPACE).lower() != "important":
             raise RefusedError(value)
         if name == "transform":
             # Written with units in a style, without in an attribute.
-            plain = _UNIT.sub("", _kept(name, plain.strip(), _STYLE_TRANSFORM.fullmatch(plain.strip())))
+            plain = _UNIT.sub(
+                "", _kept(name, plain.strip(SPACE), _STYLE_TRANSFORM.fullmatch(plain.strip(SPACE)))
+            )
         if name in _GEOMETRY or (kept := attribute(name, plain)) is None:
             raise RefusedError(f"{name}: {value[:80]}")
         yield name, kept + (" !important" if important else "")
@@ -256,7 +267,7 @@ def rules(text: str, preferred: str) -> Iterator[tuple[str, list[tuple[str, str]
         RefusedError: browsers may read them otherwise.
     """
     text = _COMMENT.sub(" ", text).replace("<!--", " ").replace("-->", " ")
-    text = PREFERRED.sub(lambda found: found[2] if found[1].lower() == preferred else " ", text).strip()
+    text = PREFERRED.sub(lambda found: found[2] if found[1].lower() == preferred else " ", text).strip(SPACE)
     at = 0
     while at < len(text):
         found = _RULE.match(text, at)
@@ -268,9 +279,9 @@ def rules(text: str, preferred: str) -> Iterator[tuple[str, list[tuple[str, str]
                 # Its letters may be pictures.
                 raise RefusedError("@font-face")
             continue
-        selectors = [each.strip() for each in found[1].split(",") if not _PSEUDO.fullmatch(each)]
+        selectors = [each.strip(SPACE) for each in found[1].split(",") if not _PSEUDO.fullmatch(each)]
         kept = list(declarations(found[2])) if selectors else []
-        if kept and not all(map(_SELECTOR.fullmatch, selectors)):
+        if kept and not (found[1].isascii() and all(map(_SELECTOR.fullmatch, selectors))):
             raise RefusedError(found[1])
         if kept:
             yield ", ".join(selectors), kept

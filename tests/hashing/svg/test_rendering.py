@@ -104,6 +104,17 @@ ANIMATION = base64.b64encode(
     encoded(scene(1, 16, 16), "GIF", save_all=True, append_images=[scene(2, 16, 16)])
 ).decode()
 REFUSED = {
+    "huge size": svg(RED, 'width="1e999" height="80"'),
+    "huge size in a style": svg(RED, 'style="width:1e999px"'),
+    "minute size": svg(RED, 'width="1e-300" height="80"'),
+    "numbers of Python alone": svg(RED, 'viewBox="0 0 1_00 1_00"'),
+    "digits of others": svg(RED, 'width="\u0661\u0660" height="80"'),
+    "other space in a length": svg('<rect width="\u00a0100" height="80"/>'),
+    "other space in a colour": svg('<rect width="100" height="80" fill="\u00a0white"/>'),
+    "other letter in a colour": svg('<rect width="100" height="80" fill="blac\u212a"/>'),
+    "other space in a path": svg('<path d="M0 0\u00a0L9 9 8 0"/>'),
+    "other space in a style": svg('<rect width="100" height="80" style="fill:\u00a0red"/>'),
+    "other space in a selector": svg("<style>\u00a0rect{fill:red}</style><rect width='100' height='80'/>"),
     "set": svg(f'<g display="none">{RED}<set attributeName="display" to="inline" begin="0.1s"/></g>'),
     "animate": svg('<rect><animate attributeName="width" to="100" dur="1s"/></rect>'),
     "keyframes": svg("<style>@keyframes a { to { fill: red } }</style>" + STILL),

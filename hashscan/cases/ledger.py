@@ -20,7 +20,7 @@ from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
 FORMAT = 4
-"""Version of the schema; raised whenever an older hashscan could misunderstand the stored data."""
+"""Version of the schema; raised whenever another hashscan could misunderstand the stored data."""
 
 SCHEMA = """
 -- Import position of each state and each quarantine log: 'state IDENTITY' (the last imported scan, its start
@@ -116,9 +116,7 @@ CREATE TABLE notices (
   sender TEXT NOT NULL, reference TEXT NOT NULL, url TEXT NOT NULL, stated INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX notices_case ON notices (id);
-"""
 
-_UPLOADS = """
 -- Refused uploads, one row for each case of one: content that one owner has sent to one door, however often.
 -- reference: the text that the uploader was shown. address: of the first client. name: as the client gave it,
 -- escaped. digests: JSON, hexadecimal by algorithm. number: how often it was refused. kept: name of the file
@@ -142,20 +140,6 @@ REASONS_TABLE = """
 -- since older versions can ignore it.
 CREATE TABLE IF NOT EXISTS reasons (uuid TEXT PRIMARY KEY, counts TEXT NOT NULL) WITHOUT ROWID
 """
-_HOSTS = "ALTER TABLE custody ADD COLUMN host TEXT NOT NULL DEFAULT '';\n"
-
-_WITNESSES = """
-ALTER TABLE cases ADD COLUMN witness TEXT NOT NULL DEFAULT '';
-UPDATE cases SET witness='scan' WHERE verdict<>'notice' OR id IN (SELECT id FROM sightings);
-"""
-
-_SCRIPTS = {
-    0: SCHEMA + _UPLOADS,
-    1: _HOSTS + _UPLOADS + _WITNESSES,
-    2: _UPLOADS + _WITNESSES,
-    3: _WITNESSES,
-}
-"""The statements that bring a ledger to `FORMAT`, by its format; 0 is a new one."""
 
 MATCH_KEYS = ("list", "entry", "algorithm", "variant", "category", "distance")
 MATCHES_QUERY = f"SELECT {', '.join(MATCH_KEYS)} FROM matches WHERE id=?"  # noqa: S608 - our own names
@@ -168,8 +152,8 @@ class LedgerError(OutputError):
     """An error for a ledger that can't be read or written."""
 
 
-class NewerLedgerError(LedgerError):
-    """An error for a ledger that was written by a newer hashscan."""
+class OtherLedgerError(LedgerError):
+    """An error for a ledger that another version of hashscan has written."""
 
     advice = "Use that version, or another --state folder."
 
@@ -198,7 +182,7 @@ class Ledger(ClosedOnExit):
             busy_ms: the time for which a method waits while another process writes.
 
         Raises:
-            NewerLedgerError: a newer version wrote the ledger, so it is not changed.
+            OtherLedgerError: another version wrote the ledger, so it is not changed.
         """
         self.path = state.ledger
         with self._explained():
@@ -226,16 +210,16 @@ class Ledger(ClosedOnExit):
         # The times of notifications must survive a power cut: they are stored nowhere else.
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -32768")
-        if self._version() < FORMAT:
+        if not self._version():
             database.execute("BEGIN IMMEDIATE")
-            script = _SCRIPTS.get(self._version(), "")
-            for statement in _statements(script):
-                database.execute(statement)
-            if script:
+            # Another process may have made it.
+            if not self._version():
+                for statement in _statements(SCHEMA):
+                    database.execute(statement)
                 database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute("COMMIT")
-        if self._version() > FORMAT:
-            raise NewerLedgerError(f"{self.path} was written by a newer version of hashscan")
+        if self._version() != FORMAT:
+            raise OtherLedgerError(f"{self.path} was written by another version of hashscan")
 
     def _version(self) -> int:
         return int(self._database.execute("PRAGMA user_version").fetchone()[0])

@@ -148,6 +148,7 @@ class _Tally:
         self._own = origin.name in OWN_LISTS
         self._accepted = None
         self._new_entries: NewEntries | None = None
+        self._version = 0
         if self._own:
             return
         folder = store.folder(origin.name)
@@ -170,12 +171,14 @@ class _Tally:
         self._otherwise = max(self._accepted.files, before, otherwise)
         if not folder.service.exists():
             self._new_entries = NewEntries(folder.added, ever=self._exceeded)
+            self._version = folder.active_version()
 
-    def is_limited(self, matches: Iterable[Mapping[str, Any]]) -> bool:
-        """Return True if a file that these matches of the list accuse counts for its limit."""
+    def is_limited(self, matches: Iterable[Mapping[str, Any]], version: int) -> bool:
+        """Return True if a file that matches of a version of the list accuse counts for its limit."""
         if self._own:
             return False
-        if self._accepted is None or self._new_entries is None:
+        # What came with a version that another machine has and this one has not is not known.
+        if self._accepted is None or self._new_entries is None or version > self._version:
             return True
         return all((match["algorithm"], match["entry"]) in self._new_entries for match in matches)
 
@@ -253,10 +256,11 @@ class ListLimits:
         by_list: dict[str, list[Mapping[str, Any]]] = {}
         for match in request.acting:
             by_list.setdefault(str(match["list"]), []).append(match)
-        sources = {info["name"]: info.get("source") or "" for info in request.accusation.get("lists", ())}
+        infos = {info["name"]: info for info in request.accusation.get("lists", ())}
         for name, matches in by_list.items():
-            origin = Origin(name, sources.get(name, ""))
+            info = infos.get(name, {})
+            origin = Origin(name, info.get("source") or "")
             tally = self._tallies.get(origin)
             if tally is None:
                 tally = self._tallies[origin] = _Tally(origin, self._store, self._items)
-            yield origin, tally, tally.is_limited(matches)
+            yield origin, tally, tally.is_limited(matches, info.get("version") or 0)

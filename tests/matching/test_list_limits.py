@@ -86,6 +86,14 @@ def test_a_list_that_is_removed_and_added_again_or_renamed_moves_no_more(state: 
         assert moved(admitted(state, [other], items)) == []
 
 
+def test_entries_of_a_version_that_only_another_machine_has_are_new(state: StateDir) -> None:
+    for version, number in ((1, 30), (2, MOVED_MAX)):
+        requests = [request(state, ("old", "e")) for _ in range(30)]
+        for one in requests:
+            one.accusation["lists"][0]["version"] = version
+        assert len(moved(admitted(state, requests, []))) == number
+
+
 def test_without_the_record_of_new_entries_all_are_new(state: StateDir) -> None:
     requests = [request(state, ("old", "e")) for _ in range(30)]
     assert admitted(state, requests, []) == requests

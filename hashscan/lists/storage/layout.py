@@ -83,6 +83,11 @@ class ListFolder:
         """Return the folder of the active version, or None if there is none."""
         return self._linked(self.active_link)
 
+    def active_version(self) -> int:
+        """Return the number of the active version; 0 if there is none."""
+        active = self.active()
+        return 0 if active is None else int(active.name.partition("-")[0])
+
     def staged(self) -> Path | None:
         """Return the folder of the staged version, or None if there is none."""
         staged = self._linked(self.staged_link)

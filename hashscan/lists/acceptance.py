@@ -74,13 +74,16 @@ def source_of(folder: ListFolder) -> str:
 
 
 def read_acceptance(folder: ListFolder, source: str) -> Acceptance | None:
-    """Return the acceptance of a list with this source; None if it was not accepted, or another was."""
+    """Return the acceptance of a list with this source; None if it was not accepted, or another was.
+
+    One in the future is none: the clock was set back, so that later moves would not count as later.
+    """
     try:
         found = decode_file(folder.accepted.read_bytes(), Acceptance)
-        datetime.fromisoformat(found.time)
-    except (OSError, ValueError):
+        is_past = datetime.fromisoformat(found.time) <= datetime.now(UTC)
+    except (OSError, TypeError, ValueError):
         return None
-    return found if source and found.source == source else None
+    return found if is_past and source and found.source == source else None
 
 
 def accept(folder: ListFolder, by: str, files: int) -> Acceptance:

@@ -94,6 +94,16 @@ def test_entries_of_a_version_that_only_another_machine_has_are_new(state: State
         assert len(moved(admitted(state, requests, []))) == number
 
 
+def test_an_acceptance_in_the_future_is_none(state: StateDir) -> None:
+    folder = ListStore(state.lists).folder("old")
+    text = folder.accepted.read_text()
+    source = ListStore(state.lists).source("old")
+    found = read_acceptance(folder, source)
+    assert found is not None
+    folder.accepted.write_text(text.replace(found.time, "2999" + found.time[4:]))
+    assert read_acceptance(folder, source) is None
+
+
 def test_without_the_record_of_new_entries_all_are_new(state: StateDir) -> None:
     requests = [request(state, ("old", "e")) for _ in range(30)]
     assert admitted(state, requests, []) == requests

@@ -141,9 +141,11 @@ class Bucket:
                 f"<ETag>{self.etag(key).replace(chr(34), '&quot;')}</ETag><Size>{self.sizes[key]}</Size>"
                 f"<StorageClass>{storage}</StorageClass>{status}</Contents>"
             )
-            if b"crc/" in key:
-                part = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
-                contents[-1] = contents[-1].replace("<Size>", f"{part}<Size>")
+            for folder, algorithm in ((b"crc/", "CRC32"), (b"sha/", "SHA256")):
+                if folder in key:
+                    part = f"<ChecksumAlgorithm>{algorithm}</ChecksumAlgorithm>"
+                    part += "<ChecksumType>FULL_OBJECT</ChecksumType>"
+                    contents[-1] = contents[-1].replace("<Size>", f"{part}<Size>")
             last = key
             at += 1
         more = at < len(self.keys) and self.keys[at].startswith(prefix)
@@ -272,9 +274,13 @@ class Connection(asyncio.Protocol):
         extra = f"ETag: {etag}\r\nLast-Modified: Fri, 02 Jan 2026 03:04:05 GMT\r\nAccept-Ranges: bytes\r\n"
         if "kms" in folders:
             extra += "x-amz-server-side-encryption: aws:kms\r\n"
-        if "crc" in folders and headers.get(b"x-amz-checksum-mode") == b"ENABLED":
-            crc = base64.b64encode(zlib.crc32(b"".join(self.bucket.body(key, size))).to_bytes(4)).decode()
-            extra += f"x-amz-checksum-crc32: {crc}\r\nx-amz-checksum-type: FULL_OBJECT\r\n"
+        if folders & {"crc", "sha"} and headers.get(b"x-amz-checksum-mode") == b"ENABLED":
+            content = b"".join(self.bucket.body(key, size))
+            name, digest = "sha256", hashlib.sha256(content).digest()
+            if "crc" in folders:
+                name, digest = "crc32", zlib.crc32(content).to_bytes(4)
+            extra += f"x-amz-checksum-{name}: {base64.b64encode(digest).decode()}\r\n"
+            extra += "x-amz-checksum-type: FULL_OBJECT\r\n"
         if b"range" in headers:
             begin, _, end = headers[b"range"].removeprefix(b"bytes=").partition(b"-")
             start, stop = int(begin), min(int(end) + 1, size) if end else size

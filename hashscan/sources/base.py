@@ -156,7 +156,8 @@ class StoredChecksum(NamedTuple):
     """Name of an exact hash, or of a CRC."""
     stored: bytes
     received: bytes | None = None
-    """The checksum of the bytes that were received, if it is a CRC."""
+    """The CRC of the bytes that were received, if one was computed: the one that `algorithm` names, or for an
+    ETag the one that the store has of the object, too."""
     from_etag: bool = False
     """True if it is an MD5 only if this store makes ETags of MD5s."""
 
@@ -243,9 +244,9 @@ class OpenFolder(ABC):
             FileError: it can't be opened, or is not the file that was listed.
         """
 
-    def has_md5_as_etag(self, item: Item) -> bool:
-        """Return True if the store says that the ETag of an object is an MD5; it is asked."""
-        return False
+    def stated_checksum(self, item: Item) -> StoredChecksum | None:
+        """Ask the store for the checksum of an object whose ETag differs; see `ObjectStore`."""
+        return None
 
 
 class Opener(ABC):

@@ -2,8 +2,9 @@
 
 Digests are computed anyway, and a CRC as the bytes arrive; so nothing is read or hashed twice but an object
 that differs. An ETag of 32 digits is an MD5 in most stores, but not in all, nor of all objects of those. So
-it counts only where another object of the same target has shown that, and the store says that this one is
-not encrypted by keys with which the ETag is something else.
+where it differs, the store is asked for another checksum. Without one, the ETag counts only where another
+object of the same target has shown that it is an MD5, and the store says that this one is not encrypted by
+keys with which the ETag is something else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from hashscan.matching.evaluation import FileTask
 from hashscan.model import Reason
-from hashscan.sources.base import FileError, OpenFolder
+from hashscan.sources.base import FileError, OpenFolder, StoredChecksum
 
 
 class ChecksumComparison:
@@ -34,7 +35,7 @@ class ChecksumComparison:
             target: URL of the container.
             read_again: reads and decodes files anew.
         """
-        differing = []
+        differing: list[FileTask] = []
         for file in files:
             if file.checksum is None or file.unreadable:
                 continue
@@ -44,20 +45,40 @@ class ChecksumComparison:
                 self._proven.add(target)
             if equal is False:
                 differing.append(file)
-        doubtful = [file for file in differing if self._counts(target, folder, file)]
+        doubtful = [(file, stated) for file in differing if (stated := self._denied(target, folder, file))]
         if not doubtful:
             return
-        read_again(doubtful)
-        for file in doubtful:
+        read_again([file for file, _ in doubtful])
+        for file, checksum in doubtful:
             if not file.unreadable:
+                _state(file, checksum)
                 file.compared = True
                 file.differs = _is_equal(file) is False
 
-    def _counts(self, target: bytes, folder: OpenFolder, file: FileTask) -> bool:
-        """Return True if a difference shows that the bytes have changed."""
-        if file.checksum is None or not file.checksum.from_etag:
-            return True
-        return target in self._proven and folder.has_md5_as_etag(file.item)
+    def _denied(self, target: bytes, folder: OpenFolder, file: FileTask) -> StoredChecksum | None:
+        """Return the checksum that shows that the bytes of a file have changed; None if none does."""
+        checksum = self._counting(target, folder, file)
+        if checksum is None:
+            return None
+        _state(file, checksum)
+        file.compared = _is_equal(file) is True
+        return checksum if _is_equal(file) is False else None
+
+    def _counting(self, target: bytes, folder: OpenFolder, file: FileTask) -> StoredChecksum | None:
+        """Return the checksum with which a difference shows that the bytes have changed; None without one."""
+        checksum, proven = file.checksum, target in self._proven
+        if checksum is None or not checksum.from_etag:
+            return checksum
+        if not proven and not file.item.checksum:
+            return None
+        stated = folder.stated_checksum(file.item)
+        return stated if stated is not None and (proven or not stated.from_etag) else None
+
+
+def _state(file: FileTask, checksum: StoredChecksum) -> None:
+    """Compare a file that was read with this checksum."""
+    received = None if file.checksum is None else file.checksum.received
+    file.checksum = checksum._replace(received=received)
 
 
 def _is_equal(file: FileTask) -> bool | None:
@@ -65,7 +86,7 @@ def _is_equal(file: FileTask) -> bool | None:
     checksum = file.checksum
     if checksum is None:
         return None
-    found = file.exact.get(checksum.algorithm) if checksum.received is None else checksum.received
+    found = file.exact.get(checksum.algorithm, None if checksum.from_etag else checksum.received)
     return None if found is None else found == checksum.stored
 
 

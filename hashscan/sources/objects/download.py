@@ -13,7 +13,15 @@ from functools import partial
 
 from hashscan.errors import CredentialsError, UnreachableError
 from hashscan.model import Access, Batch, Item, Reason
-from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, no_rate_limit
+from hashscan.sources.base import (
+    Acquire,
+    FileError,
+    Opener,
+    OpenFile,
+    OpenFolder,
+    StoredChecksum,
+    no_rate_limit,
+)
 from hashscan.sources.objects.receiver import DownloadCancelled, Receiver
 from hashscan.sources.objects.spool import KeptObject, NoSpaceError, PassingObject, Spool
 from hashscan.sources.objects.store import UNKNOWN_SIZE, ObjectStore
@@ -192,9 +200,9 @@ class _Folder(OpenFolder):
         assert download.file is not None
         return download.file
 
-    def has_md5_as_etag(self, item: Item) -> bool:
+    def stated_checksum(self, item: Item) -> StoredChecksum | None:
         """Ask the store."""
-        return self._store.has_md5_as_etag(item)
+        return self._store.stated_checksum(item)
 
     def close(self) -> None:
         """Cancel the downloads that were not opened."""

@@ -217,15 +217,18 @@ class Receiver:
     def _begin_checksum(self, reading: ObjectStream) -> None:
         """Take the checksum that the store states, and prepare to compute it if it is a CRC."""
         self._stored = parse_checksum(reading.checksum) or self._store.checksum(self.item)
-        self._extend = None if self._stored is None else extend_of(self._stored.algorithm)
-        self._crc = 0
+        self._extend, self._crc = None, 0
+        if self._stored is not None:
+            # Of an object with an ETag, the CRC is compared if the ETag turns out to be no MD5.
+            listed, _, _ = self.item.checksum.partition(":")
+            self._extend = extend_of(listed if self._stored.from_etag else self._stored.algorithm)
 
     @property
     def checksum(self) -> StoredChecksum | None:
         """The checksum of the whole object; call it after all bytes have arrived."""
         if self._stored is None or self._extend is None:
             return self._stored
-        return StoredChecksum(self._stored.algorithm, self._stored.stored, self._crc.to_bytes(4))
+        return self._stored._replace(received=self._crc.to_bytes(4))
 
     def _begin(self) -> ObjectStream:
         try:

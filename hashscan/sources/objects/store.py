@@ -162,9 +162,14 @@ class ObjectStore(ABC):
         """
         return parse_checksum(item.checksum)
 
-    def has_md5_as_etag(self, item: Item) -> bool:
-        """Ask the store if the ETag of an object is an MD5; False if it does not say."""
-        return False
+    def stated_checksum(self, item: Item) -> StoredChecksum | None:
+        """Ask the store for the checksum of an object whose ETag is not the MD5 of the bytes.
+
+        Returns:
+            A checksum that was computed of the bytes, or the ETag if the store says that it is an MD5; None
+            if it states neither.
+        """
+        return None
 
     def check(self, item: Item) -> None:
         """Check that an object is still as it was when it was read; only for readings that are not proven.

@@ -67,6 +67,29 @@ def test_a_store_whose_etags_are_something_else(picture: Path) -> None:
     assert found.summary["checksums"] == {"compared": 0, "not_compared": 6}
 
 
+@pytest.mark.parametrize("kind", ["crc", "sha"])
+def test_objects_in_one_part_whose_etags_are_no_md5(picture: Path, kind: str) -> None:
+    """By keys of KMS: the other checksum is asked for once, and then stated as each is read."""
+    keys = [f"kms/{kind}/{name}".encode() for name in ("fine", "flipped/p", "flipped1/p")]
+    with object_server(f"kms/{kind}/:2:2000", files=dict.fromkeys(keys, picture)) as url:
+        found = scanned(url)
+        reads = statistics(url)["reads"]
+    assert unreadable(found) == {f"kms/{kind}/flipped/p": Reason.CHECKSUM.value}
+    assert found.code == 3
+    assert found.summary["checksums"] == {"compared": 5, "not_compared": 0}
+    assert reads == 5 + 5 + 2
+
+
+def test_an_etag_that_differs_where_the_bytes_have_another_checksum(picture: Path) -> None:
+    """As in a store that makes ETags in a way of its own, and does not say so."""
+    with object_server(
+        "md5/:1:2000", files={b"wrong/crc/p": picture, b"wrong/crc/flipped/p": picture}
+    ) as url:
+        found = scanned(url)
+    assert unreadable(found) == {"wrong/crc/flipped/p": Reason.CHECKSUM.value}
+    assert found.summary["checksums"] == {"compared": 3, "not_compared": 0}
+
+
 def test_a_large_object_that_is_resumed(picture: Path) -> None:
     with object_server("md5/:1:2000", "md5/cut1/:1:3000000", "crc/cut1/:1:3000000") as url:
         found = scanned(url)

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from hashscan.model import Access, FolderReason, Item, Reason
 from hashscan.sources.base import FileError, StoredChecksum
 from hashscan.sources.objects import obstore_reader
-from hashscan.sources.objects.checksums import checksum_of_etag, extend_of, in_base64
+from hashscan.sources.objects.checksums import checksum_of_etag, extend_of, in_base64, parse_checksum
 from hashscan.sources.objects.receiver import normalize_etag
 from hashscan.sources.objects.s3.client import S3Clients, answer_of, explained, is_credentials_error
 from hashscan.sources.objects.source import ObjectSource
@@ -42,11 +42,14 @@ object is requested."""
 ATTRIBUTES = ["RestoreStatus"]
 """Additional fields in listings: whether there is a restored copy, which can be read until it expires."""
 
-_CRCS = {"CRC32": "crc32", "CRC32C": "crc32c"}
-"""By name in a listing, the checksums that objects in parts can have as a whole, and that are computed."""
+_ALGORITHMS = {"SHA256": "sha256", "SHA1": "sha1", "CRC32": "crc32", "CRC32C": "crc32c"}
+"""By name in a listing, the checksums that are computed here, too."""
+_CRCS = frozenset({"crc32", "crc32c"})
 _STATED = "stated when it is read"
 """Value of `Item.checksum` of an object whose ETag is no MD5, and that has such a checksum. obstore neither
-asks for it nor returns it, so botocore reads such objects; they are large."""
+asks for it nor returns it, so botocore reads such objects; they are large.
+
+Of an object whose ETag may be an MD5, the value is the algorithm of such a checksum and a colon."""
 
 _ENTRIES = ("Contents", "Version")
 _FOUND = "hashscan"
@@ -87,9 +90,12 @@ def objects_of(page: Mapping[str, Any]) -> list[StoredObject]:
 
 
 def _listed_checksum(entry: Mapping[str, str | None]) -> str:
-    algorithm = _CRCS.get(entry.get("ChecksumAlgorithm") or "", "")
-    whole = entry.get("ChecksumType") == "FULL_OBJECT" and "-" in (entry.get("ETag") or "")
-    return _STATED if whole and extend_of(algorithm) is not None else ""
+    algorithm = _ALGORITHMS.get(entry.get("ChecksumAlgorithm") or "", "")
+    if entry.get("ChecksumType") != "FULL_OBJECT" or (algorithm in _CRCS and extend_of(algorithm) is None):
+        return ""
+    if checksum_of_etag(entry.get("ETag") or "") is None:
+        return algorithm and _STATED
+    return algorithm and f"{algorithm}:"
 
 
 def prefixes_of(page: Mapping[str, Any]) -> list[bytes]:
@@ -179,6 +185,9 @@ class S3Store(ObjectStore):
         self._bucket = bucket
         self._clients = S3Clients(bucket, access)
         self._making = threading.Lock()
+        self._stated_when_read = False
+        """True once the ETag of an object was seen to be no MD5: those that have another checksum are read so
+        that it is stated, without a further request."""
 
     @cached_property
     def _lister(self) -> Any:
@@ -252,7 +261,8 @@ class S3Store(ObjectStore):
 
     def read(self, item: Item, offset: int) -> ObjectStream:
         """Read with obstore if it supports the key, otherwise with botocore."""
-        path = None if item.checksum == _STATED else obstore_reader.path_of(item.name)
+        stated = item.checksum == _STATED or (self._stated_when_read and item.checksum)
+        path = None if stated else obstore_reader.path_of(item.name)
         # The first download creates the clients, all others wait for it.
         with self._making:
             fast = None if path is None else self._fast
@@ -265,18 +275,30 @@ class S3Store(ObjectStore):
         """Return the MD5 that the ETag is, for an object in one part."""
         return checksum_of_etag(item.etag)
 
-    def has_md5_as_etag(self, item: Item) -> bool:
-        """Ask how the object is encrypted: with keys of KMS, or of its owner, the ETag is no MD5."""
+    def stated_checksum(self, item: Item) -> StoredChecksum | None:
+        """Ask for the checksum, and how the object is encrypted.
+
+        With keys of KMS, or of its owner, the ETag is no MD5.
+        """
         version = {"VersionId": item.version} if item.version else {}
         with self._making:
             client = self._exact
         try:
-            head = client.head_object(Bucket=self._bucket, Key=key_text(item.name, "S3"), **version)
+            head = client.head_object(
+                Bucket=self._bucket, Key=key_text(item.name, "S3"), ChecksumMode="ENABLED", **version
+            )
         except (*_failures(), FileError):
-            return False
+            return None
+        if normalize_etag(str(head.get("ETag", ""))) != normalize_etag(item.etag):
+            return None
         encryption = head.get("ServerSideEncryption") or "AES256"
-        same = normalize_etag(str(head.get("ETag", ""))) == normalize_etag(item.etag)
-        return same and encryption == "AES256" and not head.get("SSECustomerAlgorithm")
+        is_md5 = encryption == "AES256" and not head.get("SSECustomerAlgorithm")
+        stated = parse_checksum(_checksum_of(head))
+        if stated is not None and stated.algorithm in _CRCS and item.checksum != f"{stated.algorithm}:":
+            # The CRC was not computed as the bytes arrived.
+            stated = None
+        self._stated_when_read |= stated is not None and not is_md5
+        return stated or (checksum_of_etag(item.etag) if is_md5 else None)
 
     def close(self) -> None:
         """Close botocore's connections; those of obstore are closed with its client."""
@@ -293,8 +315,7 @@ def _failures() -> tuple[type[Exception], type[Exception]]:
 def _checksum_of(answer: Mapping[str, Any]) -> str:
     """Return the checksum of the whole object in an answer; one of its parts has another form."""
     stated = (
-        in_base64(algorithm, answer.get(f"Checksum{name}") or "")
-        for name, algorithm in (("SHA256", "sha256"), ("SHA1", "sha1"), *_CRCS.items())
+        in_base64(algorithm, answer.get(f"Checksum{name}") or "") for name, algorithm in _ALGORITHMS.items()
     )
     return next(filter(None, stated), "") if answer.get("ChecksumType") != "COMPOSITE" else ""
 

@@ -59,6 +59,8 @@ VIDEOS: Mapping[str, tuple[str, ...]] = {
 format is not opened: players differ in which of the two they show. Flash is a program, not a video."""
 VIDEO_OPENER = "hashscan.hashing.video.opening"
 """The module that opens videos, which needs the extra `video`."""
+LOSSLESS_DECODER = "hashscan.hashing.video.lossless_jpeg"
+"""The module that decodes lossless JPEG and JPEG-LS; it is used where it was loaded with the former."""
 
 
 class DocumentOpener(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hashscan.hashing.container_kinds import LOSSLESS_DECODER
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.jpeg_xl import jxl_available
 from hashscan.hashing.media.picture import decode_frames
@@ -176,8 +178,9 @@ def _with_frame(marker: int, bits: int = 8) -> bytes:
     ],
 )
 def test_kinds_that_are_not_decoded_have_their_own_reason(
-    marker: int, bits: int, reason: Reason | None
+    marker: int, bits: int, reason: Reason | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delitem(sys.modules, LOSSLESS_DECODER, raising=False)
     assert decoded(_with_frame(marker, bits))[1] is reason
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,9 +20,10 @@ from hashscan.hashing.media import picture_opening
 from hashscan.hashing.media.samples import samples
 from hashscan.lists.store import ListStore
 from hashscan.matching.worker_setup import algorithms_to_compute, asked_algorithms
-from hashscan.model import Entry, Reason, Verdict
+from hashscan.model import Entry, MemberLimits, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers.worker import Worker
+from tests.hashing.video.test_lossless_jpeg import by_ffmpeg
 from tests.pictures import counts_faults, encoded, scene
 from tests.scan.workers.test_worker import SETUP, check, digest_of
 
@@ -36,7 +38,9 @@ def files(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def worker_for(tmp_path: Path, listed: Image.Image) -> Iterator[Worker]:
+def worker_for(
+    tmp_path: Path, listed: Image.Image, containers: MemberLimits | None = None
+) -> Iterator[Worker]:
     """A worker with a list that has the PDQ of one picture."""
     value = digest_of(encoded(listed, "PNG"), "pdq", tmp_path)
     store = ListStore(tmp_path / "lists")
@@ -45,7 +49,8 @@ def worker_for(tmp_path: Path, listed: Image.Image) -> Iterator[Worker]:
         algorithms = algorithms_to_compute(asked_algorithms(opened.handles))
         # A thousand frames take numpy longer than a picture, above all beside other tests.
         patient = SandboxOptions("auto", seconds=60.0)
-        with Worker(replace(SETUP, lists=opened.handles, algorithms=algorithms, sandbox=patient)) as worker:
+        setup = replace(SETUP, lists=opened.handles, algorithms=algorithms, sandbox=patient)
+        with Worker(replace(setup, containers=containers)) as worker:
             yield worker
 
 
@@ -176,3 +181,14 @@ def test_digests_to_make_a_list_of(files: Path) -> None:
         assert [found.variant for found in result.augmented] == variants
         assert all(found.digest.algorithm == "pdq" for found in result.augmented)
     assert os.listdir(files) == ["several"]
+
+
+@counts_faults
+def test_a_jpeg_that_only_ffmpeg_decodes(tmp_path: Path, files: Path) -> None:
+    """The decoder of containers decodes it, since that has FFmpeg; so it is found by what it shows."""
+    (files / "photo.jpg").write_bytes(by_ffmpeg("jpegls", np.asarray(scene(2)), "rgb24"))
+    (files / "other.jpg").write_bytes(by_ffmpeg("jpegls", np.asarray(scene(3)), "rgb24"))
+    with worker_for(tmp_path, scene(2), MemberLimits()) as worker:
+        found = check(worker, files)
+    assert (found["photo.jpg"].verdict, found["photo.jpg"].reason) == (Verdict.MATCH, None)
+    assert (found["other.jpg"].verdict, found["other.jpg"].reason) == (Verdict.CLEAN, None)

@@ -12,7 +12,7 @@ from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveReader
 from hashscan.hashing.archives.members import Frames, MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.archives.unpacking import load_deflate64
-from hashscan.hashing.container_kinds import VIDEO_OPENER
+from hashscan.hashing.container_kinds import LOSSLESS_DECODER, VIDEO_OPENER
 from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
@@ -88,5 +88,6 @@ def _video_frames(
         module = importlib.import_module(VIDEO_OPENER)
     except (ImportError, OSError):
         return None
+    importlib.import_module(LOSSLESS_DECODER).warm_up()
     frames: Frames = module.VideoOpener(hashes, wanted, max_pixels, samples=samples).frames
     return frames

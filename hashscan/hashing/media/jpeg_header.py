@@ -110,6 +110,14 @@ class _Segments:
         self._size, self._components = (width, height), components
         return True
 
+    def lossless(self, marker: int, first: int) -> LosslessHeader | None:
+        """Return the header of a frame at this offset; None if its samples have an odd number of bits."""
+        bits, height, width, _ = _FRAME.unpack_from(self._content, first)
+        plain = PlainHeader((width, height), self._info)
+        if not 2 <= bits <= 16:
+            return None
+        return LosslessHeader(plain, marker, bits, jpeg_profiles(self._colours))
+
     def header(self, first: int, length: int) -> PlainHeader | None:
         """Return the header, if the start of the scan at this offset is not unusual either."""
         components = self._components
@@ -139,6 +147,40 @@ def is_unsupported_jpeg(file: PictureFile) -> bool:
             return head[1] not in _DECODED_FRAMES or head[4] != 8
         place += 2 + int.from_bytes(head[2:4])
     return False
+
+
+LOSSLESS, JPEG_LS = 0xC3, 0xF7
+"""Markers of frames that FFmpeg decodes: lossless with Huffman coding, and JPEG-LS."""
+
+
+class LosslessHeader(Struct, frozen=True):
+    """The header of a JPEG that Pillow can't decode."""
+
+    plain: PlainHeader
+    marker: int
+    """Marker of its frame."""
+    bits: int
+    """Bits of a sample, 2 to 16."""
+    profiles: list[bytes]
+
+
+def read_lossless_header(content: bytes) -> LosslessHeader | None:
+    """Read the header of a JPEG up to its scan; return None if there is no frame, or two, or it is odd."""
+    segments, frame, place = _Segments(content), None, 2
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4])
+        first, place = place + 4, place + 2 + length
+        if length < 2 or place > len(content):
+            return None
+        if marker == _START_OF_SCAN:
+            return None if frame is None else segments.lossless(*frame)
+        if marker in _FRAMES:
+            if frame is not None or length < 8:
+                return None
+            frame = marker, first
+        elif marker in {_EXIF_DATA, _PROFILE} and length >= _PASSED[marker]:
+            segments.read(marker, first, place)
+    return None
 
 
 def scale_of(size: tuple[int, int], side: int) -> int:

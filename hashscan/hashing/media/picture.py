@@ -5,6 +5,7 @@ Call this only inside the sandbox: Pillow and the libraries that it uses parse h
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.avif_items import has_hidden_alternatives, other_pictures
+from hashscan.hashing.container_kinds import LOSSLESS_DECODER
 from hashscan.hashing.decoding_faults import decoding_faults
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import SVG
@@ -40,6 +42,7 @@ from hashscan.hashing.media.jpeg_header import (
     PlainHeader,
     is_unsupported_jpeg,
     read_header,
+    read_lossless_header,
     scale_of,
 )
 from hashscan.hashing.media.jpeg_xl import read_jxl_header
@@ -130,17 +133,11 @@ def decode_frames(
     reader = _Reader(file, picture_format.pillow, limits or Limits())
     for frames in (reader.first(), reader.previews(), reader.further()):
         yield from reader.guarded(frames)
-    if reader.shortfall is Reason.BROKEN and _is_unsupported(file, picture_format.pillow):
+    is_tiff = picture_format.pillow == "TIFF"
+    if reader.shortfall is Reason.BROKEN and is_tiff and is_unsupported_tiff(file):
         raise UndecodedError(Reason.UNSUPPORTED)
     if reader.shortfall is not None:
         raise UndecodedError(reader.shortfall, reader.fault)
-
-
-def _is_unsupported(file: PreadFile, pillow_format: str) -> bool:
-    """Return True if a picture that was not decoded is of a kind that Pillow can't decode."""
-    if pillow_format == "JPEG":
-        return is_unsupported_jpeg(file)
-    return pillow_format == "TIFF" and is_unsupported_tiff(file)
 
 
 def _drawn_frames(file: PreadFile, limits: Limits) -> Iterator[Frame]:
@@ -226,6 +223,11 @@ class _Reader:
                 self.shortfall = None
                 yield from self._pieced_tiff()
                 return
+            if self._format == "JPEG" and is_unsupported_jpeg(self._file):
+                # What was recorded is that libjpeg failed.
+                self.shortfall = None
+                yield from self._lossless_jpeg()
+                return
             found = self._load_repaired() if error.reason in _SALVAGEABLE else None
             if found is None:
                 yield from self._salvaged(error.reason, 0, WHOLE)
@@ -258,6 +260,30 @@ class _Reader:
                 part=WHOLE if number == 1 else Part(Kind.FURTHER, number),
                 colours=partial(colours_of, image),
             )
+
+    def _lossless_jpeg(self) -> Iterator[Frame]:
+        """Yield a JPEG that Pillow can't decode, as if it were the PNG that has the same pixels."""
+        try:
+            with convert_errors(self._file, self._format):
+                self._file.seek(0)
+                content = self._file.read(self._file.size)
+                header = read_lossless_header(content)
+                decoder = sys.modules.get(LOSSLESS_DECODER)
+                if header is None or decoder is None:
+                    raise UndecodedError(Reason.UNSUPPORTED)
+                self._plain, self._opened = header.plain, None
+                decoded = decoder.decode_lossless(content, header, self._limits.max_pixels)
+                file = PreadFile(decoded.png)
+                opened = open_picture(file, "PNG", self._limits.max_pixels)
+                frame = self._frame(opened, WHOLE, "PNG")
+        except UndecodedError as error:
+            self._fall_short(error.reason)
+            return
+        yield from self._shown(frame, opened.image, file, "PNG")
+        if not decoded.whole:
+            self._fall_short(Reason.BROKEN)
+        if len(header.profiles) > 1:
+            self._fall_short(Reason.UNSUPPORTED)
 
     def _read_otherwise(self, frame: Frame, image: Image.Image) -> Iterator[Frame]:
         """Yield the first picture in the ways in which browsers read it and Pillow does not."""

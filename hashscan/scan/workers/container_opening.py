@@ -82,6 +82,11 @@ class ContainerOpening(ClosedOnExit):
         # The decoder opens what it can of them, and says if there are others.
         self._open(file, opened, containers[0], partial(MemberMatching, matcher, file.item, setup))
 
+    def started(self) -> Sandbox | None:
+        """Return the sandbox, in which pictures are decoded, too; None if no library in C is loaded there."""
+        self._start()
+        return None if self._by_python else self.sandbox
+
     def _start(self) -> None:
         """Start the sandbox; without libraries if it is not a full one."""
         if self.sandbox is None:

@@ -23,6 +23,7 @@ from hashscan.hashing.formats import (
     SVG,
     TEXT,
     contains_pictures_later,
+    counts_faults,
     is_plain_picture,
     sniff,
 )
@@ -316,12 +317,16 @@ class Worker(ClosedOnExit):
         file.decoded = again.decoded
 
     def _look_into(self, file: FileTask) -> None:
+        opening = self._container_opening()
+        if opening is not None:
+            opening.look_into(file, self.setup, self.matcher)
+
+    def _container_opening(self) -> ContainerOpening | None:
+        """Return what opens containers; None if none are opened."""
         limits = self.setup.containers
-        if limits is None:
-            return
-        if self._opening is None:
+        if limits is not None and self._opening is None:
             self._opening = ContainerOpening(self.setup, limits, self._plugin, self.sandbox)
-        self._opening.look_into(file, self.setup, self.matcher)
+        return self._opening
 
     def _consult(self, files: Sequence[FileTask]) -> None:
         if self.consult is not None and files:
@@ -476,6 +481,8 @@ class Worker(ClosedOnExit):
         """
         self._receive(file)
         opened = opened or file.opened
+        if file.reason is Reason.UNSUPPORTED and opened is not None:
+            self._decode_lossless(file, opened)
         if file.reason not in _TOO_LARGE or opened is None or not self._large_memory:
             return
         if self._defer and not opened.fetched and file.opened is not None:
@@ -492,18 +499,34 @@ class Worker(ClosedOnExit):
         file.decoded = again.decoded or file.decoded
         file.reason, file.detail, file.reply = again.reason, again.detail, again.reply
 
+    def _decode_lossless(self, file: FileTask, opened: OpenFile) -> None:
+        """Have a fresh decoder of containers decode a JPEG that Pillow can't: it has FFmpeg loaded."""
+        if file.kind is None or file.kind.pillow != "JPEG" or not counts_faults():
+            return
+        opening = self._container_opening()
+        sandbox = None if opening is None else opening.started()
+        if sandbox is None:
+            return
+        again = FileTask(file.item, kind=file.kind)
+        request = pack_request(file.kind, patient=True)
+        again.begun = sandbox.begin(opened.descriptor, request, opened.stat.uid, fresh=True)
+        self._receive(again, sandbox)
+        file.decoded = again.decoded or file.decoded
+        file.reason, file.detail, file.reply = again.reason, again.detail, again.reply
+
     def _decoded_large(self, file: FileTask, opened: OpenFile, memory_bytes: int) -> FileTask:
         again = FileTask(file.item, kind=file.kind)
         self._begin(again, opened, fresh=True, memory_bytes=memory_bytes)
         self._receive(again)
         return again
 
-    def _receive(self, file: FileTask) -> None:
+    def _receive(self, file: FileTask, sandbox: Sandbox | None = None) -> None:
         """Receive the decoder's reply; a decoder that was taken over may send anything of valid form."""
         assert file.begun is not None
+        sandbox = sandbox or self.sandbox
         begun, file.begun = file.begun, None
         try:
-            reply = self.sandbox.finish(begun)
+            reply = sandbox.finish(begun)
         except DecoderLost as lost:
             file.reason, file.detail = lost.reason, lost.detail
             if lost.reason in LIMIT_REASONS:
@@ -512,7 +535,7 @@ class Worker(ClosedOnExit):
                 file.reply = pack_failure(lost.reason)
         else:
             if not store_reply(file, reply, self._pictures):
-                self.sandbox.discard()
+                sandbox.discard()
             elif file.reason is Reason.MEMORY and not begun.first and file.opened is not None:
                 # Earlier files may have left the decoder with little memory.
                 file.reason, file.detail, file.decoded = None, "", None

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
 from hashscan.hashing.archives.library import ArchiveMember, ArchiveReader, MemberError, is_empty
+from hashscan.hashing.archives.library_time import LibraryTime, TimedFile
 from hashscan.hashing.archives.openers import (
     DRAWN,
     READ_MAX,
@@ -87,6 +88,7 @@ class MemberReader:
         self._decode, self._limits = decode, limits
         self._members = self._bytes = self._reported = self._reported_bytes = 0
         self._deadline = 0.0
+        self._library_time = LibraryTime(size, limits.seconds)
         self._unclocked = 0
         """Bytes since the time was checked."""
 
@@ -191,7 +193,9 @@ class MemberReader:
             yield Member(before, reason=doubt, fault=fault)
         found = False
         for options in readings(file, self._limits.members) if is_disc else (b"",):
-            for member in self._library.members(file, kind.name, options):
+            timed = TimedFile(file, self._library_time)
+            members = self._library.members(timed, kind.name, options)
+            for member in self._library_time.counted(members):
                 found = True
                 yield from self._of_archive(member, before, depth)
         if not found:
@@ -204,7 +208,8 @@ class MemberReader:
         """Yield the members that are seen without the directory of a ZIP archive, if it can be read so."""
         assert self._library is not None
         try:
-            for member in self._library.streamed(file):
+            members = self._library.streamed(TimedFile(file, self._library_time))
+            for member in self._library_time.counted(members):
                 yield from self._of_archive(member, before, depth)
         except ContainerError as error:
             if error.reason not in _OF_ONE:
@@ -215,6 +220,7 @@ class MemberReader:
     ) -> Iterator[Member | SampledFrames]:
         self._count()
         place = before + member.name
+        member = member._replace(pieces=self._library_time.counted(member.pieces))
         if member.regular:
             yield from self._guarded(place, self._digested(place, member.pieces, depth))
             return

@@ -359,7 +359,7 @@ def _reason(error: Exception) -> Reason:
     text = str(error).lower()
     if "encrypt" in text or "passphrase" in text:
         return Reason.ENCRYPTED
-    if any(word in text for word in ("unsupported", "not supported", "unavailable")):
+    if any(word in text for word in ("unsupported", "not supported", "unavailable", "unknown codec")):
         return Reason.METHOD
     return Reason.CONTAINER_BROKEN
 

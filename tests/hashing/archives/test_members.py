@@ -363,6 +363,15 @@ def unknown_method() -> bytes:
     return bytes(content)
 
 
+def sevenzip_of_deflate64(packed: bytes) -> bytes:
+    """A 7z archive with one member of 9 bytes."""
+    streams = b"\6\0\1\x09%c\0" % len(packed) + bytes.fromhex("07 0b 01 00 01 03 040109 0c 09 00")
+    checked = b"\x08\x0a\1" + struct.pack("<I", zlib.crc32(b"content")) + b"\0"
+    header = b"\1\4" + streams + checked + b"\0\5\1\x11\5\0a\0\0\0\0\0"
+    start = struct.pack("<QQI", len(packed), len(header), zlib.crc32(header))
+    return b"7z\xbc\xaf\x27\x1c\0\4" + struct.pack("<I", zlib.crc32(start)) + start + packed + header
+
+
 def deflate64(content: bytes, more: bytes = b"") -> bytes:
     """A ZIP archive whose member is packed by Deflate64, perhaps with bytes behind its stream."""
     deflater = pytest.importorskip("inflate64").Deflater()
@@ -473,6 +482,7 @@ def bomb(levels: int, wide: int) -> bytes:
         pytest.param(lambda: nested(4), {Reason.CONTAINER_DEPTH}, id="nested"),
         pytest.param(encrypted, {Reason.ENCRYPTED}, id="encrypted"),
         pytest.param(unknown_method, {Reason.METHOD, Reason.CONTAINER_BROKEN}, id="unknown method"),
+        pytest.param(lambda: sevenzip_of_deflate64(b"packed"), {Reason.METHOD}, id="Deflate64 in 7z"),
         pytest.param(lambda: zipped({"b.png": PICTURE})[:-600], {Reason.CONTAINER_BROKEN}, id="truncated"),
         pytest.param(
             lambda: tarred("b.png", PICTURE, "w:gz")[:900], {Reason.CONTAINER_BROKEN}, id="truncated tar"

@@ -63,6 +63,10 @@ LOSSLESS_DECODER = "hashscan.hashing.video.lossless_jpeg"
 """The module that decodes lossless JPEG and JPEG-LS; it is used where it was loaded with the former."""
 
 
+_SECONDS, _SECONDS_PER_MIB = 10.0, 100.0
+"""Processor time for a small container, and for each MiB of it besides: 0.2 s for a page of 2 KiB."""
+
+
 class DocumentOpener(NamedTuple):
     """The place of the class that opens documents of one format."""
 
@@ -139,8 +143,14 @@ def missing_extra(known: FileFormat) -> str:
 
 
 def seconds_to_open(known: FileFormat, size: int, limits: MemberLimits) -> float:
-    """Return the processor time in seconds in which a container of `size` bytes must have been opened."""
-    return limits.seconds + (limits.more_seconds * size / (1 << 30) if known.name in VIDEOS else 0.0)
+    """Return the processor time in seconds in which a container of `size` bytes must have been opened.
+
+    A small one has less: within one call of a library, which a page of some kilobytes can keep busy without
+    end, only the worker can stop it.
+    """
+    if known.name in VIDEOS:
+        return limits.seconds + limits.more_seconds * size / (1 << 30)
+    return min(limits.seconds, _SECONDS + _SECONDS_PER_MIB * size / (1 << 20))
 
 
 def document_libraries() -> list[str]:

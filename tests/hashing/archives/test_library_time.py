@@ -8,14 +8,16 @@ import tarfile
 import zipfile
 
 import pytest
+from msgspec import structs
 
 from hashscan.hashing.archives import library_time
 from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveReader
 from hashscan.hashing.archives.library_time import LibraryTime, TimedFile
 from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
+from hashscan.hashing.container_kinds import seconds_to_open
 from hashscan.hashing.exact import MD5
-from hashscan.hashing.formats import sniff
+from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.member_records import ContainerEnd, ContainerError
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import MemberLimits, Reason
@@ -74,6 +76,14 @@ def test_the_time_grows_with_the_container_up_to_its_own_limit(monkeypatch: pyte
     for size, most in ((0, 1.0), (1 << 20, 0.0)):
         with pytest.raises(TimeoutError):
             LibraryTime(size, most).check()
+
+
+def test_a_small_container_has_less_time() -> None:
+    kinds, limits = {known.name: known for known in FORMATS}, MemberLimits()
+    for name in ("PDF", "ZIP"):
+        assert seconds_to_open(kinds[name], 4096, limits) <= limits.seconds / 5
+        assert seconds_to_open(kinds[name], 1 << 20, limits) == limits.seconds
+        assert seconds_to_open(kinds[name], 4096, structs.replace(limits, seconds=1.0)) == 1.0
 
 
 def test_a_call_that_has_begun_gets_no_more_bytes() -> None:

@@ -479,8 +479,8 @@ def test_digests_are_compared(site: Site) -> None:
     assert found.document == {
         "version": site.server.engine.version,
         "matches": [
-            {"digest": 1, "entry": "e0", "category": "A1", "distance": 0},
-            {"digest": 2, "entry": "p0", "category": "A2", "distance": 8},
+            {"digest": 1, "entry": "e0", "category": "A1", "distance": 0, "acting": False},
+            {"digest": 2, "entry": "p0", "category": "A2", "distance": 8, "acting": False},
         ],
     }
     assert site.ask("GET", f"/v1/check/sha256/{listed.hex()}").status == 403

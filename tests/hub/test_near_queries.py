@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import product
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def similar(listed: bytes) -> bytes:
 def asker(site: Node, keys: list[str], noise: int = 0) -> tuple[Callable[[bytes], bool], list[int]]:
     """A function that asks a node by several keys in turn, and the number of digests before each notice."""
     asked_before, noticed = 0, []
-    rng = random.Random(9)
+    rng = random.Random(99)  # none of the entries
 
     def is_listed(digest: bytes) -> bool:
         others = [(ALGORITHM, rng.randbytes(32)) for _ in range(noise)]
@@ -228,6 +229,17 @@ def test_the_operator_is_alerted_once(site: Node, listed: bytes, hub_state: Stat
     for _ in range(2):
         raise_silence(site.database, hub_state, channel, NOW)
     assert re.findall(r'"kind": ?"(\w+)"', received.read_text()) == ["probed"]
+
+
+def test_no_evidence_is_replaced_by_that_about_other_entries(site: Node, listed: bytes) -> None:
+    """Who asks about two bits of many other entries first is noticed as early."""
+    new_key(site.database)
+    base = similar(listed)
+    for number, bit in product(range(20), range(2)):
+        ask_near(site, flipped(random.Random(number).randbytes(32), bit))
+    assert sum(len(ask_near(site, flipped(base, bit))) for bit in range(60)) > 60 - IMPOSSIBLE_MAX
+    with site.database.reading() as connection:
+        assert 0 < len(chains(connection)) <= 16
 
 
 def test_what_is_kept_is_bounded(site: Node, listed: bytes) -> None:

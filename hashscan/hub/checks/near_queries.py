@@ -36,7 +36,8 @@ REACH = 6
 VARIED_MAX = 144
 """Bits that digests of pictures vary when the operator is told."""
 IMPOSSIBLE_MAX = 24
-"""Bits that digests vary which no picture has, with matches of such digests that are close to no anchor."""
+"""Bits that digests vary which no picture has, with matches of such digests that are close to no anchor: over
+all entries of an organisation, so that those of one are not replaced by those of others before."""
 SECONDS_PER_BIT = 600
 """Seconds in which digests about one further bit are answered after that."""
 KEPT_SECONDS = 30 * 86_400
@@ -70,10 +71,18 @@ class _Evidence(NamedTuple):
         return min(_SET * 2, _count(self.varied | self.impossible) + self.strays)
 
     @property
-    def is_chain(self) -> bool:
-        """True if pictures don't have such digests."""
-        impossible = _count(self.impossible) + self.strays
-        return _count(self.varied) >= VARIED_MAX or impossible >= IMPOSSIBLE_MAX
+    def not_of_pictures(self) -> int:
+        """The number of those that are about digests which no picture has."""
+        return _count(self.impossible) + self.strays
+
+    def is_chain(self, elsewhere: int) -> bool:
+        """Return True if pictures don't have such digests.
+
+        Args:
+            elsewhere: `not_of_pictures` of the organisation's other entries.
+        """
+        here = self.not_of_pictures
+        return _count(self.varied) >= VARIED_MAX or (here > 0 and here + elsewhere >= IMPOSSIBLE_MAX)
 
     def values(self) -> dict[str, Any]:
         """Return the columns."""
@@ -118,8 +127,19 @@ def watch_near_queries(
         own = select(ORGANISATIONS.c.id).where(ORGANISATIONS.c.id == key.organisation)
         connection.execute(own.with_for_update(key_share=True))
         rows = _rows(connection, key.organisation)
-        for name, (after, revealing) in _changes(rows, asked, by_entry).items():
-            if _is_slowed(connection, key, rows.get(name), name, after, now):
+        changes = _changes(rows, asked, by_entry)
+        odd = {name: _evidence(row).not_of_pictures for name, row in rows.items()}
+        odd |= {name: after.not_of_pictures for name, (after, _) in changes.items()}
+        total = sum(odd.values())
+        if any(odd[name] and row.flagged is not None for name, row in rows.items()):
+            total += IMPOSSIBLE_MAX  # it has been enough before
+        for name, row in rows.items():
+            # The chain is about all of them.
+            if row.flagged is None and odd[name] and total >= IMPOSSIBLE_MAX and name not in changes:
+                _flag(connection, key, row, name, _evidence(row), now)
+        for name, (after, revealing) in changes.items():
+            is_chain = after.is_chain(total - odd[name])
+            if _is_slowed(connection, key, rows.get(name), name, after, now, is_chain=is_chain):
                 withheld.update(revealing)
             else:
                 _store(database, connection, key, name, after, now)
@@ -212,26 +232,40 @@ def _noted(before: _Evidence, asked: Words, matching: Sequence[int]) -> tuple[_E
 
 
 def _is_slowed(
-    connection: Connection, key: HubKey, row: Row[Any] | None, name: _Name, after: _Evidence, now: int
+    connection: Connection,
+    key: HubKey,
+    row: Row[Any] | None,
+    name: _Name,
+    after: _Evidence,
+    now: int,
+    *,
+    is_chain: bool,
 ) -> bool:
     """Return whether digests would reveal more than they may by now; tell the operator of a new chain."""
     before = _evidence(row).known
     flagged, bits = (None, 0) if row is None else (row.flagged, row.flagged_bits)
     if flagged is None:
-        if not after.is_chain:
+        if not is_chain:
             return False
         flagged, bits = now, before
-        values = {"flagged": now, "flagged_bits": bits, "key": key.name}
-        if row is None:
-            values |= {**_NONE.values(), **_places(key, name), "at": now}
-            connection.execute(insert(NEAR_QUERIES).values(**values))
-        else:
-            connection.execute(update(NEAR_QUERIES).where(_is(key, name)).values(**values))
-        # A line about no organisation, which its members don't see.
-        details = {"key": key.actor, "list": name[0], "entry": name[1], "bits": after.known}
-        record(connection, "hub", "check.near_queries", None, details)
-        _log.warning("the %s asks about digests close to one entry, bit by bit", key.actor)
+        _flag(connection, key, row, name, after, now)
     return after.known > max(before, bits + (now - flagged) // SECONDS_PER_BIT)
+
+
+def _flag(
+    connection: Connection, key: HubKey, row: Row[Any] | None, name: _Name, after: _Evidence, now: int
+) -> None:
+    """Note that digests about an entry are a chain, and tell the operator."""
+    values = {"flagged": now, "flagged_bits": _evidence(row).known, "key": key.name}
+    if row is None:
+        values |= {**_NONE.values(), **_places(key, name), "at": now}
+        connection.execute(insert(NEAR_QUERIES).values(**values))
+    else:
+        connection.execute(update(NEAR_QUERIES).where(_is(key, name)).values(**values))
+    # A line about no organisation, which its members don't see.
+    details = {"key": key.actor, "list": name[0], "entry": name[1], "bits": after.known}
+    record(connection, "hub", "check.near_queries", None, details)
+    _log.warning("the %s asks about digests close to one entry, bit by bit", key.actor)
 
 
 def _store(
@@ -244,12 +278,15 @@ def _store(
 
 
 def _make_room(connection: Connection, key: HubKey) -> None:
-    """Delete what is too much: first the entries with the least evidence, last those of chains."""
+    """Delete what is too much: first the entries with the least evidence, last those of chains.
+
+    Of chains, too, those with the most evidence stay: by it, further entries count as chains at once.
+    """
     rows = _rows(connection, key.organisation)
 
-    def weight(name: _Name) -> tuple[bool, int, int]:
-        row = rows[name]
-        return row.flagged is not None, row.flagged or _evidence(row).known, row.at
+    def weight(name: _Name) -> tuple[bool, int, int, int]:
+        row, evidence = rows[name], _evidence(rows[name])
+        return row.flagged is not None, evidence.not_of_pictures, evidence.known, row.at
 
     for name in sorted(rows, key=weight)[: max(0, len(rows) - _ENTRIES)]:
         connection.execute(delete(NEAR_QUERIES).where(_is(key, name)))

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import ClassVar, NamedTuple
 
 from hashscan.service.doors.connection import FLUSH_SECONDS, Connection, ConnectionOwner
@@ -210,12 +210,14 @@ class ListeningDoor(Door):
 @lru_cache(maxsize=10_000)
 def client_of(address: str) -> str:
     """Return the client that an address belongs to: of IPv6 its network, since it can choose the rest."""
-    if ":" not in address:
-        return address
     try:
-        return str(ip_network((address.partition("%")[0], _IPV6_PREFIX), strict=False))
+        found = ip_address(address.partition("%")[0])
     except ValueError:
         return address
+    if not isinstance(found, IPv6Address):
+        return address
+    # At a socket of both families, as the service manager opens them, IPv4 has such addresses.
+    return str(found.ipv4_mapped or ip_network((found, _IPV6_PREFIX), strict=False))
 
 
 def few_descriptors(descriptor: int) -> bool:

@@ -314,7 +314,9 @@ def test_the_client_with_most_waiting_connections_loses_one(settings: DoorSettin
     asyncio.run(run())
     assert ended == ["b 2.0"]
     assert client_of("2001:db8::1") == client_of("2001:db8::ffff") != client_of("2001:db8:0:1::1")
-    assert client_of("192.0.2.1") != client_of("192.0.2.2")
+    for prefix in ("", "::ffff:"):
+        assert client_of(f"{prefix}192.0.2.1") == "192.0.2.1"
+    assert client_of("uid=7") == "uid=7"
 
 
 def test_idle_connections_and_slow_requests_end(settings: DoorSettings) -> None:

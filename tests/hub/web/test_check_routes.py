@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import event, func, select
@@ -295,18 +296,29 @@ def test_what_exceeds_a_quota_is_not_compared(site: Node, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("limit", [{"digests_per_day": 1}, {"requests_per_minute": 2}])
-def test_a_refused_key_is_refused_again_without_any_work(site: Node, limit: dict[str, int]) -> None:
+def test_a_refused_key_is_refused_again_without_any_work(
+    site: Node, limit: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, other = new_key(site.database, **limit), new_key(site.database, "beta")
     for _ in range(2):
         site.ask("POST", "/v1/check", asked(*misses(1)), key)
     first = site.ask("POST", "/v1/check", asked(*misses(2)), key)
     statements: list[str] = []
     event.listen(site.database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    parsed: list[int] = []
+    receive = h11.Connection.receive_data
+
+    def counted(connection: h11.Connection, data: bytes) -> None:
+        parsed.append(len(data))
+        receive(connection, data)
+
+    monkeypatch.setattr(h11.Connection, "receive_data", counted)
     for body in (asked(*misses(2)), b"not JSON", b"x" * (CHECK_BYTES + 1)):
         again = site.ask("POST", "/v1/check", body, key, Idempotency_Key="k")
         assert (again.status, again.code) == (429, first.code)
         assert 0 < int(again.headers["retry-after"]) <= int(first.headers["retry-after"])
     assert statements == []
+    assert sum(parsed) < CHECK_BYTES // 2
     assert site.ask("GET", "/v1/info", key=other).status == 200
     # A quota of digests is about digests alone.
     status = site.ask("GET", "/v1/info", key=key).status

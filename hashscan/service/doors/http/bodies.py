@@ -37,6 +37,8 @@ FORM_EXTRA_BYTES = 1 << 20
 DROPPED_BYTES, DROPPED_SECONDS = 16 << 20, 10.0
 """Bounds of what is read and dropped of a refused body; its client may not read an answer before it has sent
 all of it, and a connection that is closed before is reset."""
+_UNPARSED_BYTES = 1 << 16
+"""A body of which so many bytes are left is dropped without being parsed."""
 
 
 class ClientLeftError(Exception):
@@ -50,9 +52,13 @@ class Body:
         """Note the headers; nothing is read yet."""
         self._receive = request.receive
         self._headers = request.headers
+        self._drop_unparsed: Callable[[int], Awaitable[None]] | None = getattr(
+            request.state, "drop_body", None
+        )
         self._idle_seconds = settings.idle_seconds
         self._until = asyncio.get_running_loop().time() + settings.request_seconds
         self._left = 0
+        self._received = 0
         self.announced = 0
         """Bytes that the client has announced; 0 if it has announced none."""
         self.complete = not {"content-length", "transfer-encoding"} & set(request.headers)
@@ -95,6 +101,7 @@ class Body:
                 raise ClientLeftError
             data: bytes = message.get("body", b"")
             self.complete = not message.get("more_body", False)
+            self._received += len(data)
             self._left -= len(data)
             if self._left < 0:
                 raise TooLarge("the body has more bytes than allowed")
@@ -106,8 +113,13 @@ class Body:
         if self.complete or self._headers.get("expect", "").lower() == "100-continue":
             return
         left = DROPPED_BYTES
+        unparsed = int(self._headers.get("content-length", 0)) - self._received
         try:
             async with asyncio.timeout(DROPPED_SECONDS):
+                if self._drop_unparsed is not None and unparsed > _UNPARSED_BYTES:
+                    # It takes less time than h11 does, and the connection can't be used after that.
+                    await self._drop_unparsed(min(unparsed, left))
+                    return
                 while left > 0:
                     message = await self._receive()
                     if message["type"] != "http.request" or not message.get("more_body", False):

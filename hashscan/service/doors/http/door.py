@@ -233,7 +233,7 @@ class _Protocol(H11Protocol):
     """uvicorn's protocol with limits of time, errors as JSON, and the client's description."""
 
     def __init__(self, door: AsgiDoor, client: Client) -> None:
-        state = {"client": client, "count_as": self.count_as}
+        state = {"client": client, "count_as": self.count_as, "drop_body": self.drop_body}
         super().__init__(door.server.config, door.server.server_state, state)
         self._door = door
         self.number = client.connection
@@ -245,6 +245,9 @@ class _Protocol(H11Protocol):
         self._header_begun = False
         self._header_timer: asyncio.TimerHandle | None = None
         self._writing_timer: asyncio.TimerHandle | None = None
+        self._dropping: asyncio.Future[None] | None = None
+        """Done when the bytes that are dropped have come."""
+        self._to_drop = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._door.made(self)
@@ -255,11 +258,17 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
         self._door.lost(self, self.number)
         self._unset_keepalive_if_required()
+        self._end_dropping()
         for timer in (self._header_timer, self._writing_timer):
             if timer is not None:
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._dropping is not None:
+            self._to_drop -= len(data)
+            if self._to_drop <= 0:
+                self._end_dropping()
+            return
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before or self._is_answering():
@@ -275,6 +284,25 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self.since = self.loop.time()
+
+    async def drop_body(self, size: int) -> None:
+        """Wait until so many bytes of a body have come or the client has left; they are not parsed.
+
+        What comes later is dropped, too: the answer has to close the connection.
+
+        Args:
+            size: bytes that the application has not received.
+        """
+        self._to_drop = size - len(self.cycle.body)
+        self._dropping = self.loop.create_future()
+        if self._to_drop <= 0 or self.cycle.disconnected:
+            self._end_dropping()
+        self.flow.resume_reading()
+        await self._dropping
+
+    def _end_dropping(self) -> None:
+        if self._dropping is not None and not self._dropping.done():
+            self._dropping.set_result(None)
 
     def count_as(self, address: str) -> None:
         """Count the connection as one of another client: that for which a proxy has made it."""

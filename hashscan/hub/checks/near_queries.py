@@ -131,7 +131,7 @@ def watch_near_queries(
         odd = {name: _evidence(row).not_of_pictures for name, row in rows.items()}
         odd |= {name: after.not_of_pictures for name, (after, _) in changes.items()}
         total = sum(odd.values())
-        if any(odd[name] and row.flagged is not None for name, row in rows.items()):
+        if any(row.flagged is not None for row in rows.values()):
             total += IMPOSSIBLE_MAX  # it has been enough before
         for name, row in rows.items():
             # The chain is about all of them.
@@ -278,15 +278,12 @@ def _store(
 
 
 def _make_room(connection: Connection, key: HubKey) -> None:
-    """Delete what is too much: first the entries with the least evidence, last those of chains.
-
-    Of chains, too, those with the most evidence stay: by it, further entries count as chains at once.
-    """
+    """Delete what is too much: first the entries with the least evidence, last those of chains."""
     rows = _rows(connection, key.organisation)
 
     def weight(name: _Name) -> tuple[bool, int, int, int]:
         row, evidence = rows[name], _evidence(rows[name])
-        return row.flagged is not None, evidence.not_of_pictures, evidence.known, row.at
+        return row.flagged is not None, row.flagged or evidence.not_of_pictures, evidence.known, row.at
 
     for name in sorted(rows, key=weight)[: max(0, len(rows) - _ENTRIES)]:
         connection.execute(delete(NEAR_QUERIES).where(_is(key, name)))

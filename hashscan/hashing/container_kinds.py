@@ -67,6 +67,10 @@ _SECONDS, _SECONDS_PER_MIB = 10.0, 100.0
 """Processor time for a small container, and for each MiB of it besides: 0.2 s for a page of 2 KiB."""
 
 
+_SECONDS, _SECONDS_PER_MIB = 10.0, 100.0
+"""Processor time for a small container, and for each MiB of it besides: 0.2 s for a page of 2 KiB."""
+
+
 class DocumentOpener(NamedTuple):
     """The place of the class that opens documents of one format."""
 

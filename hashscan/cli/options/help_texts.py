@@ -144,13 +144,17 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan hub notice mark P-2026-17 removed --how 'mail of 3 October'",
         "hashscan hub notice mark P-2026-17 acknowledged",
     ),
+    "hub notice observe": (
+        "hashscan hub notice observe P-2026-17 gone",
+        "hashscan hub notice observe P-2026-17 there --at 2026-10-03T12:00:00Z --by monitor",
+    ),
     "hub audit list": ("hashscan hub audit list", "hashscan hub audit list --format json"),
     "hub audit verify": (
         "hashscan hub audit verify",
         "hashscan hub audit verify --head "
         "12:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ),
-    "lists accept": ("hashscan lists accept national",),
+    "lists accept": ("hashscan lists accept national", "hashscan lists accept ncmec"),
     "lists activate": ("hashscan lists activate national", "hashscan lists activate national --discard"),
     "lists add": (
         "hashscan lists add national https://lists.example.org/national --root root.json",

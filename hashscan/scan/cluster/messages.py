@@ -172,6 +172,8 @@ class _Results(Struct, tag="results", tag_field="kind", kw_only=True):
     results: tuple[_FileAnswer | None, ...]
     bytes: Count
     sandbox: SandboxLevel | None
+    compared: Count
+    not_compared: Count
 
     def __post_init__(self) -> None:
         if (level := self.sandbox) is not None and not (
@@ -205,7 +207,15 @@ def pack_answer(batch: Batch, answer: Answer) -> bytes:
         None if result == FileResult(item.name, result.stat, Verdict.CLEAN) else _file_answer(item, result)
         for item, result in zip(batch.items, answer.results, strict=True)
     )
-    return encode_json(_Results(results=results, bytes=answer.bytes_read, sandbox=answer.sandbox))
+    return encode_json(
+        _Results(
+            results=results,
+            bytes=answer.bytes_read,
+            sandbox=answer.sandbox,
+            compared=answer.compared,
+            not_compared=answer.not_compared,
+        )
+    )
 
 
 def unpack_answer(data: object, batch: Batch) -> Answer:
@@ -221,13 +231,19 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
     answer = _unpacked(data, _Results | Refused | Defect | Unprepared)
     if not isinstance(answer, _Results):
         return answer
-    if len(answer.results) != len(batch.items):
+    if len(answer.results) != len(batch.items) or answer.compared + answer.not_compared > len(batch.items):
         raise AnswerError("it does not cover the batch")
     results = tuple(
         FileResult(item.name, item.stat, Verdict.CLEAN) if of_file is None else _file_result(item, of_file)
         for item, of_file in zip(batch.items, answer.results, strict=True)
     )
-    return BatchResult(results, answer.bytes, answer.sandbox)
+    return BatchResult(
+        results,
+        answer.bytes,
+        answer.sandbox,
+        compared=answer.compared,
+        not_compared=answer.not_compared,
+    )
 
 
 def _unpacked(data: object, shape: Any) -> Any:

@@ -44,9 +44,9 @@ FOUND = FileResult(
     Reason.TRUNCATED,
     "JPEG",
     "because",
-    (MATCH, replace(MATCH, excepted=None)),
-    (Digest("md5", bytes(16)), Digest("pdq", bytes(32), 99)),
-    Picture("JPEG", 10, 20),
+    matches=(MATCH, replace(MATCH, excepted=None)),
+    digests=(Digest("md5", bytes(16)), Digest("pdq", bytes(32), 99)),
+    picture=Picture("JPEG", 10, 20),
     low_quality=True,
     only_test=True,
     action=Action.HELD,
@@ -60,6 +60,8 @@ ANSWER = BatchResult(
     ),
     77,
     SandboxLevel("auto", 7, True, False, True, True),
+    compared=2,
+    not_compared=1,
 )
 
 

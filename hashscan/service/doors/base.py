@@ -36,6 +36,8 @@ class Waiting(NamedTuple):
 
     client: str
     """The client as `client_of` returns it."""
+    served: bool
+    """True if a request of it was answered: it is ended after those of which none was."""
     since: float
     """The loop's time since which no request of it was complete."""
     end: Callable[[], None]
@@ -67,9 +69,10 @@ class ListeningDoor(Door):
     """A door that admits the clients that connect to its socket.
 
     Connections from networks that are not allowed are answered by `refusal` and closed at once. A connection
-    beyond `connections_max`, or that leaves few descriptors for uploads, takes the place of one that waits:
-    the longest waiting one of the client that has most of them. It is refused only if all of them are at
-    work. If the process has no descriptor at all, new clients wait.
+    beyond `connections_max`, or that leaves few descriptors for uploads, takes the place of one that waits,
+    of the client that has most of them: the longest waiting one of which no request was answered, else the
+    longest waiting one. It is refused only if all of them are at work. If the process has no descriptor at
+    all, new clients wait.
     """
 
     def __init__(self, settings: DoorSettings) -> None:
@@ -178,7 +181,7 @@ class ListeningDoor(Door):
         self.begin(accepted, client, credentials)
 
     def _evict(self) -> bool:
-        """End the longest waiting connection of the client that has most of them; return False if none is."""
+        """End a waiting connection of the client that has most of them; return False if none is."""
         by_client: dict[str, list[Waiting]] = {}
         for each in self.waiting_connections():
             by_client.setdefault(each.client, []).append(each)
@@ -188,7 +191,7 @@ class ListeningDoor(Door):
         client = max(by_client, key=lambda each: (len(by_client[each]), -first[each]))
         self.evicted += 1
         self.warn("evict", f"too many connections: end those of {client} that wait, the oldest first")
-        min(by_client[client], key=lambda each: each.since).end()
+        min(by_client[client], key=lambda each: (each.served, each.since)).end()
         return True
 
     def _refuse(self, accepted: socket.socket, kind: str, reason: str) -> None:
@@ -260,7 +263,8 @@ class StreamDoor(ListeningDoor, ConnectionOwner):
         """Yield the connections that wait, as the base class says."""
         for each in self._connections:
             if each.is_waiting:
-                yield Waiting(client_of(each.client.address), each.since, partial(self._end, each))
+                client = client_of(each.client.address)
+                yield Waiting(client, each.served, each.since, partial(self._end, each))
 
     def _end(self, connection: Connection) -> None:
         task = self._connections[connection]

@@ -141,6 +141,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.since = self._loop.time()
         """The loop's time at which its last request was answered, or it was made."""
+        self.served = False
+        """True if a request of it was answered."""
         self._task: asyncio.Task[None] | None = None
         self._working: set[asyncio.Task[object]] = set()
         self._requests = 0
@@ -355,7 +357,7 @@ class Connection:
             yield
         finally:
             self._requests -= 1
-            self.since = self._loop.time()
+            self._note_served()
             if self._deadline == deadline:
                 self._deadline = None
             self.end_if_idle()
@@ -381,8 +383,11 @@ class Connection:
         """Note that it does no more."""
         self._working.discard(task)
         self._requests -= 1
-        self.since = self._loop.time()
+        self._note_served()
         self.end_if_idle()
+
+    def _note_served(self) -> None:
+        self.since, self.served = self._loop.time(), True
 
     async def drop_rest(self, seconds: float, size: int) -> bool:
         """Read on and drop what comes, at most for `seconds` and `size` bytes; return True at the end.

@@ -304,8 +304,11 @@ def test_the_client_with_most_waiting_connections_loses_one(settings: DoorSettin
 
     class Crowded(LineDoor):
         def waiting_connections(self) -> Iterator[Waiting]:
-            for client, since in (("a", 1.0), ("b", 3.0), ("b", 2.0), ("b", 4.0), ("c", 0.0)):
-                yield Waiting(client, since, partial(ended.append, f"{client} {since}"))
+            waiting = (("a", 1.0), ("b", 3.0), ("b", 1.0), ("b", 2.0), ("c", 0.0))
+            for client, since in waiting:
+                # An honest client keeps its connection from before the others came.
+                served = (client, since) == ("b", 1.0)
+                yield Waiting(client, served, since, partial(ended.append, f"{client} {since}"))
 
     async def run() -> None:
         async with opened(replace(settings, connections_max=0), Crowded) as door:

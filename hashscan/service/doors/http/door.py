@@ -144,10 +144,10 @@ class AsgiDoor(ListeningDoor):
         """Yield the connections that wait, as the base class says."""
         for task, (client, since) in self._handshakes.items():
             end = partial(self._end_handshake, task, client.connection)
-            yield Waiting(client_of(client.address), since, end)
+            yield Waiting(client_of(client.address), False, since, end)
         for each in self._open:
             if each.is_waiting:
-                yield Waiting(each.counts_as, each.since, partial(self.drop, each))
+                yield Waiting(each.counts_as, each.served, each.since, partial(self.drop, each))
 
     def _end_handshake(self, task: asyncio.Task[None], number: int) -> None:
         # At once, as others may be ended before it is.
@@ -241,6 +241,8 @@ class _Protocol(H11Protocol):
         """The client that is counted when there are too many connections."""
         self.since = self.loop.time()
         """The loop's time at which its last request was answered, or it was made."""
+        self.served = False
+        """True if a request of it was answered."""
         self._idle_seconds = door.settings.idle_seconds
         self._header_begun = False
         self._header_timer: asyncio.TimerHandle | None = None
@@ -283,7 +285,7 @@ class _Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self.since = self.loop.time()
+        self.since, self.served = self.loop.time(), True
 
     async def drop_body(self, size: int) -> None:
         """Wait until so many bytes of a body have come or the client has left; they are not parsed.

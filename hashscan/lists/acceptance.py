@@ -14,6 +14,7 @@ import hashlib
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -151,6 +152,7 @@ class NewEntries:
         self._oldest = 0 if ever else int(time.time()) // _DAY - WINDOW.days
         try:
             self._database = sqlite3.connect(path.as_uri() + "?mode=ro", uri=True)
+            weakref.finalize(self, self._database.close)
             self._all = self._has(_ALL, _ALL)
         except sqlite3.Error:
             self._all = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -29,6 +30,9 @@ _MESSAGE_MAX = 200
 """Maximum length of each part of an error message; it may contain a value from the document."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_prepared: set[Any] = set()
+"""The types that msgspec has examined."""
+_preparing = threading.Lock()
 
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
@@ -82,6 +86,8 @@ def validated(value: Any, shape: type[T]) -> T:
     Raises:
         InvalidDocumentError: the value is not valid; the message names the field.
     """
+    if shape not in _prepared:
+        _prepare(shape)
     try:
         return msgspec.convert(value, shape)
     except UnicodeEncodeError:
@@ -92,6 +98,16 @@ def validated(value: Any, shape: type[T]) -> T:
         reason, _, place = str(error).replace("`", "").partition(" - at $")
         reason, place = (printable(text[:_MESSAGE_MAX])[:_MESSAGE_MAX] for text in (reason, place))
         raise InvalidDocumentError(f"{place.removeprefix('.')}: {reason}" if place else reason) from None
+
+
+def _prepare(shape: Any) -> None:
+    """Have msgspec examine a type, before several threads use it.
+
+    A thread that meets a struct which another one is examining crashes the process (msgspec 0.22).
+    """
+    with _preparing:
+        msgspec.json.Decoder(shape)
+        _prepared.add(shape)
 
 
 def _places_of_surrogates(value: Any, place: str = "") -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from math import isfinite
 from typing import Any
 
@@ -119,3 +121,33 @@ def test_an_error_names_the_field() -> None:
 def test_of_a_key_that_occurs_twice_the_last_value_counts() -> None:
     assert decode_json(b'{"a":"x","a":1}') == {"a": 1}
     assert decode_json(b"[" * NEST_MAX + b"]" * NEST_MAX)
+
+
+_IN_THREADS = """
+import sys
+from threading import Barrier, Thread
+from msgspec import Struct, defstruct
+from hashscan.schema import validated
+
+sys.setswitchinterval(1e-6)
+barrier = Barrier(4)
+
+def work(shape):
+    barrier.wait()
+    validated({"inner": [{"number": 1}] * 3}, shape)
+
+for _ in range(400):
+    inner = defstruct("Inner", [("number", int), ("text", str, "")])
+    shape = defstruct("Outer", [("inner", tuple[inner, ...]), ("text", str, "")])
+    threads = [Thread(target=work, args=(shape,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_threads_may_use_a_type_for_the_first_time_together() -> None:
+    """msgspec alone crashes the process."""
+    done = subprocess.run([sys.executable, "-c", _IN_THREADS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

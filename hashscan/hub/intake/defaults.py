@@ -40,10 +40,13 @@ class ServerDefaults(Struct, frozen=True):
         return found + seconds if seconds else None
 
 
+_decode = msgspec.json.Decoder(ServerDefaults).decode
+
+
 def server_defaults(connection: Connection) -> ServerDefaults:
     """Return what holds for all servers."""
     value = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.name == _NAME)).scalar()
-    return ServerDefaults() if value is None else msgspec.json.decode(value, type=ServerDefaults)
+    return ServerDefaults() if value is None else _decode(value)
 
 
 def change_defaults(

@@ -69,6 +69,9 @@ class _Stored(Mail, frozen=True, kw_only=True):
     at: str
 
 
+_decode = msgspec.json.Decoder(_Stored).decode
+
+
 class Attempt(Struct, frozen=True):
     """A try to send a mail."""
 
@@ -237,7 +240,7 @@ def _claim(connection: Connection, now: int) -> _Claimed | None:
 
 def _document(claimed: _Claimed, reporter: Reporter) -> dict[str, Any]:
     """Return what a channel of letters takes."""
-    mail = msgspec.json.decode(claimed.message, type=_Stored)
+    mail = _decode(claimed.message)
     signature = (reporter.organisation, reporter.name, reporter.email, reporter.phone)
     document: dict[str, Any] = {
         "kind": Kind.LETTER,

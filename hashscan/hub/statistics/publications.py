@@ -26,6 +26,8 @@ from hashscan.timefmt import format_utc_seconds
 
 _WORDS_MAX = 2000
 
+_decode = msgspec.json.Decoder(Document).decode
+
 
 class Answer(Struct, frozen=True):
     """The words of an organisation about the figures."""
@@ -220,6 +222,6 @@ def _of(connection: Connection, row: Row[Any]) -> Publication:
         .where(ANSWERS.c.publication == row.id)
         .order_by(ORGANISATIONS.c.name)
     )
-    document = msgspec.json.decode(row.document, type=Document)
+    document = _decode(row.document)
     given = [Answer(name, words) for name, words in answers]
     return Publication(row.id, document, row.made, row.answer_until, row.released, row.withdrawn, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import resource
 import socket
 from abc import ABC, abstractmethod
@@ -149,7 +150,11 @@ class ListeningDoor(Door):
                 loop.remove_reader(listening)
                 self._resuming = loop.call_later(_RETRY_SECONDS, self._resume)
                 return
+            ended = self.evicted
             self._admit(accepted, name)
+            if self.evicted > ended:
+                # Its descriptor may be free only after this call.
+                return
 
     def _admit(self, accepted: socket.socket, name: object) -> None:
         """Start to serve a connection, or refuse it."""
@@ -169,7 +174,7 @@ class ListeningDoor(Door):
         if credentials is None and not may_connect(host, self.settings.allow):
             self._refuse(accepted, "network", f"{address} is in no allowed network")
             return
-        few = few_descriptors(accepted.fileno())
+        few = few_descriptors(accepted.fileno(), self.connections)
         if few:
             self.warn("descriptors", "the descriptors that are left are for uploads; raise LimitNOFILE=")
         if (few or self.connections >= self.settings.connections_max) and not self._evict():
@@ -223,13 +228,26 @@ def client_of(address: str) -> str:
     return str(found.ipv4_mapped or ip_network((found, _IPV6_PREFIX), strict=False))
 
 
-def few_descriptors(descriptor: int) -> bool:
-    """Return True if a new descriptor is one of the last quarter that this process may open.
+def few_descriptors(descriptor: int, connections: int) -> bool:
+    """Return True if a new descriptor is in the last quarter of those that this process may open.
 
-    Idle connections must leave some to the uploads of others, to workers, lists and records.
+    Idle connections must leave some to the uploads of others, to workers, lists and records. Where
+    connections were ended, lower numbers are free although many are in use, so that all are counted.
+
+    Args:
+        descriptor: the new one.
+        connections: those of the door.
     """
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return allowed != resource.RLIM_INFINITY and descriptor >= allowed - allowed // 4
+    if allowed == resource.RLIM_INFINITY:
+        return False
+    most = allowed - allowed // 4
+    if descriptor >= most or connections <= most // 4:
+        return descriptor >= most
+    try:
+        return len(os.listdir("/proc/self/fd")) > most
+    except OSError:
+        return True
 
 
 class StreamDoor(ListeningDoor, ConnectionOwner):

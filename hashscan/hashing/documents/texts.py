@@ -11,8 +11,6 @@ whole. Not found is an URL that a script puts together, and not drawn is a page 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import html
 import re
@@ -22,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 
 from hashscan.hashing.archives.openers import READ_MAX, guarded, stored
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.svg.forms import base64_content
 from hashscan.model import Reason
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ _IN_SET = re.compile(rb"(?<!\s)\s+[0-9.]+[wxh]\s*(?:,|$)")
 """Stands behind each URL of a `srcset`."""
 
 _IS_BASE64 = re.compile(rb";\s*base64\s*$", re.IGNORECASE)
-_DIGITS = re.compile(rb"[A-Za-z0-9+/]*")
 _ENDS_OF_LINES = b"\t\r\n"
 _ANY_SCHEME = re.compile(rb"data:", re.IGNORECASE)
 _ELEMENT = re.compile(
@@ -146,11 +144,4 @@ def _content(body: bytes, *, is_base64: bool) -> bytes:
     body = unquote_to_bytes(body.translate(None, b"\t\r\n"))
     if not is_base64:
         return body
-    digits = _DIGITS.match(body.translate(None, b" \f"))
-    assert digits is not None
-    # One digit more than a multiple of four is no byte.
-    kept = digits[0][: len(digits[0]) - (len(digits[0]) % 4 == 1)]
-    try:
-        return base64.b64decode(kept + b"=" * (-len(kept) % 4))
-    except binascii.Error:
-        return b""
+    return base64_content(body.translate(None, b" \f"))

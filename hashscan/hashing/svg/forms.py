@@ -111,8 +111,14 @@ def content_of_url(kind: str, body: str) -> bytes:
     content = unquote_to_bytes(body.partition("#")[0])
     if not kind.strip(SPACE).lower().endswith("base64"):
         return content
-    digits = _DIGITS.match(content.translate(None, b" \t\r\n\f"))
+    return base64_content(content.translate(None, b" \t\r\n\f"))
+
+
+def base64_content(text: bytes) -> bytes:
+    """Return what the base64 digits at the begin of a text stand for, as browsers decode them."""
+    digits = _DIGITS.match(text)
     assert digits is not None
+    # One digit more than a multiple of four is no byte.
     kept = digits[0][: len(digits[0]) - (len(digits[0]) % 4 == 1)]
     try:
         return base64.b64decode(kept + b"=" * (-len(kept) % 4))

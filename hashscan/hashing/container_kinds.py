@@ -12,6 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
+from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.formats import TEXT
 from hashscan.model import ContainerKind
 from hashscan.plugins import installed_versions
@@ -67,10 +68,6 @@ _SECONDS, _SECONDS_PER_MIB = 10.0, 100.0
 """Processor time for a small container, and for each MiB of it besides: 0.2 s for a page of 2 KiB."""
 
 
-_SECONDS, _SECONDS_PER_MIB = 10.0, 100.0
-"""Processor time for a small container, and for each MiB of it besides: 0.2 s for a page of 2 KiB."""
-
-
 class DocumentOpener(NamedTuple):
     """The place of the class that opens documents of one format."""
 
@@ -116,6 +113,9 @@ def openers_of(kinds: Collection[ContainerKind]) -> dict[str, DocumentOpener]:
 
 def is_opened(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
     """Return True if containers of this format are opened where these kinds are; a library may be missing."""
+    if known == UNRECOGNISED:
+        # What it is, is not known before; then each kind counts.
+        return True
     if known.name in ARCHIVES or known.name in COMPRESSED:
         return ContainerKind.ARCHIVE in kinds
     if known.name in VIDEOS:
@@ -130,6 +130,8 @@ def is_standard(name: str) -> bool:
 
 def opened_by_python(known: FileFormat, kinds: Collection[ContainerKind]) -> bool:
     """Return True if containers of this format are opened where these kinds are without another library."""
+    if known == UNRECOGNISED:
+        return True
     if is_standard(known.name):
         return ContainerKind.ARCHIVE in kinds
     opener = openers_of(kinds).get(known.name)

@@ -228,12 +228,17 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         ),
         FileFormat("music with a picture", None, (at(b"ID3"),), _has_cover),
         FileFormat("FLAC", None, (at(b"fLaC"),)),
+        FileFormat("unrecognised file", None),
     )
 )
 """All containers; a file is the first that recognises it. Those without a signature are recognised by
 `container_beside`, `container_behind` or `container_of` itself."""
 
 _BY_NAME = {known.name: known for known in CONTAINERS}
+
+UNRECOGNISED = _BY_NAME["unrecognised file"]
+"""A file that no signature tells, and that `recognition.none_kinds` does not prove to be none: what it is, is
+asked in the sandbox (`recognition.recogniser`). It is opened as a container of the one file that it is."""
 
 
 @cache

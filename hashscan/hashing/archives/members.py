@@ -23,7 +23,14 @@ from hashscan.hashing.archives.openers import (
 )
 from hashscan.hashing.archives.zip_structure import zip_doubt
 from hashscan.hashing.container_kinds import VIDEOS, seconds_to_open
-from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, container_behind, is_doubtful, is_later_part
+from hashscan.hashing.containers import (
+    SEARCHED,
+    TAIL_SIZE,
+    UNRECOGNISED,
+    container_behind,
+    is_doubtful,
+    is_later_part,
+)
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
     TEXT,
@@ -42,6 +49,8 @@ from hashscan.hashing.member_records import (
     SampledFrames,
 )
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.none_kinds import none_kind
+from hashscan.hashing.recognition.recogniser import Recogniser
 from hashscan.hashing.records import fault_of
 from hashscan.model import MemberLimits, Reason
 
@@ -69,6 +78,7 @@ class MemberReader:
         limits: MemberLimits,
         openers: Mapping[str, Opener],
         frames: Frames | None = None,
+        recogniser: Recogniser | None = None,
         *,
         by_bytes: bool = False,
     ) -> None:
@@ -80,10 +90,11 @@ class MemberReader:
             decode: None to digest bytes alone.
             openers: of documents, by the name of their format.
             frames: opens videos; None to open none.
+            recogniser: says what files are that no signature tells; None to take them for none.
             by_bytes: True to check pictures by their bytes, unless they begin like a container, too.
         """
         self._by_bytes = by_bytes
-        self._frames = frames
+        self._frames, self._recogniser = frames, recogniser
         self._library, self._size, self._hashes, self._openers = library, size, hashes, openers
         self._decode, self._limits = decode, limits
         self._members = self._bytes = self._reported = self._reported_bytes = 0
@@ -120,6 +131,8 @@ class MemberReader:
         yield ContainerEnd(self._reported, self._reported_bytes, reasons[0] if reasons else None)
 
     def _opens(self, kind: FileFormat) -> bool:
+        if kind == UNRECOGNISED:
+            return True
         if kind.name in VIDEOS:
             return self._frames is not None
         return kind.name in self._openers or (self._library is not None and self._library.opens(kind.name))
@@ -145,26 +158,44 @@ class MemberReader:
             doubtful: True if it need not be such a container; that it is broken says nothing then.
         """
         if doubtful:
-            is_pdf = kind.name == "PDF"
-            if (is_pdf and file.size > READ_MAX) or not self._opens(kind):
-                return
-            passed = _BROKEN if is_pdf else _BROKEN | {Reason.AMBIGUOUS}
-            try:
-                for member in self._members_of(file, kind, before, depth, doubtful=False):
-                    if isinstance(member, SampledFrames) or member.reason not in passed:
-                        yield member
-            except ContainerError as error:
-                if error.reason not in _BROKEN:
-                    raise
+            yield from self._doubtful_members(file, kind, before, depth)
             return
         if not self._opens(kind):
             raise ContainerError(Reason.CONTAINER)
+        if kind == UNRECOGNISED:
+            yield from self._recognised(file, before, depth)
+            return
         file.seek(0)
         parts = self._parts(file, kind)
         if parts is not None:
             yield from self._parts_of(parts, before, depth)
         elif not is_empty(file, kind.name):
             yield from self._archive(file, kind, before, depth)
+
+    def _doubtful_members(
+        self, file: PreadFile, kind: FileFormat, before: bytes, depth: int
+    ) -> Iterator[Member | SampledFrames]:
+        """Yield what is in a file that need not be such a container."""
+        is_pdf = kind.name == "PDF"
+        if (is_pdf and file.size > READ_MAX) or not self._opens(kind):
+            return
+        passed = _BROKEN if is_pdf else _BROKEN | {Reason.AMBIGUOUS}
+        try:
+            for member in self._members_of(file, kind, before, depth, doubtful=False):
+                if isinstance(member, SampledFrames) or member.reason not in passed:
+                    yield member
+        except ContainerError as error:
+            if error.reason not in _BROKEN:
+                raise
+
+    def _recognised(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
+        """Yield what is in a file that no signature tells, opened as all that programs may take it for."""
+        for kind, certain in () if self._recogniser is None else self._recogniser.kinds(file):
+            if kind.container:
+                yield BEFORE_RISK
+                yield from self._members_of(file, kind, before, depth, doubtful=not certain)
+            else:
+                yield from self._picture(Member(before), kind, file, depth)
 
     def _parts(self, file: PreadFile, kind: FileFormat) -> Iterator[Found] | None:
         """Return the members of a document or video; None for an archive."""
@@ -325,15 +356,27 @@ class MemberReader:
             if isinstance(error, ContainerError):
                 raise
             return
-        if kind is None and size > SEARCHED and kept and contains_pictures(b"".join(kept)):
-            kind = TEXT
-        if kind is None and behind:
-            kind = container_behind(tail[-TAIL_SIZE:])
-        content = b"".join(kept) if kind is not None else b""
+        content = b"".join(kept)
         kept.clear()
+        if kind is None:
+            kind = self._kind_of_whole(content, size, tail[-TAIL_SIZE:] if behind else b"")
         reason = Reason.PARTIAL if is_later_part(place, kind) else None
         member = Member(place, size, tuple(hasher.digest() for hasher in running), reason=reason)
         yield from self._looked_into(member, kind, content, depth)
+
+    def _kind_of_whole(self, content: bytes, size: int, tail: bytes) -> FileFormat | None:
+        """Return what a member is that its begin does not tell.
+
+        Args:
+            content: its bytes; empty if they are not held.
+            tail: its last bytes, in which the end of a container is looked for.
+        """
+        if size > SEARCHED and content and contains_pictures(content):
+            return TEXT
+        if (found := container_behind(tail)) is not None:
+            return found
+        asked = content and self._recogniser is not None
+        return UNRECOGNISED if asked and not none_kind(PreadFile(content)) else None
 
     def _cut(self, member: Member, kind: FileFormat | None, content: bytes) -> Member:
         """Return a member whose bytes end early, or are others than stated; if it is a picture, decoded."""

@@ -17,6 +17,7 @@ from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.recogniser import Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
 from hashscan.model import ContainerKind, MemberLimits
 
@@ -48,6 +49,7 @@ def load(
     frames = None
     if ContainerKind.VIDEO in limits.kinds and not by_python:
         frames = _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
+    recogniser = None if by_python else Recogniser(())
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
         module, _, name = target.partition(":")
@@ -62,7 +64,7 @@ def load(
             return decode(descriptor, request)
         file = PreadFile(descriptor)
         reader = MemberReader(
-            library, file.size, exact, decode_member, limits, openers, frames, by_bytes=by_bytes
+            library, file.size, exact, decode_member, limits, openers, frames, recogniser, by_bytes=by_bytes
         )
         return pack_messages(reader.records(file, kind))
 

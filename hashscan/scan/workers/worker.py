@@ -16,7 +16,7 @@ from math import inf
 
 from msgspec import json
 
-from hashscan.hashing.containers import TAIL_SIZE, container_behind, is_later_part
+from hashscan.hashing.containers import TAIL_SIZE, UNRECOGNISED, container_behind, is_later_part
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import (
     PREFIX_SIZE,
@@ -27,6 +27,8 @@ from hashscan.hashing.formats import (
     is_plain_picture,
     sniff,
 )
+from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import MADE_FOR_LISTS
 from hashscan.locking import ClosedOnExit
@@ -386,6 +388,9 @@ class Worker(ClosedOnExit):
         if file.kind is None:
             # Only where nothing else was recognised: the decoder looks behind a picture.
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
+        if file.kind is None and self.setup.containers is not None and file.bytes_read:
+            source = opened.descriptor if opened.content is None else bytes(opened.content)
+            file.kind = None if none_kind(PreadFile(source)) else UNRECOGNISED
         if file.kind is None:
             return
         if by_bytes:

@@ -1,4 +1,4 @@
-"""Prove of a file that no viewer shows a picture of it, so that nothing needs to be asked about it.
+"""Proofs that no viewer shows a picture of a file, so that nothing needs to be asked about it.
 
 This is the fast path to "none". It runs in the scanning process, outside of the sandbox, on bytes that an
 attacker wrote: each row is a proof over the whole file, not a signature at its begin.

@@ -1,4 +1,4 @@
-"""What the libraries that open files take a file for that no signature tells, in the sandbox."""
+"""What the libraries that open files take a file for that no signature tells; it runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Probed(NamedTuple):
 
 
 class Probe(Protocol):
-    """A function that asks one library, or searches by the rules of some programs."""
+    """One library that is asked, or the rules by which some programs search; a function."""
 
     def __call__(self, file: PreadFile, /) -> Iterable[Probed]:
         """Yield what programs may take the file for; nothing if it is none for them."""

@@ -20,7 +20,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "alembic": frozenset({"hub.storage"}),
     "apprise": frozenset({"alerts.channels"}),
     "argon2": frozenset({"hub.accounts"}),
-    "av": frozenset({"hashing.video"}),
+    "av": frozenset({"hashing.recognition", "hashing.video"}),
     "azure": frozenset({"sources.objects"}),
     "botocore": frozenset({"sources.objects"}),
     "click": frozenset({"cli"}),

@@ -41,23 +41,25 @@ ARCHIVES: Mapping[str, tuple[str, ...]] = {
 _STANDARD = frozenset({"ZIP", "tar", "gzip", "bzip2", "xz", "LZMA"})
 _ZSTANDARD = "_zstd"
 """The module of Python that unpacks Zstandard, from version 3.14 on."""
+OTHER_VIDEO = "other video"
 VIDEOS: Mapping[str, tuple[str, ...]] = {
     "MP4 or QuickTime": ("mov,mp4,m4a,3gp,3g2,mj2",),
     "Matroska or WebM": ("matroska,webm",),
     "AVI": ("avi",),
     "MPEG": ("mpeg", "mpegvideo"),
     "MPEG transport stream": ("mpegts",),
-    "Flash video": ("flv",),
+    "Flash video": ("flv", "live_flv", "kux"),
     "Windows Media": ("asf",),
     "Ogg": ("ogg",),
-    "other video": (
-        *("rm", "mxf", "ivf", "yuv4mpegpipe", "h264", "hevc", "m4v", "mpegvideo", "dv", "nut", "obu"),
+    OTHER_VIDEO: (),
+    "music with a picture": (
+        *("mp3", "aac", "aiff", "ape", "dsf", "mpc", "mpc8", "oma", "tak", "tta", "wav", "wv"),
     ),
-    "music with a picture": ("mp3",),
     "FLAC": ("flac",),
 }
-"""Names of the formats of videos and music, and FFmpeg's names of each. A file that FFmpeg takes for another
-format is not opened: players differ in which of the two they show. Flash is a program, not a video."""
+"""Names of the formats of videos and music, and FFmpeg's names of each; `OTHER_VIDEO` has all others that
+show pictures (`recognition.demuxers`). A file that FFmpeg takes for another format than its signature says
+is not opened: players differ in which of the two they show. Flash is a program, not a video."""
 VIDEO_OPENER = "hashscan.hashing.video.opening"
 """The module that opens videos, which needs the extra `video`."""
 LOSSLESS_DECODER = "hashscan.hashing.video.lossless_jpeg"
@@ -154,7 +156,7 @@ def seconds_to_open(known: FileFormat, size: int, limits: MemberLimits) -> float
     A small one has less: within one call of a library, which a page of some kilobytes can keep busy without
     end, only the worker can stop it.
     """
-    if known.name in VIDEOS:
+    if known.name in VIDEOS or known == UNRECOGNISED:
         return limits.seconds + limits.more_seconds * size / (1 << 30)
     return min(limits.seconds, _SECONDS + _SECONDS_PER_MIB * size / (1 << 20))
 

@@ -254,6 +254,11 @@ def pack_failure(reason: Reason, fault: str = "") -> bytes:
     return header + pack_fault(reason, fault)
 
 
+def failure_in(reply: bytes) -> Reason | None:
+    """Return the reason for which one of our own replies has no digests; None if it has some."""
+    return DECODE_REASONS[reply[0] - 1] if reply[0] and not any(reply[1 : _HEADER.size]) else None
+
+
 def unpack_reply(
     reply: bytes, picture_format: FileFormat, algorithms: Sequence[str]
 ) -> DecodedPicture | Reason:

@@ -22,7 +22,7 @@ from hashscan.hashing.archives.openers import (
     separator,
 )
 from hashscan.hashing.archives.zip_structure import zip_doubt
-from hashscan.hashing.container_kinds import VIDEOS, seconds_to_open
+from hashscan.hashing.container_kinds import VIDEOS, is_opened, seconds_to_open
 from hashscan.hashing.containers import (
     SEARCHED,
     TAIL_SIZE,
@@ -51,7 +51,7 @@ from hashscan.hashing.member_records import (
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import Recogniser
-from hashscan.hashing.records import fault_of
+from hashscan.hashing.records import failure_in, fault_of
 from hashscan.model import MemberLimits, Reason
 
 Decode = Callable[[PreadFile, FileFormat, bool], bytes]
@@ -131,7 +131,13 @@ class MemberReader:
         yield ContainerEnd(self._reported, self._reported_bytes, reasons[0] if reasons else None)
 
     def _opens(self, kind: FileFormat) -> bool:
-        if kind == UNRECOGNISED:
+        """Return True if such a container is opened, as the operator chose, and its library is loaded."""
+        return self._can_open(kind) and (
+            kind.name in self._openers or is_opened(kind, self._limits.kinds) or not kind.container
+        )
+
+    def _can_open(self, kind: FileFormat) -> bool:
+        if kind == UNRECOGNISED or not kind.container:
             return True
         if kind.name in VIDEOS:
             return self._frames is not None
@@ -162,8 +168,17 @@ class MemberReader:
             return
         if not self._opens(kind):
             raise ContainerError(Reason.CONTAINER)
+        yield from self._contents_of(file, kind, before, depth)
+
+    def _contents_of(
+        self, file: PreadFile, kind: FileFormat, before: bytes, depth: int
+    ) -> Iterator[Member | SampledFrames]:
+        """Yield what is in a container whose library is loaded, or a picture."""
         if kind == UNRECOGNISED:
             yield from self._recognised(file, before, depth)
+            return
+        if not kind.container:
+            yield from self._picture(Member(before), kind, file, depth)
             return
         file.seek(0)
         parts = self._parts(file, kind)
@@ -190,12 +205,47 @@ class MemberReader:
 
     def _recognised(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
         """Yield what is in a file that no signature tells, opened as all that programs may take it for."""
-        for kind, certain in () if self._recogniser is None else self._recogniser.kinds(file):
-            if kind.container:
-                yield BEFORE_RISK
-                yield from self._members_of(file, kind, before, depth, doubtful=not certain)
-            else:
-                yield from self._picture(Member(before), kind, file, depth)
+        for kind, certain, *_ in () if self._recogniser is None else self._recogniser.kinds(file):
+            yield BEFORE_RISK
+            opened = self._contents_of(file, kind, before, depth)
+            try:
+                if certain and not self._opens(kind):
+                    raise ContainerError(Reason.CONTAINER)
+                if certain:
+                    yield from opened
+                elif self._opens(kind):
+                    yield from self._tried(kind, opened)
+                elif self._can_open(kind) and any(map(_shows, self._tried(kind, opened))):
+                    raise ContainerError(Reason.CONTAINER)
+            except ContainerError as error:
+                if error.reason not in _OF_ONE:
+                    raise
+                yield Member(before, reason=error.reason)
+
+    def _tried(
+        self, kind: FileFormat, opened: Iterator[Member | SampledFrames]
+    ) -> Iterator[Member | SampledFrames]:
+        """Yield what is in a file that may be of this format: nothing, unless something can be read of it.
+
+        Raises:
+            ContainerError: something was read, or a limit was reached before.
+        """
+        passed = _BROKEN | ({Reason.METHOD} if kind.name in VIDEOS else {Reason.AMBIGUOUS})
+        held: list[Member | SampledFrames] = []
+        found = False
+        try:
+            for record in opened:
+                if not found and _shows(record):
+                    found = True
+                    yield from held
+                    held.clear()
+                if found or isinstance(record, SampledFrames) or _reason_of(record) not in passed:
+                    yield record
+                else:
+                    held.append(record)
+        except ContainerError as error:
+            if found or error.reason not in passed:
+                raise
 
     def _parts(self, file: PreadFile, kind: FileFormat) -> Iterator[Found] | None:
         """Return the members of a document or video; None for an archive."""
@@ -457,6 +507,17 @@ def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise
     except Exception as error:
         raise MemberError(Reason.PART_FAILED, fault_of(error)) from error
+
+
+def _shows(record: Member | SampledFrames) -> bool:
+    """Return True if a record is of bytes or of a picture that were read."""
+    if isinstance(record, SampledFrames) or record.exact:
+        return True
+    return bool(record.reply) and failure_in(record.reply) is None
+
+
+def _reason_of(member: Member) -> Reason | None:
+    return member.reason or (failure_in(member.reply) if member.reply else None)
 
 
 def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, bool]]:

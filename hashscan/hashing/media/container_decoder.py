@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import json
@@ -17,9 +18,9 @@ from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.recogniser import Recogniser
+from hashscan.hashing.recognition.recogniser import Probe, Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
-from hashscan.model import ContainerKind, MemberLimits
+from hashscan.model import MemberLimits
 
 if TYPE_CHECKING:
     from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
@@ -44,12 +45,11 @@ def load(
     """
     limits = json.decode(options["containers"], type=MemberLimits)
     by_bytes, by_python = options.get("members") == "bytes", options.get("libraries") == "none"
-    library = _archive_reader(by_python=by_python) if ContainerKind.ARCHIVE in limits.kinds else None
+    # Those of kinds that are not opened, too: it takes them to tell what a file may be.
+    library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
-    frames = None
-    if ContainerKind.VIDEO in limits.kinds and not by_python:
-        frames = _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    recogniser = None if by_python else Recogniser(())
+    frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
+    recogniser = None if by_python else Recogniser(_probes())
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
         module, _, name = target.partition(":")
@@ -69,6 +69,19 @@ def load(
         return pack_messages(reader.records(file, kind))
 
     return handle
+
+
+_PROBES = ("hashscan.hashing.recognition.video_probe",)
+"""The modules whose function `load` returns a probe, in the order in which they are asked."""
+
+
+def _probes() -> list[Probe]:
+    """Load the probes whose libraries are installed."""
+    found = []
+    for module in _PROBES:
+        with suppress(ImportError, OSError):
+            found.append(importlib.import_module(module).load())
+    return found
 
 
 def _archive_reader(*, by_python: bool) -> ArchiveReader:

@@ -1,4 +1,4 @@
-"""What the libraries that open files take a file for that no signature tells; it runs in the sandbox."""
+"""Ask the libraries that open files for what they take one that no signature tells; in the sandbox."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ if TYPE_CHECKING:
 
 
 class Probed(NamedTuple):
-    """What a library takes a file for."""
+    """A format that a library takes a file for."""
 
     kind: FileFormat
     """A format of `formats.FORMATS`: a container, or a picture."""
     certain: bool
     """False if the library may err: the file is none unless something can be read of it."""
+    by: str = ""
+    """The library, and its name of the format."""
+    score: int = 0
+    """The library's measure of how sure it is; 0 if it has none."""
 
 
 class Probe(Protocol):
-    """One library that is asked, or the rules by which some programs search; a function."""
+    """A function that asks one library, or searches by the rules of some programs."""
 
     def __call__(self, file: PreadFile, /) -> Iterable[Probed]:
         """Yield what programs may take the file for; nothing if it is none for them."""
@@ -33,11 +37,28 @@ class Recogniser:
         self._probes = probes
 
     def kinds(self, file: PreadFile) -> Iterator[Probed]:
-        """Yield all that programs may take a file for, each once; the certain ones of a probe first."""
-        seen: set[str] = set()
+        """Yield all that programs may take a file for, each once; the certain ones of a probe first.
+
+        A probe that fails costs what it would have found, and no other one.
+
+        Raises:
+            Exception: the first that a probe has raised, after all else was yielded.
+        """
+        certain: dict[str, bool] = {}
+        failure: Exception | None = None
         for probe in self._probes:
             file.seek(0)
-            for probed in sorted(probe(file), key=lambda each: not each.certain):
-                if probed.kind.name not in seen:
-                    seen.add(probed.kind.name)
+            try:
+                found = sorted(probe(file), key=lambda each: not each.certain)
+            except MemoryError:
+                raise
+            except Exception as error:
+                failure = failure or error
+                continue
+            for probed in found:
+                name = probed.kind.name
+                if name not in certain or (probed.certain and not certain[name]):
+                    certain[name] = probed.certain
                     yield probed
+        if failure is not None:
+            raise failure

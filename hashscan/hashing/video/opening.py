@@ -23,6 +23,7 @@ from hashscan.hashing.container_kinds import VIDEOS
 from hashscan.hashing.hash_algorithms import take_failure
 from hashscan.hashing.member_records import FRAMES_MAX, Borders, SampledFrames
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.demuxers import whitelist
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import TRIMMED, WHOLE
 from hashscan.hashing.video.frames import VARIANTS as OF_FRAMES
@@ -56,6 +57,9 @@ _REASONS = {
     Fault.SUBTITLES: Reason.METHOD,
     Fault.FAILED: Reason.PART_FAILED,
 }
+
+_WHITELISTS = {kind: whitelist(kind, av.formats_available) for kind in VIDEOS}
+"""FFmpeg's names of the formats that a video may be of, by the name of ours."""
 
 _SOME_LOOKED_AT = {None, Fault.TRUNCATED, Fault.FAILED}
 """Faults with which all frames may still be decoded."""
@@ -186,7 +190,7 @@ class _Opened:
 
     def __init__(self, file: PreadFile, kind: FileFormat, limits: MemberLimits, max_pixels: int) -> None:
         self._place = file.place
-        self._formats = VIDEOS[kind.name]
+        self._formats = _WHITELISTS[kind.name]
         self._limits = limits
         self._max_pixels = max_pixels
         self._started = time.process_time()

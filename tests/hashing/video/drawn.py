@@ -36,6 +36,7 @@ def video(
     times: Sequence[int] | None = None,
     tracks: int = 1,
     full_range: bool = False,
+    rate: int = RATE,
 ) -> bytes:
     """A video's content.
 
@@ -48,11 +49,11 @@ def video(
     with unchanged_scheduling(), av.open(output, "w", format=form) as container:
         streams = []
         for _ in range(tracks):
-            stream = container.add_stream(codec, rate=RATE, options=dict(options))
+            stream = container.add_stream(codec, rate=rate, options=dict(options))
             stream.width, stream.height = frames[0].size
             stream.pix_fmt = pixels
             stream.gop_size = gop
-            stream.codec_context.time_base = Fraction(1, RATE)
+            stream.codec_context.time_base = Fraction(1, rate)
             stream.codec_context.thread_count = 1
             if full_range:
                 stream.codec_context.color_range = 2
@@ -64,7 +65,7 @@ def video(
                 frame = av.VideoFrame.from_ndarray(np.asarray(picture), "rgb24")
                 frame = frame.reformat(format=pixels, dst_color_range=2 if full_range else 1)
                 frame.pts = number
-                frame.time_base = Fraction(1, RATE)
+                frame.time_base = Fraction(1, rate)
                 for packet in stream.encode(frame):
                     if times is not None:
                         packet.pts = packet.dts = times[number]

@@ -82,6 +82,10 @@ LARGE_FACTOR = 3.0
 
 PARTS_SECONDS, PARTS_BYTES = 1.0, 4 << 20
 
+TRIAL_SHARE = 0.1
+"""Share of a file's processor time that it may take in a decoder that has seen other files, so that the whole
+is left for a fresh decoder, and both together are near the limit."""
+
 
 class SandboxOptions(Struct, frozen=True):
     """The mode and the limits of decoders."""
@@ -161,6 +165,10 @@ class PendingFile:
     """Memory limit of its decoder, if it is a large picture; else 0."""
     seconds: float = math.inf
     """Processor time limit, if it has one of its own."""
+    trial_seconds: float = math.inf
+    """Processor time after which it is given up, to be tried again later."""
+    used: float = 0.0
+    """Processor time in seconds that its decoders have used for it."""
     link: DecoderLink | None = None
     """The decoder that it was sent to last."""
     first: bool = False
@@ -220,6 +228,8 @@ class Sandbox(ClosedOnExit):
         self._settled = 0.0
         self.first = True
         """True if the decoder that `parts` used last had received no other file before."""
+        self.used = 0.0
+        """Processor time in seconds that the decoder has used for the last file of `parts`."""
         self._closed = False
 
     @property
@@ -253,6 +263,7 @@ class Sandbox(ClosedOnExit):
         fresh: bool = False,
         memory_bytes: int = 0,
         seconds: float = math.inf,
+        trial_seconds: float = math.inf,
     ) -> PendingFile:
         """Pass one file to the decoder, behind those in progress; `finish` returns the result.
 
@@ -266,6 +277,7 @@ class Sandbox(ClosedOnExit):
             fresh: use a decoder that has not seen any file.
             memory_bytes: use a fresh decoder with this memory limit, and for no other file.
             seconds: processor time limit for this file, if it is less than that of all.
+            trial_seconds: processor time after which the file is given up; see `DecoderLost.on_trial`.
 
         Raises:
             SandboxError: mode is required, and a part of the confinement is not available.
@@ -274,7 +286,10 @@ class Sandbox(ClosedOnExit):
         self._check_use()
         if len(request) > REQUEST_MAX:
             raise ValueError(f"a request has at most {REQUEST_MAX} bytes")
-        begun, now = PendingFile(descriptor, request, owner, memory_bytes, seconds), self._decoders
+        begun, now = (
+            PendingFile(descriptor, request, owner, memory_bytes, seconds, trial_seconds),
+            self._decoders,
+        )
         if self._budget.is_exhausted(owner) or (memory_bytes and self._large_budget.is_exhausted(owner)):
             begun.outcome = _over_budget()
             return begun
@@ -313,8 +328,9 @@ class Sandbox(ClosedOnExit):
         """Wait for the reply to a file, and so for the replies to all files begun before it.
 
         If the decoder is lost, the file is sent once more to a new one, unless the file itself must be the
-        cause, because the lost decoder had received no other file. The files behind it, which the lost
-        decoder had not started, are sent to a new one in any case.
+        cause, because the lost decoder had received no other file. In a decoder that has received others, a
+        file gets `TRIAL_SHARE` of its processor time, and all of it in a new one. The files behind it, which
+        the lost decoder had not started, are sent to a new one in any case.
 
         Returns:
             The plug-in's reply, 1 to `reply_max` bytes. Trust it no more than the file, which may have taken
@@ -345,6 +361,7 @@ class Sandbox(ClosedOnExit):
         *,
         seconds: float,
         parts_max: int,
+        trial_seconds: float = math.inf,
         fresh: bool = False,
         alone: bool = False,
     ) -> Generator[bytes, None, None]:
@@ -358,6 +375,7 @@ class Sandbox(ClosedOnExit):
             seconds: processor time limit for the file. All times of waiting together are limited by
                 `wall_factor` times this.
             parts_max: a decoder that sends more parts than this is lost.
+            trial_seconds: processor time after which the file is given up; see `DecoderLost.on_trial`.
             fresh: use a decoder that has not seen any file; else that of the owner.
             alone: use it for no other file, before or after.
 
@@ -372,28 +390,29 @@ class Sandbox(ClosedOnExit):
             self._settle()
         if self._budget.is_exhausted(owner) or self._parts_budget.is_exhausted(owner):
             raise _over_budget()
-        usual = PARTS_SECONDS + os.fstat(descriptor).st_size / PARTS_BYTES
+        usual = usual_seconds(os.fstat(descriptor).st_size)
         now = self._decoders
         if ((fresh or alone) and now.files) or not self._serves(owner, seconds):
             self._leave_decoder(owner)
-        since, used, whole = time.monotonic(), 0.0, False
+        since, whole, self.used = time.monotonic(), False, 0.0
         link: DecoderLink | None = None
         try:
             if self._options.parked and now.link is None and not (fresh or alone):
                 now.resume(owner)
             link = now.link or now.replace()
             now.trim(self._options.parked)
-            self.first, used = not now.files, link.used()
+            self.first = not now.files
             now.owner = owner
             now.files += 1
-            yield from self._received_parts(link, descriptor, request, seconds, parts_max)
+            yield from self._received_parts(link, descriptor, request, (seconds, trial_seconds), parts_max)
             whole = True
-        except DecoderLost:
-            self._budget.charge(owner, time.monotonic() - since)
+        except DecoderLost as lost:
+            if not lost.on_trial:
+                self._budget.charge(owner, time.monotonic() - since)
             raise
         finally:
             if link is not None:
-                self._parts_budget.charge(owner, max(0.0, link.used() - used - usual))
+                self._parts_budget.charge(owner, max(0.0, self.used - usual))
             if not whole:
                 # Also where the iterator is closed or an exception comes from outside: none may live on.
                 self.discard()
@@ -416,20 +435,37 @@ class Sandbox(ClosedOnExit):
         )
 
     def _received_parts(
-        self, link: DecoderLink, descriptor: int, request: bytes, seconds: float, parts_max: int
+        self,
+        link: DecoderLink,
+        descriptor: int,
+        request: bytes,
+        limits: tuple[float, float],
+        parts_max: int,
     ) -> Iterator[bytes]:
-        left = seconds * self._options.wall_factor
+        """Yield the parts of a reply.
+
+        Args:
+            limits: processor time for the file, and on trial, in seconds.
+        """
+        seconds, before = min(limits), link.used()
+        left = limits[0] * self._options.wall_factor
         try:
             link.send(request, descriptor)
             for _ in range(parts_max):
                 begun = time.monotonic()
                 part, last = link.receive_part(begun + left, seconds)
                 left -= time.monotonic() - begun
+                self.used = max(self.used, link.used() - before)
                 yield part
                 if last:
                     return
         except (DecoderOverTime, DecoderTimeout, DecoderMisbehaved, DecoderClosed) as error:
-            raise self._lost_by(error, seconds) from None
+            self.used = (
+                seconds if isinstance(error, DecoderOverTime) else max(self.used, link.used() - before)
+            )
+            lost = self._lost_by(error, seconds)
+            lost.on_trial = seconds < limits[0] and lost.reason is Reason.TIMEOUT
+            raise lost from None
         raise self._lost_by(DecoderMisbehaved("it replied in too many parts"), seconds)
 
     def discard(self) -> None:
@@ -529,7 +565,8 @@ class Sandbox(ClosedOnExit):
         if begun.loss is None and not self._has(begun):
             self._send_all()
         outcome = begun.loss or self._await(begun)
-        if isinstance(outcome, DecoderLost) and not begun.loss and not _is_cause(begun, outcome):
+        given_up = isinstance(outcome, DecoderLost) and outcome.on_trial and begun.trial_seconds < math.inf
+        if isinstance(outcome, DecoderLost) and not (begun.loss or given_up or _is_cause(begun, outcome)):
             # An earlier file or the system may be the cause; this must not cost the file its verdict.
             if self._budget.is_exhausted(begun.owner):
                 outcome = _over_budget()
@@ -551,21 +588,29 @@ class Sandbox(ClosedOnExit):
         assert self._decoders.link is not None
         # The decoder can't have started it before the previous file was answered.
         since = max(begun.since, self._settled)
-        outcome = self._outcome(since, self._options.seconds_for(begun.memory_bytes), begun.seconds)
+        outcome = self._outcome(since, begun)
         if begun.memory_bytes:
             self._large_budget.charge(begun.owner, time.monotonic() - since)
-        if isinstance(outcome, DecoderLost):
+        if isinstance(outcome, DecoderLost) and not outcome.on_trial:
             self._budget.charge(begun.owner, time.monotonic() - since)
         return outcome
 
-    def _outcome(self, since: float, seconds: float, its_own: float) -> bytes | DecoderLost:
-        assert self._decoders.link is not None
-        deadline = since + seconds * self._options.wall_factor
-        seconds = min(seconds, its_own)
+    def _outcome(self, since: float, begun: PendingFile) -> bytes | DecoderLost:
+        link = self._decoders.link
+        assert link is not None
+        most = self._options.seconds_for(begun.memory_bytes)
+        deadline, whole = since + most * self._options.wall_factor, min(most, begun.seconds)
+        seconds = min(whole if begun.first else TRIAL_SHARE * whole, begun.trial_seconds)
+        before = link.used_before
         try:
-            return self._decoders.link.receive(deadline, seconds)
+            reply = link.receive(deadline, seconds)
         except (DecoderOverTime, DecoderTimeout, DecoderMisbehaved, DecoderClosed) as error:
-            return self._lost_by(error, seconds)
+            lost = self._lost_by(error, seconds)
+            lost.on_trial = seconds < whole and lost.reason is Reason.TIMEOUT
+            begun.used += seconds if lost.reason is Reason.TIMEOUT else 0.0
+            return lost
+        begun.used += link.used_before - before
+        return reply
 
     def _lost_by(self, error: Exception, seconds: float) -> DecoderLost:
         """End the decoder after an error of its link, and return the loss."""
@@ -577,6 +622,11 @@ class Sandbox(ClosedOnExit):
         if isinstance(error, DecoderMisbehaved):
             return self._decoders.lost(Reason.DECODER_DIED, str(error), 0)
         return self._decoders.lost(Reason.DECODER_DIED, "", DYING_SECONDS)
+
+
+def usual_seconds(size: int) -> float:
+    """Return the seconds of processor time that a file of so many bytes takes at most, if not made to."""
+    return PARTS_SECONDS + size / PARTS_BYTES
 
 
 def _over_budget() -> DecoderLost:

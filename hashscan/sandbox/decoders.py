@@ -68,6 +68,8 @@ class DecoderLost(Exception):
         self.reason = reason
         self.detail = detail
         """A text for people; no part of it comes from the file."""
+        self.on_trial = False
+        """True if the file took longer than it may on trial, so that it is to be tried again."""
 
 
 PARKED_BYTES = 96 << 20

@@ -54,7 +54,7 @@ class DecoderLink:
         # See MAKE_PROCESS_CPUCLOCK in the kernel's include/linux/posix-timers_types.h; every user may read
         # this clock.
         self._clock = (~process << 3) | 2
-        self._used_before = 0.0
+        self.used_before = 0.0
         """Its processor time when it could have begun with the first request in progress."""
         self._socket = connection
         self._poll = select.poll()
@@ -84,7 +84,7 @@ class DecoderLink:
         except (BlockingIOError, BrokenPipeError, ConnectionResetError) as error:
             raise DecoderClosed from error
         if not self._nonces:
-            self._used_before = self.used()
+            self.used_before = self.used()
         self._nonces.append(nonce)
 
     def used(self) -> float:
@@ -127,7 +127,7 @@ class DecoderLink:
             DecoderClosed: the socket is closed.
             DecoderMisbehaved: the message is not a valid reply.
         """
-        size = self._take(deadline, self._used_before + processor_seconds)
+        size = self._take(deadline, self.used_before + processor_seconds)
         if not REPLY_HEAD_BYTES < size <= self._message_max:
             raise DecoderMisbehaved("its reply has the wrong size")
         if self._buffer[:NONCE_BYTES] != self._nonces[0]:
@@ -135,13 +135,13 @@ class DecoderLink:
         mark = bytes(self._buffer[NONCE_BYTES:REPLY_HEAD_BYTES])
         part = bytes(memoryview(self._buffer)[REPLY_HEAD_BYTES:size])
         if mark == MORE:
-            if self.used() - self._used_before >= processor_seconds:
+            if self.used() - self.used_before >= processor_seconds:
                 raise DecoderOverTime
             return part, False
         if mark != LAST:
             raise DecoderMisbehaved("its reply has an unknown mark")
         self._nonces.popleft()
-        self._used_before = self.used()
+        self.used_before = self.used()
         # If more requests are in progress, the next message is checked by the next nonce. If the decoder has
         # died since, that doesn't matter: it replied first, and gets no more requests.
         if not self._nonces and not self.idle() and self._socket.recv(1, socket.MSG_PEEK):

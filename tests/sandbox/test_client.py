@@ -15,7 +15,7 @@ import pytest
 
 from hashscan.errors import ZygoteError, ZygoteKilledError
 from hashscan.model import Reason
-from hashscan.sandbox.client import WALL_FACTOR, PendingFile, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import TRIAL_SHARE, WALL_FACTOR, PendingFile, Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.decoders import DEATHS_PER_ZYGOTE, DecoderLost
 from tests.sandbox.plugin import REPLY
 from tests.sandbox.runner import processes
@@ -225,7 +225,7 @@ def test_file_over_its_time_in_a_used_decoder_is_tried_in_a_fresh_one(file: int)
 
 def test_processor_time_counts_from_the_answer_before(file: int) -> None:
     """Five files together use more than one may."""
-    with started("auto", SECONDS) as impatient:
+    with started("auto", SECONDS / TRIAL_SHARE) as impatient:
         decoder = ask(impatient, file, "pid")
         begun = [impatient.begin(file, b"size after a while", 1000) for _ in range(5)]
         assert [REPLY.unpack(impatient.finish(one))[2] for one in begun] == [1234] * 5

@@ -317,7 +317,10 @@ class MemberReader:
     def _parts_of(
         self, parts: Iterator[Found], before: bytes, depth: int
     ) -> Iterator[Member | SampledFrames]:
-        """Yield the members of a document or video, which may have none."""
+        """Yield the members of a document or video, which may have none.
+
+        Any of them may be the last: one call of a library can last until the decoder is ended.
+        """
         for found in parts:
             if isinstance(found, SampledFrames):
                 # Counted like a member, so that the number of records is bounded. The last ones come after
@@ -339,9 +342,11 @@ class MemberReader:
                 yield from self._guarded(
                     place, self._digested(place, found.pieces, depth, behind=found.behind)
                 )
+                yield BEFORE_RISK
             elif self._decode is not None and not self._by_bytes:
                 reply = self._decode(PreadFile(found.content), DRAWN, False)
                 yield Member(place, kind=DRAWN, reply=reply)
+                yield BEFORE_RISK
 
     def _count(self, *, timed: bool = True) -> None:
         self._members += 1

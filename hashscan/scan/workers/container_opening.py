@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
+from math import inf
 
 from msgspec import json, structs
 
@@ -33,35 +34,44 @@ from hashscan.model import Match, MemberLimits, Reason
 from hashscan.registry import EXACT_HASHES
 from hashscan.sandbox.client import Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
+from hashscan.scan.workers.slow_files import SlowOwners, container_seconds, cost_of
 from hashscan.sources.base import FileError, OpenFile
 
 _OPENED_ALONE = frozenset({"PDF", *VIDEOS})
 """Names of the formats whose libraries are the largest, and known to crash: a decoder opens one such file and
 no other."""
 
+_ENDED_AT = 1.1
+"""The multiple of its processor time at which a decoder is ended from outside. At its limit it ends itself,
+with all that it has, unless it is within a call of a library."""
+
 
 class ContainerOpening(ClosedOnExit):
     """The sandbox of containers, and the limits within which they are opened."""
 
-    def __init__(self, setup: WorkerSetup, limits: MemberLimits, plugin: Plugin, pictures: Sandbox) -> None:
+    def __init__(
+        self, setup: WorkerSetup, limits: MemberLimits, plugin: Plugin, pictures: Sandbox, slow: SlowOwners
+    ) -> None:
         """Start nothing yet.
 
         Args:
             plugin: the decoder of pictures, which decodes those in containers, too.
             pictures: its sandbox; the budgets of owners are those of containers, too.
+            slow: the owners whose containers are deferred without a trial.
         """
         self._plugin, self._options = _opener(setup, limits, plugin), setup.sandbox
         self._by_python = False
         """True if no library written in C opens containers, except those of Python itself."""
-        self._limits, self._pictures = limits, pictures
+        self._limits, self._pictures, self._slow = limits, pictures, slow
         self.sandbox: Sandbox | None = None
         """None before the first container."""
 
-    def look_into(self, file: FileTask, setup: WorkerSetup, matcher: Matcher) -> None:
+    def look_into(self, file: FileTask, setup: WorkerSetup, matcher: Matcher, *, defer: bool) -> None:
         """Open a container if that is wanted and possible; else say why not.
 
         Args:
             setup: the present one, with the lists of the matcher.
+            defer: True if it is to be deferred if it takes long.
         """
         opened = file.opened
         if opened is None:
@@ -80,7 +90,8 @@ class ContainerOpening(ClosedOnExit):
             return
         file.looked_into = True
         # The decoder opens what it can of them, and says if there are others.
-        self._open(file, opened, containers[0], partial(MemberMatching, matcher, file.item, setup))
+        kind, matching = containers[0], partial(MemberMatching, matcher, file.item, setup)
+        self._open(file, opened, kind, matching, defer=defer and not opened.fetched)
 
     def started(self) -> Sandbox | None:
         """Return the sandbox, in which pictures are decoded, too; None if no library in C is loaded there."""
@@ -98,24 +109,43 @@ class ContainerOpening(ClosedOnExit):
             self.sandbox = Sandbox(plugin, self._options, self._pictures)
 
     def _open(
-        self, file: FileTask, opened: OpenFile, kind: FileFormat, matching: Callable[[str], MemberMatching]
+        self,
+        file: FileTask,
+        opened: OpenFile,
+        kind: FileFormat,
+        matching: Callable[[str], MemberMatching],
+        *,
+        defer: bool,
     ) -> None:
-        """Have a decoder open a container, and match its members.
+        """Have a decoder open a container, and match its members; or defer it.
 
-        It may have seen other files of the same owner. One of them could have taken it over, so that any
-        match, and the loss of the decoder, is confirmed by a fresh one before it is reported.
+        The decoder may have seen other files of the same owner. One of them could have taken it over, so that
+        any match, and the loss of the decoder, is confirmed by a fresh one before it is reported. The first
+        one has a tenth of the time, so that the second one can have all of it.
 
         Args:
             matching: returns what matches the members of a container whose format has this name.
         """
         assert self.sandbox is not None
+        limit = seconds_to_open(kind, opened.stat.size, self._limits)
+        if defer and opened.stat.uid in self._slow:
+            _defer(file, opened, limit)
+            return
         # What a picture was decoded to is confirmed apart from what else it is.
         is_picture = file.kind is not None and file.kind.pillow is not None
         found = matching(kind.name)
-        lost = self._receive(found, opened, kind, alone=is_picture or kind.name in _OPENED_ALONE)
+        alone = is_picture or kind.name in _OPENED_ALONE
+        lost = self._receive(found, opened, kind, alone=alone, on_trial=defer or not alone)
+        self._slow.charge(opened.stat.uid, self.sandbox.used, opened.stat.size)
+        on_trial = lost is not None and lost.on_trial
+        if defer and on_trial:
+            _defer(file, opened, limit)
+            return
         before: Sequence[Match] = ()
-        if not self.sandbox.first and (found.matches or lost is not None or found.lacked_memory):
-            before, found = found.matches, matching(kind.name)
+        doubtful = found.matches or lost is not None or found.lacked_memory
+        if on_trial or (doubtful and not self.sandbox.first):
+            # What a decoder that saw no other file has found need not be found again.
+            before, found = found.matches if not self.sandbox.first else (), matching(kind.name)
             lost = self._receive(found, opened, kind, fresh=True)
         if not is_picture:
             file.confirmed = self.sandbox.first
@@ -141,19 +171,22 @@ class ContainerOpening(ClosedOnExit):
         *,
         fresh: bool = False,
         alone: bool = False,
+        on_trial: bool = False,
     ) -> DecoderLost | None:
         """Have a decoder open a container, and match what it sends; return its loss, if it is lost.
 
         Args:
             fresh, alone: as of `Sandbox.parts`.
+            on_trial: True to give it up if it takes longer than its size explains.
         """
         assert self.sandbox is not None
+        limit = seconds_to_open(kind, opened.stat.size, self._limits)
         parts = self.sandbox.parts(
             opened.descriptor,
             pack_request(kind),
             opened.stat.uid,
-            # The decoder stops itself at its own limit, when it has decoded the picture that it has begun.
-            seconds=2 * seconds_to_open(kind, opened.stat.size, self._limits) + 1,
+            seconds=_ENDED_AT * limit,
+            trial_seconds=container_seconds(limit, opened.stat.size) if on_trial else inf,
             parts_max=3 * self._limits.members + 3,
             fresh=fresh,
             alone=alone,
@@ -176,6 +209,16 @@ class ContainerOpening(ClosedOnExit):
         """Stop the sandbox."""
         if self.sandbox is not None:
             self.sandbox.close()
+
+
+def _defer(file: FileTask, opened: OpenFile, seconds: float) -> None:
+    """Leave a container unopened, to be opened when all files of others have been checked.
+
+    Args:
+        seconds: processor time that it may take then.
+    """
+    file.deferred = max(cost_of(seconds), opened.stat.size)
+    file.fail(FileError(Reason.TIMEOUT, "not opened yet"))
 
 
 def _opener(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> Plugin:

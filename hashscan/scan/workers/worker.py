@@ -54,12 +54,13 @@ from hashscan.model import (
     SandboxLevel,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
-from hashscan.sandbox.client import Plugin, Sandbox
+from hashscan.sandbox.client import PendingFile, Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.container_opening import ContainerOpening, containers_in
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.large_memory import granted_memory, usable_memory
+from hashscan.scan.workers.slow_files import SlowOwners, cost_of
 from hashscan.scan.workers.stored_checksums import ChecksumComparison, fail_if_differing
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
 from hashscan.state.store.members import to_keep
@@ -119,7 +120,8 @@ class Worker(ClosedOnExit):
         self._checksums = ChecksumComparison()
         self._large_memory = usable_memory(setup.sandbox.large_memory_bytes)
         self._defer = False
-        """True if large pictures of this batch are decoded later."""
+        """True if what takes long in this batch is decoded later."""
+        self._slow = SlowOwners()
         # Pictures that stay open until they are matched must leave descriptors for the rest.
         self._held_files = max(1, _free_descriptors() // 3)
         self._waiting: deque[FileTask] = deque()
@@ -321,13 +323,13 @@ class Worker(ClosedOnExit):
     def _look_into(self, file: FileTask) -> None:
         opening = self._container_opening()
         if opening is not None:
-            opening.look_into(file, self.setup, self.matcher)
+            opening.look_into(file, self.setup, self.matcher, defer=self._defer)
 
     def _container_opening(self) -> ContainerOpening | None:
         """Return what opens containers; None if none are opened."""
         limits = self.setup.containers
         if limits is not None and self._opening is None:
-            self._opening = ContainerOpening(self.setup, limits, self._plugin, self.sandbox)
+            self._opening = ContainerOpening(self.setup, limits, self._plugin, self.sandbox, self._slow)
         return self._opening
 
     def _consult(self, files: Sequence[FileTask]) -> None:
@@ -416,7 +418,10 @@ class Worker(ClosedOnExit):
     def _send_to_decoder(self, file: FileTask, opened: OpenFile) -> None:
         """Give a file to the decoder, when it has answered enough of the files before."""
         self._receive_replies(_DECODER_QUEUE_MAX - 1)
-        self._begin(file, opened)
+        on_trial = self._defer and not opened.fetched
+        self._begin(
+            file, opened, trial_seconds=self._slow.picture_seconds(opened.stat.uid) if on_trial else inf
+        )
         self._waiting.append(file)
 
     def _receive_replies(self, left: int) -> None:
@@ -465,7 +470,15 @@ class Worker(ClosedOnExit):
         """
         return hashlib.sha256(self._asked_for + sha256).digest()
 
-    def _begin(self, file: FileTask, opened: OpenFile, *, fresh: bool = False, memory_bytes: int = 0) -> None:
+    def _begin(
+        self,
+        file: FileTask,
+        opened: OpenFile,
+        *,
+        fresh: bool = False,
+        memory_bytes: int = 0,
+        trial_seconds: float = inf,
+    ) -> None:
         assert file.kind is not None
         # The second decoder must get as far as the first, or it couldn't confirm a match in the last frame.
         request = pack_request(file.kind, patient=fresh, memory_bytes=memory_bytes)
@@ -476,6 +489,7 @@ class Worker(ClosedOnExit):
             fresh=fresh,
             memory_bytes=memory_bytes,
             seconds=inf if file.kind != SVG else _DRAWING_SECONDS * (_PATIENT_FACTOR if fresh else 1),
+            trial_seconds=trial_seconds,
         )
 
     def _finish(self, file: FileTask, opened: OpenFile | None = None) -> None:
@@ -533,12 +547,18 @@ class Worker(ClosedOnExit):
         try:
             reply = sandbox.finish(begun)
         except DecoderLost as lost:
+            self._count_time(file, begun)
+            if lost.on_trial and begun.trial_seconds < inf and file.opened is not None:
+                file.deferred = max(cost_of(self.setup.sandbox.seconds), file.opened.stat.size)
+                file.fail(FileError(lost.reason, "not decoded yet"))
+                return
             file.reason, file.detail = lost.reason, lost.detail
             if lost.reason in LIMIT_REASONS:
                 # The decoder had decoded nothing else and failed at this file, so the failure follows from
                 # the content, too.
                 file.reply = pack_failure(lost.reason)
         else:
+            self._count_time(file, begun)
             if not store_reply(file, reply, self._pictures):
                 sandbox.discard()
             elif file.reason is Reason.MEMORY and not begun.first and file.opened is not None:
@@ -548,6 +568,10 @@ class Worker(ClosedOnExit):
                 self._receive(file)
             else:
                 file.reply = reply
+
+    def _count_time(self, file: FileTask, begun: PendingFile) -> None:
+        if file.opened is not None:
+            self._slow.charge(begun.owner, begun.used, file.opened.stat.size)
 
     def _confirm(self, file: FileTask) -> None:
         """Decode a matching picture again with a fresh decoder, before the match is reported.

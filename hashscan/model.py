@@ -82,6 +82,7 @@ class Reason(StrEnum):
     CONTAINER_DEPTH = "container over the limit of depth"
     COMPRESSED = "stored compressed, shown decompressed"
     PARTIAL = "a part of a larger file"
+    NAMED = "named as something that viewers open, not recognised"
     AMBIGUOUS = "a form that programs read differently"
     NO_ROOM = "no room in TMPDIR to decode it"
     PENDING = "no answer from a matching service"

@@ -411,7 +411,8 @@ def is_later_part(name: bytes, kind: FileFormat | None) -> bool:
     Args:
         kind: what its first and last bytes were recognised as; a container is read as far as it goes.
     """
-    return (kind is None or not kind.container) and _LATER_PART.search(name) is not None
+    unknown = kind is None or kind == UNRECOGNISED or not kind.container
+    return unknown and _LATER_PART.search(name) is not None
 
 
 _PDF_END_SEARCHED = 4096

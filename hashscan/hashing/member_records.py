@@ -86,6 +86,7 @@ MEMBER_REASONS: tuple[Reason, ...] = (
     *(reason for reason in Reason if reason in CONTAINER_REASONS.difference(DECODE_REASONS)),
     Reason.PARTIAL,
     Reason.AMBIGUOUS,
+    Reason.NAMED,
 )
 """Reasons why a member, or the rest of a container, was not checked in full."""
 

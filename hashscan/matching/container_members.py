@@ -10,6 +10,7 @@ from msgspec import structs
 
 from hashscan.hashing.archives.openers import separator
 from hashscan.hashing.container_kinds import VIDEOS, library_installed, openers_of
+from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import (
     ContainerEnd,
@@ -20,7 +21,7 @@ from hashscan.hashing.member_records import (
     unpack_records,
 )
 from hashscan.hashing.records import DecodedPicture, fault_in
-from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files
+from hashscan.matching.evaluation import FileTask, Matcher, closest_of_each, match_files, take_name
 from hashscan.matching.policy import matches_of_member, sort_key
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ContainerKind, FileStat, Item, Match, Reason
@@ -131,6 +132,11 @@ class MemberMatching:
         if self._end is None or self._kept is None or self._unopened:
             return None
         return OpenedContainer(self._kept, self._end.reason, self._kept_frames)
+
+    @property
+    def members(self) -> int:
+        """The number of members that were taken."""
+        return self._members
 
     @property
     def lacked_memory(self) -> bool:
@@ -292,6 +298,8 @@ def add_to(task: FileTask, found: MemberMatching) -> None:
     reason, detail = found.finish()
     if task.reason in {None, Reason.CONTAINER}:
         task.reason, task.detail = reason, detail
+    if task.reason is None and task.kind == UNRECOGNISED and not found.members:
+        take_name(task)
     task.matches = sorted([*task.matches, *found.matches], key=sort_key)
 
 

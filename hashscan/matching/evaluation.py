@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import counting_hint, install_hint
+from hashscan.hashing.recognition.names import claims_to_be_shown
 from hashscan.hashing.records import DecodedPicture, fault_in, unpack_reply
 from hashscan.hashing.variants import (
     PLAIN,
@@ -395,6 +396,8 @@ class FileTask:
     """True if it was unchanged since the listing when it was opened."""
     ctime: CtimeTrust = CtimeTrust.FILESYSTEM
     """Trust in its ctime, as determined before it was read."""
+    none_by: str = ""
+    """The row of `none_kinds` that proves that no viewer shows a picture of it; empty if none does."""
     looked_into: bool = False
     """True if it is a container that was opened, so that its verdict depends on its members, too."""
     members: OpenedContainer | None = None
@@ -418,7 +421,7 @@ class FileTask:
         """Forget all that was read, to read it again."""
         self.close()
         self.kind = self.decoded = self.reason = self.checksum = None
-        self.exact, self.reply, self.detail = {}, b"", ""
+        self.exact, self.reply, self.detail, self.none_by = {}, b"", "", ""
 
     def fail(self, trouble: FileError) -> None:
         """Mark the file as unreadable, since its bytes can't be relied on, and drop what was computed."""
@@ -510,6 +513,12 @@ def disprove(file: FileTask, match: Match, reason: Reason | None) -> None:
     file.detail = f"a match with entry {match.entry_id} was not confirmed by a second decoder"
     if reason is not None:
         file.detail += f": {reason.value}"
+
+
+def take_name(file: FileTask) -> None:
+    """Store for a file in which nothing was recognised that its name says otherwise, if it does."""
+    if claims_to_be_shown(file.item.name, file.none_by):
+        file.reason = Reason.NAMED
 
 
 def take_undecodable(file: FileTask) -> None:

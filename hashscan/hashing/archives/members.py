@@ -49,6 +49,7 @@ from hashscan.hashing.member_records import (
     SampledFrames,
 )
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.names import claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import Recogniser
 from hashscan.hashing.records import failure_in, fault_of
@@ -205,6 +206,15 @@ class MemberReader:
 
     def _recognised(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
         """Yield what is in a file that no signature tells, opened as all that programs may take it for."""
+        found = False
+        for record in self._as_probed(file, before, depth):
+            found = found or record is not BEFORE_RISK
+            yield record
+        # Of the file itself, only the worker knows the name.
+        if before and not found and (reason := _named(before[: -len(separator(UNRECOGNISED))])) is not None:
+            yield Member(before, reason=reason)
+
+    def _as_probed(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
         for kind, certain, *_ in () if self._recogniser is None else self._recogniser.kinds(file):
             yield BEFORE_RISK
             opened = self._contents_of(file, kind, before, depth)
@@ -413,25 +423,30 @@ class MemberReader:
             return
         content = b"".join(kept)
         kept.clear()
+        none_by = ""
         if kind is None:
-            kind = self._kind_of_whole(content, size, tail[-TAIL_SIZE:] if behind else b"")
+            kind, none_by = self._kind_of_whole(content, size, tail[-TAIL_SIZE:] if behind else b"")
         reason = Reason.PARTIAL if is_later_part(place, kind) else None
+        if reason is None and kind is None and size and self._recogniser is not None:
+            reason = _named(place, none_by)
         member = Member(place, size, tuple(hasher.digest() for hasher in running), reason=reason)
         yield from self._looked_into(member, kind, content, depth)
 
-    def _kind_of_whole(self, content: bytes, size: int, tail: bytes) -> FileFormat | None:
-        """Return what a member is that its begin does not tell.
+    def _kind_of_whole(self, content: bytes, size: int, tail: bytes) -> tuple[FileFormat | None, str]:
+        """Return what a member is that its begin does not tell, or which row proves it to be none.
 
         Args:
             content: its bytes; empty if they are not held.
             tail: its last bytes, in which the end of a container is looked for.
         """
         if size > SEARCHED and content and contains_pictures(content):
-            return TEXT
+            return TEXT, ""
         if (found := container_behind(tail)) is not None:
-            return found
-        asked = content and self._recogniser is not None
-        return UNRECOGNISED if asked and not none_kind(PreadFile(content)) else None
+            return found, ""
+        if not content or self._recogniser is None:
+            return None, ""
+        none_by = none_kind(PreadFile(content))
+        return None if none_by else UNRECOGNISED, none_by
 
     def _cut(self, member: Member, kind: FileFormat | None, content: bytes) -> Member:
         """Return a member whose bytes end early, or are others than stated; if it is a picture, decoded."""
@@ -497,6 +512,11 @@ class MemberReader:
                     raise
                 # The rest of the outer container can still be read.
                 yield Member(before, reason=error.reason)
+
+
+def _named(place: bytes, none_by: str = "") -> Reason | None:
+    """Return the reason why a member in which nothing was recognised is undecoded by its name, if it is."""
+    return Reason.NAMED if claims_to_be_shown(place, none_by) else None
 
 
 def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -40,6 +40,7 @@ from hashscan.matching.evaluation import (
     match_files,
     result_of,
     store_reply,
+    take_name,
     take_undecodable,
 )
 from hashscan.matching.policy import NO_SUBJECT, sort_key, subject_of
@@ -392,8 +393,11 @@ class Worker(ClosedOnExit):
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
         if file.kind is None and self.setup.containers is not None and file.bytes_read:
             source = opened.descriptor if opened.content is None else bytes(opened.content)
-            file.kind = None if none_kind(PreadFile(source)) else UNRECOGNISED
+            file.none_by = none_kind(PreadFile(source))
+            file.kind = None if file.none_by else UNRECOGNISED
         if file.kind is None:
+            if file.none_by:
+                take_name(file)
             return
         if by_bytes:
             # As the decoder does, which would have looked behind the picture.

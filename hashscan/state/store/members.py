@@ -76,7 +76,7 @@ def to_keep(file: FileTask, pictures: Sequence[str]) -> StoredContentData | None
     if file.looked_into and members is None:
         # A new entry could match a member whose digests are not kept.
         return None
-    if file.reason in {Reason.COMPRESSED, Reason.PARTIAL}:
+    if file.reason in {Reason.COMPRESSED, Reason.PARTIAL, Reason.NAMED}:
         # The store's metadata or the name says so, not the content.
         return None
     decodable = file.kind is not None and file.kind.pillow is not None and bool(pictures)

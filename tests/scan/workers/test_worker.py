@@ -387,6 +387,19 @@ def test_a_later_part_of_an_archive_is_not_clean(tmp_path: Path, files: Path) ->
     assert {found[name].reason for name in ("a.7z.002", "b.zip.002", "c.zip")} == {Reason.PARTIAL}
 
 
+def test_a_file_that_is_named_as_a_video_and_not_recognised_is_not_clean(tmp_path: Path, files: Path) -> None:
+    noise = os.urandom(5000)
+    (files / "a.avi").write_bytes(noise)
+    (files / "b.zip").write_bytes(zip_of(noise))
+    (files / "c.ts").write_bytes(b"const c = 1;\n")
+    (files / "d.jpg").touch()
+    (files / "e.bin").write_bytes(noise)
+    with worker_with(tmp_path, NOTHING, containers=CONTAINERS) as worker:
+        found = check(worker, files)
+    reasons = {name: result.reason for name, result in found.items() if result.verdict is not Verdict.CLEAN}
+    assert reasons == {"a.avi": Reason.NAMED}
+
+
 def test_below_a_full_sandbox_python_alone_opens_containers(tmp_path: Path, files: Path) -> None:
     listed = encoded(scene(1), "PNG")
     (files / "archive.zip").write_bytes(zip_of(gzip.compress(zip_of(listed))))

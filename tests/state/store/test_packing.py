@@ -83,7 +83,7 @@ def test_what_is_cut_short_is_an_error() -> None:
         unpack(packed._replace(rest=packed.rest + b"x"), ("pdq",))
 
 
-@pytest.mark.parametrize("reason", [None, Reason.COMPRESSED, Reason.PARTIAL])
+@pytest.mark.parametrize("reason", [None, Reason.COMPRESSED, Reason.PARTIAL, Reason.NAMED])
 def test_a_verdict_that_depends_on_more_than_the_content_is_not_kept(reason: Reason | None) -> None:
     """Its file would be clean in the next scan."""
     file = FileTask(ITEM, exact={"md5": bytes(16)}, as_listed=True, reason=reason)

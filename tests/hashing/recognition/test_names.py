@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+import random
+import tarfile
+from collections.abc import Iterator
+
+import pytest
+
+from hashscan.hashing.archives.members import MemberReader
+from hashscan.hashing.archives.standard_library import StandardLibrary
+from hashscan.hashing.containers import UNRECOGNISED
+from hashscan.hashing.formats import FORMATS
+from hashscan.hashing.member_records import ContainerEnd, Member
+from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.names import claims_to_be_shown
+from hashscan.hashing.recognition.recogniser import Probed, Recogniser
+from hashscan.model import MemberLimits, Reason
+
+TAR = next(known for known in FORMATS if known.name == "tar")
+NOISE = random.Random(5).randbytes(3000)
+
+
+SHOWN = ("a.avi", "A.JPG", "film.ts", "t.tga", "d.docx", "p.html", "a.br", "a.tgz", "m!part=2/p.png")
+OTHERS = ("a", "jpg", ".jpga", "a.bin", "a.dat", "a.so", "a.mod", "a.raw", "a.img", "a.pic", "a.jpg/b")
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_viewers_open_files_with_these_names(name: str) -> None:
+    assert claims_to_be_shown(name.encode())
+    assert claims_to_be_shown(name.encode() + b" \n")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_viewer_is_chosen_by_these_names(name: str) -> None:
+    assert not claims_to_be_shown(name.encode())
+
+
+def test_a_text_is_what_its_name_says_in_few_cases() -> None:
+    assert not claims_to_be_shown(b"code.ts", "text")
+    assert not claims_to_be_shown(b"notes.jpg", "text")
+    assert claims_to_be_shown(b"code.ts", "ELF")
+    assert claims_to_be_shown(b"style.css.br", "text")
+
+
+def tarred(name: str, content: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("film.avi", NOISE, Reason.NAMED),
+        ("film.bin", NOISE, None),
+        ("code.ts", b"const a = 1;\n", None),
+        ("empty.jpg", b"", None),
+    ],
+)
+def test_members_are_named_too(name: str, content: bytes, expected: Reason | None) -> None:
+    archive = tarred(name, content)
+    reader = MemberReader(
+        StandardLibrary(), len(archive), (), None, MemberLimits(), {}, recogniser=Recogniser(())
+    )
+    *members, end = reader.records(PreadFile(archive), TAR)
+    assert isinstance(end, ContainerEnd)
+    reasons = {member.reason for member in members if isinstance(member, Member)} - {None}
+    assert reasons == ({expected} if expected else set())
+
+
+def test_what_was_probed_and_holds_nothing_is_not_recognised() -> None:
+    def unsure(file: PreadFile) -> Iterator[Probed]:
+        yield Probed(TAR, False)
+
+    reader = MemberReader(None, len(NOISE), (), None, MemberLimits(), {}, recogniser=Recogniser([unsure]))
+    assert list(reader.records(PreadFile(NOISE), UNRECOGNISED))[-1] == ContainerEnd(0, 0, None)

@@ -35,7 +35,6 @@ ARCHIVES: Mapping[str, tuple[str, ...]] = {
     "RPM": ("cpio",),
     "LHA": ("lha",),
     "CD or DVD image": ("iso9660",),
-    "self-extracting program": ("7zip", "rar", "rar5", "cab"),
 }
 """Names of the formats of archives, and libarchive's names of each."""
 _STANDARD = frozenset({"ZIP", "tar", "gzip", "bzip2", "xz", "LZMA"})

@@ -3,7 +3,8 @@
 `container_kinds` says which of them are opened. Programs open some of them although they begin with something
 else, and these are recognised there, too: a ZIP archive is found by the record at its end, whatever it is
 appended to; a RAR archive by its last block; a PDF document within the first kilobyte. So a file may be a
-picture and a container at once.
+picture and a container at once. Other archives behind something are searched for in the sandbox
+(`recognition.archive_probe`).
 
 Not recognised: formats without a signature (Brotli, raw Deflate, encrypted volumes, the video formats of
 single cameras); an archive that is neither at the start of a file nor a ZIP or RAR archive at its end, except
@@ -32,17 +33,6 @@ START_SIZE = 4096
 TAIL_SIZE = 66_000 + 8192
 """Number of a file's last bytes in which the record at the end of a ZIP archive begins: it has 22 bytes, and
 up to 65,535 of a comment follow (APPNOTE.TXT of PKWARE, 4.3.16); Info-ZIP's unzip looks a little farther."""
-
-_PROGRAM_PARTS = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"MSCF\0\0\0\0")
-_SCRIPT_PARTS = (b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"BZh91AY&SY", b"\x28\xb5\x2f\xfd", *_PROGRAM_PARTS)
-
-
-def _is_self_extracting(prefix: bytes) -> bool:
-    return any(contains(prefix, part) for part in _PROGRAM_PARTS)
-
-
-def _is_self_extracting_script(prefix: bytes) -> bool:
-    return any(contains(prefix, part) for part in _SCRIPT_PARTS)
 
 
 def _is_lzma(prefix: bytes) -> bool:
@@ -173,8 +163,6 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
                 *(at(b"ITSF\3\0\0\0"), at(b"(This file must be converted with BinHex")),
             ),
         ),
-        FileFormat("self-extracting program", None, (at(b"MZ"), at(b"\x7fELF")), _is_self_extracting),
-        FileFormat("self-extracting script", None, (at(b"#!"),), _is_self_extracting_script),
         FileFormat(
             "disk image",
             None,
@@ -290,7 +278,7 @@ def container_of(prefix: bytes | memoryview) -> FileFormat | None:
     return container_beside(start, prefix)
 
 
-_VOLUMES = frozenset({b"CD001", b"BEA01", b"BOOT2", b"CDW02", b"NSR02", b"NSR03"})
+VOLUMES = frozenset({b"CD001", b"BEA01", b"BOOT2", b"CDW02", b"NSR02", b"NSR03"})
 """Any of them may be the first descriptor (ECMA-167, 2/8.3): systems pass over those they do not need."""
 
 
@@ -308,20 +296,20 @@ def container_beside(start: bytes, prefix: bytes | memoryview) -> FileFormat | N
 def _all_beside(start: bytes, prefix: bytes | memoryview) -> list[FileFormat]:
     found = []
     # The first member of a tar archive may be a PDF document.
-    if start.startswith(b"ustar", 257) or _is_old_tar(start):
+    if start.startswith(b"ustar", 257) or is_old_tar(start):
         found.append(_BY_NAME["tar"])
     # The mark may begin at the byte 1,024. Its first byte alone is searched for in a fifth of the time.
     if start.find(b"%", 0, 1025) >= 0 and start.find(b"%PDF", 0, 1028) >= 0:
         found.append(_BY_NAME["PDF"])
     # ISO 9660 and UDF: the volume descriptors begin at the 16th sector.
-    if len(prefix) > 32769 and bytes(prefix[32769:32774]) in _VOLUMES:
+    if len(prefix) > 32769 and bytes(prefix[32769:32774]) in VOLUMES:
         found.append(_BY_NAME["CD or DVD image"])
     if _is_disk(start):
         found.append(_BY_NAME["disk image"])
     return found
 
 
-def _is_old_tar(start: bytes) -> bool:
+def is_old_tar(start: bytes) -> bool:
     """Return True for the header of a tar archive before POSIX, which has a checksum and no signature."""
     stated = _OCTAL.match(start[148:156])
     if stated is None or len(start) < 512:
@@ -342,11 +330,25 @@ def _is_disk(start: bytes) -> bool:
         )
     ):
         return True
-    if start[1080:1082] == b"\x53\xef":
-        # ext2 to ext4: the size of its blocks, how it acts on errors, its revision.
-        block, errors, revision = number(start, 1048, 4), number(start, 1084, 2), number(start, 1100, 4)
-        return block <= 6 and 1 <= errors <= 3 and revision <= 1
+    if is_ext(start[1024:2048]):
+        return True
     return start[1024:1028] in {b"H+\0\4", b"HX\0\5"} or start[64:68] == b"\x7f\x10\xda\xbe"
+
+
+def is_ext(superblock: bytes) -> bool:
+    """Return True for the superblock of ext2 to ext4 with the fields without which Linux mounts none.
+
+    How it acts on errors, its revision and the time of its last check may be unset.
+    """
+    blocks, first, log_size = (number(superblock, place, 4) for place in (4, 20, 24))
+    of_group, inodes = number(superblock, 32, 4), number(superblock, 40, 4)
+    return (
+        superblock[56:58] == b"\x53\xef"
+        and blocks > 0
+        and first <= 1
+        and log_size <= 6
+        and all(0 < each <= 8 << 10 + log_size for each in (of_group, inodes))
+    )
 
 
 _RAR_ENDS = (b"\xc4\x3d\x7b\0\x40\7\0", b"\x1d\x77\x56\x51\3\5\4\0")
@@ -434,7 +436,7 @@ def is_doubtful(kind: FileFormat, containers: Sequence[FileFormat], tail: bytes)
 
 
 _CENTRAL = re.compile(rb"PK\x01\x02")
-_METHODS = frozenset({*range(21), *range(90, 100)})
+ZIP_METHODS = frozenset({*range(21), *range(90, 100)})
 """Numbers of all methods of compression of a ZIP archive (APPNOTE.TXT, 4.4.5)."""
 
 
@@ -460,4 +462,4 @@ def _has_zip(tail: bytes) -> bool:
 def _is_central(found: re.Match[bytes]) -> bool:
     """Return True for a header of the directory that names a file, and a method of compression."""
     method, name = number(found.string, found.start() + 10, 2), number(found.string, found.start() + 28, 2)
-    return method in _METHODS and name > 0
+    return method in ZIP_METHODS and name > 0

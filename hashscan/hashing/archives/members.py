@@ -215,9 +215,9 @@ class MemberReader:
             yield Member(before, reason=reason)
 
     def _as_probed(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
-        for kind, certain, *_ in () if self._recogniser is None else self._recogniser.kinds(file):
+        for kind, certain, start, *_ in () if self._recogniser is None else self._recogniser.kinds(file):
             yield BEFORE_RISK
-            opened = self._contents_of(file, kind, before, depth)
+            opened = self._contents_of(file.subfile(start) if start else file, kind, before, depth)
             try:
                 if certain and not self._opens(kind):
                     raise ContainerError(Reason.CONTAINER)

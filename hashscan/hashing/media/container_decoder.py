@@ -18,6 +18,7 @@ from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.archive_probe import archive_probe
 from hashscan.hashing.recognition.recogniser import Probe, Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
 from hashscan.model import MemberLimits
@@ -49,7 +50,7 @@ def load(
     library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    recogniser = None if by_python else Recogniser(_probes())
+    recogniser = Recogniser([archive_probe, *([] if by_python else _probes())])
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
         module, _, name = target.partition(":")

@@ -17,6 +17,8 @@ class Probed(NamedTuple):
     """A format of `formats.FORMATS`: a container, or a picture."""
     certain: bool
     """False if the library may err: the file is none unless something can be read of it."""
+    start: int = 0
+    """Offset of the first byte of it in the file, for an archive behind something else."""
     by: str = ""
     """The library, and its name of the format."""
     score: int = 0
@@ -37,14 +39,14 @@ class Recogniser:
         self._probes = probes
 
     def kinds(self, file: PreadFile) -> Iterator[Probed]:
-        """Yield all that programs may take a file for, each once; the certain ones of a probe first.
+        """Yield all that programs may take a file for, each once at one place; certain ones of a probe first.
 
         A probe that fails costs what it would have found, and no other one.
 
         Raises:
             Exception: the first that a probe has raised, after all else was yielded.
         """
-        certain: dict[str, bool] = {}
+        certain: dict[tuple[str, int], bool] = {}
         failure: Exception | None = None
         for probe in self._probes:
             file.seek(0)
@@ -56,9 +58,9 @@ class Recogniser:
                 failure = failure or error
                 continue
             for probed in found:
-                name = probed.kind.name
-                if name not in certain or (probed.certain and not certain[name]):
-                    certain[name] = probed.certain
+                place = probed.kind.name, probed.start
+                if place not in certain or (probed.certain and not certain[place]):
+                    certain[place] = probed.certain
                     yield probed
         if failure is not None:
             raise failure

@@ -79,7 +79,7 @@ class VideoProbe:
             if kind is not None:
                 # Broken music shows no cover, and whoever has one that is broken has a cover.
                 certain = score > DOUBTFUL and kind != _MUSIC
-                yield Probed(_BY_NAME[kind], certain, f"libavformat: {demuxer}", score)
+                yield Probed(_BY_NAME[kind], certain, by=f"libavformat: {demuxer}", score=score)
 
     def _scores(self, file: PreadFile) -> Iterator[tuple[str, int]]:
         if self._score is None:

@@ -1,0 +1,453 @@
+"""Search for archives, compressed files and disk images behind something else, as unpackers do.
+
+7-Zip takes a file for the first archive that begins within 8 MiB, unzip for one of which the end is near the
+file's, GNU tar goes on to the next header that it understands, at any multiple of 512 bytes. All programs and
+drivers were tried that `tests.hashing.recognition.test_disguised_archives` names.
+
+A signature alone occurs in programs that read such archives, and in random bytes. So each has a check of what
+follows it, which is sure where that has a checksum or takes few values.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from hashscan.hashing.containers import CONTAINERS, VOLUMES, ZIP_METHODS, is_ext, is_old_tar
+from hashscan.hashing.format_signatures import number
+from hashscan.hashing.recognition.recogniser import Probed
+
+if TYPE_CHECKING:
+    from hashscan.hashing.format_signatures import FileFormat
+    from hashscan.hashing.pread import PreadFile
+
+SEARCHED_FOR_ARCHIVES = 8 << 20
+"""Last offset at which 7-Zip lets an archive begin (`kMaxCheckStartPosition` in OpenArchive.cpp)."""
+
+DOUBTFUL_MAX = 8
+"""Places that may be the begin of an archive of one kind; a file with more is undecoded."""
+
+_BEHIND = 72 << 10
+"""Bytes behind the last place that are read for the checks."""
+_BLOCK = 512
+_PIECE_SIZE = 1 << 20
+
+_NO, _MAYBE, _SURE = 0, 1, 2
+_Check = Callable[[bytes, int], int]
+"""Says of the bytes of a file if an archive begins at an offset."""
+
+_KINDS = {known.name: known for known in CONTAINERS}
+
+
+class _Sign(NamedTuple):
+    """One signature."""
+
+    kind: FileFormat
+    signature: bytes
+    check: _Check
+    lead: int = 0
+    """Number of bytes of the archive before its signature."""
+
+
+def _sure(_content: bytes, _at: int) -> int:
+    return _SURE
+
+
+def _sure_if(*, condition: bool) -> int:
+    return _SURE if condition else _NO
+
+
+def _is_zip(content: bytes, at: int) -> int:
+    """Check the header of a member: version, method, and a name without control characters."""
+    length = number(content, at + 26, 2)
+    name = content[at + 30 : at + 30 + length]
+    return _sure_if(
+        condition=number(content, at + 4, 1) <= _ZIP_VERSION_MAX
+        and number(content, at + 8, 2) in ZIP_METHODS
+        and 0 < length == len(name)
+        and _CONTROL.search(name) is None
+    )
+
+
+_ZIP_VERSION_MAX = 63
+_CONTROL = re.compile(rb"[\0-\x1f]")
+
+
+def _is_7z(content: bytes, at: int) -> int:
+    return _sure_if(
+        condition=number(content, at + 8, 4) == binascii.crc32(content[at + 12 : at + 32])
+        and number(content, at + 20, 8) > 0
+    )
+
+
+def _is_rar(content: bytes, at: int) -> int:
+    if content[at + 6 : at + 7] == b"\0":
+        # The size of the block's header, and the checksum over it.
+        size = number(content, at + 12, 2)
+        found = binascii.crc32(content[at + 9 : at + 7 + size]) & 0xFFFF
+        return _sure_if(condition=size >= _RAR_HEADER and number(content, at + 7, 2) == found)
+    # RAR 5 has the size as a number of seven bits a byte.
+    size = shift = 0
+    place = at + 12
+    while place < at + 15:
+        byte = number(content, place, 1)
+        size |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 1 << 7:
+            break
+    stated = number(content, at + 8, 4)
+    return _sure_if(condition=size > 0 and stated == binascii.crc32(content[at + 12 : place + size]))
+
+
+_RAR_HEADER = 7
+
+
+def _is_cab(content: bytes, at: int) -> int:
+    zeros = number(content, at + 12, 4) | number(content, at + 20, 4)
+    files, version, folders = (
+        number(content, at + 16, 4),
+        content[at + 24 : at + 26],
+        number(content, at + 26, 2),
+    )
+    return _sure_if(condition=zeros == 0 and files >= _CAB_HEADER and version == b"\3\1" and folders > 0)
+
+
+_CAB_HEADER = 36
+
+
+def _is_iso(content: bytes, at: int) -> int:
+    descriptor = at + 32768
+    is_volume = content[descriptor] in _VOLUME_TYPES and content[descriptor + 6] in _VOLUME_VERSIONS
+    return _sure_if(condition=at >= 0 and is_volume)
+
+
+_VOLUME_TYPES, _VOLUME_VERSIONS = frozenset({0, 1, 2, 3, 255}), frozenset({1, 2})
+
+
+def _is_cpio(content: bytes, at: int) -> int:
+    pattern = _CPIO_OCTAL if content[at + 5 : at + 6] == b"7" else _CPIO_HEX
+    return _sure_if(condition=pattern.match(content, at + 6) is not None)
+
+
+_CPIO_HEX, _CPIO_OCTAL = re.compile(rb"[0-9A-Fa-f]{104}"), re.compile(rb"[0-7]{70}")
+
+
+def _is_binary_cpio(content: bytes, at: int) -> int:
+    """Check the type of the file, that its name ends in a zero within it, and is no more than a path."""
+    swapped = content[at] != _CPIO_LITTLE
+
+    def field(offset: int) -> int:
+        return int.from_bytes(content[at + offset : at + offset + 2], "big" if swapped else "little")
+
+    name = content[at + 26 : at + 26 + field(20)]
+    is_path = 1 < len(name) <= _CPIO_NAME_MAX and name.endswith(b"\0") and _CONTROL.search(name[:-1]) is None
+    return _MAYBE if field(6) >> 12 in _CPIO_TYPES and is_path else _NO
+
+
+_CPIO_LITTLE, _CPIO_NAME_MAX, _CPIO_TYPES = 0xC7, 4096, frozenset({1, 2, 4, 6, 8, 10, 12})
+
+
+def _is_tar(content: bytes, at: int) -> int:
+    return _sure_if(condition=at >= 0 and is_old_tar(content[at : at + _BLOCK]))
+
+
+def _is_gzip(content: bytes, at: int) -> int:
+    """Unpack the begin, without the checksum: programs show what they have unpacked."""
+    flags, place = content[at + 3], at + 10
+    if flags & 0xE0:
+        return _NO
+    if flags & 4:
+        place += 2 + number(content, place, 2)
+    for flag in (8, 16):
+        if flags & flag:
+            place = content.find(b"\0", place, place + _BEHIND) + 1
+            if place <= 0:
+                return _NO
+    place += flags & 2
+    return _unpacks(zlib.decompressobj(-zlib.MAX_WBITS), content[place : place + _BEHIND])
+
+
+def _unpacks(unpacker: zlib._Decompress, packed: bytes) -> int:
+    size = 0
+    try:
+        for at in range(0, len(packed), _PIECE):
+            size += len(unpacker.decompress(packed[at : at + _PIECE], _UNPACKED_ENOUGH))
+            if unpacker.eof or size >= _UNPACKED_ENOUGH:
+                break
+    except zlib.error:
+        return _sure_if(condition=size >= _UNPACKED_ENOUGH)
+    return _sure_if(condition=size >= (_PICTURE_MIN if unpacker.eof else 1))
+
+
+_PIECE, _UNPACKED_ENOUGH = 64, 512
+_PICTURE_MIN = 32
+"""Bytes that no picture has fewer of; random bytes are often a packed file of some bytes."""
+
+
+def _is_xz(content: bytes, at: int) -> int:
+    stated = number(content, at + 8, 4)
+    return _sure_if(condition=stated == binascii.crc32(content[at + 6 : at + 8]) and content[at + 6] == 0)
+
+
+def _is_zstandard(content: bytes, at: int) -> int:
+    """Check the descriptor of a frame, and the header of its first block."""
+    descriptor = content[at + 4]
+    single = descriptor >> 5 & 1
+    sizes = (single, 2, 4, 8)
+    block = at + 5 + (not single) + (0, 1, 2, 4)[descriptor & 3] + sizes[descriptor >> 6]
+    header = number(content, block, 3)
+    return _MAYBE if not descriptor & 8 and header >> 1 & 3 != 3 and header >> 3 <= 128 << 10 else _NO
+
+
+def _is_lha(content: bytes, at: int) -> int:
+    if at < 0 or content[at + 6] != ord("-"):
+        return _NO
+    level = content[at + 20]
+    if level > 1:
+        return _MAYBE if level <= _LHA_LEVEL_MAX and number(content, at, 2) >= _LHA_HEADER else _NO
+    size = content[at]
+    total = sum(content[at + 2 : at + 2 + size]) & 0xFF
+    return _sure_if(condition=size >= _LHA_HEADER and total == content[at + 1])
+
+
+_LHA_LEVEL_MAX, _LHA_HEADER = 3, 21
+
+
+def _is_arj(content: bytes, at: int) -> int:
+    size = number(content, at + 2, 2)
+    end = at + 4 + size
+    is_size = 30 <= size <= 2600
+    return _sure_if(condition=is_size and number(content, end, 4) == binascii.crc32(content[at + 4 : end]))
+
+
+def _is_squashfs(content: bytes, at: int) -> int:
+    """Check the version, and the size of blocks, which is stated twice from version 4 on."""
+    order: Literal["little", "big"] = "little" if content[at] == ord("h") else "big"
+
+    def field(offset: int, size: int) -> int:
+        return int.from_bytes(content[at + offset : at + offset + size], order)
+
+    if field(28, 2) == _SQUASHFS_VERSION:
+        return _sure_if(condition=field(12, 4) == 1 << min(field(22, 2), 32) and field(30, 2) == 0)
+    return _sure_if(condition=1 <= field(28, 2) < _SQUASHFS_VERSION and 12 <= field(34, 2) <= 20)
+
+
+_SQUASHFS_VERSION = 4
+
+
+def _is_nsis(content: bytes, at: int) -> int:
+    header, whole = number(content, at + 20, 4), number(content, at + 24, 4)
+    return _sure_if(condition=at >= 0 and number(content, at, 4) < 16 and header > 0 and 0 < whole < 1 << 31)
+
+
+def _is_wim(content: bytes, at: int) -> int:
+    return _sure_if(condition=60 <= number(content, at + 8, 4) <= 512 and number(content, at + 12, 4) > 0)
+
+
+def _is_help(content: bytes, at: int) -> int:
+    """Check the identifiers of classes in help files."""
+    return _sure_if(condition=content[at + 24 : at + 56].count(b"\x7c\x01\xfd\x10") > 0)
+
+
+def _is_rpm(content: bytes, at: int) -> int:
+    """Check the version, the kind of package, and that of its signature."""
+    is_lead = (
+        content[at + 5] <= 1
+        and number(content, at + 6, 2) in {0, 1 << 8}
+        and content[at + 78 : at + 80] == b"\0\5"
+    )
+    return _sure_if(condition=is_lead)
+
+
+def _is_xar(content: bytes, at: int) -> int:
+    """Check the header: its length, its version, and the length of the table of contents."""
+    is_header = content[at + 4 : at + 8] == b"\0\x1c\0\1"
+    return _sure_if(condition=is_header and 0 < int.from_bytes(content[at + 8 : at + 16], "big") < 1 << 32)
+
+
+def _is_szdd(content: bytes, at: int) -> int:
+    return _sure_if(condition=content[at + 8 : at + 9] == b"A" and 0 < number(content, at + 10, 4) < 1 << 31)
+
+
+def _is_ext(content: bytes, at: int) -> int:
+    return _sure_if(condition=at >= 0 and is_ext(content[at + 1024 : at + 2048]))
+
+
+def _is_boot(content: bytes, at: int) -> int:
+    """Check the boot sector of FAT and NTFS: its last bytes, and a power of two as the size of sectors."""
+    sector = number(content, at + 11, 2)
+    return _sure_if(
+        condition=at >= 0
+        and content[at + 510 : at + 512] == b"\x55\xaa"
+        and sector in {512, 1024, 2048, 4096}
+    )
+
+
+def _is_qcow(content: bytes, at: int) -> int:
+    """Check the version, and the size of clusters."""
+    version, bits = content[at + 4 : at + 8], int.from_bytes(content[at + 20 : at + 24], "big")
+    is_first = version == b"\0\0\0\1" and 9 <= content[at + 32] <= 21
+    return _sure_if(condition=is_first or (version in {b"\0\0\0\2", b"\0\0\0\3"} and 9 <= bits <= 21))
+
+
+def _is_vmdk(content: bytes, at: int) -> int:
+    """Check the version, the capacity, and that the size of grains is a power of two."""
+    is_grain = number(content, at + 20, 8).bit_count() == 1
+    return _sure_if(
+        condition=1 <= number(content, at + 4, 4) <= 3 and number(content, at + 12, 8) > 0 and is_grain
+    )
+
+
+def _is_vhdx(content: bytes, at: int) -> int:
+    return _sure_if(condition=content[at + 65536 : at + 65540] == b"head")
+
+
+def _is_udf(content: bytes, at: int) -> int:
+    """Check the begin of the extended area, and the descriptor that follows it."""
+    following = content[at + 34817 : at + 34822]
+    return _sure_if(condition=at >= 0 and content[at + 32768] == 0 and following in VOLUMES)
+
+
+def _is_hfs(content: bytes, at: int) -> int:
+    """Check the size of blocks, and their number."""
+    size, blocks = (int.from_bytes(content[at + place : at + place + 4], "big") for place in (1064, 1068))
+    return _sure_if(condition=at >= 0 and size >= _BLOCK and size.bit_count() == 1 and blocks > 0)
+
+
+def _is_cramfs(content: bytes, at: int) -> int:
+    magic = content[max(at, 0) : at + 4]
+    return _sure_if(condition=magic in {b"\x45\x3d\xcd\x28", b"\x28\xcd\x3d\x45"})
+
+
+def _is_placed(_content: bytes, at: int) -> int:
+    return _sure_if(condition=at >= 0)
+
+
+_DISK, _OTHER = _KINDS["disk image"], _KINDS["other archive"]
+_SIGNS = (
+    _Sign(_KINDS["ZIP"], b"PK\3\4", _is_zip),
+    _Sign(_KINDS["7z"], b"7z\xbc\xaf\x27\x1c", _is_7z),
+    _Sign(_KINDS["RAR"], b"Rar!\x1a\7", _is_rar),
+    _Sign(_KINDS["CAB"], b"MSCF\0\0\0\0", _is_cab),
+    _Sign(_KINDS["CD or DVD image"], b"CD001", _is_iso, 32769),
+    _Sign(_KINDS["CD or DVD image"], b"BEA01", _is_udf, 32769),
+    _Sign(_KINDS["cpio"], b"07070", _is_cpio),
+    _Sign(_KINDS["binary cpio"], b"\xc7\x71", _is_binary_cpio),
+    _Sign(_KINDS["binary cpio"], b"\x71\xc7", _is_binary_cpio),
+    _Sign(_KINDS["tar"], b"ustar", _is_tar, 257),
+    _Sign(_KINDS["gzip"], b"\x1f\x8b\x08", _is_gzip),
+    *(_Sign(_KINDS["bzip2"], b"BZh%d1AY&SY" % level, _sure) for level in range(1, 10)),
+    _Sign(_KINDS["xz"], b"\xfd7zXZ\0", _is_xz),
+    _Sign(_KINDS["Zstandard"], b"\x28\xb5\x2f\xfd", _is_zstandard),
+    _Sign(_KINDS["LHA"], b"-lh", _is_lha, 2),
+    _Sign(_KINDS["LHA"], b"-lz", _is_lha, 2),
+    _Sign(_KINDS["ARJ"], b"\x60\xea", _is_arj),
+    _Sign(_KINDS["RPM"], b"\xed\xab\xee\xdb\3", _is_rpm),
+    _Sign(_OTHER, b"xar!", _is_xar),
+    _Sign(_OTHER, b"MSWIM\0\0\0", _is_wim),
+    _Sign(_OTHER, b"\xef\xbe\xad\xdeNullsoftInst", _is_nsis, 4),
+    _Sign(_OTHER, b"ITSF\3\0\0\0\x60\0\0\0", _is_help),
+    _Sign(_OTHER, b"ITOLITLS\1\0\0\0\x28\0\0\0", _sure),
+    _Sign(_OTHER, b"SZDD\x88\xf0\x27\x33", _is_szdd),
+    *(_Sign(_DISK, magic, _is_squashfs) for magic in (b"hsqs", b"sqsh", b"shsq", b"qshs")),
+    _Sign(_DISK, b"\x53\xef", _is_ext, 1080),
+    *(
+        _Sign(_DISK, name, _is_boot, place)
+        for name, place in ((b"FAT1", 54), (b"FAT32   ", 82), (b"NTFS    ", 3))
+    ),
+    _Sign(_DISK, b"EFI PART\0\0\1\0\x5c\0\0\0", _is_placed, 512),
+    _Sign(_DISK, b"KDMV", _is_vmdk),
+    _Sign(_DISK, b"QFI\xfb", _is_qcow),
+    _Sign(_DISK, b"vhdxfile", _is_vhdx),
+    _Sign(_DISK, b"\x7f\x10\xda\xbe\1\0\1\0", _is_placed, 64),
+    _Sign(_DISK, b"Compressed ROMFS", _is_cramfs, 16),
+    _Sign(_DISK, b"H+\0\4", _is_hfs, 1024),
+    _Sign(_DISK, b"HX\0\5", _is_hfs, 1024),
+)
+
+
+def _by_pair() -> dict[int, list[tuple[_Sign, int]]]:
+    """Return the signatures by two of their bytes, the last ones, and the offset of these."""
+    found: dict[int, list[tuple[_Sign, int]]] = {}
+    for sign in _SIGNS:
+        # Not two zeros, which are the commonest of all.
+        ends = len(sign.signature.rstrip(b"\0"))
+        offset = min(ends, 4) - 2
+        pair = number(sign.signature, offset, 2)
+        found.setdefault(pair, []).append((sign, offset))
+    return found
+
+
+_PAIRS = _by_pair()
+_IS_PAIR = np.zeros(1 << 16, dtype=np.bool_)
+_IS_PAIR[list(_PAIRS)] = True
+
+
+def archive_probe(file: PreadFile) -> Iterator[Probed]:
+    """Yield all archives, compressed files and disk images that programs find in a file, and where.
+
+    Of each kind the first that is sure, and those that may be one before it.
+    """
+    found: dict[str, int] = {}
+    for sign, at, is_sure in chain(_searched(file), _tar_behind(file)):
+        count = found.get(sign.kind.name, 0)
+        if count > DOUBTFUL_MAX:
+            continue
+        found[sign.kind.name] = DOUBTFUL_MAX + 1 if is_sure else count + 1
+        if is_sure or count < DOUBTFUL_MAX:
+            yield Probed(sign.kind, is_sure, at)
+        else:
+            yield Probed(_OTHER, True)
+
+
+def _searched(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
+    """Yield each place where an archive may begin, in their order, as far as 7-Zip looks."""
+    content = file.read(SEARCHED_FOR_ARCHIVES + _BEHIND)
+    # A check may look behind the end.
+    padded = content + bytes(_BEHIND)
+    for place in _pairs(content):
+        for sign, offset in _PAIRS[number(content, place, 2)]:
+            at = place - offset - sign.lead
+            if at <= SEARCHED_FOR_ARCHIVES and content.startswith(sign.signature, place - offset):
+                evidence = sign.check(padded, at)
+                if evidence != _NO:
+                    yield sign, at, evidence == _SURE
+
+
+def _pairs(content: bytes) -> Iterator[int]:
+    """Yield the places of all pairs of bytes that a signature may have."""
+    for begin in range(0, len(content), _PIECE_SIZE):
+        piece = content[begin : begin + _PIECE_SIZE + 1]
+        places = [
+            first
+            + 2 * np.flatnonzero(_IS_PAIR[np.frombuffer(piece, "<u2", (len(piece) - first) // 2, first)])
+            for first in (0, 1)
+            if len(piece) > first + 1
+        ]
+        if places:
+            # Not by `np.unique`, which loads a module then.
+            yield from (np.sort(np.concatenate(places)) + begin).tolist()
+
+
+_TAR = _Sign(_KINDS["tar"], b"", _is_tar)
+_DIGITS = re.compile(rb"[0-7]")
+
+
+def _tar_behind(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
+    """Yield the first header of a tar archive at a multiple of 512 bytes, wherever it is, as GNU tar does."""
+    file.seek(0)
+    begin = 0
+    while piece := file.read(_PIECE_SIZE):
+        # Its checksum has eight characters, of which three in a row are digits.
+        digits = {at.start() for place in (150, 153) for at in _DIGITS.finditer(piece[place::_BLOCK])}
+        for at in sorted(at * _BLOCK for at in digits):
+            if is_old_tar(piece[at : at + _BLOCK]):
+                yield _TAR, begin + at, True
+                return
+        begin += len(piece)

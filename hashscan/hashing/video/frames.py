@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -31,7 +31,7 @@ from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.records import fault_of
 from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.hashing.video.luma import colours_of, luma_by_colours, luma_of
-from hashscan.hashing.video.streams import TIME_MAX, Sampling, StreamState
+from hashscan.hashing.video.streams import ALL, TIME_MAX, Ranges, Sampling, ShownFrame, StreamState
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -135,6 +135,9 @@ class VideoEnd(NamedTuple):
     """Number of packets of the stream that is sampled for vPDQ that gave no frame; 0 except with `BOTH`."""
     error: str = ""
     """The name of an exception's type, for `Fault.FAILED`."""
+    unseen: Mapping[int, Ranges | None] = {}
+    """By the number of the stream: the frames that are shown for half a second or longer and were not hashed;
+    None where all must be decoded."""
 
 
 def hash_video(
@@ -144,6 +147,7 @@ def hash_video(
     limits: VideoLimits,
     variants: Collection[str] = VARIANTS,
     formats: Collection[str] = FORMATS,
+    unseen: Mapping[int, Ranges | None] = {},
 ) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
     """Decode a video and yield a record for each hashed frame, then a `VideoEnd`.
 
@@ -155,8 +159,9 @@ def hash_video(
         hashes: the algorithms for frames that are not those of vPDQ.
         variants: some of `variants.VARIANTS`.
         formats: some of `FORMATS`, of which the file must be.
+        unseen: of `Sampling.LONG`: what `VideoEnd.unseen` has.
     """
-    yield from _Video(file, hashes, sampling, limits, variants, formats).records()
+    yield from _Video(file, hashes, sampling, limits, variants, formats, unseen).records()
 
 
 def has_same_packets(file: PictureFile, limits: VideoLimits, formats: Collection[str]) -> bool:
@@ -174,6 +179,8 @@ def has_same_packets(file: PictureFile, limits: VideoLimits, formats: Collection
 
 
 _WITH_EDIT_LISTS = {FORMATS[0]}
+_EDITED = {Sampling.VPDQ, Sampling.EDITED}
+"""Samplings that heed the edit list."""
 _INDEX_MAX = 1 << 19
 """Number of packets up to which two indexes are compared; six hours."""
 _SHARE_ALONE, _SHARE_MAX = 1 / 16, 1 / 2
@@ -202,8 +209,10 @@ class _Video:
         limits: VideoLimits,
         variants: Collection[str],
         formats: Collection[str],
+        unseen: Mapping[int, Ranges | None] = {},
     ) -> None:
         self._file = file
+        self._unseen = unseen
         self._formats = formats
         self._hashes = hashes
         self._sampling = sampling
@@ -246,8 +255,10 @@ class _Video:
         run = max((stream.run for stream in streams), default=0)
         decoded = min((stream.number for stream in streams), default=0)
         lost = 0 if self._both is None else abs(self._both.packets - self._both.number)
-        hashed = self._hashed.total()
-        yield VideoEnd(self._fault, until, self._duration, hashed, gap, run, decoded, lost, self._error)
+        ranges = {stream.index: stream.unseen(self._duration) for stream in streams}
+        unseen = {index: each for index, each in ranges.items() if each != {}}
+        counted = self._hashed.total(), gap, run, decoded, lost
+        yield VideoEnd(self._fault, until, self._duration, *counted, self._error, unseen)
 
     def index(self) -> tuple[int, Fraction | None, array[int]] | None:
         """Return the number of the first video stream, its rate, and each packet that its index names.
@@ -270,7 +281,7 @@ class _Video:
         duration = stream.duration or (0.0 if self._sound else self._duration)
         if not stream.number:
             # Where there are only packets that depend on others, `ALL` decodes them, too.
-            return self._sampling is Sampling.ALL if stream.packets else duration > 0
+            return self._sampling in ALL if stream.packets else duration > 0
         return stream.until + max(_SLACK_SECONDS, _SLACK_SHARE * duration) < min(duration, TIME_MAX)
 
     def _note(self, fault: Fault) -> None:
@@ -308,7 +319,7 @@ class _Video:
                 "format_whitelist": ",".join(self._formats),
                 "protocol_whitelist": "none",
                 # Not every player leaves out what an MP4 says is to be left out.
-                **({} if self._sampling is Sampling.VPDQ else {"ignore_editlist": "1"}),
+                **({} if self._sampling in _EDITED else {"ignore_editlist": "1"}),
             },
             metadata_errors="replace",
             buffer_size=1 << 16,
@@ -340,9 +351,12 @@ class _Video:
         """Yield the frames of a packet that are to be hashed."""
         both = self._both
         if both is None or seen is both or seen.index != both.index:
-            for frame in self._decoded(packet) if seen.wants(packet) else ():
-                if isinstance(frame, av.VideoFrame) and self._samples(frame, seen):
-                    yield from self._guarded(self._hashed_frame(frame, seen))
+            for wanted in seen.decoded(packet):
+                for frame in self._decoded(wanted):
+                    for shown in self._samples(frame, seen):
+                        yield from self._guarded(self._hashed_frame(shown, seen))
+            for shown in () if packet.size else seen.last_samples():
+                yield from self._guarded(self._hashed_frame(shown, seen))
             return
         yield from self._frames_of_both(packet, seen, both)
         if self._key_frames_left or self._is_slow(both):
@@ -357,16 +371,15 @@ class _Video:
         self, packet: av.Packet[Any], keys: StreamState, sampled: StreamState
     ) -> Iterator[VideoFrame]:
         """Yield the frames of a packet that are key frames, and those of vPDQ."""
-        sampled.wants(packet)
-        wanted = keys.wants(packet)
+        sampled.decoded(packet)
+        keys.decoded(packet)
         for frame in self._decoded(packet):
-            if not isinstance(frame, av.VideoFrame):
-                continue
-            if self._samples(frame, sampled):
-                yield from self._guarded(self._hashed_frame(frame, sampled))
-            if wanted and frame.key_frame:
-                keys.see(frame.time)
-                yield from self._guarded(self._hashed_frame(frame, keys))
+            for shown in self._samples(frame, sampled):
+                yield from self._guarded(self._hashed_frame(shown, sampled))
+            for shown in keys.samples_beside(frame):
+                yield from self._guarded(self._hashed_frame(shown, keys))
+        for shown in () if packet.size else keys.last_samples(beside=True):
+            yield from self._guarded(self._hashed_frame(shown, keys))
 
     def _is_slow(self, sampled: StreamState) -> bool:
         """Return True if decoding all frames may take more than the share of the time that it has."""
@@ -398,12 +411,13 @@ class _Video:
                 self._both = StreamState(stream, Sampling.VPDQ, start)
             elif sampling is Sampling.KEY_FRAMES:
                 context.skip_frame = "NONKEY"
-            self._streams[stream.index] = StreamState(stream, sampling, start)
+            ranges = self._unseen.get(stream.index)
+            self._streams[stream.index] = StreamState(stream, sampling, start, ranges)
 
-    def _decoded(self, packet: av.Packet[Any]) -> Sequence[object]:
+    def _decoded(self, packet: av.Packet[Any]) -> Sequence[av.VideoFrame]:
         """Return the frames that a packet completes; none for a broken one, since later ones may be whole."""
         try:
-            return packet.decode()
+            return [frame for frame in packet.decode() if isinstance(frame, av.VideoFrame)]
         except MemoryError:
             raise
         except av.error.ArgumentError:
@@ -431,19 +445,21 @@ class _Video:
             self._note(Fault.TOO_LARGE)
         if self._sampling is Sampling.VPDQ:
             return [], small[:1]
+        if self._sampling is Sampling.LONG:
+            return [], [stream for stream in small if self._unseen.get(stream.index)]
         if len(small) > self._limits.streams:
             self._note(Fault.TOO_MANY)
         return covers, small[: self._limits.streams]
 
-    def _samples(self, frame: av.VideoFrame, seen: StreamState) -> bool:
-        """Count a frame; return True if it is to be hashed."""
+    def _samples(self, frame: av.VideoFrame, seen: StreamState) -> Sequence[ShownFrame]:
+        """Count a frame; return those that are to be hashed."""
         seen.see(frame.time)
         if frame.is_corrupt:
             self._note(Fault.BROKEN)
-        return seen.samples(key_frame=frame.key_frame)
+        return seen.samples(frame)
 
-    def _hashed_frame(self, frame: av.VideoFrame, seen: StreamState) -> Iterator[VideoFrame]:
-        number = seen.number - 1
+    def _hashed_frame(self, shown: ShownFrame, seen: StreamState) -> Iterator[VideoFrame]:
+        frame, number, time_shown = shown
         sampled = seen.sampling is Sampling.VPDQ
         picture = Frame(
             luma_by_colours(frame) if sampled else luma_of(frame),
@@ -466,7 +482,7 @@ class _Video:
             raise _Ended
         self._hashed[seen.sampling] += 1
         runs = (first, *found)
-        seconds = number / seen.rate if sampled else seen.shown
+        seconds = number / seen.rate if sampled else time_shown
         yield VideoFrame(seen.index, number, seconds, runs, frame.width, frame.height, sampled)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import time
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import av
@@ -37,7 +38,7 @@ from hashscan.hashing.video.frames import (
     has_same_packets,
     hash_video,
 )
-from hashscan.hashing.video.streams import Sampling
+from hashscan.hashing.video.streams import Ranges, Sampling
 from hashscan.model import ALGORITHMS, MemberLimits, Reason
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ _BOX, _LONG = struct.Struct(">I4sQ"), 1
 """Length and name of a box, and its length in full if the first one is `_LONG`; 0 is up to the end."""
 _MAIN_BOXES = (b"moov", b"moof", b"mdat")
 _BOXES_MAX = 100_000
+_INDEX_MAX = 64 << 20
+"""Length in bytes of an index that is searched for edit lists."""
+_EDITS = re.compile(rb"elst(.)...(.{4})", re.DOTALL)
+_SHORT_EDIT, _LONG_EDIT = struct.Struct(">IiI"), struct.Struct(">QqI")
+"""Length, begin (-1: nothing is shown) and rate of an edit, by the version of its list."""
 
 _NEAR_SHARE = 4
 """Divisor of the threshold: a frame within that distance of an earlier one would give nothing new."""
@@ -127,7 +133,14 @@ class VideoOpener:
             end, sampled = yield from self._sampled(opened, found)
         if end is None:
             end = yield from self._looked_at(opened, Sampling.KEY_FRAMES, found)
-        if end.fault in _SOME_LOOKED_AT and _has_few_key_frames(end):
+        if end.fault in _SOME_LOOKED_AT and opened.has_edits():
+            edited = yield from self._looked_at(opened, Sampling.EDITED, found)
+            end = end._replace(fault=end.fault or edited.fault)
+        few = _has_few_key_frames(end)
+        if end.fault in _SOME_LOOKED_AT and end.unseen and not (few or None in end.unseen.values()):
+            unseen = yield from self._looked_at(opened, Sampling.LONG, found, end.unseen)
+            end = end._replace(fault=end.fault or unseen.fault, unseen=unseen.unseen)
+        if end.fault in _SOME_LOOKED_AT and (end.unseen or few):
             end = yield from self._looked_at(opened, Sampling.ALL, found)
         if sampled is not None and end.fault is None:
             end = sampled
@@ -173,9 +186,13 @@ class VideoOpener:
         raise AssertionError("a video has an end")
 
     def _looked_at(
-        self, opened: _Opened, sampling: Sampling, found: _Distinct
+        self,
+        opened: _Opened,
+        sampling: Sampling,
+        found: _Distinct,
+        unseen: Mapping[int, Ranges | None] = {},
     ) -> Generator[Found, None, VideoEnd]:
-        for record in opened.records(self._hashes, sampling, self._variants):
+        for record in opened.records(self._hashes, sampling, self._variants, unseen):
             if isinstance(record, VideoEnd):
                 return record
             if isinstance(record, VideoFrame):
@@ -200,10 +217,31 @@ class _Opened:
         return has_same_packets(PreadFile(*self._place), self._within(), self._formats)
 
     def records(
-        self, hashes: Sequence[PictureHash], sampling: Sampling, variants: Collection[str]
+        self,
+        hashes: Sequence[PictureHash],
+        sampling: Sampling,
+        variants: Collection[str],
+        unseen: Mapping[int, Ranges | None] = {},
     ) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
         """Read the video from its begin, in the time that is left."""
-        return hash_video(PreadFile(*self._place), hashes, sampling, self._within(), variants, self._formats)
+        file = PreadFile(*self._place)
+        return hash_video(file, hashes, sampling, self._within(), variants, self._formats, unseen)
+
+    def has_edits(self) -> bool:
+        """Return True if an edit list of an MP4 may show a frame again or longer, or can't be read."""
+        if self._formats != VIDEOS["MP4 or QuickTime"]:
+            return False
+        file = PreadFile(*self._place)
+        for at, size, name in _main_boxes(file):
+            if name != b"moov":
+                continue
+            if size > _INDEX_MAX:
+                return True
+            file.seek(at)
+            index = file.read(size)
+            if b"cmov" in index or any(map(_is_edited, _EDITS.finditer(index))):
+                return True
+        return False
 
     def is_cut(self) -> bool:
         """Return True if the file of an MP4 ends within one of its main boxes, or has too many to tell.
@@ -212,18 +250,38 @@ class _Opened:
         """
         if self._formats != VIDEOS["MP4 or QuickTime"]:
             return False
-        file, at = PreadFile(*self._place), 0
-        for _ in range(_BOXES_MAX):
-            file.seek(at)
-            size, name, long = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
-            at += long if size == _LONG else size
-            if size == 0 or at > file.size:
-                return size > 0 and name in _MAIN_BOXES
-        return True
+        file = PreadFile(*self._place)
+        boxes = list(_main_boxes(file))
+        cut = any(at + size > file.size and name in _MAIN_BOXES for at, size, name in boxes)
+        return cut or len(boxes) == _BOXES_MAX
 
     def _within(self) -> VideoLimits:
         left = self._limits.seconds - (time.process_time() - self._started)
         return VideoLimits(seconds=left, frames=self._limits.members, pixels=self._max_pixels)
+
+
+def _main_boxes(file: PreadFile) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the position, length and name of each box of an MP4, `_BOXES_MAX` at most."""
+    at = 0
+    for _ in range(_BOXES_MAX):
+        file.seek(at)
+        size, name, long = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
+        length = long if size == _LONG else size or file.size - at
+        if at >= file.size:
+            return
+        yield at, length, name
+        # A length of 0 in full names no end.
+        at += length
+
+
+def _is_edited(found: re.Match[bytes]) -> bool:
+    """Return True for an edit list that shows more than one part of a track."""
+    rows = _LONG_EDIT if found[1] == b"\1" else _SHORT_EDIT
+    number = int.from_bytes(found[2])
+    if number * rows.size > len(found.string) - found.end():
+        return True
+    edits = rows.iter_unpack(found.string[found.end() : found.end() + number * rows.size])
+    return sum(bool(start != -1) for _, start, _ in edits) > 1
 
 
 def _has_few_key_frames(end: VideoEnd) -> bool:

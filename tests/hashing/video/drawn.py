@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
@@ -34,6 +35,7 @@ def video(
     options: Mapping[str, str] = {},
     turned: int = 0,
     times: Sequence[int] | None = None,
+    shown: Sequence[int] | None = None,
     tracks: int = 1,
     full_range: bool = False,
     rate: int = RATE,
@@ -43,6 +45,7 @@ def video(
     Args:
         turned: angle that players turn it by, counterclockwise.
         times: time of each packet in frames, where each frame is a packet; None for one after the other.
+        shown: time at which each picture is shown, in frames; None for one after the other.
         full_range: True for brightness from 0 to 255 instead of 16 to 235.
     """
     output = io.BytesIO()
@@ -64,7 +67,7 @@ def video(
             for stream in streams:
                 frame = av.VideoFrame.from_ndarray(np.asarray(picture), "rgb24")
                 frame = frame.reformat(format=pixels, dst_color_range=2 if full_range else 1)
-                frame.pts = number
+                frame.pts = number if shown is None else shown[number]
                 frame.time_base = Fraction(1, rate)
                 for packet in stream.encode(frame):
                     if times is not None:
@@ -73,6 +76,27 @@ def video(
         for stream in streams:
             container.mux(stream.encode(None))
     return output.getvalue()
+
+
+def with_edits(content: bytes, *edits: tuple[float, float]) -> bytes:
+    """An MP4 whose edit list, of one entry, is replaced by others: each a begin and a length in seconds."""
+    at = content.index(b"edts") - 4
+    (size,) = struct.unpack_from(">I", content, at)
+    film = struct.unpack_from(">I", content, content.index(b"mvhd") + 16)[0]
+    media = struct.unpack_from(">I", content, content.index(b"mdhd") + 16)[0]
+    rows = b"".join(
+        struct.pack(">iiI", int(length * film), int(start * media), 1 << 16) for start, length in edits
+    )
+    elst = struct.pack(">I4sII", 16 + len(rows), b"elst", 0, len(edits)) + rows
+    edts = struct.pack(">I4s", 8 + len(elst), b"edts") + elst
+    changed = bytearray(content)
+    changed[at : at + size] = edts
+    # The index lies behind the frames, so that their positions stay.
+    for name in (b"moov", b"trak"):
+        place = content.index(name) - 4
+        (before,) = struct.unpack_from(">I", content, place)
+        struct.pack_into(">I", changed, place, before + len(edts) - size)
+    return bytes(changed)
 
 
 class Content(io.BytesIO):

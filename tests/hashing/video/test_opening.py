@@ -39,7 +39,7 @@ from hashscan.hashing.video.opening import VideoOpener
 from hashscan.hashing.video.streams import Sampling
 from hashscan.model import QUADRANTS, MemberLimits, Reason
 from tests.hashing.documents.conftest import Open, made, opened, records_of, sandbox
-from tests.hashing.video.drawn import RATE, digest, scenes, video
+from tests.hashing.video.drawn import RATE, digest, scenes, video, with_edits
 from tests.hashing.video.test_frames import of_codec, with_cover
 from tests.pictures import scene
 from tests.sandbox.attempts import ATTEMPTS
@@ -323,6 +323,37 @@ def test_a_video_that_was_cut_off_behind_sound_is_not_sound_alone(look: Look) ->
     assert look(content + b"a camera's own data" * 9)[1] is None
     lengths = range(content.index(b"trak") + 4, len(content), 97)
     assert [look(content[:length])[1] for length in lengths].count(None) == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "options"),
+    [
+        ("mp4", "libx264", {"sc_threshold": "0", "bf": "0"}),
+        ("webm", "libvpx-vp9", {"lag-in-frames": "0", "deadline": "realtime"}),
+        ("avi", "mpeg4", {"sc_threshold": "1000000000"}),
+        ("matroska", "mjpeg", {}),
+    ],
+)
+def test_a_frame_that_is_shown_long_is_hashed(
+    look: Look, form: str, codec: str, options: dict[str, str]
+) -> None:
+    """Key frames are shown for 0.1 s each, and the other frames for 9.9."""
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    shown = [second * RATE + place for second in range(0, 60, 10) for place in range(2)]
+    frames = [scene(2 if time % RATE else 1, 160, 120) for time in shown]
+    content = video(frames, form=form, codec=codec, pixels=pixels, gop=2, options=options, shown=shown)
+    members, reason, _ = look(content)
+    assert reason is None
+    assert all(places_of(members, seed) for seed in (1, 2))
+
+
+def test_a_frame_that_an_edit_list_shows_long_is_hashed(look: Look) -> None:
+    options = {"sc_threshold": "0", "bf": "0"}
+    pictures = [scene(2 if number == 15 else 1, 160, 120) for number in range(30)]
+    content = video(pictures, form="mp4", options=options)
+    assert places_of(look(content)[0], 2) == []
+    members, reason, _ = look(with_edits(content, *[(1.5, 0.1)] * 20))
+    assert (bool(places_of(members, 2)), reason) == (True, None)
 
 
 def test_a_truncated_video_with_few_key_frames_is_decoded_in_full(look: Look) -> None:

@@ -20,25 +20,28 @@ import av
 import av.subtitles.codeccontext
 import av.subtitles.stream
 from av.stream import Discard, Disposition
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.hash_algorithms import PictureHash
 from hashscan.hashing.media.picture_opening import Frame
 from hashscan.hashing.media.renderings import hash_frame
+from hashscan.hashing.media.views import views_of_alpha
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.records import fault_of
 from hashscan.hashing.variants import DigestRun, Kind, Part
-from hashscan.hashing.video.luma import colours_of, luma_by_colours, luma_of
+from hashscan.hashing.video.luma import colours_of, luma_by_colours, luma_of, opacity_of
 from hashscan.hashing.video.streams import ALL, TIME_MAX, Ranges, Sampling, ShownFrame, StreamState
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    import numpy as np
     from av.container import InputContainer
     from av.subtitles.stream import SubtitleStream
     from av.video.stream import VideoStream
+    from numpy.typing import NDArray
 
 Record = TypeVar("Record")
 
@@ -178,6 +181,8 @@ def has_same_packets(file: PictureFile, limits: VideoLimits, formats: Collection
     return found[0] is not None and found[0] == found[1]
 
 
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""FFmpeg's names of the decoders that heed the opacity in a Matroska block's additions."""
 _WITH_EDIT_LISTS = {FORMATS[0]}
 _EDITED = {Sampling.VPDQ, Sampling.EDITED}
 """Samplings that heed the edit list."""
@@ -224,6 +229,8 @@ class _Video:
         self._streams: dict[int, StreamState] = {}
         self._both: StreamState | None = None
         """The state for vPDQ of the stream that has another one for its key frames."""
+        self._alpha: dict[int, av.VideoCodecContext] = {}
+        """Decoders of the streams that store opacity beside the frames, by number."""
         self._key_frames_left = False
         self._pdq = [PDQ()]
         self._hashed: Counter[Sampling] = Counter()
@@ -351,14 +358,13 @@ class _Video:
         """Yield the frames of a packet that are to be hashed."""
         both = self._both
         if both is None or seen is both or seen.index != both.index:
-            for wanted in seen.decoded(packet):
-                for frame in self._decoded(wanted):
-                    for shown in self._samples(frame, seen):
-                        yield from self._guarded(self._hashed_frame(shown, seen))
-            for shown in () if packet.size else seen.last_samples():
-                yield from self._guarded(self._hashed_frame(shown, seen))
+            yield from self._frames_alone(packet, seen, self._alpha.get(seen.index))
             return
-        yield from self._frames_of_both(packet, seen, both)
+        if (decoder := self._alpha.get(seen.index)) is not None:
+            yield from self._frames_alone(packet, seen, decoder)
+            yield from self._frames_alone(packet, both)
+        else:
+            yield from self._frames_of_both(packet, seen, both)
         if self._key_frames_left or self._is_slow(both):
             self._key_frames_left = True
             yield KeyFramesLeft()
@@ -366,6 +372,17 @@ class _Video:
             for stream in container.streams:
                 if stream.index != both.index:
                     stream.discard = Discard.all
+
+    def _frames_alone(
+        self, packet: av.Packet[Any], seen: StreamState, decoder: av.VideoCodecContext | None = None
+    ) -> Iterator[VideoFrame]:
+        """Yield the frames of a packet that are to be hashed, decoded by the stream's decoder or another."""
+        for wanted in seen.decoded(packet):
+            for frame in self._decoded(wanted, decoder):
+                for shown in self._samples(frame, seen):
+                    yield from self._guarded(self._hashed_frame(shown, seen))
+        for shown in () if packet.size else seen.last_samples():
+            yield from self._guarded(self._hashed_frame(shown, seen))
 
     def _frames_of_both(
         self, packet: av.Packet[Any], keys: StreamState, sampled: StreamState
@@ -402,8 +419,12 @@ class _Video:
         for stream in container.streams:
             if stream not in chosen and stream not in covers:
                 stream.discard = Discard.all
-        sampling = Sampling.KEY_FRAMES if self._sampling is Sampling.BOTH else self._sampling
         for stream in chosen:
+            sampling = Sampling.KEY_FRAMES if self._sampling is Sampling.BOTH else self._sampling
+            if sampling is not Sampling.VPDQ and _has_alpha_beside(stream):
+                # Its key frames are not those of the opacity.
+                sampling = Sampling.ALL
+                self._alpha[stream.index] = self._alpha_decoder(stream)
             context = stream.codec_context
             context.thread_count = 1
             context.options = {"max_pixels": str(self._limits.pixels)}
@@ -414,10 +435,30 @@ class _Video:
             ranges = self._unseen.get(stream.index)
             self._streams[stream.index] = StreamState(stream, sampling, start, ranges)
 
-    def _decoded(self, packet: av.Packet[Any]) -> Sequence[av.VideoFrame]:
+    def _alpha_decoder(self, stream: VideoStream) -> av.VideoCodecContext:
+        """Return the decoder that heeds opacity, which FFmpeg's own do not, but browsers do.
+
+        Raises:
+            _Ended: there is none.
+        """
+        known = stream.codec_context
+        try:
+            made = av.CodecContext.create(_WITH_ALPHA[known.codec.name], "r")
+        except ValueError as error:
+            self._note(Fault.NO_CODEC)
+            raise _Ended from error
+        assert isinstance(made, av.VideoCodecContext)
+        made.extradata, made.thread_count = known.extradata, 1
+        made.options = {"max_pixels": str(self._limits.pixels)}
+        return made
+
+    def _decoded(
+        self, packet: av.Packet[Any], decoder: av.VideoCodecContext | None = None
+    ) -> Sequence[av.VideoFrame]:
         """Return the frames that a packet completes; none for a broken one, since later ones may be whole."""
         try:
-            return [frame for frame in packet.decode() if isinstance(frame, av.VideoFrame)]
+            found = packet.decode() if decoder is None else decoder.decode(packet)
+            return [frame for frame in found if isinstance(frame, av.VideoFrame)]
         except MemoryError:
             raise
         except av.error.ArgumentError:
@@ -469,11 +510,14 @@ class _Video:
             part=Part(Kind.FRAME, number + 1),
             colours=partial(colours_of, frame),
         )
+        alpha = None if sampled else opacity_of(frame)
         found = hash_frame(picture, self._pdq if sampled else self._hashes, self._variants)
         first = next(found)
-        if not sampled and first.values == seen.last:
+        views = [] if alpha is None else list(self._views(picture, alpha))
+        values = b"".join(run.values for run in (first, *views))
+        if not sampled and values == seen.last:
             return
-        seen.last = first.values
+        seen.last = values
         if self._hashed[seen.sampling] == self._limits.frames:
             if self._both is not None and not sampled:
                 self._key_frames_left = True
@@ -481,9 +525,21 @@ class _Video:
             self._note(Fault.TOO_MANY)
             raise _Ended
         self._hashed[seen.sampling] += 1
-        runs = (first, *found)
+        runs = (first, *found, *views)
         seconds = number / seen.rate if sampled else time_shown
         yield VideoFrame(seen.index, number, seconds, runs, frame.width, frame.height, sampled)
+
+    def _views(self, picture: Frame, alpha: NDArray[np.uint8]) -> Iterator[DigestRun]:
+        """Yield the digests of a frame that is not opaque over each background, and of its opacity."""
+        for view in views_of_alpha(picture.luma, alpha):
+            seen = structs.replace(picture, luma=view.luma, look=view.look)
+            yield from hash_frame(seen, self._hashes, self._variants, full=False)
+
+
+def _has_alpha_beside(stream: VideoStream) -> bool:
+    """Return True for a stream of Matroska that stores opacity as a second video beside each frame."""
+    name = stream.codec_context.codec.name
+    return name in _WITH_ALPHA and stream.metadata.get("alpha_mode", "0") != "0"
 
 
 def _has_codec(stream: VideoStream) -> bool:

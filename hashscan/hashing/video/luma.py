@@ -74,6 +74,19 @@ def luma_by_colours(frame: VideoFrame) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(colours_of(frame)).convert("L"))
 
 
+def opacity_of(frame: VideoFrame) -> NDArray[np.uint8] | None:
+    """Return the opacity of a frame, shape (height, width), 255 for opaque; None if no pixel's differs.
+
+    Raises:
+        av.FFmpegError: the frame can't be converted.
+        MemoryError: it needs more memory than there is.
+    """
+    if not (frame.format.has_palette or any(component.is_alpha for component in frame.format.components)):
+        return None
+    alpha = frame.reformat(format="rgba", threads=1).to_ndarray()[..., 3]
+    return None if alpha.min() == alpha.max() else np.ascontiguousarray(alpha, np.uint8)
+
+
 def colours_of(frame: VideoFrame) -> NDArray[np.uint8]:
     """Return the colours of a frame, shape (height, width, 3), by the matrix of ITU-R BT.601.
 

@@ -26,7 +26,7 @@ from hashscan.hashing.member_records import FRAMES_MAX, Borders, SampledFrames
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.demuxers import whitelist
 from hashscan.hashing.records import pack_picture
-from hashscan.hashing.variants import TRIMMED, WHOLE
+from hashscan.hashing.variants import LOOK, TRIMMED, WHOLE
 from hashscan.hashing.video.frames import VARIANTS as OF_FRAMES
 from hashscan.hashing.video.frames import (
     Fault,
@@ -324,8 +324,12 @@ class _Distinct:
     def picture(self, frame: VideoFrame) -> Iterator[HashedPicture]:
         """Yield the frame as a member, unless it is too poor to be matched or repeats an earlier one."""
         good = [run for run in frame.runs if run.quality >= ALGORITHMS[run.algorithm].min_quality]
-        compared = [run for run in good if ALGORITHMS[run.algorithm].metric == "hamming"]
-        if not compared or self._is_repeated(compared[0]):
+        looks: dict[int, DigestRun] = {}
+        for run in good:
+            if ALGORITHMS[run.algorithm].metric == "hamming":
+                looks.setdefault(run.rendering // LOOK, run)
+        repeated = [self._is_repeated(run) for run in looks.values()]
+        if all(repeated):
             return
         # A reply has the picture as it is stored, however poor.
         kept = [run for run in frame.runs if run in good or not run.rendering]

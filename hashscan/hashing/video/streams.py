@@ -275,10 +275,11 @@ class StreamState:
                     self._decoded_until = -math.inf
                 self._lacking.discard(frame.time or 0.0)
                 return (this,) if frame.time in self._wanted else ()
-            case Sampling.ALL | Sampling.EDITED:
-                held = self._held_frame.follow(this, self.shown)
-                return () if held is None else (held,)
-        return (self._noted(this),) if frame.key_frame else ()
+        if self.sampling is Sampling.KEY_FRAMES and frame.key_frame:
+            return (self._noted(this),)
+        # Some decoders know of no key frames, and return all.
+        held = self._held_frame.follow(this, self.shown)
+        return () if held is None else (self._noted(held),)
 
     def samples_beside(self, frame: av.VideoFrame) -> tuple[ShownFrame, ...]:
         """Return the frames to be hashed, of a stream of which all frames are decoded for vPDQ."""

@@ -356,6 +356,53 @@ def test_a_frame_that_an_edit_list_shows_long_is_hashed(look: Look) -> None:
     assert (bool(places_of(members, 2)), reason) == (True, None)
 
 
+def with_opacity(form: str, codec: str, pixels: str) -> bytes:
+    """A video of two scenes of a second each, black, whose opacity is the picture."""
+    output = io.BytesIO()
+    options = {"auto-alt-ref": "0"} if codec == "libvpx" else {}
+    with av.open(output, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, pixels
+        stream.codec_context.thread_count = 1
+        for number, picture in enumerate(scenes([1, 2])):
+            black = Image.new("RGBA", picture.size)
+            black.putalpha(picture.convert("L"))
+            frame = av.VideoFrame.from_ndarray(np.asarray(black), "rgba").reformat(format=pixels)
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "pixels"),
+    [
+        ("webm", "libvpx-vp9", "yuva420p"),
+        ("webm", "libvpx", "yuva420p"),
+        ("mov", "prores_ks", "yuva444p10le"),
+        ("mov", "qtrle", "argb"),
+        ("mov", "png", "rgba"),
+        ("avi", "rawvideo", "bgra"),
+    ],
+)
+def test_a_picture_in_the_opacity_of_a_video(look: Look, form: str, codec: str, pixels: str) -> None:
+    content = with_opacity(form, codec, pixels)
+    members, reason, _ = look(content)
+    assert reason is None
+    assert [bool(places_of(members, seed)) for seed in (1, 2, 3)] == [True, True, False]
+    sampling = VideoOpener([PDQ()], ("as-shown",), 1 << 26, samples=True).frames
+    reader = MemberReader(None, len(content), [], None, MemberLimits(), {}, sampling)
+    records = list(reader.records(PreadFile(content), sniff(content) or FORMATS[0]))
+    found = [record for record in records if isinstance(record, Member)]
+    assert all(places_of(found, seed) for seed in (1, 2))
+
+
+def test_a_codec_whose_decoder_names_no_key_frames(look: Look) -> None:
+    members, reason, _ = look(video(scenes(range(4)), form="mov", codec="qtrle", pixels="rgb24"))
+    assert reason is None
+    assert all(places_of(members, seed) for seed in range(4))
+
+
 def test_a_truncated_video_with_few_key_frames_is_decoded_in_full(look: Look) -> None:
     options = {"sc_threshold": "0"}
     content = video(scenes(range(9), 2 * RATE), gop=10_000, options=options)

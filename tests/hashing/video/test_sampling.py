@@ -196,8 +196,8 @@ def test_packets_without_a_frame_make_key_frames_be_decoded_alone(
     content = video(scenes(range(3)))
     lost = iter([True])
 
-    def lossy(self: Any, packet: av.Packet[Any]) -> Any:
-        given = decoded(self, packet)
+    def lossy(self: Any, packet: av.Packet[Any], *others: Any) -> Any:
+        given = decoded(self, packet, *others)
         return () if self._sampling is Sampling.BOTH and given and next(lost, False) else given
 
     monkeypatch.setattr(frames._Video, "_decoded", lossy)

@@ -78,6 +78,15 @@ def _is_flash(prefix: bytes) -> bool:
     return 0 < number(prefix, 3, 1) < 60
 
 
+def _is_metafile(prefix: bytes) -> bool:
+    # Without a header for programs, which ignore the stated version: the first record has a sensible length
+    # and function.
+    if prefix[2:4] != b"\x09\0":
+        return True
+    words, function = number(prefix, 18, 4), number(prefix, 22, 2)
+    return 3 <= words < 1 << 24 and not 0x49 < function & 0xFF < 0xF0 and function >> 8 <= 0x0F
+
+
 _FIRST_UNITS = (b"\x67", b"\x27", b"\x09\x10", b"\x09\xf0", b"\x40\1")
 """Begin of the first unit of an H.264 or H.265 stream: parameters, or a delimiter."""
 
@@ -181,8 +190,9 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
             None,
             (
                 *(at(b"\1\0\0\0", (40, b" EMF")), at(b"\xd7\xcd\xc6\x9a")),
-                *(at(b"\1\0\x09\0\0\1"), at(b"\1\0\x09\0\0\3"), at(b"\2\0\x09\0\0\3")),
+                *(at(b"\1\0\x09\0"), at(b"\2\0\x09\0")),
             ),
+            _is_metafile,
         ),
         FileFormat("RTF", None, (at(b"{\\rt"),)),
         FileFormat(
@@ -401,10 +411,11 @@ def containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple
 _LATER_PART = re.compile(
     rb"\.(?:(?:7z|zip|rar|arj|ace|cab|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lzma|iso|img|dmg|vmdk|bin|exe|pdf|psd|jpe?g"
     rb"|png|avi|mkv|mov|mp4|m4v|mpe?g|mts|wmv)(?:\.(?!0*1\Z)[0-9]{3,4}|[._-]?(?:part)?[._-]?[a-d][a-z])"
-    rb"|z[0-9]{2,3}|r[0-9]{2}|part(?!0*1\.)[0-9]{1,4}\.(?:rar|zip|7z|exe))\Z",
+    rb"|z[0-9]{2,3}|r[0-9]{2}|part(?!0*1\.)[0-9]{1,4}\.(?:rar|zip|7z|exe))\Z|\[[0-9]+\](?:\.last)?\.piece\Z",
     re.IGNORECASE,
 )
-"""The end of the name of a part that follows the first: of 7-Zip, Info-ZIP, WinRAR, HJSplit and split(1)."""
+"""The end of the name of a part that follows the first: of 7-Zip, Info-ZIP, WinRAR, HJSplit and split(1); of
+each part of one that an OPC package stores in pieces (ECMA-376, part 2, 7.2.4)."""
 
 
 def is_later_part(name: bytes, kind: FileFormat | None) -> bool:

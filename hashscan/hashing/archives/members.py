@@ -11,6 +11,7 @@ from msgspec import structs
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
 from hashscan.hashing.archives.library import ArchiveMember, ArchiveReader, MemberError, is_empty
 from hashscan.hashing.archives.library_time import LibraryTime, TimedFile
+from hashscan.hashing.archives.office_parts import OfficeParts
 from hashscan.hashing.archives.openers import (
     DRAWN,
     READ_MAX,
@@ -282,13 +283,15 @@ class MemberReader:
             raise ContainerError(doubt)
         if doubt is not None:
             yield Member(before, reason=doubt, fault=fault)
-        found = False
+        found, parts = False, OfficeParts()
         for options in readings(file, self._limits.members) if is_disc else (b"",):
             timed = TimedFile(file, self._library_time)
             members = self._library.members(timed, kind.name, options)
             for member in self._library_time.counted(members):
                 found = True
-                yield from self._of_archive(member, before, depth)
+                yield from self._of_archive(member, before, depth, parts if is_zip else None)
+        for name, reason in parts.doubts():
+            yield Member(before + name, reason=reason)
         if not found:
             # The library passes over what it does not understand.
             raise ContainerError(Reason.CONTAINER_BROKEN)
@@ -307,13 +310,14 @@ class MemberReader:
                 raise
 
     def _of_archive(
-        self, member: ArchiveMember, before: bytes, depth: int
+        self, member: ArchiveMember, before: bytes, depth: int, parts: OfficeParts | None = None
     ) -> Iterator[Member | SampledFrames]:
         self._count()
         place = before + member.name
         member = member._replace(pieces=self._library_time.counted(member.pieces))
         if member.regular:
-            yield from self._guarded(place, self._digested(place, member.pieces, depth))
+            digested = self._digested(place, member.pieces, depth, parts=parts, name=member.name)
+            yield from self._guarded(place, digested)
             return
         try:
             first = next(member.pieces, None)
@@ -381,7 +385,14 @@ class MemberReader:
             self._check_time()
 
     def _digested(
-        self, place: bytes, pieces: Iterator[bytes], depth: int, *, behind: bool = True
+        self,
+        place: bytes,
+        pieces: Iterator[bytes],
+        depth: int,
+        *,
+        behind: bool = True,
+        parts: OfficeParts | None = None,
+        name: bytes = b"",
     ) -> Iterator[Member | SampledFrames]:
         running = [algorithm.new() for algorithm in self._hashes]
         # Most members are one piece, which is not copied.
@@ -430,7 +441,8 @@ class MemberReader:
         if reason is None and kind is None and size and self._recogniser is not None:
             reason = _named(place, none_by)
         member = Member(place, size, tuple(hasher.digest() for hasher in running), reason=reason)
-        yield from self._looked_into(member, kind, content, depth)
+        looked_into = self._looked_into(member, kind, content, depth)
+        yield from looked_into if parts is None else _noted(looked_into, parts, name, kind, content)
 
     def _kind_of_whole(self, content: bytes, size: int, tail: bytes) -> tuple[FileFormat | None, str]:
         """Return what a member is that its begin does not tell, or which row proves it to be none.
@@ -517,6 +529,21 @@ class MemberReader:
 def _named(place: bytes, none_by: str = "") -> Reason | None:
     """Return the reason why a member in which nothing was recognised is undecoded by its name, if it is."""
     return Reason.NAMED if claims_to_be_shown(place, none_by) else None
+
+
+def _noted(
+    records: Iterator[Member | SampledFrames],
+    parts: OfficeParts,
+    name: bytes,
+    kind: FileFormat | None,
+    content: bytes,
+) -> Iterator[Member | SampledFrames]:
+    """Yield the records of a member, and add it to the parts of its archive."""
+    is_seen = kind is not None and kind != UNRECOGNISED
+    for record in records:
+        is_seen |= isinstance(record, Member) and bool(record.reply)
+        yield record
+    parts.add(name, content, is_text=not is_seen and bool(none_kind(PreadFile(content))), is_seen=is_seen)
 
 
 def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:

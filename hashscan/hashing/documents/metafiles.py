@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
 IS_METAFILE = re.compile(
-    rb"\x01\0\0\0.{36} EMF|\xd7\xcd\xc6\x9a|\x01\0\x09\0\0[\x01\x03]|\x02\0\x09\0\0\x03", re.DOTALL
+    rb"\x01\0\0\0.{36} EMF|\xd7\xcd\xc6\x9a|[\x01\x02]\0\x09\0(?=.{17}\0[\0-\x49\xf0-\xff][\0-\x0f])",
+    re.DOTALL,
 )
 """Begin of a metafile: of EMF, of WMF with a header for programs, and without it."""
 PICTURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|" + IS_METAFILE.pattern, re.DOTALL)

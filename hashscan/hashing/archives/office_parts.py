@@ -1,0 +1,89 @@
+"""Say which parts of an office document in a ZIP archive a viewer may show although nothing was seen in them.
+
+A ZIP archive is read as one, member by member. Office documents in such archives are OPC packages (Office
+from 2007 on, XPS; ECMA-376, part 2) and OpenDocument (OASIS, part 2). What programs show of them is named in
+their XML by any name and of any type: LibreOffice shows Targa, PICT and X bitmaps, which have no signature.
+So of such a document all parts are in doubt that are neither recognised nor proven to be none, but for those
+that have a use of their own; and all of it is where a part is encrypted.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hashscan.model import Reason
+
+_MANIFEST, _RELATIONS, _RIGHTS = b"meta-inf/manifest.xml", b"_rels/.rels", b"meta-inf/encryption.xml"
+_ENCRYPTED_WHOLE = b"encrypted-package"
+_OFFICE_TYPE = re.compile(rb"officeDocument|fixedrepresentation|/visio/|&", re.IGNORECASE)
+"""A relation to the main part of a document; of one with references in its XML, that can't be said."""
+_ENCRYPTED = re.compile(rb"encryption-data|<!ENTITY")
+_ALGORITHM = re.compile(rb"EncryptionMethod[^>]*Algorithm\s*=\s*[\"']([^\"']*)")
+_FONT_ALGORITHMS = frozenset(
+    {
+        b"http://www.idpf.org/2008/embedding",
+        b"http://ns.adobe.com/pdf/enc#RC",
+        b"http://ns.adobe.com/pdf/enc#rc",
+    }
+)
+"""E-books have fonts that are stored so that other programs do not read them."""
+_OF_USE = re.compile(
+    rb"(?:^|/)(?:printersettings[0-9]*\.bin|layout-cache|fonts/[^/]+\.(?:odttf|fntdata|ttf|otf))\Z",
+    re.IGNORECASE,
+)
+"""Settings of printers, positions of pages, fonts."""
+_WORKBOOK = re.compile(rb"xl/.*\.bin\Z", re.IGNORECASE | re.DOTALL)
+_BINARY_RECORD = re.compile(rb"[\x80-\xff][\x01-\x7f][\0-\x7f]", re.DOTALL)
+"""Begin of a part of a binary workbook (.xlsb): the number of a record of two bytes, and its length."""
+_TEXT_PICTURE = re.compile(rb"#define\s+\S*width\b|/\*\s*XPM\s*\*/", re.IGNORECASE)
+_TEXT_SEARCHED = 4096
+_DOUBTS_MAX = 1000
+"""Parts that are named as in doubt; the others are not, since one is enough."""
+
+
+class OfficeParts:
+    """The parts of one archive, which may be an office document."""
+
+    def __init__(self) -> None:
+        self._doubts: list[tuple[bytes, Reason]] = []
+        self._encrypted: list[bytes] = []
+        self._is_office = False
+
+    def add(self, name: bytes, content: bytes, *, is_text: bool, is_seen: bool) -> None:
+        """Take one part.
+
+        Args:
+            content: its bytes; empty if they are not held.
+            is_text: True if it is proven to be text.
+            is_seen: True if it was recognised as something.
+        """
+        known = name.lower().lstrip(b"/")
+        if known == _ENCRYPTED_WHOLE:
+            self._encrypted.append(name)
+        elif known in {_MANIFEST, _RELATIONS, _RIGHTS}:
+            self._read(name, known, content.replace(b"\0", b""))
+        elif content and not is_seen and _is_in_doubt(name, content, is_text):
+            self._doubts = [*self._doubts[:_DOUBTS_MAX], (name, Reason.UNSUPPORTED)]
+
+    def _read(self, name: bytes, known: bytes, text: bytes) -> None:
+        if known == _RELATIONS:
+            self._is_office |= _OFFICE_TYPE.search(text) is not None
+        elif known == _MANIFEST:
+            self._is_office = True
+            if _ENCRYPTED.search(text):
+                self._encrypted.append(name)
+        elif not _FONT_ALGORITHMS.issuperset(_ALGORITHM.findall(text)):
+            self._encrypted.append(name)
+
+    def doubts(self) -> list[tuple[bytes, Reason]]:
+        """Return the names of parts that a viewer may show, and the reason why each was not checked."""
+        encrypted = [(name, Reason.ENCRYPTED) for name in self._encrypted]
+        return encrypted + (self._doubts if self._is_office else [])
+
+
+def _is_in_doubt(name: bytes, content: bytes, is_text: bool) -> bool:
+    if is_text:
+        return _TEXT_PICTURE.search(content, 0, _TEXT_SEARCHED) is not None
+    if _OF_USE.search(name) is not None:
+        return False
+    return _WORKBOOK.search(name) is None or _BINARY_RECORD.match(content) is None

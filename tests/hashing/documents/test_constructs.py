@@ -1,0 +1,97 @@
+"""What LibreOffice, MuPDF or PDFium show of documents is a match, or the document is in doubt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hashscan.hashing.pdq import PDQ
+from hashscan.lists.formats.base import Entry
+from hashscan.model import ContainerKind, FileResult, MemberLimits, Reason, Verdict
+from tests.hashing.documents.drawn import JPEG, SCENE, zipped
+from tests.hashing.documents.office import docx, odt, pict, wmf
+from tests.pictures import encoded, scene
+from tests.scan.workers.test_worker import check, worker_with
+
+for module in ("libarchive", "pypdfium2_raw", "olefile"):
+    pytest.importorskip(module)
+pytestmark = pytest.mark.integration
+
+LIMITS = MemberLimits(
+    members=5000, bytes=1 << 28, ratio=2000, depth=5, seconds=60.0, kinds=tuple(ContainerKind)
+)
+NOISE = random.Random(1).randbytes(9000)
+OTHER = encoded(scene(3), "JPEG")
+BITS = SCENE.convert("1")
+
+
+def checked(tmp_path: Path, files: Mapping[str, bytes]) -> dict[str, FileResult]:
+    """The results of files by name, with the scene listed."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    value, _ = PDQ().digest(np.asarray(SCENE.convert("L")))
+    with worker_with(tmp_path, Entry("a", "pdq", value, "A1"), containers=LIMITS) as worker:
+        return check(worker, folder)
+
+
+def pieces(at: int) -> bytes:
+    """An XPS document with a picture in two pieces."""
+    relation = b'<Relationship Type="http://schemas.microsoft.com/xps/2005/06/fixedrepresentation"/>'
+    return zipped({"_rels/.rels": relation, "a.jpg/[0].piece": JPEG[:at], "a.jpg/[1].last.piece": JPEG[at:]})
+
+
+FOUND: dict[str, bytes] = {"version-1.wmf": wmf(SCENE, 0x100), "version-0.wmf": wmf(SCENE, 0)}
+FOUND |= {f"{name}.docx": docx("media/image1.wmf", content) for name, content in FOUND.items()}
+IN_DOUBT = {
+    "encrypted-whole.odt": (zipped({"encrypted-package": NOISE}), Reason.ENCRYPTED),
+    "encrypted-part.odt": (odt("a", NOISE, entry="<manifest:encryption-data/>"), Reason.ENCRYPTED),
+    "encrypted.epub": (
+        zipped({"META-INF/encryption.xml": b'<EncryptionMethod Algorithm="urn:x"/>', "a": NOISE}),
+        Reason.ENCRYPTED,
+    ),
+    "pieces.xps": (pieces(len(JPEG) // 2), Reason.PARTIAL),
+    "small-piece.xps": (pieces(1), Reason.PARTIAL),
+    "any-name.odt": (odt("any.dat", pict(SCENE)), Reason.UNSUPPORTED),
+    "pict.docx": (docx("media/image1.pict", pict(SCENE)), Reason.UNSUPPORTED),
+    "xbm.docx": (docx("media/image1.xbm", encoded(BITS, "XBM")), Reason.UNSUPPORTED),
+}
+CLEAN = {
+    "usual.docx": docx("media/a.jpg", OTHER, {"word/printerSettings1.bin": NOISE, "word/a.txt": b"words"}),
+    "usual.odt": odt("Pictures/a.jpg", OTHER, {"layout-cache": NOISE}),
+    "fonts.epub": zipped(
+        {
+            "META-INF/encryption.xml": b'<EncryptionMethod Algorithm="http://www.idpf.org/2008/embedding"/>',
+            "a.otf": NOISE,
+        }
+    ),
+    "package.nupkg": zipped({"_rels/.rels": b'<Relationship Type="manifest"/>', "a.dll": NOISE}),
+    "picture.wmf": wmf(scene(3), 0x100),
+}
+
+
+def test_what_programs_show_is_found_or_in_doubt(tmp_path: Path) -> None:
+    doubt = {name: content for name, (content, _) in IN_DOUBT.items()}
+    found = checked(tmp_path, FOUND | doubt | CLEAN)
+    assert {name: found[name].verdict for name in found} == {
+        **dict.fromkeys(FOUND, Verdict.MATCH),
+        **dict.fromkeys(IN_DOUBT, Verdict.UNDECODED),
+        **dict.fromkeys(CLEAN, Verdict.CLEAN),
+    }
+    assert {name: found[name].reason for name in IN_DOUBT} == {
+        name: reason for name, (_, reason) in IN_DOUBT.items()
+    }
+
+
+@pytest.mark.parametrize("form", ["TGA", "tga_rle"])
+def test_a_picture_without_a_signature_in_a_document(tmp_path: Path, form: str) -> None:
+    picture = encoded(SCENE, "TGA", compression="tga_rle" if form == "tga_rle" else None)
+    found = checked(
+        tmp_path, {"a.docx": docx("media/a.tga", picture), "a.odt": odt("Pictures/a.tga", picture)}
+    )
+    assert {result.verdict for result in found.values()} <= {Verdict.MATCH, Verdict.UNDECODED}

@@ -11,6 +11,7 @@ follows it, which is sure where that has a checksum or takes few values.
 from __future__ import annotations
 
 import binascii
+import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -70,12 +71,12 @@ def _is_zip(content: bytes, at: int) -> int:
     return _sure_if(
         condition=number(content, at + 4, 1) <= _ZIP_VERSION_MAX
         and number(content, at + 8, 2) in ZIP_METHODS
-        and 0 < length == len(name)
+        and 0 < length == len(name) <= _NAME_MAX
         and _CONTROL.search(name) is None
     )
 
 
-_ZIP_VERSION_MAX = 63
+_ZIP_VERSION_MAX, _NAME_MAX = 63, 4096
 _CONTROL = re.compile(rb"[\0-\x1f]")
 
 
@@ -102,10 +103,12 @@ def _is_rar(content: bytes, at: int) -> int:
         if byte < 1 << 7:
             break
     stated = number(content, at + 8, 4)
+    if size > _RAR_CHECKED:
+        return _MAYBE
     return _sure_if(condition=size > 0 and stated == binascii.crc32(content[at + 12 : place + size]))
 
 
-_RAR_HEADER = 7
+_RAR_HEADER, _RAR_CHECKED = 7, 4096
 
 
 def _is_cab(content: bytes, at: int) -> int:
@@ -146,11 +149,11 @@ def _is_binary_cpio(content: bytes, at: int) -> int:
         return int.from_bytes(content[at + offset : at + offset + 2], "big" if swapped else "little")
 
     name = content[at + 26 : at + 26 + field(20)]
-    is_path = 1 < len(name) <= _CPIO_NAME_MAX and name.endswith(b"\0") and _CONTROL.search(name[:-1]) is None
+    is_path = 1 < len(name) <= _NAME_MAX and name.endswith(b"\0") and _CONTROL.search(name[:-1]) is None
     return _MAYBE if field(6) >> 12 in _CPIO_TYPES and is_path else _NO
 
 
-_CPIO_LITTLE, _CPIO_NAME_MAX, _CPIO_TYPES = 0xC7, 4096, frozenset({1, 2, 4, 6, 8, 10, 12})
+_CPIO_LITTLE, _CPIO_TYPES = 0xC7, frozenset({1, 2, 4, 6, 8, 10, 12})
 
 
 def _is_tar(content: bytes, at: int) -> int:
@@ -166,11 +169,11 @@ def _is_gzip(content: bytes, at: int) -> int:
         place += 2 + number(content, place, 2)
     for flag in (8, 16):
         if flags & flag:
-            place = content.find(b"\0", place, place + _BEHIND) + 1
+            place = content.find(b"\0", place, place + (_NAME_MAX if flag == 8 else 1 << 16)) + 1
             if place <= 0:
                 return _NO
     place += flags & 2
-    return _unpacks(zlib.decompressobj(-zlib.MAX_WBITS), content[place : place + _BEHIND])
+    return _unpacks(zlib.decompressobj(-zlib.MAX_WBITS), content[place : place + _NAME_MAX])
 
 
 def _unpacks(unpacker: zlib._Decompress, packed: bytes) -> int:
@@ -182,7 +185,9 @@ def _unpacks(unpacker: zlib._Decompress, packed: bytes) -> int:
                 break
     except zlib.error:
         return _sure_if(condition=size >= _UNPACKED_ENOUGH)
-    return _sure_if(condition=size >= (_PICTURE_MIN if unpacker.eof else 1))
+    if unpacker.eof:
+        return _sure_if(condition=size >= _PICTURE_MIN)
+    return _SURE if size else _MAYBE
 
 
 _PIECE, _UNPACKED_ENOUGH = 64, 512
@@ -329,6 +334,36 @@ def _is_placed(_content: bytes, at: int) -> int:
     return _sure_if(condition=at >= 0)
 
 
+def _is_lzma(content: bytes, at: int) -> int:
+    """Check the fields of a file of LZMA alone, which has no signature, and unpack its begin.
+
+    Programs differ in which sizes of the dictionary they take; those of xz are sure.
+    """
+    head = content[at : at + _LZMA_HEAD]
+    dictionary, length = number(head, 1, 4), number(head, 5, 8)
+    if (
+        len(head) < _LZMA_HEAD
+        or head[0] >= 9 * 5 * 5
+        or head[13]
+        or not (0 < length < 1 << 56 or length == (1 << 64) - 1)
+    ):
+        return _NO
+    # As far as is unpacked here, no more of the dictionary is needed.
+    changed = head[:1] + min(dictionary, 1 << 16).to_bytes(4, "little") + head[5:]
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
+    try:
+        unpacked = unpacker.decompress(changed + content[at + _LZMA_HEAD : at + (64 << 10)], _NAME_MAX)
+    except lzma.LZMAError:
+        return _NO
+    if len(unpacked) < (_PICTURE_MIN if unpacker.eof else _UNPACKED_ENOUGH) or len(set(unpacked)) == 1:
+        return _NO
+    return _SURE if dictionary.bit_count() <= 2 and dictionary >= 1 << 12 else _MAYBE
+
+
+_LZMA_HEAD = 14
+_LZMA_BEGINS = 0, 1
+"""Offsets at which such a file begins; one of LZMA86 has a byte before."""
+
 _DISK, _OTHER = _KINDS["disk image"], _KINDS["other archive"]
 _SIGNS = (
     _Sign(_KINDS["ZIP"], b"PK\3\4", _is_zip),
@@ -411,6 +446,9 @@ def _searched(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
     content = file.read(SEARCHED_FOR_ARCHIVES + _BEHIND)
     # A check may look behind the end.
     padded = content + bytes(_BEHIND)
+    for at in _LZMA_BEGINS:
+        if evidence := _is_lzma(content, at):
+            yield _LZMA, at, evidence == _SURE
     for place in _pairs(content):
         for sign, offset in _PAIRS[number(content, place, 2)]:
             at = place - offset - sign.lead
@@ -435,7 +473,7 @@ def _pairs(content: bytes) -> Iterator[int]:
             yield from (np.sort(np.concatenate(places)) + begin).tolist()
 
 
-_TAR = _Sign(_KINDS["tar"], b"", _is_tar)
+_TAR, _LZMA = _Sign(_KINDS["tar"], b"", _is_tar), _Sign(_KINDS["LZMA"], b"", _is_lzma)
 _DIGITS = re.compile(rb"[0-7]")
 
 

@@ -125,6 +125,11 @@ def cab() -> bytes:
     )
 
 
+def other_lzma(**options: int) -> bytes:
+    filters = [{"id": lzma.FILTER_LZMA1, **options}]
+    return lzma.compress(PICTURE, format=lzma.FORMAT_ALONE, filters=filters)
+
+
 def lha() -> bytes:
     """Return an archive with a header of level 0 and a member that is stored."""
     crc = 0
@@ -169,6 +174,9 @@ MADE: dict[str, Callable[[], bytes]] = {
     "bzip2": lambda: bz2.compress(PICTURE),
     "xz": lambda: lzma.compress(PICTURE),
     "LZMA": lambda: lzma.compress(PICTURE, format=lzma.FORMAT_ALONE),
+    "LZMA, other properties": lambda: other_lzma(lc=0, lp=2, pb=0, dict_size=3 << 13),
+    "LZMA of another dictionary": lambda: other_lzma(lc=3, lp=0, pb=2, dict_size=123_456),
+    "LZMA86": lambda: b"\0" + lzma.compress(PICTURE, format=lzma.FORMAT_ALONE),
     "Zstandard": lambda: by_libarchive("raw", "zstd"),
     "lzip": lambda: by_libarchive("raw", "lzip"),
     "LZ4": lambda: by_libarchive("raw", "lz4"),
@@ -184,7 +192,9 @@ MADE: dict[str, Callable[[], bytes]] = {
     "LHA": lha,
     "RAR": rar,
 }
-NOT_SEARCHED = frozenset({"LZMA", "lzip", "LZ4", "compress", "ar", "tar, of before POSIX"})
+NOT_SEARCHED = frozenset(
+    {kind for kind in MADE if "LZMA" in kind} | {"lzip", "LZ4", "compress", "ar", "tar, of before POSIX"}
+)
 """Kinds that no program finds behind other bytes; old tar archives by GNU tar alone, at multiples of 512."""
 
 

@@ -31,6 +31,7 @@ from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PictureFile
 from hashscan.hashing.records import fault_of
 from hashscan.hashing.variants import DigestRun, Kind, Part
+from hashscan.hashing.video.covers import attachments
 from hashscan.hashing.video.luma import colours_of, luma_by_colours, luma_of, opacity_of
 from hashscan.hashing.video.streams import ALL, TIME_MAX, Ranges, Sampling, ShownFrame, StreamState
 
@@ -105,6 +106,7 @@ class VideoCover(NamedTuple):
     """A picture file in a video or in a piece of music, such as its cover."""
 
     stream: int
+    """Number of its stream; -1 for an attachment that FFmpeg does not take for a cover."""
     content: bytes
 
 
@@ -336,6 +338,8 @@ class _Video:
     def _frames(self, container: InputContainer) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft]:
         covers, chosen = self._chosen(container)
         self._prepare(container, covers, chosen)
+        if self._sampling in {Sampling.KEY_FRAMES, Sampling.BOTH}:
+            yield from (VideoCover(-1, content) for content in attachments(container))
         wanted = {stream.index for stream in covers}
         for packet in container.demux([*covers, *chosen]) if covers or chosen else ():
             if time.process_time() - self._started > self._limits.seconds:

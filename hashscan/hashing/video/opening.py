@@ -27,6 +27,7 @@ from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.demuxers import whitelist
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import LOOK, TRIMMED, WHOLE
+from hashscan.hashing.video.covers import INDEX_MAX, covers_in_index, tags_behind, unpacked_index
 from hashscan.hashing.video.frames import VARIANTS as OF_FRAMES
 from hashscan.hashing.video.frames import (
     Fault,
@@ -77,8 +78,7 @@ _BOX, _LONG = struct.Struct(">I4sQ"), 1
 """Length and name of a box, and its length in full if the first one is `_LONG`; 0 is up to the end."""
 _MAIN_BOXES = (b"moov", b"moof", b"mdat")
 _BOXES_MAX = 100_000
-_INDEX_MAX = 64 << 20
-"""Length in bytes of an index that is searched for edit lists."""
+_INDEX_BOXES = frozenset({b"moov", b"udta", b"meta"})
 _EDITS = re.compile(rb"elst(.)...(.{4})", re.DOTALL)
 _SHORT_EDIT, _LONG_EDIT = struct.Struct(">IiI"), struct.Struct(">QqI")
 """Length, begin (-1: nothing is shown) and rate of an edit, by the version of its list."""
@@ -144,6 +144,7 @@ class VideoOpener:
             end = yield from self._looked_at(opened, Sampling.ALL, found)
         if sampled is not None and end.fault is None:
             end = sampled
+        yield from found.beside(opened)
         failed = take_failure(self._hashes)
         if end.fault is not None:
             yield Stopped(time_text(end.until), _REASONS[end.fault], end.error)
@@ -229,26 +230,39 @@ class _Opened:
 
     def has_edits(self) -> bool:
         """Return True if an edit list of an MP4 may show a frame again or longer, or can't be read."""
-        if self._formats != VIDEOS["MP4 or QuickTime"]:
+        if not self._is_mp4():
             return False
+        index = self._index()
+        return index is None or any(map(_is_edited, _EDITS.finditer(index)))
+
+    def beside(self) -> Iterator[bytes | Stopped]:
+        """Yield covers that FFmpeg does not find, or why they can't be read."""
+        if self._is_mp4():
+            index = self._index()
+            yield from [Stopped(b"cover", Reason.TOO_LARGE)] if index is None else covers_in_index(index)
+        yield from tags_behind(PreadFile(*self._place))
+
+    def _is_mp4(self) -> bool:
+        return self._formats == VIDEOS["MP4 or QuickTime"]
+
+    def _index(self) -> bytes | None:
+        """Return the boxes of an MP4 that describe its content; None if they are too long."""
         file = PreadFile(*self._place)
+        found = []
         for at, size, name in _main_boxes(file):
-            if name != b"moov":
-                continue
-            if size > _INDEX_MAX:
-                return True
-            file.seek(at)
-            index = file.read(size)
-            if b"cmov" in index or any(map(_is_edited, _EDITS.finditer(index))):
-                return True
-        return False
+            if name in _INDEX_BOXES:
+                file.seek(at)
+                found.append(unpacked_index(file.read(min(size, INDEX_MAX + 1))))
+            if sum(map(len, found)) > INDEX_MAX:
+                return None
+        return b"".join(found)
 
     def is_cut(self) -> bool:
         """Return True if the file of an MP4 ends within one of its main boxes, or has too many to tell.
 
         It may have lost the track of its pictures, or its last seconds.
         """
-        if self._formats != VIDEOS["MP4 or QuickTime"]:
+        if not self._is_mp4():
             return False
         file = PreadFile(*self._place)
         boxes = list(_main_boxes(file))
@@ -320,6 +334,14 @@ class _Distinct:
         if digest not in self._covers:
             self._covers.add(digest)
             yield stored(b"cover=%d" % len(self._covers), cover.content)
+
+    def beside(self, opened: _Opened) -> Iterator[Found]:
+        """Yield the covers that FFmpeg does not find."""
+        for content in opened.beside():
+            if isinstance(content, Stopped):
+                yield content
+            elif content:
+                yield from self.cover(VideoCover(-1, content))
 
     def picture(self, frame: VideoFrame) -> Iterator[HashedPicture]:
         """Yield the frame as a member, unless it is too poor to be matched or repeats an earlier one."""

@@ -78,6 +78,14 @@ def _is_flash(prefix: bytes) -> bool:
     return 0 < number(prefix, 3, 1) < 60
 
 
+def _is_other_document(prefix: bytes) -> bool:
+    # The first record of a workbook says what it is; a zero follows the version of a drawing. The other
+    # signatures say enough.
+    if prefix.startswith(b"AC10"):
+        return prefix[6:7] == b"\0"
+    return prefix[0] != 9 or (len(prefix) > 8 and number(prefix, 6, 2) in {0x10, 0x20, 0x40, 0x100})
+
+
 def _is_metafile(prefix: bytes) -> bool:
     # Without a header for programs, which ignore the stated version: the first record has a sensible length
     # and function.
@@ -183,7 +191,7 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         FileFormat("CD or DVD image", None),
         FileFormat("PDF", None),
         FileFormat("PostScript", None, (at(b"%!PS"), at(b"\x04%!PS"), at(b"\x1b%-12345X"))),
-        FileFormat("DjVu", None, (at(b"AT&TFORM"),)),
+        FileFormat("DjVu", None, (at(b"AT&TFORM"), at(b"FORM", (8, b"DJV")))),
         FileFormat("compound file", None, (at(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),)),
         FileFormat(
             "Windows metafile",
@@ -198,7 +206,29 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         FileFormat(
             "other document",
             None,
-            (at(b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d"), at(b"\x78\x9f\x3e\x22")),
+            (
+                *(at(b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d"), at(b"\x78\x9f\x3e\x22")),
+                # Outlook's store; WordPerfect and all else of that company; Publisher and Write before
+                # compound files.
+                *(
+                    at(b"!BDN"),
+                    at(b"\xffWPC"),
+                    at(b"\xe7\xac\x2c\0"),
+                    at(b"\x31\xbe\0\0"),
+                    at(b"\x32\xbe\0\0"),
+                ),
+                # Excel 2 to 4; books and drawings of single programs.
+                *(at(b"\x09\0\4\0"), at(b"\x09\2\6\0"), at(b"\x09\4\6\0")),
+                *(
+                    at(b"VCLMTF"),
+                    at(b"AC10"),
+                    at(b"%FDF-"),
+                    at(b"HWP Document File"),
+                    at(b"ITOLITLS"),
+                    at(b"TPZ3"),
+                ),
+            ),
+            _is_other_document,
         ),
         FileFormat("mailbox", None, (at(b"From "),), _is_mailbox),
         FileFormat("mail", None),
@@ -275,7 +305,7 @@ def container_of(prefix: bytes | memoryview) -> FileFormat | None:
         return late
     if start[1:4] in _ZSTANDARD and start[0] in _ZSTANDARD[start[1:4]]:
         return _BY_NAME["Zstandard"]
-    if start[60:68] == b"BOOKMOBI":
+    if start[60:68] in {b"BOOKMOBI", b"TEXtREAd"} or start[128:132] == b"DICM":
         return _BY_NAME["other document"]
     if start[4:5] == b"G" and _is_transport_stream(start):
         return _BY_NAME["MPEG transport stream"]

@@ -449,13 +449,14 @@ class MemberReader:
 
         Args:
             content: its bytes; empty if they are not held.
-            tail: its last bytes, in which the end of a container is looked for.
+            tail: its last bytes, in which the end of a container is looked for; empty if its opener yields
+                all that is in it.
         """
         if size > SEARCHED and content and contains_pictures(content):
             return TEXT, ""
         if (found := container_behind(tail)) is not None:
             return found, ""
-        if not content or self._recogniser is None:
+        if not content or not tail or self._recogniser is None:
             return None, ""
         none_by = none_kind(PreadFile(content))
         return None if none_by else UNRECOGNISED, none_by

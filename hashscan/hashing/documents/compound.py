@@ -61,12 +61,24 @@ _INSTANCES = {
 """Instances by the type of a blip's record."""
 
 _RECORD = struct.Struct("<HH")
-_GROUP, _CONTINUED, _PASSWORD = 0x00EB, 0x003C, 0x002F
+_CONTINUED, _PASSWORD = 0x003C, 0x002F
+_DRAWN = frozenset({0x00EB, 0x00EC, 0x1066})
+"""Drawings of a workbook, of a sheet, and of what fills a part of a chart."""
+_BITMAPS = frozenset({0x00E9, 0x007F})
+"""The background of a sheet, and a picture of older workbooks ([MS-XLS] 2.4.22)."""
+_BITMAP_HEAD = struct.Struct("<HHI")
 _THEME, _THEME_CONTINUED = 0x0896, 0x087F
 _METAFILE_HEADER = 34
 _ZIP_END = b"PK\5\6"
 _FORM_PICTURE = re.compile(rb"lt\0\0(.{4})", re.DOTALL)
 """Begin of a picture of a form: a mark, and its length."""
+_OBJECT = re.compile(rb"(?=([\0\x10])\0\x11\x10(.{4}))", re.DOTALL)
+"""Begin of an object of another program in a presentation ([MS-PPT] 2.10.34): compressed or not, and
+its length."""
+_COMPOUND = b"\xd0\xcf\x11\xe0"
+_BITMAP_FORM = 9
+_WITH_METAFILES = frozenset({"data", "worddocument"})
+"""Streams of Word with metafiles that are no part of its drawings ([MS-DOC] 2.9.192, 2.9.158)."""
 _FORMS = frozenset({"f", "o"})
 """Streams of a form, and of the objects in it."""
 _OF_FORMS = _FORMS | {"x", "\1compobj", "\3vbframe"}
@@ -176,12 +188,7 @@ def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]
     if last == "worddocument" and len(content) > 11 and content[11] & 1:
         yield failed(name, Reason.ENCRYPTED)
     elif last in _WORKBOOKS:
-        joined = _joined(content)
-        if joined is None:
-            yield failed(name, Reason.ENCRYPTED)
-        else:
-            yield from _blips(name, joined[0])
-            yield from _archives(name, joined[1])
+        yield from _of_workbook(name, content)
     elif last == _SUMMARY or _THUMBNAIL.fullmatch(last):
         within = (0, len(content)) if last == _SUMMARY else (1, _HEADER_MAX)
         found = _PICTURE.search(content, *within)
@@ -195,6 +202,9 @@ def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]
         yield from _blips(name, content)
         if last in _OF_OFFICE:
             yield from _archives(name, content)
+            yield from _objects(name, content)
+        if last in _WITH_METAFILES or last.startswith("\3"):
+            yield from in_bytes(name, content, IS_METAFILE)
 
 
 def _blips(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
@@ -227,6 +237,60 @@ def _blip(place: bytes, kind: int, content: bytes) -> Iterator[ArchiveMember]:
         yield _metafile(place, content)
     else:
         yield stored(place, bitmap_file(content[1:]) if kind == 0xF01F else content[1:])
+
+
+def _objects(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
+    """Yield the objects of other programs in a presentation."""
+    left = READ_MAX
+    for found in _OBJECT.finditer(content):
+        begin, size = found.start() + 8, int.from_bytes(found[2], "little")
+        body = content[begin : begin + size]
+        place = name + b"@%d" % found.start()
+        if found[1] == b"\0":
+            if body.startswith(_COMPOUND):
+                yield stored(place, body)
+        elif body[4:5] == b"\x78":
+            unpacker = zlib.decompressobj()
+            try:
+                body = unpacker.decompress(body[4:], left)
+            except zlib.error:
+                yield failed(place, Reason.CONTAINER_BROKEN)
+                continue
+            left -= len(body)
+            if left <= 0:
+                yield failed(place, Reason.CONTAINER_BYTES)
+                return
+            yield stored(place, body)
+
+
+def _of_workbook(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
+    """Yield the pictures of a workbook, whose records hold at most 8,224 bytes.
+
+    ([MS-XLS] 2.4.22, 2.4.102, 2.4.130, 2.4.326.)
+    """
+    joined = _joined(content)
+    if joined is None:
+        yield failed(name, Reason.ENCRYPTED)
+        return
+    themes = joined.pop(_THEME, [])
+    for kind, parts in sorted(joined.items()):
+        if kind in _DRAWN:
+            yield from _blips(name + b"#%x" % kind, b"".join(parts))
+        else:
+            for number, part in enumerate(parts, 1):
+                yield _background(name + b"#%x,%d" % (kind, number), part)
+    yield from _archives(name, b"".join(themes))
+
+
+def _background(place: bytes, content: bytes) -> ArchiveMember:
+    """Return a bitmap of a workbook as a member."""
+    if len(content) < _BITMAP_HEAD.size:
+        return failed(place, Reason.CONTAINER_BROKEN)
+    form = _BITMAP_HEAD.unpack_from(content)[0]
+    body = content[_BITMAP_HEAD.size :]
+    if IS_METAFILE.match(body):
+        return stored(place, body)
+    return stored(place, bitmap_file(body)) if form == _BITMAP_FORM else failed(place, Reason.UNSUPPORTED)
 
 
 def _metafile(place: bytes, content: bytes) -> ArchiveMember:
@@ -283,21 +347,25 @@ def _form_pictures(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
         yield stored(place, content[begin : begin + size])
 
 
-def _joined(workbook: bytes) -> tuple[bytes, bytes] | None:
-    """Return the drawings and the themes of a workbook, whose records hold at most 8,224 bytes.
+def _joined(workbook: bytes) -> dict[int, list[bytes]] | None:
+    """Return the contents of the records of a workbook that hold pictures, by their kind.
 
-    ([MS-XLS] 2.4.102, 2.4.326.)
+    Those of drawings go on in the next of their kind; each bitmap is one.
 
     Returns:
         None if it is encrypted.
     """
-    drawings, themes, group = [], [], False
+    found: dict[int, list[bytes]] = {}
+    last = 0
     for kind, body in _records(workbook):
         if kind == _PASSWORD:
             return None
-        group = kind == _GROUP or (group and kind == _CONTINUED)
-        if group:
-            drawings.append(body)
-        elif kind in {_THEME, _THEME_CONTINUED}:
-            themes.append(body[16 if kind == _THEME else 12 :])
-    return b"".join(drawings), b"".join(themes)
+        if kind in {_THEME, _THEME_CONTINUED}:
+            found.setdefault(_THEME, []).append(body[16 if kind == _THEME else 12 :])
+        if kind != _CONTINUED:
+            last = kind
+        if last in _DRAWN or (last in _BITMAPS and kind != _CONTINUED):
+            found.setdefault(last, []).append(body)
+        elif last in _BITMAPS:
+            found[last][-1] += body
+    return found

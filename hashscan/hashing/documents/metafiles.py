@@ -90,6 +90,11 @@ class MetafileOpener:
 def bitmap_file(bitmap: bytes) -> bytes:
     """Return a device-independent bitmap, whose pixels follow its header and colours, as a BMP file."""
     header, colours, masks = 40, 0, 0
+    if bitmap.startswith(b"\x0c\0\0\0"):
+        # Of OS/2; its colours have three bytes.
+        depth = int.from_bytes(bitmap[10:12], "little")
+        pixels = 26 + (3 << depth if depth <= 8 else 0)
+        return _BITMAP_FILE.pack(b"BM", 14 + len(bitmap), 0, pixels) + bitmap
     if len(bitmap) >= 40:
         header, depth, used = struct.unpack_from("<I", bitmap)[0], bitmap[14], bitmap[32:36]
         colours = int.from_bytes(used, "little") or (1 << depth if depth <= 8 else 0)
@@ -98,10 +103,10 @@ def bitmap_file(bitmap: bytes) -> bytes:
     return _BITMAP_FILE.pack(b"BM", 14 + len(bitmap), 0, pixels) + bitmap
 
 
-def in_bytes(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
+def in_bytes(name: bytes, content: bytes, begins: re.Pattern[bytes] = PICTURES) -> Iterator[ArchiveMember]:
     """Yield what begins like a picture in bytes that are none, up to their end."""
     left = READ_MAX
-    for found in PICTURES.finditer(content):
+    for found in begins.finditer(content):
         place = name + b"@%d" % found.start()
         left -= len(content) - found.start()
         if left < 0:

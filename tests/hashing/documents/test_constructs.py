@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 from hashscan.hashing.pdq import PDQ
 from hashscan.lists.formats.base import Entry
 from hashscan.model import ContainerKind, FileResult, MemberLimits, Reason, Verdict
-from tests.hashing.documents.drawn import JPEG, SCENE, zipped
+from tests.hashing.documents.compound_files import compound
+from tests.hashing.documents.drawn import JPEG, PNG, SCENE, zipped
 from tests.hashing.documents.office import docx, odt, pict, wmf
 from tests.pictures import encoded, scene
 from tests.scan.workers.test_worker import check, worker_with
@@ -46,8 +49,43 @@ def pieces(at: int) -> bytes:
     return zipped({"_rels/.rels": relation, "a.jpg/[0].piece": JPEG[:at], "a.jpg/[1].last.piece": JPEG[at:]})
 
 
+def workbook(kind: int, body: bytes, continued: int = 0x3C) -> bytes:
+    """A workbook of Excel up to 2003 with one record, which goes on in others."""
+    parts = [body[at : at + 8224] for at in range(0, len(body), 8224)]
+    kinds = [kind] + [continued] * len(parts)
+    return compound(
+        {
+            "Workbook": struct.pack("<HH16x", 0x0809, 16)
+            + b"".join(
+                struct.pack("<HH", each, len(part)) + part for each, part in zip(kinds, parts, strict=False)
+            )
+            + struct.pack("<HH", 0x0A, 0)
+        }
+    )
+
+
+def presentation(inner: bytes, compressed: bool) -> bytes:
+    """A presentation of PowerPoint up to 2003 with a document of another program in it."""
+    body = struct.pack("<I", len(inner)) + zlib.compress(inner) if compressed else inner
+    record = struct.pack("<HHI", 16 * compressed, 0x1011, len(body)) + body
+    return compound({"PowerPoint Document": bytes(64) + record, "Current User": bytes(40)})
+
+
+_PIXELS = encoded(SCENE, "BMP")[54:]
+BACKGROUND = struct.pack("<IHHHH", 12, *SCENE.size, 1, 24) + _PIXELS
+BACKGROUND = struct.pack("<HHI", 9, 1, len(BACKGROUND)) + BACKGROUND
+BLIP = struct.pack("<HHI", 0x6E00, 0xF01E, 17 + len(PNG)) + bytes(16) + b"\xff" + PNG
+
 FOUND: dict[str, bytes] = {"version-1.wmf": wmf(SCENE, 0x100), "version-0.wmf": wmf(SCENE, 0)}
-FOUND |= {f"{name}.docx": docx("media/image1.wmf", content) for name, content in FOUND.items()}
+FOUND |= {
+    "background.xls": workbook(0xE9, BACKGROUND),
+    "older-picture.xls": workbook(0x7F, BACKGROUND),
+    "chart-fill.xls": workbook(0x1066, BLIP, 0x1066),
+    "continued-chart-fill.xls": workbook(0x1066, BLIP),
+    "object.ppt": presentation(workbook(0xE9, BACKGROUND), True),
+    "plain-object.ppt": presentation(workbook(0xE9, BACKGROUND), False),
+    "metafile.doc": compound({"WordDocument": bytes(64), "Data": bytes(68) + wmf(SCENE)}),
+} | {f"{name}.docx": docx("media/image1.wmf", content) for name, content in FOUND.items()}
 IN_DOUBT = {
     "encrypted-whole.odt": (zipped({"encrypted-package": NOISE}), Reason.ENCRYPTED),
     "encrypted-part.odt": (odt("a", NOISE, entry="<manifest:encryption-data/>"), Reason.ENCRYPTED),
@@ -61,6 +99,21 @@ IN_DOUBT = {
     "pict.docx": (docx("media/image1.pict", pict(SCENE)), Reason.UNSUPPORTED),
     "xbm.docx": (docx("media/image1.xbm", encoded(BITS, "XBM")), Reason.UNSUPPORTED),
 }
+BEGINS = {
+    "outlook.pst": b"!BDN",
+    "words.wpd": b"\xffWPC",
+    "publisher.pub": b"\xe7\xac\x2c\0",
+    "write.wri": b"\x31\xbe\0\0",
+    "excel-4.xls": b"\x09\x04\6\0\0\0\x10\0",
+    "onenote.one": b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d",
+    "scan.dcm": bytes(128) + b"DICM",
+    "book.prc": bytes(60) + b"TEXtREAd",
+    "picture.svm": b"VCLMTF",
+    "drawing.dwg": b"AC1015\0",
+    "stamps.fdf": b"%FDF-1.2",
+    "pages.djvu": b"FORM\0\0\0\x20DJVM",
+}
+IN_DOUBT |= {name: (begin + NOISE, Reason.CONTAINER) for name, begin in BEGINS.items()}
 CLEAN = {
     "usual.docx": docx("media/a.jpg", OTHER, {"word/printerSettings1.bin": NOISE, "word/a.txt": b"words"}),
     "usual.odt": odt("Pictures/a.jpg", OTHER, {"layout-cache": NOISE}),

@@ -17,6 +17,7 @@ import os
 import pickle
 import selectors
 import signal
+import struct
 import threading
 import time
 import traceback
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.reduction import DupFd
 from typing import Any
 
 from hashscan.errors import WorkersError
@@ -42,7 +44,14 @@ _START_PAUSES = (0.2, 1.0)
 END_SECONDS = 2.0
 """The seconds in which a process must end that was asked to, or was killed, or whose pipe has ended."""
 
-_READY = b""
+_BUSY_SECONDS = 1.0
+"""The time after which no task waits behind the one that a process is running."""
+
+_READY, _TAKEN_BACK = b"", b"-"
+"""Messages of a process: it can take tasks; it has not run one, which was taken back."""
+
+_NUMBER = struct.Struct(">Q")
+"""The number of a task, before its bytes. As bytes, numbers compare as they are."""
 
 
 class ProcessDied(Exception):
@@ -80,6 +89,39 @@ def _no_patience() -> float:
     return 0.0
 
 
+class _LastTakenBack:
+    """The number of the last task that a process is not to run, in memory that both sides have open."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        """Begin with 0; without a descriptor, in memory of its own.
+
+        Raises:
+            OSError: the system has none.
+        """
+        self._descriptor = os.memfd_create("hashscan-tasks") if descriptor is None else descriptor
+        if descriptor is None:
+            self.set(0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (DupFd(self._descriptor),)
+
+    def set(self, number: int) -> None:
+        """Take back all tasks up to this number."""
+        os.pwrite(self._descriptor, _NUMBER.pack(number), 0)
+
+    def has(self, task: bytes) -> bool:
+        """Return True if a task, with its number before it, was taken back."""
+        return task[: _NUMBER.size] <= os.pread(self._descriptor, _NUMBER.size, 0)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+
+def _received(passed: Any) -> _LastTakenBack:
+    return _LastTakenBack(passed.detach())
+
+
 @dataclass(slots=True, eq=False)
 class _Process:
     """One process and its unanswered tasks; it runs the first of these."""
@@ -90,6 +132,11 @@ class _Process:
     progress: Progress
     capacity: int
     """The bytes of tasks that may be unread in its pipe without blocking the sender."""
+    taken_back: _LastTakenBack
+    since: float = 0.0
+    """The time when it could begin with its first task (monotonic clock)."""
+    sent: int = 0
+    """The number of tasks that it was given."""
     ready: bool = False
     gone: bool = False
     """True if it accepts nothing any more; the end of its results is still to come."""
@@ -103,6 +150,7 @@ class _Process:
             task.light
             and len(self.given) == 1
             and not self.progress.stalled_seconds
+            and time.monotonic() - self.since < _BUSY_SECONDS
             and len(self.given[0].payload) + len(task.payload) <= self.capacity
         )
 
@@ -223,21 +271,25 @@ class Processes:
             tasks.close()
             gives.close()
             raise
-        process = self._context.Process(
-            target=_serve, args=(tasks, answers, *self._parts), name="worker", daemon=True
-        )
+        taken_back = None
         try:
+            taken_back = _LastTakenBack()
+            process = self._context.Process(
+                target=_serve, args=(tasks, answers, taken_back, *self._parts), name="worker", daemon=True
+            )
             process.start()
         except (OSError, EOFError):
             gives.close()
             takes.close()
+            if taken_back is not None:
+                taken_back.close()
             raise
         finally:
             tasks.close()
             answers.close()
         # Half of it, because data that was written in parts takes more space than its bytes.
         capacity = fcntl.fcntl(gives.fileno(), fcntl.F_GETPIPE_SZ) // 2
-        member = _Process(process, gives, takes, Progress(self._limits), capacity)
+        member = _Process(process, gives, takes, Progress(self._limits), capacity, taken_back)
         self._members.append(member)
         self._selector.register(takes, selectors.EVENT_READ, member)
 
@@ -251,13 +303,15 @@ class Processes:
             task = self._waiting.popleft()
             if not member.given:
                 member.progress.begin()
+                member.since = time.monotonic()
             try:
-                member.tasks.send_bytes(task.payload)
+                member.tasks.send_bytes(_NUMBER.pack(member.sent + 1) + task.payload)
             except OSError:
                 # It is dead, as the end of its pipe will show, and never received this task.
                 member.gone = True
                 self._waiting.appendleft(task)
                 continue
+            member.sent += 1
             member.given.append(task)
 
     def _free_for(self, task: _Task) -> _Process | None:
@@ -277,6 +331,10 @@ class Processes:
             return
         task = member.given.popleft()
         member.progress.begin()
+        member.since = time.monotonic()
+        if message == _TAKEN_BACK:
+            self._hand_out()
+            return
         # Before anything else: while this result is processed, the process should have work.
         self._hand_out()
         value, error = pickle.loads(message)  # noqa: S301 - of our own process
@@ -289,6 +347,8 @@ class Processes:
         """Return the longest time to wait for results."""
         if any(member.killed is not None for member in self._members):
             return min(END_SECONDS, self._limits.look_seconds)
+        if any(len(member.given) > 1 for member in self._members):
+            return min(_BUSY_SECONDS, self._limits.look_seconds)
         busy = any(member.given for member in self._members)
         return self._limits.look_seconds if busy else None
 
@@ -298,6 +358,9 @@ class Processes:
         for member in list(self._members):
             if member.killed is not None and now - member.killed >= END_SECONDS:
                 self._remove_dead(member, 0.0)
+        for member in self._members:
+            if len(member.given) > 1 and now - member.since >= _BUSY_SECONDS:
+                self._take_back(member)
         elapsed = now - self._looked
         if elapsed < self._limits.look_seconds:
             return
@@ -313,14 +376,13 @@ class Processes:
                 member.killed = now
                 member.gone = True
                 send_signal(member.process, signal.SIGKILL)
-            elif member.progress.stalled_seconds >= self._limits.stretch_seconds:
-                self._requeue_behind_stuck(member)
 
-    def _requeue_behind_stuck(self, member: _Process) -> None:
-        """Give the tasks behind the one that a process is stuck in to other processes.
+    def _take_back(self, member: _Process) -> None:
+        """Give the tasks behind the one that a process is busy with to other processes.
 
-        The process may still run them later; their results are dropped then.
+        It may have begun with them just now; their results are dropped then.
         """
+        member.taken_back.set(member.sent)
         for place in range(1, len(member.given)):
             task = member.given[place]
             if task.patience is not _no_patience:
@@ -330,6 +392,7 @@ class Processes:
     def _remove_dead(self, member: _Process, seconds: float = END_SECONDS) -> None:
         self._members.remove(member)
         self._selector.unregister(member.answers)
+        member.taken_back.close()
         exit_code = _ended([member], seconds)[0]
         if not member.ready:
             self._failed_starts += 1
@@ -353,6 +416,8 @@ class Processes:
         for member in self._members:
             send_signal(member.process, signal.SIGTERM)
         _ended(self._members, END_SECONDS)
+        for member in self._members:
+            member.taken_back.close()
         self._members.clear()
         self._selector.close()
         os.close(self._heard)
@@ -405,6 +470,7 @@ def _not_joined(timeout: float | None = None) -> None:
 def _serve(
     tasks: Connection,
     answers: Connection,
+    taken_back: _LastTakenBack,
     function: Callable[[Any], Any],
     start: Callable[..., None],
     arguments: tuple[Any, ...],
@@ -418,7 +484,11 @@ def _serve(
     with contextlib.suppress(EOFError, BrokenPipeError):
         answers.send_bytes(_READY)
         while True:
-            answers.send_bytes(_done(function, tasks.recv_bytes()))
+            task = tasks.recv_bytes()
+            if taken_back.has(task):
+                answers.send_bytes(_TAKEN_BACK)
+            else:
+                answers.send_bytes(_done(function, task[_NUMBER.size :]))
 
 
 def close_inherited() -> None:

@@ -342,6 +342,31 @@ def test_what_lies_behind_a_stuck_one_is_done_by_another(fifo: str, tmp_path: Pa
         assert pool.submit("", light=True).result(60)
 
 
+def waits_and_counts(paths: tuple[str, str]) -> int:
+    """Wait for a file, and add a byte to another."""
+    with open(paths[1], "ab", buffering=0) as runs:
+        runs.write(b".")
+    return wait_for(paths[0])
+
+
+def test_nothing_waits_behind_one_that_is_busy(tmp_path: Path) -> None:
+    """It was queued before that was known; it is run once, by another."""
+    ends = [str(tmp_path / name) for name in ("slow", "quick")]
+    runs = str(tmp_path / "runs")
+    with processes(2, waits_and_counts) as pool:
+        first = [pool.submit((end, f"{end}-runs"), light=True) for end in ends]
+        until(lambda: all(os.path.exists(f"{end}-runs") for end in ends))
+        behind = [pool.submit(("", runs), light=True) for _ in ends]
+        open(ends[1], "w").close()
+        quick = first[1].result(60)
+        assert [future.result(60) for future in behind] == [quick] * 2
+        assert not first[0].done()
+        open(ends[0], "w").close()
+        assert first[0].result(60) != quick
+        assert pool.submit(("", runs), light=True).result(60)
+    assert Path(runs).read_bytes() == b"..."
+
+
 def test_what_has_no_patience_left_is_not_begun() -> None:
     with processes(1, nap, limits=SOON) as pool:
         refused = pool.submit(0.0, light=True, patience=lambda: 0.0)

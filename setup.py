@@ -1,7 +1,8 @@
 """Builds the parts in C where there is a compiler.
 
 Without one, numpy's loops hash pictures, search the index and unpack kept digests, Python reads folders and
-probes files, HEIF can't be decoded, and JPEGs and compressed TIFFs count as undecoded.
+probes files, only texts are proven to be none of what viewers show, HEIF can't be decoded, and JPEGs and
+compressed TIFFs count as undecoded.
 """
 
 from setuptools import Extension, setup
@@ -47,6 +48,14 @@ setup(
         Extension(
             "hashscan.hashing._text",
             ["hashscan/hashing/_text.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")],
+            extra_compile_args=["-O2"],
+            py_limited_api=True,
+            optional=True,
+        ),
+        Extension(
+            "hashscan.hashing.recognition._traces",
+            ["hashscan/hashing/recognition/_traces.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=["-O2"],
             py_limited_api=True,

@@ -10,23 +10,36 @@ from __future__ import annotations
 import re
 
 _PICTURES = (
-    "apng|avif|bmp|cr[23]|crw|cur|dcm|dcx|dds|dib|djvu?|dng|emf|emz|eps|erf|exr|fits|gif|hei[cf]s?|icb|icns|ico"
-    "|ilbm|j2[ck]|jfif|jng|jp[2cfx]|jpe?g?|jpm|jxl|jxr|kdc|mng|mrw|nef|nrw|orf|pam|pbm|pcd|pcx|pef|pfm|pgm|pgx"
-    "|pict|pjpe?g|png|pnm|ppm|psb|psd|qoi|raf|rgba?|rw2|sgi|sr[2fw]|svgz?|tga|tiff?|vda|vst|wbmp|wdp|webp|wmf|wmz"
-    "|x3f|xbm|xcf|xpm|xwd"
+    "apng|avif|bmp|cr[23]|crw|cur|dcm|dcx|dds|dib"
+    "|djvu?|dng|emf|emz|eps|erf|exr|fits|gif|hei[cf]s?"
+    "|icb|icns|ico|ilbm|j2[ck]|jfif|jng|jp[2cfx]"
+    "|jpe?g?|jpm|jxl|jxr|kdc|mng|mrw|nef|nrw|orf|pam"
+    "|pbm|pcd|pcx|pef|pfm|pgm|pgx|pict|pjpe?g|png|pnm"
+    "|ppm|psb|psd|qoi|raf|rgba?|rw2|sgi|sr[2fw]|svgz?"
+    "|tga|tiff?|vda|vst|wbmp|wdp|webp|wmf|wmz|x3f|xbm"
+    "|xcf|xpm|xwd"
 )
 _VIDEOS = (
-    "26[345]|3g[2p]|3gpp|asf|av1|avi|avs2|cavs|divx|drc|dv|f4v|flc|fli|flv|gxf|h26[1345]|hevc|ivf|m1v|m2p|m2ts?|m2v"
-    "|m4v|m[jk]2|mjpe?g|mjpg|mk3d|mkv|mov|mp4|mp4v|mpe?g|mpg[24v]?|mpv2?|mts|mxf|nsv|nut|obu|og[mv]|qt|rmvb?|roq|swf"
-    "|ts|vob|vro|webm|wmv|wtv|xvid|y4m|yuv"
+    "26[345]|3g[2p]|3gpp|asf|av1|avi|avs2|cavs|divx"
+    "|drc|dv|f4v|flc|fli|flv|gxf|h26[1345]|hevc|ivf"
+    "|m1v|m2p|m2ts?|m2v|m4v|m[jk]2|mjpe?g|mjpg|mk3d"
+    "|mkv|mov|mp4|mp4v|mpe?g|mpg[24v]?|mpv2?|mts|mxf"
+    "|nsv|nut|obu|og[mv]|qt|rmvb?|roq|swf|ts|vob|vro"
+    "|webm|wmv|wtv|xvid|y4m|yuv"
 )
 _DOCUMENTS = (
-    "azw3?|cb[7rtz]|do[ct][mx]?|eml|emlx|epub|f[bo]2|fod[gpst]|html?|ipynb|mbox|mht|mhtml|mobi|od[gpst]|one|ot[gpst]"
-    "|oxps|pdf|pp[st][mx]?|pot[mx]?|pub|rtf|shtml?|vcf|vsdx?|webarchive|xhtml?|xht|xl[st][bmx]?|xps"
+    "azw3?|cb[7rtz]|do[ct][mx]?|eml|emlx|epub|f[bo]2"
+    "|fod[gpst]|html?|ipynb|mbox|mht|mhtml|mobi"
+    "|od[gpst]|one|ot[gpst]|oxps|pdf|pp[st][mx]?"
+    "|pot[mx]?|pub|rtf|shtml?|vcf|vsdx?|webarchive"
+    "|xhtml?|xht|xl[st][bmx]?|xps"
 )
 _ARCHIVES = (
-    "7z|ace|alz|apk|appx|arj|bro?|bz2?|cab|cpio|deb|dmg|egg|gz|ipa|iso|jar|lha|lz[4h]?|lzma|lzo|nrg|rar|rpm|sitx?"
-    "|sqfs|squashfs|t[abglx]z|tar|tbz2|tlz|txz|tzst|udf|vhdx?|vmdk|war|whl|wim|xar|xpi|xz|zipx?|zst"
+    "7z|ace|alz|apk|appx|arj|bro?|bz2?|cab|cpio|deb"
+    "|dmg|egg|gz|ipa|iso|jar|lha|lz[4h]?|lzma|lzo|nrg"
+    "|rar|rpm|sitx?|sqfs|squashfs|t[abglx]z|tar|tbz2"
+    "|tlz|txz|tzst|udf|vhdx?|vmdk|war|whl|wim|xar|xpi"
+    "|xz|zipx?|zst"
 )
 _CLAIMS = re.compile(
     rf"\.(?:{_PICTURES}|{_VIDEOS}|{_DOCUMENTS}|{_ARCHIVES})\s*\Z".encode(), re.IGNORECASE | re.ASCII
@@ -37,6 +50,8 @@ _TEXTS_TOO = re.compile(rb"\.(?:br|rgba?|tga|icb|vda|vst|yuv|xbm)\s*\Z", re.IGNO
 
 def claims_to_be_shown(name: bytes, none_by: str = "") -> bool:
     """Return True if viewers open a file with this name, and might show something that was not recognised.
+
+    A name is compared in any case, and as systems read it that ignore white space at its end.
 
     Args:
         name: of the file; or the place of a member, which ends with its name.

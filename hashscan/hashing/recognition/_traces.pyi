@@ -1,0 +1,3 @@
+"""Search for traces of videos and archives in the middle of a file, in C."""
+
+def has_traces(data: bytes | memoryview, first: bool, /) -> bool: ...

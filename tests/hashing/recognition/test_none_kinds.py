@@ -1,0 +1,224 @@
+"""Proofs of none: what they hold for, and attacks that hide a video, an archive or a page in each format."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import marshal
+import random
+import sqlite3
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition import none_kinds
+from hashscan.hashing.recognition.archive_probe import archive_probe
+from hashscan.hashing.recognition.names import claims_to_be_shown
+from hashscan.hashing.recognition.none_kinds import none_kind
+
+pytestmark = pytest.mark.skipif(none_kinds.has_traces is None, reason="the search in C is not built")
+
+RANDOM = random.Random(8)
+PLAIN = (b"The quick brown fox jumps over the lazy dog. " * 40)[:1500]
+
+
+def elf(content: bytes) -> bytes:
+    """A program of 64 bits with a section that is not loaded."""
+    names = b"\0.data\0"
+    sections = struct.pack("<IIQQQQIIQQ", 1, 1, 0, 0, 64, len(content), 0, 0, 1, 0)
+    sections += struct.pack("<IIQQQQIIQQ", 1, 3, 0, 0, 64 + len(content), len(names), 0, 0, 1, 0)
+    head = struct.pack(
+        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, 64 + len(content) + len(names), 0, 64, 56, 0, 64, 2, 1
+    )
+    return b"\x7fELF\2\1\1" + bytes(9) + head + content + names + sections
+
+
+def bytecode(content: bytes) -> bytes:
+    code = compile("x = 1", "x", "exec").replace(co_consts=(content,))
+    return (
+        b"\xa7\r\r\n"
+        + bytes(4)
+        + struct.pack("<II", 1_700_000_000, len(content) % 1000)
+        + marshal.dumps(code)
+    )
+
+
+def translations(content: bytes) -> bytes:
+    return (
+        struct.pack("<7I", 0x950412DE, 0, 1, 28, 36, 0, 0)
+        + struct.pack("<4I", 0, 44, len(content), 44)
+        + content
+    )
+
+
+def time_zone(content: bytes) -> bytes:
+    return b"TZif2" + bytes(15) + struct.pack(">6I", 0, 0, 0, 0, 1, 4) + content + b"\nUTC0\n"
+
+
+def database(content: bytes) -> bytes:
+    with sqlite3.connect(":memory:") as made:
+        made.execute("CREATE TABLE t (x BLOB)")
+        made.execute("INSERT INTO t VALUES (?)", (content,))
+    made.commit()
+    return made.serialize()
+
+
+def font(content: bytes) -> bytes:
+    return b"\0\1\0\0\0\1\0\x10\0\0\0\0" + struct.pack(">4sIII", b"glyf", 0, 28, len(content)) + content
+
+
+def web_font(content: bytes) -> bytes:
+    return b"wOFF\0\1\0\0" + struct.pack(">I", 44 + len(content)) + bytes(32) + content
+
+
+def class_of_java(content: bytes) -> bytes:
+    return b"\xca\xfe\xba\xbe\0\0\0\x34" + content
+
+
+def git_object(content: bytes) -> bytes:
+    return zlib.compress(b"blob %d\0" % len(content) + content, 0)
+
+
+def bitcode(content: bytes) -> bytes:
+    return b"BC\xc0\xde\x35\x14\0\0" + content
+
+
+HOLDERS: dict[str, Callable[[bytes], bytes]] = {
+    "ELF": elf,
+    "Python bytecode": bytecode,
+    "translations": translations,
+    "time zone": time_zone,
+    "SQLite": database,
+    "font": font,
+    "web font": web_font,
+    "Java class": class_of_java,
+    "object of Git": git_object,
+    "LLVM bitcode": bitcode,
+}
+
+
+@cache
+def archives() -> dict[str, bytes]:
+    picture = RANDOM.randbytes(3000)
+    tar, zipped = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        member = tarfile.TarInfo("p.png")
+        member.size = len(picture)
+        archive.addfile(member, io.BytesIO(picture))
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("p.png", picture)
+    name = b"p.png\0"
+    fields = (1, 0o100644, 0, 0, 1, 0, len(picture), 0, 0, 0, 0, len(name), 0)
+    cpio = b"070701" + b"".join(b"%08X" % field for field in fields) + name + picture
+    return {
+        "zip": zipped.getvalue(),
+        "gzip": gzip.compress(picture),
+        "cpio": cpio,
+        "7z": b"7z\xbc\xaf\x27\x1c\0\4" + RANDOM.randbytes(400),
+        "tar": tar.getvalue(),
+    }
+
+
+@cache
+def videos() -> dict[str, bytes]:
+    pytest.importorskip("av")
+    from tests.hashing.video.drawn import scenes, video
+
+    frames = scenes(range(2), 4, (352, 288))
+    forms = {
+        "avi": ("avi", "mpeg4"),
+        "mpeg": ("mpeg", "mpeg1video"),
+        "mpegts": ("mpegts", "mpeg2video"),
+        "h264": ("h264", "libx264"),
+        "m4v": ("m4v", "mpeg4"),
+        "h263": ("h263", "h263"),
+        "h261": ("h261", "h261"),
+        "mxf": ("mxf", "mpeg2video"),
+        "nut": ("nut", "mpeg4"),
+        "matroska": ("matroska", "libx264"),
+    }
+    made = {name: video(frames, form=form, codec=codec, rate=25) for name, (form, codec) in forms.items()}
+    made["mjpeg"] = video(frames, form="mjpeg", codec="mjpeg", pixels="yuvj420p", rate=25)
+    return made
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_files_that_hold_nothing_are_proven(name: str) -> None:
+    assert none_kind(PreadFile(HOLDERS[name](PLAIN))) == name
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_an_archive_hides_in_none(name: str) -> None:
+    """Whatever is found there by the rules of 7-Zip, unzip and GNU tar is asked about."""
+    for kind, archive in archives().items():
+        for before in (b"", PLAIN[:100], PLAIN * 2000):
+            held = HOLDERS[name](before + archive + PLAIN)
+            found = list(archive_probe(PreadFile(held)))
+            assert not (found and none_kind(PreadFile(held))), (kind, found)
+        # GNU tar goes on from one multiple of 512 bytes to the next.
+        start = HOLDERS[name](bytes(9000) + archive).find(archive[:100])
+        held = HOLDERS[name](bytes(9000 + -start % 512) + archive)
+        assert none_kind(PreadFile(held)) == "", kind
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_a_video_hides_in_none(name: str) -> None:
+    """Whatever libavformat takes for a video is asked about."""
+    from hashscan.hashing.recognition import video_probe
+
+    probe = video_probe.load()
+    bites = 0
+    for kind, content in videos().items():
+        for before in (b"", bytes(1000), RANDOM.randbytes(777)):
+            held = HOLDERS[name](before + content)
+            file = PreadFile(held)
+            found = [each.by for each in probe(file) if each.score > 1]
+            bites += bool(found)
+            assert not (found and none_kind(file)), (kind, found)
+    assert bites > 15
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_a_page_hides_in_none(name: str) -> None:
+    """Browsers take none of these for a page, except by its name."""
+    page = HOLDERS[name](b"<html><img src='data:image/png;base64,iVBORw0KGgo='></html>" + PLAIN)
+    assert claims_to_be_shown(b"page.html", none_kind(PreadFile(page)))
+
+
+@pytest.mark.parametrize("behind", [b"x", bytes(4096), PLAIN])
+@pytest.mark.parametrize("name", ["ELF", "SQLite", "font", "web font"])
+def test_nothing_stands_behind_a_file_that_says_where_it_ends(name: str, behind: bytes) -> None:
+    held = HOLDERS[name](PLAIN)
+    held += behind if name != "font" else behind + bytes(4)
+    assert none_kind(PreadFile(held)) == ""
+
+
+def test_an_archive_far_behind_is_noticed() -> None:
+    for size in (2 << 20, 3 << 20):
+        for shift in range(-40, 560, 40):
+            content = bytes(size + shift) + archives()["cpio"][:600]
+            assert none_kind(PreadFile(elf(content))) == "", (size, shift)
+
+
+@given(st.sampled_from(sorted(HOLDERS)), st.binary(max_size=300), st.integers(0, 400), st.binary(max_size=40))
+def test_any_bytes_are_answered(name: str, content: bytes, place: int, other: bytes) -> None:
+    held = bytearray(HOLDERS[name](content))
+    held[place : place + len(other)] = other
+    assert none_kind(PreadFile(bytes(held))) in {"", "text", *HOLDERS}
+    assert none_kind(PreadFile(bytes(held[:place]))) in {"", "text", *HOLDERS}
+
+
+def test_this_installation_is_proven_mostly() -> None:
+    """The fast path would be of no use if real files did not pass."""
+    files = list(Path(none_kinds.__file__).parent.glob("**/*.pyc"))
+    proven = [none_kind(PreadFile(path.read_bytes())) for path in files]
+    assert proven.count("Python bytecode") >= 0.8 * len(proven)

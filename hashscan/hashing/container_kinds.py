@@ -83,6 +83,7 @@ _HERE = "hashscan.hashing.documents"
 _DOCUMENTS = {
     TEXT.name: DocumentOpener(f"{_HERE}.texts", "TextOpener"),
     "uuencoded file": DocumentOpener(f"{_HERE}.mail", "UuOpener"),
+    "contact with a photo": DocumentOpener(f"{_HERE}.texts", "ContactOpener"),
     "PDF": DocumentOpener(f"{_HERE}.pdf", "PdfOpener", "pypdfium2_raw"),
     "compound file": DocumentOpener(f"{_HERE}.compound", "CompoundOpener", "olefile"),
     "RTF": DocumentOpener(f"{_HERE}.rtf", "RtfOpener"),

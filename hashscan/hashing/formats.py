@@ -35,10 +35,21 @@ def search_in_python(text: bytes | memoryview, markup: bool, /) -> bool:
     return (_IN_MARKUP if markup else _IN_STYLES).search(text) is not None
 
 
+def scheme_in_python(text: bytes, escaped: bool, /) -> bool:
+    """Return True if a text has the scheme of a `data:` URL in it, however it is written.
+
+    Args:
+        escaped: True for a scheme that is written with a reference or an escape alone.
+    """
+    found = _WRITTEN.finditer(text)
+    return any(not escaped or b"&" in each[0] or b"\\" in each[0] for each in found)
+
+
 try:
     from hashscan.hashing._text import has_data_url
+    from hashscan.hashing._text import has_scheme as has_scheme  # noqa: PLC0414 - exported
 except ImportError:
-    has_data_url = search_in_python
+    has_data_url, has_scheme = search_in_python, scheme_in_python
 
 _MODULES = {
     "heif": ("pillow_heif", "hashscan.hashing._heif_threads"),
@@ -314,11 +325,13 @@ def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
         return True
     if first != _MARKUP:
         # Most texts have no escape, and are searched for that in a tenth of the time.
-        return b"\\" in text and _ESCAPED.search(text) is not None and _WRITTEN.search(text) is not None
+        return b"\\" in text and _ESCAPED.search(text) is not None and has_scheme(text, True)
     # Browsers pass over the ends of lines in an URL.
     if has_data_url(text.translate(None, _ENDS_OF_LINES), True) or _BINARY_ELEMENT.search(text) is not None:
         return True
-    return _REFERRED.search(text) is not None and _WRITTEN.search(text) is not None
+    if b"<!ENTITY" in text:
+        return True
+    return _REFERRED.search(text) is not None and has_scheme(text, True)
 
 
 def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:
@@ -411,7 +424,7 @@ _REFERRED = re.compile(
 )
 _ESCAPED = re.compile(rb"\\(?:0{0,4}(?:64|61|74|3[aA]|44|41|54)|x(?:64|61|74|3[aA])|u00(?:64|61|74|3[aA]))")
 """A letter of the scheme of a `data:` URL, or white space in it, as a reference or an escape."""
-_BETWEEN = rb"(?:[\t\r\n]|&Tab;|&NewLine;|&#0*(?:9|10|13);?|&#x0*[9ad];?|\\\r?\n)*"
+_BETWEEN = rb"(?:[\t\r\n]|&Tab;|&NewLine;|&#0*(?:9|10|13);?|&#x0*[9ad];?|\\\r?\n|\\0{0,5}[9ad]\s?)*"
 
 
 def _written(letter: str) -> bytes:

@@ -11,7 +11,8 @@ or boundaries where one belongs, a boundary where none belongs, headers that end
 carriage return alone, Base64 with something else in it, messages of a mailbox without the blank line
 between, text outside the parts that looks like a part.
 
-A part in plain text may have uuencoded files in it, which mail programs show as attachments.
+Where the headers of a mail are not as they should be, programs differ in where they begin, and in which lines
+they pass over: the mail is read without what is no header, and searched as a text.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from hashscan.hashing.archives.library import PIECE_SIZE
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
+from hashscan.hashing.documents.texts import digest_of, members_of_text
 from hashscan.hashing.member_records import ContainerError
 from hashscan.model import Reason
 
@@ -81,7 +83,7 @@ class MailOpener:
         """
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
-        yield from _parts(file.read(), b"")
+        yield from _mail(file.read(), b"")
 
 
 class MailboxOpener(MailOpener):
@@ -96,7 +98,7 @@ class MailboxOpener(MailOpener):
                 continue
             if not sure:
                 yield failed(name, Reason.AMBIGUOUS)
-            yield from guarded(name, _parts(message, name + b"/"))
+            yield from guarded(name, _mail(message, name + b"/"))
 
 
 class UuOpener:
@@ -114,7 +116,7 @@ class UuOpener:
 
 
 _ENVELOPE = b"From "
-_AFTER_ENVELOPE = re.compile(rb"[!-9;-~]{1,80}:|>From ")
+_AFTER_ENVELOPE = re.compile(rb"[!-9;-~\x80-\xff]{1,1000}[ \t]*:|>From ")
 
 
 def _lines(file: PreadFile) -> Iterator[bytes]:
@@ -199,6 +201,68 @@ def _is_longer(message: bytes) -> bool:
     # Programs count the ends of lines differently.
     lines = message.count(b"\n", end.end())
     return found is not None and int(found[1]) > len(message) - end.end() + lines + 2
+
+
+_MIME_HEADER = re.compile(
+    rb"(?:\A|(?<=[\r\n]))(?:\xef\xbb\xbf)?(?:content-(?:type|transfer-encoding)|mime-version)[ \t]*:",
+    re.IGNORECASE,
+)
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_BLANK = re.compile(rb"(?:\A|\n)[ \t]*\r?\n")
+
+
+def _repaired(content: bytes) -> bytes:
+    """Return a mail without what precedes its headers, and without lines in them that are none.
+
+    Most programs read past these; the parser ends the headers there.
+    """
+    if content.count(b"\r") > 2 * content.count(b"\n"):
+        content = _LONE_RETURN.sub(b"\n", content)
+    first = _MIME_HEADER.search(content)
+    if first is None:
+        return content
+    before = 0
+    for blank_line in _BLANK.finditer(content, 0, first.start()):
+        before = blank_line.end()
+    blank = _BLANK.search(content, first.start())
+    end = blank.start() + 1 if blank else len(content)
+    kept: list[bytes] = []
+    for number, line in enumerate(
+        content[before:end].removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
+    ):
+        name = _NAME.match(line)
+        if name is not None:
+            kept.append(name[1] + b":" + line[name.end() :])
+        elif (kept and line[:1] in {b" ", b"\t"}) or (number == 0 and line.startswith(_ENVELOPE)):
+            kept.append(line)
+    return b"".join(kept) + content[end:]
+
+
+def _mail(content: bytes, before: bytes) -> Iterator[ArchiveMember]:
+    """Yield the parts of a mail; if its headers are not as they should be, all that may be found in it."""
+    repaired = _repaired(content)
+    if repaired == content:
+        yield from _parts(content, before)
+        return
+    seen: set[bytes] = set()
+    yield from _remembered(_parts(repaired, before), seen)
+    for view in (content, binascii.a2b_qp(content)):
+        yield from _remembered(members_of_text(view, seen), seen)
+
+
+def _remembered(members: Iterator[ArchiveMember], seen: set[bytes]) -> Iterator[ArchiveMember]:
+    """Yield members, and add the digest of each to `seen` when it was read."""
+    for member in members:
+        yield member._replace(pieces=_digested(member.pieces, seen))
+
+
+def _digested(pieces: Iterator[bytes], seen: set[bytes]) -> Iterator[bytes]:
+    whole = []
+    for piece in pieces:
+        whole.append(piece)
+        yield piece
+    seen.add(digest_of(b"".join(whole)))
 
 
 def _parts(content: bytes, before: bytes) -> Iterator[ArchiveMember]:
@@ -310,7 +374,7 @@ def _doubt(part: Message) -> Reason | None:
 
 
 def _leaf(name: bytes, part: Message, encoding: str, raw: bytes) -> Iterator[ArchiveMember]:
-    """Yield a part that has no parts, decoded; and the uuencoded files in a text."""
+    """Yield a part that has no parts, decoded. Uuencoded files in it are recognised as in other texts."""
     reason = None
     if encoding in _AS_IT_IS:
         content = raw
@@ -328,10 +392,6 @@ def _leaf(name: bytes, part: Message, encoding: str, raw: bytes) -> Iterator[Arc
         yield failed(name, reason)
     if content:
         yield stored(name, content)
-    if part.get_content_maintype() == "text":
-        yield from _uuencoded(content, name + b"/")
-        if _YENC.search(content):
-            yield failed(name, Reason.METHOD)
 
 
 def _encoded_message(name: bytes, part: Message, inner: list[Message]) -> Iterator[ArchiveMember]:
@@ -366,8 +426,11 @@ def _whole_bytes(digits: bytes) -> bytes:
     return binascii.a2b_base64(digits[:kept] + b"=" * (-kept % 4))
 
 
-_YENC = re.compile(rb"^=ybegin ", re.MULTILINE)
-_BEGIN = re.compile(rb"^begin(-base64)? [0-7]{3,4} ([^\r\n]*)\r?\n", re.MULTILINE)
+_BEGIN = re.compile(rb"(?:\A|(?<=[\r\n]))begin(-base64)? [0-7]{3,4} ([^\r\n]*)(?:\r?\n|\r)")
+_UU_LINE = re.compile(rb"[!-`][ -`]{2,}(?:[\r\n]|\Z)")
+_BASE64_LINE = re.compile(rb"[A-Za-z0-9+/]{4}")
+_END_OF_UU = re.compile(rb"[\r\n]end")
+_END_OF_BASE64 = re.compile(rb"[\r\n]====")
 
 
 def _uuencoded(text: bytes, before: bytes) -> Iterator[ArchiveMember]:
@@ -378,14 +441,22 @@ def _uuencoded(text: bytes, before: bytes) -> Iterator[ArchiveMember]:
         if begin is None:
             return
         name = before + b"uu=%d/" % number + begin[2]
-        end = text.find(b"\n====" if begin[1] else b"\nend", begin.end() - 1)
-        at = len(text) if end < 0 else end
+        end = (_END_OF_BASE64 if begin[1] else _END_OF_UU).search(text, begin.end() - 1)
+        at = len(text) if end is None else end.start()
         lines = text[begin.end() : at]
         content, whole = _from_base64(lines) if begin[1] else _from_uu(lines)
-        if whole is not None or end < 0:
+        if whole is not None or end is None:
             yield failed(name, whole or Reason.CONTAINER_BROKEN)
         if content:
             yield stored(name, content)
+
+
+def has_uuencoded(text: bytes) -> bool:
+    """Return True if a text has a uuencoded file in it that is not empty."""
+    return any(
+        (_BASE64_LINE if begin[1] else _UU_LINE).match(text, begin.end()) is not None
+        for begin in _BEGIN.finditer(text)
+    )
 
 
 def _from_uu(lines: bytes) -> tuple[bytes, Reason | None]:

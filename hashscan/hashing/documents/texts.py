@@ -1,25 +1,36 @@
 """Read the pictures that texts contain: pages, drawings (SVG) and style sheets as `data:` URLs (RFC 2397),
-documents of XML as Base64 in elements.
+others as Base64: documents of XML, notebooks of Jupyter, notes of Evernote, records of HTTP, LDIF, property
+lists.
 
 Browsers see through the escapes of HTML, XML, CSS and JavaScript, so a text is searched as it is, with its
-character references replaced, and with its backslashes replaced. An URL may be Base64 or percent-encoded. Its
-bytes are recognised, and not the type that it states; drawings and pages in it are opened, too.
+character references replaced, with its backslashes replaced, and as a parser of XML reads it. An URL may be
+Base64 or percent-encoded. Its bytes are recognised, and not the type that it states; drawings and pages in it
+are opened, too. Other Base64 counts where its first bytes are those of a picture or container; so
+certificates, fonts and digests do not.
 
 All that a text contains as an URL is checked. A drawing (SVG) is also a picture: `hashing.svg` draws it
-whole. Not found is an URL that a script puts together, and not drawn is a page with the drawings in it.
+whole. Not found is an URL that a script puts together, unless its Base64 is in one piece; not drawn is a page
+with the drawings in it. UTF-7 is not read: no browser since Internet Explorer does.
 """
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import html
+import plistlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from hashscan.hashing.archives.openers import READ_MAX, guarded, stored
+from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
+from hashscan.hashing.containers import SEARCHED
+from hashscan.hashing.documents.xml_text import xml_texts
+from hashscan.hashing.formats import has_scheme, sniff
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.recognition.text_proof import RUN_LEAST, base64_runs, is_begin_of_file
 from hashscan.hashing.svg.forms import base64_content
 from hashscan.model import Reason
 
@@ -61,44 +72,219 @@ _REFERENCE = re.compile(rb"&(?:#|[A-Za-z])")
 class TextOpener:
     """Opens texts."""
 
+    def __init__(self) -> None:
+        """Read a sample, since libraries import some of their modules on first use."""
+        list(_views(b"<a b='&#65;'>\\41</a>"))
+        plistlib.loads(plistlib.dumps({}, fmt=plistlib.FMT_BINARY))
+
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield what a text contains as URLs, each content once.
+        """Yield what a text contains as URLs or as Base64, each content once.
 
         Raises:
             ContainerError: it is longer than the limit; its begin was searched.
         """
-        seen: set[bytes] = set()
-        for number, view in enumerate(_views(file.read(READ_MAX)), 1):
-            yield from guarded(b"view=%d" % number, _distinct(view, seen))
+        yield from members_of_text(file.read(READ_MAX))
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
 
 
-def _distinct(text: bytes, seen: set[bytes]) -> Iterator[ArchiveMember]:
-    """Yield what a text contains as URLs, and add the digests of the contents to `seen`."""
-    for content in _contents(text):
-        digest = hashlib.blake2b(content, digest_size=16).digest()
+def members_of_text(text: bytes, seen: Iterable[bytes] = ()) -> Iterator[ArchiveMember]:
+    """Yield what a text contains as URLs or as Base64, each content once.
+
+    Args:
+        seen: `digest_of` contents that are not yielded.
+
+    Raises:
+        ContainerError: as XML, it is longer than the limit.
+    """
+    digests = set(seen)
+    if text.startswith(_PROPERTY_LIST):
+        yield from guarded(b"data", _distinct(_values(text), digests))
+        return
+    whole: list[bytes] = []
+    for number, (view, has_runs) in enumerate(_views(text), 1):
+        yield from guarded(b"view=%d" % number, _distinct(_contents(view), digests))
+        if has_runs:
+            whole += base64_files(view)
+    # A run that goes on in one view may be cut in another one.
+    whole.sort()
+    yield from _distinct(
+        (
+            content
+            for content, following in pairwise([*whole, b""])
+            if not following.startswith(content) or following == content
+        ),
+        digests,
+    )
+
+
+def digest_of(content: bytes) -> bytes:
+    """Return a digest that tells contents apart."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _distinct(contents: Iterable[bytes], seen: set[bytes]) -> Iterator[ArchiveMember]:
+    """Yield contents that are not among `seen`, and add their digests."""
+    for content in contents:
+        digest = digest_of(content)
         if content and digest not in seen:
             seen.add(digest)
             yield stored(b"data=%d" % len(seen), content)
 
 
-def _views(text: bytes) -> Iterator[bytes]:
-    """Yield a text as it is, and with its escapes replaced."""
+_PROPERTY_LIST = b"bplist0"
+_VALUES_MAX = 100_000
+
+
+def _values(text: bytes) -> Iterator[bytes]:
+    """Yield the values of a binary property list (Apple) that are bytes.
+
+    Raises:
+        ContainerError: it has too many, or is broken.
+    """
+    try:
+        waiting = [plistlib.loads(text)]
+    except (plistlib.InvalidFileException, ValueError, OverflowError, RecursionError) as error:
+        raise ContainerError(Reason.CONTAINER_BROKEN) from error
+    for _ in range(_VALUES_MAX):
+        if not waiting:
+            return
+        value = waiting.pop()
+        if isinstance(value, bytes):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    raise ContainerError(Reason.CONTAINER_MEMBERS)
+
+
+_SHIFTS = re.compile(rb"\x1b(?:\([A-Z]|\$[@-Z]|\$\([A-Z])")
+"""Changes of the character set in ISO 2022, which browsers pass over."""
+
+
+def decoded_text(text: bytes) -> bytes:
+    """Return a text in UTF-16 with its ASCII as such, and one in ISO 2022 without its shifts."""
     if text[:2] in _WIDE:
-        text = text[2:].decode(_WIDE[text[:2]], "replace").encode("utf-8", "replace")
-    yield text
+        return text[2:].decode(_WIDE[text[:2]], "replace").encode("utf-8", "replace")
+    for part in (text[:_WIDE_SEARCHED], text[-_WIDE_SEARCHED:]):
+        if part.count(0) * 5 > len(part) * 2:
+            # UTF-16 without a mark of the byte order; all that matters is ASCII.
+            text = text.replace(b"\0", b"")
+            break
+    return _SHIFTS.sub(b"", text) if b"\x1b" in text else text
+
+
+_WIDE_SEARCHED = 4096
+
+
+def _views(text: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield a text as it is, and with its escapes replaced; True for those to be searched for Base64."""
+    source, text = text, decoded_text(text)
+    yield text, True
     if _REFERENCE.search(text):
         # All that matters is ASCII.
         plain = html.unescape(text.decode("latin-1")).encode("utf-8", "replace")
-        yield plain
+        yield plain, True
     else:
         plain = text
     if b"\\" in plain:
-        yield _BACKSLASH.sub(_unescaped, plain)
+        yield _BACKSLASH.sub(_unescaped, plain), False
     joined = plain.translate(None, _ENDS_OF_LINES)
     if len(_ANY_SCHEME.findall(joined)) > len(_ANY_SCHEME.findall(plain)):
-        yield joined
+        yield joined, False
+    if _XML.match(text) is not None:
+        yield xml_texts(source), True
+
+
+_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
+_CODED_DIGIT = re.compile(rb"\\u00(2[bBfF]|3[dD])")
+_JOINED = (
+    rb"\\[nrt]|\\(?=/)|[ \t]+(?=[A-Za-z0-9+/_-]{16})"
+    rb"|(?:=\r?\n|\s*\\?\r?\n\s*)(?=[A-Za-z0-9+/_\\-]+={0,2}\s*(?:[\r\n\"'<,\\]|\Z))"
+    rb"|(?:\\n)?[\"']\s*[,+.]?\s*[\"'](?=[A-Za-z0-9+/_-])"
+)
+"""Stands between two pieces of Base64: the ends of lines, of quoted-printable, of strings in JSON."""
+_BODY = re.compile(rb"(?:[A-Za-z0-9+/_-]|" + _JOINED + rb")++")
+_JOINS = re.compile(_JOINED)
+_FROM_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+
+
+def base64_files(text: bytes) -> Iterator[bytes]:
+    """Yield what the runs of Base64 in a text stand for that begins like a picture or container."""
+    if b"\\u00" in text:
+        text = _CODED_DIGIT.sub(lambda found: bytes([int(found[1], 16)]), text)
+    end = 0
+    for at in base64_runs(text, RUN_LEAST):
+        if at < end or text[max(0, at - 7) : at].lower() == b"base64,":
+            continue
+        if not is_begin_of_file(text, at):
+            continue
+        body = _BODY.match(text, at)
+        if body is None:
+            continue
+        end = body.end()
+        digits = _JOINS.sub(b"", body[0]).replace(b"\\", b"").translate(_FROM_URL_ALPHABET)
+        content = base64_content(digits)
+        if content and sniff(content[:SEARCHED]) is not None:
+            yield content
+
+
+class ContactOpener:
+    """Opens contacts (vCard 2.1 to 4.0, RFC 6350)."""
+
+    def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
+        """Yield the pictures of all contacts.
+
+        Raises:
+            ContainerError: it is too large.
+        """
+        if file.size > READ_MAX:
+            raise ContainerError(Reason.CONTAINER_BYTES)
+        text = _FOLDED.sub(b"", decoded_text(file.read()))
+        seen: set[bytes] = set()
+        for number, found in enumerate(_PICTURE.finditer(text), 1):
+            yield from guarded(b"photo=%d" % number, _of_contact(number, found[1].lower(), found[2], seen))
+
+
+_FOLDED = re.compile(rb"(?:\r\n?|\n)[ \t]+")
+_PICTURE = re.compile(
+    rb"(?<![^\r\n])[ \t]*(?:[\w-]+\.)?(?:PHOTO|LOGO)"
+    rb"((?:[ \t]*;[^:\r\n\"]*(?:\"[^\"\r\n]*\"[^:\r\n\"]*)*)?)[ \t]*:"
+    rb"([^\r\n]*(?:=\r?\n[^\r\n]*)*(?:\r?\n[A-Za-z0-9+/]+={0,2}(?=\r?\n|\Z))*)",
+    re.IGNORECASE,
+)
+
+
+def _of_contact(number: int, parameters: bytes, value: bytes, seen: set[bytes]) -> Iterator[ArchiveMember]:
+    """Yield the picture of one property of a contact."""
+    value = value.strip()
+    if b"quoted-printable" in parameters:
+        value = binascii.a2b_qp(value)
+    if _ANY_SCHEME.match(value) is not None:
+        contents = list(_contents(b'"' + value.replace(b"\\", b"") + b'"'))
+    elif _ADDRESS.match(value) is not None or not value:
+        # It is on another server, or there is none.
+        return
+    else:
+        contents = [base64_content(value.translate(None, b"\\ \t\r\n"))]
+    if not any(contents):
+        yield failed(b"photo=%d" % number, Reason.METHOD)
+    for content in contents:
+        if content and (digest := digest_of(content)) not in seen:
+            seen.add(digest)
+            yield stored(b"photo=%d" % number, content)
+
+
+_ADDRESS = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def contents_of_urls(text: bytes) -> Iterator[bytes]:
+    """Yield the contents of all URLs in a text, as those who read it may."""
+    plain = decoded_text(text)
+    if has_scheme(plain, False) or _XML.match(plain) is not None:
+        for view, _ in _views(text):
+            yield from _contents(view)
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

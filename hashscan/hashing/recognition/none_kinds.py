@@ -11,10 +11,11 @@ begins with other bytes is shown only by its name (`names.py`).
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
+
+from hashscan.hashing.recognition.text_proof import TextProof
 
 if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
@@ -24,7 +25,6 @@ try:
 except ImportError:
     has_traces = None  # type: ignore[assignment]
 
-_UNPRINTABLE = re.compile(rb"[^\t-\r\x1b -~\x80-\xff]")
 _PIECE_SIZE = 256 << 10
 
 
@@ -44,8 +44,9 @@ def none_kind(file: PreadFile) -> str:
             proven = has_traces is not None and row.holds(file, begin) and not _has_traces(file)
             return row.name if proven else ""
     file.seek(0)
+    text = TextProof()
     while piece := file.read(_PIECE_SIZE):
-        if _UNPRINTABLE.search(piece) is not None:
+        if not text.feed(piece):
             return ""
     return "text"
 

@@ -78,7 +78,7 @@ def found_places(opened: Open, content: bytes) -> dict[str, Reason]:
         ("part=1", parted(b"Content-Transfer-Encoding: binary\n\n" + JPEG)),
         ("part=1", parted(b"Content-Transfer-Encoding: quoted-printable\n\n" + binascii.b2a_qp(JPEG))),
         ("part=1", parted(b"Content-Transfer-Encoding: x-uuencode\n\n" + uu(JPEG))),
-        ("part=1/uu=1/photo.jpg", b"Subject: x\nContent-Type: text/plain\n\nSee:\n\n" + uu(JPEG)),
+        ("part=1!uu=1/photo.jpg", b"Subject: x\nContent-Type: text/plain\n\nSee:\n\n" + uu(JPEG)),
         ("part=2.2/photo.jpg", parted(b"\nSee.", b"Content-Type: message/rfc822\n\n" + mail())),
         ("part=1.1", parted(b"Content-Type: message/rfc822\n\n" + PART)),
         (
@@ -158,7 +158,7 @@ def test_what_programs_read_differently_is_said(opened: Open, content: bytes) ->
         pytest.param(
             parted(b"Content-Transfer-Encoding: x-yenc\n\n" + JPEG), Reason.METHOD, id="unknown encoding"
         ),
-        pytest.param(parted(b"\n=ybegin line=128\n=yend\n"), Reason.METHOD, id="yEnc"),
+        pytest.param(parted(b"\n=ybegin line=128 name=a.jpg\n=yend\n"), Reason.CONTAINER, id="yEnc"),
         pytest.param(parted(b"\n" + uu(JPEG)[:300]), Reason.CONTAINER_BROKEN, id="truncated uuencode"),
     ],
 )

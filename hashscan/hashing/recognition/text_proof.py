@@ -1,0 +1,171 @@
+"""Prove that a file is text without a picture: ASCII or UTF-8, in which nothing announces one.
+
+No video, archive or picture is such a text: all have bytes in their headers that are no characters, or begin
+like one of the signatures of `formats`. What else shows pictures announces them: `data:` URLs (RFC 2397) by
+their scheme, mails by the header of a part or by a line of uuencode, yEnc or BinHex, contacts by their first
+line, documents by `%PDF`, `%!PS` or `{\\rt`, X11's bitmaps by their definitions, other texts by Base64 digits
+that stand for the first bytes of a known format. A text with one of these need not show a picture: what it
+is, is asked in the sandbox (`documents.text_probe`).
+
+Not text here, since they change the meaning of what follows: control characters, also escape (ISO 2022);
+UTF-16; bytes that are not UTF-8.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Final
+
+from hashscan.hashing.containers import CONTAINERS
+from hashscan.hashing.formats import FORMATS, has_scheme
+
+PLAIN, NOT_TEXT, TRACE, ESCAPED = range(4)
+
+_OVERLAP = 2048
+"""Bytes that are searched with the next piece, too; more than any trace has."""
+RUN_LEAST: Final = 40
+"""Number of Base64 digits of the shortest run that counts: each format's first bytes and 20 more."""
+
+_UNPRINTABLE = re.compile(rb"[^\t-\r -~\x80-\xff]")
+_PASSED = rb"[\t\r\n\\]*"
+_SCHEME = re.compile(_PASSED.join(rb"data:"[at : at + 1] for at in range(5)), re.IGNORECASE)
+_BEFORE = re.compile(rb"(?:[\"'`=]|[lLcC\s0-9]\()\Z")
+_TYPE = re.compile(rb"[\s\\]*(?:[;,]|[\w.+\s\\-]*/|[^,]*base64\s*,)", re.IGNORECASE)
+_TYPE_MAX = 512
+_ANNOUNCED = re.compile(
+    rb"(?:\A|(?<=[\r\n]))(?:begin(?:-base64)? [0-7]{3}.|(?i:begin:vcard)|=ybegin |-----BEGIN PGP MESSAGE"
+    rb"|/\* XPM|\(This file must be converted with BinHex|#define[^\n]{0,243}_width"
+    rb"|(?i:content-transfer-encoding[ \t]*:[\s\"]*(?!(?:7-?bit|8-?bit|binary)|[\s\"]|\Z))"
+    rb"|(?i:content-type[ \t]*:[\s\"]*(?!text/|[\s\"]|\Z)))|%PDF|%!PS|<!ENTITY|\{\\rt",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(rb"&(?:#|colon;|Tab;|NewLine;)|\\[xu]?\{?[0-9a-fA-F]")
+_RUN = re.compile(rb"[A-Za-z0-9+/_\\-]+")
+
+
+def plain_in_python(text: bytes, /) -> int:
+    """Return PLAIN for a text without a trace, NOT_TEXT, TRACE, or ESCAPED if letters may be written as
+    references or escapes.
+
+    Args:
+        text: of a file, or a part of it. The last character may be cut off.
+    """
+    if _UNPRINTABLE.search(text) is not None:
+        return NOT_TEXT
+    try:
+        codecs.utf_8_decode(text, "strict", False)
+    except UnicodeDecodeError:
+        return NOT_TEXT
+    if _ANNOUNCED.search(text) is not None or any(map(_is_url, _SCHEME.finditer(text))):
+        return TRACE
+    return ESCAPED if _ESCAPE.search(text) is not None else PLAIN
+
+
+def _is_url(found: re.Match[bytes]) -> bool:
+    text, end = found.string, found.end()
+    comma = text.find(b",", end, end + _TYPE_MAX)
+    if comma < 0:
+        return False
+    before = text[: found.start()].rstrip()[-2:]
+    return _BEFORE.search(before) is not None or _TYPE.match(text, end, comma + 1) is not None
+
+
+def runs_in_python(text: bytes, least: int, /) -> list[int]:
+    """Return the begin of each run of at least this number of Base64 digits, and backslashes between them."""
+    return [run.start() for run in _RUN.finditer(text) if len(run[0]) >= least]
+
+
+try:
+    from hashscan.hashing._text import base64_runs as base64_runs  # noqa: PLC0414 - exported
+    from hashscan.hashing._text import plain_text
+except ImportError:
+    plain_text, base64_runs = plain_in_python, runs_in_python
+
+
+class TextProof:
+    """The state of a proof that a file is text without a picture; its bytes are given in pieces."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._markup: bool | None = None
+        self.holds = True
+        """False if the file may show a picture; then no more bytes need to be given."""
+
+    def feed(self, piece: bytes) -> bool:
+        """Take the next bytes, and return `holds`."""
+        if self.holds and piece:
+            if self._markup is None:
+                self._markup = piece[:256].lstrip(b"\xef\xbb\xbf \t\n\v\f\r").startswith(b"<")
+            else:
+                # A character may be cut off; the text begins with a whole one.
+                piece = self._last[-_OVERLAP:].lstrip(_CONTINUED) + piece
+            self.holds = self._is_plain(piece)
+            self._last = piece
+        return self.holds
+
+    def _is_plain(self, text: bytes) -> bool:
+        found = plain_text(text)
+        if found in {NOT_TEXT, TRACE} or (found == ESCAPED and has_scheme(text, True)):
+            return False
+        if self._markup and b"bin" in text and any(name in text for name in _ELEMENTS):
+            return False
+        return not any(is_begin_of_file(text, at) for at in base64_runs(text, RUN_LEAST))
+
+
+_CONTINUED = bytes(range(0x80, 0xC0))
+_ELEMENTS = (b"binary-data", b"binaryData", b"binData", b"<binary", b":binary")
+"""Names of elements of XML that hold files, or parts of them."""
+
+_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def _digits_of(signature: tuple[tuple[int, bytes], ...]) -> bytes:
+    """Return a pattern of the Base64 digits of a file's first bytes; any byte is between the known ones."""
+    known: dict[int, int] = {}
+    for offset, magic in signature:
+        for place, byte in enumerate(magic, offset):
+            known |= {place * 8 + bit: byte >> (7 - bit) & 1 for bit in range(8)}
+    pattern = []
+    for first in range(0, max(known) + 1, 6):
+        bits = [known.get(bit) for bit in range(first, first + 6)]
+        allowed = bytes(
+            byte
+            for value, byte in enumerate(_DIGITS)
+            if all(bit is None or value >> (5 - at) & 1 == bit for at, bit in enumerate(bits))
+        )
+        allowed += (b"-" if b"+" in allowed else b"") + (b"_" if b"/" in allowed else b"")
+        pattern.append(b"[%b]" % re.escape(allowed))
+    # Programs that write JSON put a backslash before each slash.
+    return rb"\\?".join(pattern)
+
+
+_WITHOUT_SIGNATURE = (
+    *(((0, mark),) for mark in (b"%PDF", b"\x28\xb5\x2f\xfd", b"<svg", b"<?xml", b"<!DO", b"<!do", b"<htm")),
+    *(
+        ((0, mark),)
+        for mark in (b"<HTM", b"\xef\xbb\xbf<", b"From ", b"begin ", b"bplist0", b"Content-", b"<!--")
+    ),
+    *(((4, mark),) for mark in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),
+)
+_SHORT = 2
+"""Length of signatures that count only from the second byte on: one byte occurs in every 256th run."""
+_BEGIN = re.compile(
+    rb"(?:\\[nrt\"'])*\\?(?:"
+    + b"|".join(
+        dict.fromkeys(
+            _digits_of(signature)
+            for signature in (
+                *(each for known in (*FORMATS, *CONTAINERS) for each in known.signatures),
+                *_WITHOUT_SIGNATURE,
+            )
+            if sum(len(magic) for _, magic in signature) >= _SHORT
+        )
+    )
+    + b")"
+)
+
+
+def is_begin_of_file(text: bytes, at: int) -> bool:
+    """Return True if the Base64 digits at a place of a text may be those of a picture or container."""
+    return _BEGIN.match(text, at) is not None

@@ -384,7 +384,9 @@ class Worker(ClosedOnExit):
         Raises:
             OSError: it can't be read, or became much longer.
         """
-        begin = bytes(first) if file.kind is None and opened.stat.size > len(first) else b""
+        # Where containers are opened, the whole of a text is looked at below.
+        is_long = opened.stat.size > len(first) and self.setup.containers is None
+        begin = bytes(first) if file.kind is None and is_long else b""
         file.exact, file.bytes_read = self._reader.finish()
         if begin and contains_pictures_later(begin, _pieces(opened, len(begin))):
             file.kind = TEXT
@@ -649,13 +651,13 @@ def _free_descriptors() -> int:
         return allowed
 
 
-_SEARCHED_MAX, _PIECE_SIZE = 64 << 20, 256 << 10
-"""Bytes of a text in which pictures are searched; and those that are searched at once."""
+_PIECE_SIZE = 256 << 10
+"""Bytes of a text in which pictures are searched at once."""
 
 
 def _pieces(opened: OpenFile, at: int) -> Iterator[bytes]:
-    """Yield the bytes of a file from a place on, as far as texts are searched."""
-    while at < _SEARCHED_MAX:
+    """Yield the bytes of a file from a place on."""
+    while True:
         if opened.content is None:
             piece = os.pread(opened.descriptor, _PIECE_SIZE, at)
         else:

@@ -438,6 +438,22 @@ def containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple
     )
 
 
+ARCHIVES_SEARCHED = 8 << 20
+"""Last offset at which 7-Zip lets an archive begin (`kMaxCheckStartPosition` in OpenArchive.cpp)."""
+_ARCHIVES_WITHIN = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\7")
+
+
+def may_hold_archive(begin: bytes) -> bool:
+    """Return True if an archive of 7-Zip or WinRAR may lie within a file that begins like something else.
+
+    People append them to pictures, and both programs find them there.
+
+    Args:
+        begin: the first `ARCHIVES_SEARCHED` bytes, or the whole file if it is shorter.
+    """
+    return any(contains(begin, signature) for signature in _ARCHIVES_WITHIN)
+
+
 _LATER_PART = re.compile(
     rb"\.(?:(?:7z|zip|rar|arj|ace|cab|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lzma|iso|img|dmg|vmdk|bin|exe|pdf|psd|jpe?g"
     rb"|png|avi|mkv|mov|mp4|m4v|mpe?g|mts|wmv)(?:\.(?!0*1\Z)[0-9]{3,4}|[._-]?(?:part)?[._-]?[a-d][a-z])"

@@ -11,9 +11,22 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from hashscan.hashing.containers import CONTAINERS, SEARCHED, TAIL_SIZE, container_of, containers_of
+from hashscan.hashing.containers import (
+    ARCHIVES_SEARCHED,
+    CONTAINERS,
+    SEARCHED,
+    TAIL_SIZE,
+    UNRECOGNISED,
+    container_of,
+    containers_of,
+    may_hold_archive,
+)
 from hashscan.hashing.format_signatures import FileFormat, at, number, starting_with
+
+if TYPE_CHECKING:
+    from hashscan.hashing.pread import PreadFile
 
 PREFIX_SIZE = 272
 """Number of a file's first bytes in which the format is recognised. They include the brands of an ISO base
@@ -356,6 +369,53 @@ def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> t
         if begin is not None and (begin.pillow is not None or begin.name == "Windows metafile"):
             return *found, TEXT
     return found
+
+
+def containers_within(file: PreadFile, known: FileFormat | None) -> tuple[tuple[FileFormat, ...], bytes]:
+    """Return all containers that programs may see in a file, and the file's last `TAIL_SIZE` bytes.
+
+    What it is besides is asked in the sandbox, where it has an archive in it, or was known by its end alone.
+
+    Args:
+        known: what the file was recognised as.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    file.seek(0)
+    prefix = file.read(searched_bytes(known))
+    file.seek(max(0, file.size - TAIL_SIZE))
+    tail = file.read(TAIL_SIZE)
+    found = all_containers_of(known, prefix, tail)
+    if UNRECOGNISED in found:
+        return found, tail
+    begin = sniff(prefix)
+    if begin is not None and begin.name in _WHOLE:
+        return found, tail
+    file.seek(0)
+    if (begin is None and found) or may_hold_archive(file.read(ARCHIVES_SEARCHED)):
+        found = *found, UNRECOGNISED
+    return found, tail
+
+
+_WHOLE = frozenset(
+    {
+        *(
+            "ZIP",
+            "tar",
+            "gzip",
+            "bzip2",
+            "xz",
+            "Zstandard",
+            "LZMA",
+            "compress",
+            "other compressed file",
+            "7z",
+        ),
+        *("RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "ARJ", "other archive", "compound file"),
+    }
+)
+"""Names of formats that begin a file so that no program looks for another archive within it."""
 
 
 def _first_of_text(begin: bytes) -> int:

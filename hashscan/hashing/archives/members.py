@@ -35,10 +35,9 @@ from hashscan.hashing.containers import (
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
     TEXT,
-    all_containers_of,
+    containers_within,
     contains_pictures,
     is_plain_picture,
-    searched_bytes,
     sniff,
 )
 from hashscan.hashing.hash_algorithms import ExactHash
@@ -575,11 +574,7 @@ def _reason_of(member: Member) -> Reason | None:
 
 def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, bool]]:
     """Return all containers that programs may see in a file; True for those that it need not be."""
-    file.seek(0)
-    prefix = file.read(searched_bytes(kind))
-    file.seek(max(0, file.size - TAIL_SIZE))
-    tail = file.read(TAIL_SIZE)
-    found = all_containers_of(kind, prefix, tail)
+    found, tail = containers_within(file, kind)
     return [(each, is_doubtful(each, found, tail)) for each in found]
 
 

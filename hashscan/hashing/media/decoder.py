@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from msgspec import Struct, json, structs
 
-from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import FORMATS, all_containers_of, searched_bytes
+from hashscan.hashing.formats import FORMATS, containers_within
 from hashscan.hashing.hash_algorithms import PictureHash, take_failure
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import (
@@ -300,15 +299,7 @@ def _shortfall(
     if before is not None or failed:
         return before or Reason.HASH_FAILED
     file = PreadFile(source) if isinstance(source, int) else PreadFile(*source.place)
-    return Reason.CONTAINER if not opened and _is_container(file, picture_format) else None
-
-
-def _is_container(file: PreadFile, known: FileFormat) -> bool:
-    """Return True if a picture is a container for other programs, too."""
-    file.seek(0)
-    start = file.read(searched_bytes(known))
-    file.seek(max(0, file.size - TAIL_SIZE))
-    return bool(all_containers_of(known, start, start if file.size <= TAIL_SIZE else file.read(TAIL_SIZE)))
+    return Reason.CONTAINER if not opened and containers_within(file, picture_format)[0] else None
 
 
 class _DigestCollector:

@@ -20,16 +20,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from hashscan.hashing.containers import CONTAINERS, VOLUMES, ZIP_METHODS, is_ext, is_old_tar
+from hashscan.hashing.containers import (
+    ARCHIVES_SEARCHED,
+    CONTAINERS,
+    TAIL_SIZE,
+    VOLUMES,
+    ZIP_METHODS,
+    container_behind,
+    is_ext,
+    is_old_tar,
+)
 from hashscan.hashing.format_signatures import number
 from hashscan.hashing.recognition.recogniser import Probed
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
     from hashscan.hashing.pread import PreadFile
-
-SEARCHED_FOR_ARCHIVES = 8 << 20
-"""Last offset at which 7-Zip lets an archive begin (`kMaxCheckStartPosition` in OpenArchive.cpp)."""
 
 DOUBTFUL_MAX = 8
 """Places that may be the begin of an archive of one kind; a file with more is undecoded."""
@@ -427,9 +433,13 @@ _IS_PAIR[list(_PAIRS)] = True
 def archive_probe(file: PreadFile) -> Iterator[Probed]:
     """Yield all archives, compressed files and disk images that programs find in a file, and where.
 
-    Of each kind the first that is sure, and those that may be one before it.
+    Of each kind the first that is sure, and those that may be one before it. None of a kind that is found by
+    its end, and opened by that.
     """
-    found: dict[str, int] = {}
+    file.seek(max(0, file.size - TAIL_SIZE))
+    behind = container_behind(file.read(TAIL_SIZE))
+    file.seek(0)
+    found: dict[str, int] = {} if behind is None else {behind.name: DOUBTFUL_MAX + 1}
     for sign, at, is_sure in chain(_searched(file), _tar_behind(file)):
         count = found.get(sign.kind.name, 0)
         if count > DOUBTFUL_MAX:
@@ -443,7 +453,7 @@ def archive_probe(file: PreadFile) -> Iterator[Probed]:
 
 def _searched(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
     """Yield each place where an archive may begin, in their order, as far as 7-Zip looks."""
-    content = file.read(SEARCHED_FOR_ARCHIVES + _BEHIND)
+    content = file.read(ARCHIVES_SEARCHED + _BEHIND)
     # A check may look behind the end.
     padded = content + bytes(_BEHIND)
     for at in _LZMA_BEGINS:
@@ -452,7 +462,7 @@ def _searched(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
     for place in _pairs(content):
         for sign, offset in _PAIRS[number(content, place, 2)]:
             at = place - offset - sign.lead
-            if at <= SEARCHED_FOR_ARCHIVES and content.startswith(sign.signature, place - offset):
+            if at <= ARCHIVES_SEARCHED and content.startswith(sign.signature, place - offset):
                 evidence = sign.check(padded, at)
                 if evidence != _NO:
                     yield sign, at, evidence == _SURE

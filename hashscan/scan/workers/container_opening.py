@@ -6,7 +6,6 @@ and make each decoder that is forked slower.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -21,10 +20,10 @@ from hashscan.hashing.container_kinds import (
     opened_by_python,
     seconds_to_open,
 )
-from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import all_containers_of, searched_bytes
+from hashscan.hashing.formats import containers_within
 from hashscan.hashing.member_records import RECORD_MAX
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import REPLY_MAX, pack_request
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.container_members import MemberMatching, add_part_to, add_to
@@ -239,6 +238,4 @@ def containers_in(kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat
     Args:
         kind: what the file was recognised as.
     """
-    first = os.pread(opened.descriptor, searched_bytes(kind), 0)
-    last = os.pread(opened.descriptor, TAIL_SIZE, max(0, opened.stat.size - TAIL_SIZE))
-    return all_containers_of(kind, first, last)
+    return containers_within(PreadFile(opened.descriptor), kind)[0]

@@ -94,7 +94,12 @@ _MAILS = {
     "mailbox": DocumentOpener(f"{_HERE}.mail", "MailboxOpener"),
     "compound file": DocumentOpener(f"{_HERE}.compound", "CompoundMailOpener", "olefile"),
 }
-_OPENERS = {ContainerKind.DOCUMENT: _DOCUMENTS, ContainerKind.MAIL: _MAILS}
+_WEB_ARCHIVES = {"WARC": DocumentOpener("hashscan.hashing.archives.warc", "WarcOpener")}
+_OPENERS = {
+    ContainerKind.ARCHIVE: _WEB_ARCHIVES,
+    ContainerKind.DOCUMENT: _DOCUMENTS,
+    ContainerKind.MAIL: _MAILS,
+}
 
 
 _PACKAGES = {"olefile": "olefile", "pypdfium2_raw": "pypdfium2"}

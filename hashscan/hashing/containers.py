@@ -168,6 +168,7 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         FileFormat("cpio", None, (at(b"070701"), at(b"070702"), at(b"070707"))),
         FileFormat("binary cpio", None, (at(b"\xc7\x71"), at(b"\x71\xc7")), _is_binary_cpio),
         FileFormat("ar", None, (at(b"!<arch>\n"), at(b"!<thin>\n"))),
+        FileFormat("WARC", None, (at(b"WARC/0."), at(b"WARC/1."))),
         FileFormat("RPM", None, (at(b"\xed\xab\xee\xdb"),)),
         FileFormat("LHA", None),
         FileFormat("ARJ", None, (at(b"\x60\xea"),), _is_arj),
@@ -177,7 +178,11 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
             (
                 *(at(b"xar!"), at(b"MSWIM\0\0\0")),
                 *(at(b"SIT!\0"), at(b"StuffIt (c)1997"), at(b"StuffIt!\r"), at(b"EGGA\0\1"), at(b"ALZ\1")),
-                *(at(b"ITSF\3\0\0\0"), at(b"(This file must be converted with BinHex")),
+                *(
+                    at(b"ANDROID BACKUP\n"),
+                    at(b"ITSF\3\0\0\0"),
+                    at(b"(This file must be converted with BinHex"),
+                ),
             ),
         ),
         FileFormat(
@@ -185,7 +190,10 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
             None,
             (
                 *(at(b"KDMV"), at(b"COWD"), at(b"QFI\xfb"), at(b"vhdxfile"), at(b"conectix"), at(b"hsqs")),
-                *(at(b"sqsh"), at(b"XFSB"), at(b"-rom1fs-"), at(b"\x45\x3d\xcd\x28")),
+                *(at(b"sqsh"), at(b"XFSB"), at(b"-rom1fs-"), at(b"\x45\x3d\xcd\x28"), at(b"QED\0")),
+                *(at(b"WithoutFreeSpace"), at(b"WithouFreSpacExt"), at(b"\x3a\xff\x26\xed\1\0")),
+                # A sector of a CD with its synchronisation, as in BIN/CUE.
+                at(b"\0" + b"\xff" * 10 + b"\0"),
             ),
         ),
         FileFormat("CD or DVD image", None),
@@ -371,6 +379,9 @@ def _is_disk(start: bytes) -> bool:
     ):
         return True
     if is_ext(start[1024:2048]):
+        return True
+    # EROFS, F2FS, and APFS.
+    if start[1024:1028] in {b"\xe2\xe1\xf5\xe0", b"\x10\x20\xf5\xf2"} or start[32:36] == b"NXSB":
         return True
     return start[1024:1028] in {b"H+\0\4", b"HX\0\5"} or start[64:68] == b"\x7f\x10\xda\xbe"
 

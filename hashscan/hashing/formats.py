@@ -437,11 +437,11 @@ def contains_pictures_later(begin: bytes, rest: Iterable[bytes]) -> bool:
     """
     if not begin or _first_of_text(begin) in _BINARY:
         return False
-    last = begin[-_OVERLAP:]
+    last = begin[-OVERLAP:]
     for piece in rest:
         if contains_pictures(last + piece, begin):
             return True
-        last = piece[-_OVERLAP:]
+        last = piece[-OVERLAP:]
     return False
 
 
@@ -476,7 +476,7 @@ _SPACES = b"\xef\xbb\xbf \t\n\v\f\r"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _MARKUP = ord("<")
 _ENDS_OF_LINES = b"\t\r\n"
-_OVERLAP = 512
+OVERLAP = 512
 """Bytes of a piece of text that are searched with the next one, too."""
 
 _REFERRED = re.compile(

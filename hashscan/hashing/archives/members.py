@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from msgspec import structs
@@ -34,6 +34,7 @@ from hashscan.hashing.containers import (
 )
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
+    OVERLAP,
     TEXT,
     containers_within,
     contains_pictures,
@@ -51,7 +52,7 @@ from hashscan.hashing.member_records import (
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.names import claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
-from hashscan.hashing.recognition.recogniser import Recogniser
+from hashscan.hashing.recognition.recogniser import Probed, Recogniser
 from hashscan.hashing.records import failure_in, fault_of
 from hashscan.model import MemberLimits, Reason
 
@@ -112,11 +113,12 @@ class MemberReader:
         """
         reasons: list[Reason] = []
         self._deadline = time.process_time() + seconds_to_open(kind, self._size, self._limits)
+        containers = _containers_in(file, kind)
+        opened = [self._members_of(file, each, b"", 1, doubtful=doubtful) for each, doubtful in containers]
         try:
-            for each, doubtful in _containers_in(file, kind):
+            for members in (*opened, self._played(file, containers, b"", 1)):
                 try:
-                    opened = self._members_of(file, each, b"", 1, doubtful=doubtful)
-                    for member in self._guarded(b"", opened):
+                    for member in self._guarded(b"", members):
                         if isinstance(member, Member) and member is not BEFORE_RISK:
                             self._reported += 1
                             self._reported_bytes += member.size
@@ -207,15 +209,19 @@ class MemberReader:
     def _recognised(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
         """Yield what is in a file that no signature tells, opened as all that programs may take it for."""
         found = False
-        for record in self._as_probed(file, before, depth):
+        probed = () if self._recogniser is None else self._recogniser.kinds(file)
+        for record in self._as_probed(file, probed, before, depth):
             found = found or record is not BEFORE_RISK
             yield record
         # Of the file itself, only the worker knows the name.
         if before and not found and (reason := _named(before[: -len(separator(UNRECOGNISED))])) is not None:
             yield Member(before, reason=reason)
 
-    def _as_probed(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
-        for kind, certain, start, *_ in () if self._recogniser is None else self._recogniser.kinds(file):
+    def _as_probed(
+        self, file: PreadFile, found: Iterable[Probed], before: bytes, depth: int
+    ) -> Iterator[Member | SampledFrames]:
+        """Yield what is in a file, opened as each format that programs may take it for."""
+        for kind, certain, start, *_ in found:
             yield BEFORE_RISK
             opened = self._contents_of(file.subfile(start) if start else file, kind, before, depth)
             try:
@@ -231,6 +237,21 @@ class MemberReader:
                 if error.reason not in _OF_ONE:
                     raise
                 yield Member(before, reason=error.reason)
+
+    def _played(
+        self,
+        file: PreadFile,
+        containers: Sequence[tuple[FileFormat, bool]],
+        before: bytes,
+        depth: int,
+    ) -> Iterator[Member | SampledFrames]:
+        """Yield what players show of a container that is none of theirs: a stream may follow what it is."""
+        names = {kind.name for kind, _ in containers}
+        if self._recogniser is None or not names or names & {UNRECOGNISED.name, *VIDEOS}:
+            return
+        found = (probed for probed in self._recogniser.played(file) if probed.kind.name in VIDEOS)
+        yield BEFORE_RISK
+        yield from self._guarded(before, self._as_probed(file, found, before, depth))
 
     def _tried(
         self, kind: FileFormat, opened: Iterator[Member | SampledFrames]
@@ -394,8 +415,7 @@ class MemberReader:
         name: bytes = b"",
     ) -> Iterator[Member | SampledFrames]:
         running = [algorithm.new() for algorithm in self._hashes]
-        # Most members are one piece, which is not copied.
-        kept: list[bytes] = []
+        held = _HeldMember(self._limits.member_bytes)
         first, tail, size, kind = b"", b"", 0, None
         try:
             for piece in _read(pieces):
@@ -406,15 +426,12 @@ class MemberReader:
                     first = (first + piece)[:SEARCHED]
                     kind = sniff(first)
                 size += len(piece)
-                if size <= self._limits.member_bytes:
-                    kept.append(piece)
-                else:
-                    kept.clear()
+                held.take(piece, first)
                 tail = piece if len(piece) >= TAIL_SIZE else (tail + piece)[-TAIL_SIZE:]
         except (MemberError, ContainerError) as error:
             # Programs unpack what they can, and viewers show the part of a picture.
             exact = tuple(hasher.digest() for hasher in running) if size else ()
-            content = b"".join(kept)
+            content = held.content()
             fault = error.fault if isinstance(error, MemberError) else ""
             yield self._cut(Member(place, size, exact, reason=error.reason, fault=fault), kind, content)
             is_limit = isinstance(error, ContainerError) and error.reason not in _OF_ONE
@@ -431,11 +448,16 @@ class MemberReader:
             if isinstance(error, ContainerError):
                 raise
             return
-        content = b"".join(kept)
-        kept.clear()
+        content = held.content()
         none_by = ""
+        tail = tail[-TAIL_SIZE:]
         if kind is None:
-            kind, none_by = self._kind_of_whole(content, size, tail[-TAIL_SIZE:] if behind else b"")
+            yield BEFORE_RISK
+            kind, none_by = (
+                self._kind_of_large(held, tail, depth)
+                if held.is_large
+                else self._kind_of_whole(content, size, tail if behind else b"")
+            )
         reason = Reason.PARTIAL if is_later_part(place, kind) else None
         if reason is None and kind is None and size and self._recogniser is not None:
             reason = _named(place, none_by)
@@ -459,6 +481,30 @@ class MemberReader:
             return None, ""
         none_by = none_kind(PreadFile(content))
         return None if none_by else UNRECOGNISED, none_by
+
+    def _kind_of_large(self, held: _HeldMember, tail: bytes, depth: int) -> tuple[FileFormat | None, str]:
+        """Return what a member is of which the begin and end are held; or the row that proves it to be none.
+
+        What has nothing that can be recognised there is taken for none: it would be found only by programs
+        that search farther.
+        """
+        if held.has_pictures:
+            return TEXT, ""
+        if (found := container_behind(tail)) is not None:
+            return found, ""
+        if self._recogniser is None:
+            return None, ""
+        seen = PreadFile(held.begin + tail)
+        if none_by := none_kind(seen):
+            return None, none_by
+        shown = self._guarded(b"", self._as_probed(seen, self._recogniser.kinds(seen), b"", depth))
+        try:
+            is_recognised = any(record is not BEFORE_RISK for record in shown)
+        except ContainerError as error:
+            if error.reason not in _OF_ONE:
+                raise
+            is_recognised = True
+        return UNRECOGNISED if is_recognised else None, ""
 
     def _cut(self, member: Member, kind: FileFormat | None, content: bytes) -> Member:
         """Return a member whose bytes end early, or are others than stated; if it is a picture, decoded."""
@@ -514,11 +560,15 @@ class MemberReader:
         self, place: bytes, file: PreadFile, containers: Sequence[tuple[FileFormat, bool]], depth: int
     ) -> Iterator[Member | SampledFrames]:
         """Yield what is in a container within another one."""
-        for kind, doubtful in containers:
-            before = place + separator(kind)
+        opened = [
+            (before, self._members_of(file, kind, before, depth + 1, doubtful=doubtful))
+            for kind, doubtful in containers
+            for before in (place + separator(kind),)
+        ]
+        shown = place + separator(UNRECOGNISED)
+        for before, members in (*opened, (shown, self._played(file, containers, shown, depth + 1))):
             try:
-                opened = self._members_of(file, kind, before, depth + 1, doubtful=doubtful)
-                yield from self._guarded(before, opened)
+                yield from self._guarded(before, members)
             except ContainerError as error:
                 if error.reason not in _OF_ONE:
                     raise
@@ -561,6 +611,54 @@ def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise MemberError(Reason.PART_FAILED, fault_of(error)) from error
 
 
+class _HeldMember:
+    """The bytes of a member; of a large one, the begin, and what is found in the rest while it is read."""
+
+    def __init__(self, most: int) -> None:
+        """Hold none.
+
+        Args:
+            most: number of bytes from which it is large.
+        """
+        self._most = most
+        # Most members are one piece, which is not copied.
+        self._pieces: list[bytes] = []
+        self._size, self._last = 0, b""
+        self.begin = b""
+        """The bytes of a large one that programs look at to tell what a file is."""
+        self.has_pictures = False
+        """True for a large one that is a text with pictures."""
+
+    @property
+    def is_large(self) -> bool:
+        """True if it is not held."""
+        return self._size > self._most
+
+    def take(self, piece: bytes, first: bytes) -> None:
+        """Hold the next piece, or search it.
+
+        Args:
+            first: the first bytes of the member, by which it is known to be a text or not.
+        """
+        was_large = self.is_large
+        self._size += len(piece)
+        if not self.is_large:
+            self._pieces.append(piece)
+            return
+        if not was_large:
+            piece = b"".join((*self._pieces, piece))
+            self._pieces.clear()
+            self.begin = piece[:_BEGIN_SIZE]
+        self.has_pictures = self.has_pictures or contains_pictures(self._last + piece, first)
+        self._last = piece[-OVERLAP:]
+
+    def content(self) -> bytes:
+        """Return all bytes, and hold them no longer; empty for a large one."""
+        content = b"".join(self._pieces)
+        self._pieces.clear()
+        return content
+
+
 def _shows(record: Member | SampledFrames) -> bool:
     """Return True if a record is of bytes or of a picture that were read."""
     if isinstance(record, SampledFrames) or record.exact:
@@ -580,6 +678,8 @@ def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, 
 
 _CLOCK_EVERY, _CLOCK_BYTES = 16, 1 << 20
 """Members, and bytes, after which the time is checked: asking for it is a system call."""
+_BEGIN_SIZE = 1 << 20
+"""Bytes of a large member that are asked about; FFmpeg asks about as many."""
 _BROKEN = frozenset({Reason.BROKEN, Reason.CONTAINER_BROKEN})
 _OF_ONE = frozenset(
     {Reason.CONTAINER_BROKEN, Reason.ENCRYPTED, Reason.METHOD, Reason.CONTAINER, Reason.TOO_MANY}

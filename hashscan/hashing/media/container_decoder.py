@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def load(
     library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    recogniser = Recogniser([archive_probe, texts_with_pictures, *([] if by_python else _probes())])
+    recogniser = Recogniser([archive_probe, texts_with_pictures], [] if by_python else _loaded(_PLAYERS))
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
         module, _, name = target.partition(":")
@@ -73,14 +73,14 @@ def load(
     return handle
 
 
-_PROBES = ("hashscan.hashing.recognition.video_probe",)
-"""The modules whose function `load` returns a probe, in the order in which they are asked."""
+_PLAYERS = ("hashscan.hashing.recognition.video_probe",)
+"""Modules whose function `load` returns a probe that takes a library."""
 
 
-def _probes() -> list[Probe]:
+def _loaded(modules: Iterable[str]) -> list[Probe]:
     """Load the probes whose libraries are installed."""
     found = []
-    for module in _PROBES:
+    for module in modules:
         with suppress(ImportError, OSError):
             found.append(importlib.import_module(module).load())
     return found

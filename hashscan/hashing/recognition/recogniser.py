@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
 
+MOTION_JPEG = "libavformat: mjpeg"
+
+
 class Probed(NamedTuple):
     """A format that a library takes a file for."""
 
@@ -35,8 +38,20 @@ class Probe(Protocol):
 class Recogniser:
     """All probes."""
 
-    def __init__(self, probes: Sequence[Probe]) -> None:
-        self._probes = probes
+    def __init__(self, probes: Sequence[Probe], players: Sequence[Probe] = ()) -> None:
+        """Take the probes.
+
+        Args:
+            players: those of libraries that play a file which is something else for other programs, too.
+        """
+        self._probes, self._players = (*probes, *players), players
+
+    def played(self, file: PreadFile) -> Iterator[Probed]:
+        """Yield what players take a file for that has another format, as `kinds` does.
+
+        Motion JPEG is left out: documents and archives have JPEGs, which are looked at one by one.
+        """
+        return (probed for probed in _asked(self._players, file) if probed.by != MOTION_JPEG)
 
     def kinds(self, file: PreadFile) -> Iterator[Probed]:
         """Yield all that programs may take a file for, each once at one place; certain ones of a probe first.
@@ -46,21 +61,25 @@ class Recogniser:
         Raises:
             Exception: the first that a probe has raised, after all else was yielded.
         """
-        certain: dict[tuple[str, int], bool] = {}
-        failure: Exception | None = None
-        for probe in self._probes:
-            file.seek(0)
-            try:
-                found = sorted(probe(file), key=lambda each: not each.certain)
-            except MemoryError:
-                raise
-            except Exception as error:
-                failure = failure or error
-                continue
-            for probed in found:
-                place = probed.kind.name, probed.start
-                if place not in certain or (probed.certain and not certain[place]):
-                    certain[place] = probed.certain
-                    yield probed
-        if failure is not None:
-            raise failure
+        return _asked(self._probes, file)
+
+
+def _asked(probes: Iterable[Probe], file: PreadFile) -> Iterator[Probed]:
+    certain: dict[tuple[str, int], bool] = {}
+    failure: Exception | None = None
+    for probe in probes:
+        file.seek(0)
+        try:
+            found = sorted(probe(file), key=lambda each: not each.certain)
+        except MemoryError:
+            raise
+        except Exception as error:
+            failure = failure or error
+            continue
+        for probed in found:
+            place = probed.kind.name, probed.start
+            if place not in certain or (probed.certain and not certain[place]):
+                certain[place] = probed.certain
+                yield probed
+    if failure is not None:
+        raise failure

@@ -444,6 +444,7 @@ def containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple
                 *([known] if known is not None and known.container else []),
                 *_all_beside(prefix[:START_SIZE], prefix),
                 *_all_behind(tail),
+                *([_BY_NAME["PDF"]] if known is not None and not known.container and _ends_pdf(tail) else []),
             )
         )
     )
@@ -463,6 +464,12 @@ def may_hold_archive(begin: bytes) -> bool:
         begin: the first `ARCHIVES_SEARCHED` bytes, or the whole file if it is shorter.
     """
     return any(contains(begin, signature) for signature in _ARCHIVES_WITHIN)
+
+
+def _ends_pdf(tail: bytes) -> bool:
+    """Return True if a PDF document ends there, as one may that is appended to a picture: MuPDF opens it."""
+    end = tail[-_PDF_END_SEARCHED:]
+    return contains(end, b"startxref") and contains(end, b"%%EOF")
 
 
 _LATER_PART = re.compile(

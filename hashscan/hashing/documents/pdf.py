@@ -27,7 +27,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,8 +62,15 @@ _GRID = 128
 """Cells along each side of a page, in which objects touch each other."""
 _ALL_OF_IT = 0.9
 """Share of both sides from which a region is the page."""
-_SMALLEST = 0.03
-"""Share of both sides below which a region is left out: a bullet, a rule."""
+_SMALLEST, _SMALLEST_POINTS = 0.03, 24.0
+"""Share of both sides below which a region of few lines and shapes is left out: a bullet, a rule. Letters
+that are pictures (Type 3) are left out below this height in points, too: they may be those of the text."""
+_LEAST = 1e-4
+"""Share of both sides below which nothing is drawn."""
+_MOSAIC = 64
+"""Number of shapes from which a region of any size may be a picture."""
+_PATTERN = (0xBF, 0xBF, 0xBF)
+"""The colour that PDFium states of what a pattern fills."""
 
 _pdfium: Any = pypdfium2_raw
 
@@ -107,6 +114,14 @@ class _Object(NamedTuple):
     """None where it lies nowhere on the page."""
 
 
+class Placed(NamedTuple):
+    """The place of what may be a part of a picture."""
+
+    box: Box
+    weight: int
+    """`_MOSAIC` for what may be a picture alone, otherwise 1."""
+
+
 class PdfOpener:
     """Opens PDF documents by PDFium."""
 
@@ -148,7 +163,7 @@ class PdfOpener:
     @contextmanager
     def _opened(self, file: PreadFile) -> Iterator[Any]:
         number = next(self._numbers)
-        self._files[number] = file
+        file = self._files[number] = _from_header(file)
         access = _pdfium.FPDF_FILEACCESS(
             m_FileLen=file.size, m_GetBlock=self._callback, m_Param=ctypes.c_void_p(number)
         )
@@ -174,6 +189,28 @@ class PdfOpener:
         return int(len(block) == size)
 
 
+_HEADER, _HEADER_SEARCHED = b"%PDF", 1028
+
+
+def _from_header(file: PreadFile) -> PreadFile:
+    """Return a document from its header on, which PDFium needs within the first kilobyte.
+
+    MuPDF opens a document whatever precedes it, and one that has no header.
+
+    Raises:
+        ContainerError: it is too long for that.
+    """
+    file.seek(0)
+    if _HEADER in file.read(_HEADER_SEARCHED):
+        return file
+    if file.size > READ_MAX:
+        raise ContainerError(Reason.CONTAINER_BYTES)
+    file.seek(0)
+    content = file.read()
+    place = content.find(_HEADER)
+    return PreadFile(content[place:] if place >= 0 else b"%PDF-1.7\n" + content)
+
+
 def _page_members(document: Any, number: int, seen: set[bytes]) -> Iterator[Found]:
     """Yield what is on a page.
 
@@ -192,7 +229,7 @@ def _page_members(document: Any, number: int, seen: set[bytes]) -> Iterator[Foun
             yield failed(name, Reason.BROKEN)
             return
         to_page = _to_page(page, width, height)
-        boxes: list[Box] = []
+        boxes: list[Placed] = []
         yield from guarded(name, _annotations(page, name, seen, to_page, boxes))
         yield from guarded(name, _thumbnail(page, name))
         yield from guarded(name, _embedded(page, name, seen, to_page, boxes))
@@ -207,31 +244,64 @@ def _page_members(document: Any, number: int, seen: set[bytes]) -> Iterator[Foun
         _pdfium.FPDF_ClosePage(page)
 
 
-def _embedded(page: Any, name: bytes, seen: set[bytes], to_page: Matrix, boxes: list[Box]) -> Iterator[Found]:
-    """Yield the embedded pictures of a page, and add the places of all that is no text to `boxes`."""
+def _embedded(
+    page: Any, name: bytes, seen: set[bytes], to_page: Matrix, boxes: list[Placed]
+) -> Iterator[Found]:
+    """Yield the embedded pictures of a page, and add the places of all that is no usual text to `boxes`."""
+    number = _pdfium.FPDFPage_CountObjects(page)
+    pointers = [_pdfium.FPDFPage_GetObject(page, at) for at in range(min(number, OBJECTS_MAX + 1))]
+    yield from _pictures(page, pointers, name, seen, to_page, boxes)
+
+
+def _pictures(
+    page: Any, pointers: Sequence[Any], name: bytes, seen: set[bytes], to_page: Matrix, boxes: list[Placed]
+) -> Iterator[Found]:
+    """Yield the pictures among objects and in groups of them, and add places to `boxes`."""
     images = count(1)
-    for found in _objects(page, to_page):
+    for found in _objects(pointers, to_page):
         if found is None:
             yield failed(name, Reason.TOO_MANY)
             return
         if found.kind == _pdfium.FPDF_PAGEOBJ_IMAGE:
             here = name + b",image=%d" % next(images)
             yield from guarded(here, _image(page, found.pointer, here, seen))
-        if found.box is not None and found.kind != _pdfium.FPDF_PAGEOBJ_TEXT:
-            boxes.append(found.box)
+        if found.box is not None and (weight := _weight(found, found.box, to_page)):
+            boxes.append(Placed(found.box, weight))
 
 
-def _objects(page: Any, to_page: Matrix) -> Iterator[_Object | None]:
-    """Yield the objects on a page, those of groups too but not the groups; None if there are too many.
+def _weight(found: _Object, box: Box, to_page: Matrix) -> int:
+    """Return the weight of an object's place; 0 for usual text."""
+    if found.kind == _pdfium.FPDF_PAGEOBJ_TEXT:
+        points = math.hypot(to_page[1], to_page[3])
+        is_letter = box.bottom - box.top < min(_SMALLEST, _SMALLEST_POINTS * points)
+        return 0 if is_letter or not _has_pictures(found.pointer) else _MOSAIC
+    if found.kind != _pdfium.FPDF_PAGEOBJ_PATH or _pdfium.FPDFPageObj_HasTransparency(found.pointer):
+        return _MOSAIC
+    red, green, blue, alpha = (ctypes.c_uint() for _ in range(4))
+    _pdfium.FPDFPageObj_GetFillColor(found.pointer, *map(ctypes.byref, (red, green, blue, alpha)))
+    return _MOSAIC if (red.value, green.value, blue.value) == _PATTERN else 1
+
+
+def _has_pictures(text: Any) -> bool:
+    """Return True for a text whose letters may be any pictures (Type 3): its font has no name and no file."""
+    font = _pdfium.FPDFTextObj_GetFont(text)
+    size = ctypes.c_size_t()
+    return bool(
+        font
+        and _pdfium.FPDFFont_GetBaseFontName(font, None, 0) <= 1
+        and _pdfium.FPDFFont_GetFontData(font, None, 0, ctypes.byref(size))
+        and size.value == 0
+    )
+
+
+def _objects(pointers: Sequence[Any], to_page: Matrix) -> Iterator[_Object | None]:
+    """Yield objects, those of groups too but not the groups; None if there are too many.
 
     Args:
         to_page: the matrix to shares of the page.
     """
     left = OBJECTS_MAX
-    waiting: list[tuple[Any, Matrix, int]] = [
-        (_pdfium.FPDFPage_GetObject(page, place), to_page, 0)
-        for place in range(min(_pdfium.FPDFPage_CountObjects(page), left + 1))
-    ][::-1]
+    waiting: list[tuple[Any, Matrix, int]] = [(pointer, to_page, 0) for pointer in pointers[::-1]]
     while waiting:
         pointer, matrix, depth = waiting.pop()
         left -= 1
@@ -344,7 +414,7 @@ def _distinct(labels: npt.NDArray[np.int32]) -> set[int]:
     return set(np.flatnonzero(np.bincount(labels.ravel())).tolist())
 
 
-def _touching(boxes: list[Box]) -> list[Box]:
+def _touching(boxes: list[Placed]) -> list[Box]:
     """Return the rectangles around boxes that touch, in the order in which they are first met.
 
     Boxes nearly as large as the page are left out, since all others lie in them, as are results of this size.
@@ -352,13 +422,14 @@ def _touching(boxes: list[Box]) -> list[Box]:
     cells: npt.NDArray[np.int32] = np.zeros((_GRID, _GRID), np.int32)
     parents = [0]
     around: list[Box] = [_WHOLE]
+    weights = [0]
 
     def root(label: int) -> int:
         while parents[label] != label:
             parents[label] = label = parents[parents[label]]
         return label
 
-    for box in boxes:
+    for box, weight in boxes:
         if _is_page(box):
             continue
         rows = slice(_cell(box.top), _cell(box.bottom) + 1)
@@ -374,17 +445,22 @@ def _touching(boxes: list[Box]) -> list[Box]:
             label = len(parents)
             parents.append(label)
             around.append(box)
+            weights.append(0)
+        weights[label] += weight
         together = box
         for other in met:
+            if other != label:
+                weights[label] += weights[other]
             parents[other] = label
             together = _union(together, around[other])
         around[label] = together
         area[...] = label
-    groups = [around[label] for label in range(1, len(parents)) if root(label) == label]
+    groups = [(around[label], weights[label]) for label in range(1, len(parents)) if root(label) == label]
     return [
         box
-        for box in groups
-        if not _is_page(box) and min(box.right - box.left, box.bottom - box.top) >= _SMALLEST
+        for box, weight in groups
+        if not _is_page(box)
+        and min(box.right - box.left, box.bottom - box.top) >= (_LEAST if weight >= _MOSAIC else _SMALLEST)
     ]
 
 
@@ -527,7 +603,7 @@ def _data(getter: Any, owner: Any) -> bytes | None:
 
 
 def _annotations(
-    page: Any, name: bytes, seen: set[bytes], to_page: Matrix, boxes: list[Box]
+    page: Any, name: bytes, seen: set[bytes], to_page: Matrix, boxes: list[Placed]
 ) -> Iterator[Found]:
     """Yield the pictures and files of annotations, and add their places to `boxes`."""
     number = _pdfium.FPDFPage_GetAnnotCount(page)
@@ -552,7 +628,7 @@ def _annotation(
     file: bytes,
     seen: set[bytes],
     to_page: Matrix,
-    boxes: list[Box],
+    boxes: list[Placed],
 ) -> Iterator[Found]:
     """Yield the pictures of an annotation, or its file, and add its place to `boxes`.
 
@@ -565,16 +641,19 @@ def _annotation(
     elif kind == _pdfium.FPDF_ANNOT_FILEATTACHMENT:
         attachment = _pdfium.FPDFAnnot_GetFileAttachment(annotation)
         yield from _attachment(attachment, file)
-    rectangle = _pdfium.FS_RECTF()
+    rectangle, box = _pdfium.FS_RECTF(), None
     if kind != _pdfium.FPDF_ANNOT_LINK and _pdfium.FPDFAnnot_GetRect(annotation, ctypes.byref(rectangle)):
         corners = [(rectangle.left, rectangle.bottom), (rectangle.right, rectangle.top)]
         box = _around(corners, to_page)
         if box is not None:
-            boxes.append(box)
-    for index in range(min(OBJECTS_MAX, max(0, _pdfium.FPDFAnnot_GetObjectCount(annotation)))):
-        pointer = _pdfium.FPDFAnnot_GetObject(annotation, index)
-        if pointer and _pdfium.FPDFPageObj_GetType(pointer) == _pdfium.FPDF_PAGEOBJ_IMAGE:
-            yield from _image(page, pointer, here + b",image=%d" % (index + 1), seen)
+            boxes.append(Placed(box, 1))
+    number = max(0, _pdfium.FPDFAnnot_GetObjectCount(annotation))
+    pointers = [_pdfium.FPDFAnnot_GetObject(annotation, at) for at in range(min(number, OBJECTS_MAX + 1))]
+    # Their places are that of the annotation.
+    inner: list[Placed] = []
+    yield from _pictures(page, pointers, here, seen, to_page, inner)
+    if box is not None and (weight := sum(each.weight for each in inner)):
+        boxes.append(Placed(box, weight))
 
 
 def _attachment(attachment: Any, name: bytes) -> Iterator[Found]:

@@ -14,7 +14,7 @@ from hashscan.hashing.archives.members import Frames, MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.archives.unpacking import load_deflate64
 from hashscan.hashing.container_kinds import LOSSLESS_DECODER, VIDEO_OPENER
-from hashscan.hashing.documents.opening import load_openers
+from hashscan.hashing.documents.opening import document_kinds, load_openers
 from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
@@ -51,7 +51,8 @@ def load(
     library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    recogniser = Recogniser([archive_probe, texts_with_pictures], [] if by_python else _loaded(_PLAYERS))
+    probes = [archive_probe, document_kinds, texts_with_pictures]
+    recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS))
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
         module, _, name = target.partition(":")

@@ -5,17 +5,28 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageOps
 
 from hashscan.hashing.pdq import PDQ
 from hashscan.lists.formats.base import Entry
 from hashscan.model import ContainerKind, FileResult, MemberLimits, Reason, Verdict
 from tests.hashing.documents.compound_files import compound
-from tests.hashing.documents.drawn import JPEG, PNG, SCENE, zipped
+from tests.hashing.documents.drawn import (
+    JPEG,
+    PNG,
+    SCENE,
+    jpeg_stream,
+    page_of,
+    pdf,
+    pixel_stream,
+    stream,
+    zipped,
+)
 from tests.hashing.documents.office import docx, odt, pict, wmf
 from tests.pictures import encoded, scene
 from tests.scan.workers.test_worker import check, worker_with
@@ -77,6 +88,87 @@ BACKGROUND = struct.pack("<HHI", 9, 1, len(BACKGROUND)) + BACKGROUND
 BLIP = struct.pack("<HHI", 0x6E00, 0xF01E, 17 + len(PNG)) + bytes(16) + b"\xff" + PNG
 
 FOUND: dict[str, bytes] = {"version-1.wmf": wmf(SCENE, 0x100), "version-0.wmf": wmf(SCENE, 0)}
+CALLED = b"q 320 0 0 240 100 300 cm /I Do Q"
+LETTER = page_of(CALLED.replace(b"/I", b"/I1"), [jpeg_stream()])
+
+
+def large_page(content: bytes, resources: bytes, objects: Sequence[bytes], more: bytes = b"") -> bytes:
+    """A document with a page of 200 inches, on which a picture is small; its objects begin with number 5."""
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 14400 14400]/Contents 4 0 R/Resources<<%b>>%b>>"
+    return pdf(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            page % (resources, more),
+            stream(b"", content),
+            *objects,
+        ]
+    )
+
+
+def form(content: bytes, resources: bytes, more: bytes = b"/Subtype/Form") -> bytes:
+    return stream(b"/Type/XObject/BBox[0 0 320 240]/Resources<<%b>>%b" % (resources, more), content)
+
+
+WHOLE = b"q 320 0 0 240 0 0 cm /I Do Q"
+GREY = pixel_stream(ImageOps.invert(SCENE.convert("L")))
+BLACK = b"/Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8/SMask 6 0 R"
+PATTERN = b"/PatternType 1/PaintType 1/TilingType 1/XStep 320/YStep 240/Matrix[1 0 0 1 100 300]"
+TYPE_3 = (
+    b"<</Type/Font/Subtype/Type3/FontBBox[0 0 320 240]/FontMatrix[1 0 0 1 0 0]/CharProcs<</a 6 0 R>>"
+    b"/Encoding<</Differences[97/a]>>/FirstChar 97/LastChar 97/Widths[320]"
+    b"/Resources<</XObject<</I 7 0 R>>>>>>"
+)
+MASK = b"<</SMask<</S/Luminosity/G 6 0 R>>>>"
+STAMP = b"/Annots[<</Type/Annot/Subtype/Stamp/Rect[100 300 420 540]/AP<</N 5 0 R>>>>]"
+MOSAIC = b"".join(
+    b"%.3f %.3f %.3f rg %d %d 8 8 re f\n" % (*(value / 255 for value in colour), 100 + 8 * x, 300 + 8 * y)
+    for x in range(40)
+    for y in range(30)
+    for colour in (SCENE.resize((40, 30)).getpixel((x, 29 - y)),)
+)
+FOUND |= {
+    "mask.pdf": large_page(CALLED, b"/XObject<</I 5 0 R>>", [stream(BLACK, b"\0"), GREY]),
+    "state-mask.pdf": large_page(
+        b"/G gs 0 g 100 300 320 240 re f",
+        b"/ExtGState<</G 5 0 R>>",
+        [
+            MASK,
+            stream(
+                b"/Type/XObject/Subtype/Form/BBox[0 0 999 999]/Group<</S/Transparency/CS/DeviceGray>>"
+                b"/Resources<</XObject<</I 7 0 R>>>>",
+                CALLED,
+            ),
+            GREY,
+        ],
+    ),
+    "pattern.pdf": large_page(
+        b"/Pattern cs /P scn 100 300 320 240 re f",
+        b"/Pattern<</P 5 0 R>>",
+        [form(WHOLE, b"/XObject<</I 6 0 R>>", PATTERN), jpeg_stream()],
+    ),
+    "letter.pdf": large_page(
+        b"BT /F 1 Tf 100 300 Td (a) Tj ET",
+        b"/Font<</F 5 0 R>>",
+        [TYPE_3, stream(b"", b"320 0 d0 " + WHOLE), jpeg_stream()],
+    ),
+    "mosaic.pdf": large_page(MOSAIC, b"", []),
+    "nested-stamp.pdf": large_page(
+        b"",
+        b"",
+        [
+            form(b"/I Do", b"/XObject<</I 6 0 R>>"),
+            form(WHOLE, b"/XObject<</I 7 0 R>>"),
+            jpeg_stream(),
+        ],
+        STAMP,
+    ),
+    "late-header.pdf": bytes(1025) + LETTER,
+    "far-header.pdf": NOISE * 30 + LETTER,
+    "no-header.pdf": LETTER[9:],
+    "other-header.pdf": LETTER.replace(b"%PDF", b"%pdf", 1),
+    "behind-a-picture.pdf": OTHER + bytes(2000) + LETTER,
+}
 FOUND |= {
     "background.xls": workbook(0xE9, BACKGROUND),
     "older-picture.xls": workbook(0x7F, BACKGROUND),

@@ -13,6 +13,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -85,6 +86,7 @@ _HTML_STYLE = re.compile(
 
 _STYLESHEET = "xml-stylesheet"
 _DATA = re.compile(r"data:([^,]*),(.*)", re.IGNORECASE | re.DOTALL)
+_NO_SPACES = dict.fromkeys(map(ord, " \t\r\n"))
 _TARGET = re.compile(r"#([^\s()\"'\\%]+)")
 _PICTURES = {"PNG": "png", "JPEG": "jpeg", "GIF": "gif", "WEBP": "webp"}
 
@@ -123,6 +125,7 @@ def read_drawing(content: bytes, nested: int = 0, *, dark: bool = False) -> Draw
     """
     reader = _Reader(nested, dark=dark)
     text = decoded(content)
+    reader.source = text
     parser = expat.ParserCreate("utf-8", " ")
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
@@ -145,7 +148,8 @@ class _Reader:
 
     def __init__(self, nested: int, *, dark: bool) -> None:
         self._nested, self._dark = nested, dark
-        self._has_dark = False
+        self.source = ""
+        self._has_dark = self._has_entities = False
         self._out: list[str] = []
         self._ends: list[str] = []
         """What ends each open element; empty for those that are left out."""
@@ -190,6 +194,7 @@ class _Reader:
     def entity(self, name: str, is_parameter: bool, *rest: object) -> None:
         if is_parameter:
             raise RefusedError(f"%{name};")
+        self._has_entities = True
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Begin an element."""
@@ -347,6 +352,11 @@ class _Reader:
             self._ids[value] = element
             kept["id"] = value
 
+    @cached_property
+    def _joined(self) -> str:
+        """The source without white space."""
+        return self.source.translate(_NO_SPACES)
+
     def _link(self, element: str, target: str) -> str:
         if _TARGET.fullmatch(target):
             return target
@@ -357,6 +367,9 @@ class _Reader:
                     raise RefusedError(target)
                 # A file of its own.
                 return ""
+            if self._has_entities and found[2].translate(_NO_SPACES) not in self._joined:
+                # The picture alone would not be found in the text.
+                raise RefusedError("entity")
             return _picture(content_of_url(found[1], found[2]), self._nested, dark=self._dark)
         if target in {"", "#"}:
             return ""

@@ -34,6 +34,18 @@ SETUP = WorkerSetup(
 URL = f"data:image/png;base64,{base64.b64encode(encoded(scene(3), 'PNG')).decode()}"
 SHOWS_PICTURE = svg(f'<image width="320" height="240" href="{URL}"/>', 'width="320" height="240"')
 
+PARTS = "".join(f"<!ENTITY part{at} '{part}'>" for at, part in enumerate((URL[:9], URL[9:100], URL[100:])))
+BY_ENTITIES = svg(
+    '<rect width="320" height="240"/><image width="100" height="75" href="&part0;&part1;&part2;"/>',
+    'width="320" height="240"',
+    head=f"<!DOCTYPE svg [{PARTS}]>",
+)
+BESIDE_ENTITIES = svg(
+    f'<image width="320" height="240" href="{URL}"/>',
+    'width="320" height="240"',
+    head="<!DOCTYPE svg [<!ENTITY name 'http://example.org/'>]>",
+)
+
 Check = Callable[[dict[str, bytes]], dict[str, FileResult]]
 
 
@@ -124,3 +136,8 @@ def test_a_drawing_that_takes_long_costs_one_verdict(check: Check) -> None:
         "z.svg": Verdict.CLEAN,
     }
     assert found["bomb.svg"].reason is Reason.TIMEOUT
+
+
+def test_a_picture_that_entities_put_together_is_in_doubt(check: Check) -> None:
+    found = check({"a.svg": BY_ENTITIES, "b.svg": BESIDE_ENTITIES})
+    assert [found[name].verdict for name in ("a.svg", "b.svg")] == [Verdict.UNDECODED, Verdict.CLEAN]

@@ -3,8 +3,11 @@
    libjpeg then calls a function that `jpeg_std_error` has set, which only counts for whoever knows the decoder's
    struct; Pillow and libtiff don't pass the number on. libtiff prints a message, and often goes on. Functions of
    the same name that are loaded before, for all to see, are found in place of the libraries' own: one sets a
-   function that counts for the whole process, the others only count. The struct is the same in all versions of
-   libjpeg (jpeglib.h, 6b to 9f and libjpeg-turbo). */
+   function that counts for the whole process, the others only count. The structs begin alike in all versions of
+   libjpeg (jpeglib.h, 6b to 9f and libjpeg-turbo).
+
+   libjpeg also tells that function of each marker that it has read, the last of which ends the picture: so it is
+   known how many bytes are behind it without searching for the marker. */
 
 #include <Python.h>
 #include <stdlib.h>
@@ -12,8 +15,16 @@
 
 struct jpeg_error_mgr;
 
+struct source {
+    const unsigned char *next;
+    size_t left;
+};
+
 struct common {
     struct jpeg_error_mgr *err;
+    void *memory, *progress, *data;
+    int is_decompressor, state;
+    struct source *source;
 };
 
 struct jpeg_error_mgr {
@@ -36,9 +47,10 @@ struct jpeg_error_mgr {
     int last_addon_message;
 };
 
-enum { HARMLESS_MAX = 4, FIRST_RESTART = 0xD0, LAST_RESTART = 0xD7, NUMBER_OF_LINES = 0xDC };
+enum { HARMLESS_MAX = 4, OF_MARKER = 1, FIRST_RESTART = 0xD0, LAST_RESTART = 0xD7, NUMBER_OF_LINES = 0xDC };
 
 static unsigned long long faults;
+static size_t left_behind;
 static int last_code, harmless[HARMLESS_MAX], known;
 static int skipped = -1;
 static const char *const no_messages[] = {"", NULL};
@@ -63,6 +75,9 @@ static void emit(struct common *codec, int level)
 {
     struct jpeg_error_mgr *err = codec->err;
     if (level >= 0) {
+        if (level == OF_MARKER && codec->is_decompressor && codec->source != NULL) {
+            left_behind = codec->source->left;
+        }
         return;
     }
     err->num_warnings++;
@@ -147,6 +162,12 @@ static PyObject *code(PyObject *self, PyObject *none)
     return PyLong_FromLong(last_code);
 }
 
+static PyObject *behind(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    return PyLong_FromSize_t(left_behind);
+}
+
 static PyObject *pass_over(PyObject *self, PyObject *arguments)
 {
     int code_passed, skips;
@@ -165,6 +186,7 @@ static PyObject *pass_over(PyObject *self, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"count", count, METH_NOARGS, "Return the number of faults so far in this process."},
     {"last_code", code, METH_NOARGS, "Return libjpeg's number of the last warning; 0 if there was none."},
+    {"behind", behind, METH_NOARGS, "Return the number of bytes that were left behind the last marker of a JPEG."},
     {"pass_over", pass_over, METH_VARARGS,
      "Don't count warnings of this number; if the second argument is true, they are those of skipped bytes."},
     {NULL, NULL, 0, NULL},

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
-from hashscan.hashing.containers import UNRECOGNISED
+from hashscan.hashing.containers import APPENDED, UNRECOGNISED
 from hashscan.hashing.formats import TEXT
 from hashscan.model import ContainerKind
 from hashscan.plugins import installed_versions
@@ -89,6 +89,8 @@ _DOCUMENTS = {
     "RTF": DocumentOpener(f"{_HERE}.rtf", "RtfOpener"),
     "Windows metafile": DocumentOpener(f"{_HERE}.metafiles", "MetafileOpener"),
 }
+_ALWAYS = {APPENDED.name: DocumentOpener(f"{_HERE}.appended", "AppendedOpener")}
+"""What is opened where any kind is: the members have kinds of their own."""
 _MAILS = {
     "mail": DocumentOpener(f"{_HERE}.mail", "MailOpener"),
     "mailbox": DocumentOpener(f"{_HERE}.mail", "MailboxOpener"),
@@ -111,7 +113,7 @@ def openers_of(kinds: Collection[ContainerKind]) -> dict[str, DocumentOpener]:
 
     Their libraries may not be installed.
     """
-    chosen: dict[str, DocumentOpener] = {}
+    chosen: dict[str, DocumentOpener] = {**_ALWAYS}
     for kind, openers in _OPENERS.items():
         if kind in kinds:
             chosen |= openers

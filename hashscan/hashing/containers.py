@@ -264,6 +264,7 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         ),
         FileFormat("music with a picture", None, (at(b"ID3"),), _has_cover),
         FileFormat("FLAC", None, (at(b"fLaC"),)),
+        FileFormat("appended data", None),
         FileFormat("unrecognised file", None),
     )
 )
@@ -271,6 +272,9 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
 `container_beside`, `container_behind` or `container_of` itself."""
 
 _BY_NAME = {known.name: known for known in CONTAINERS}
+
+APPENDED = _BY_NAME["appended data"]
+"""A picture with something behind it, or in parts of it that decoders pass over; see `embedded.ends`."""
 
 UNRECOGNISED = _BY_NAME["unrecognised file"]
 """A file that no signature tells, and that `recognition.none_kinds` does not prove to be none: what it is, is

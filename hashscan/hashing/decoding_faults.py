@@ -19,6 +19,7 @@ _counter: Any = sys.modules.get("hashscan.hashing._decoding_faults")
 _SIDE = 16, 16
 _DATA = b"\x3f\x00"
 """The end of the header of a scan of all coefficients; its data follow."""
+_BEHIND = 77
 _JFIF_END = 20
 """Offset of the segment after JFIF, which Pillow writes first."""
 _UNKNOWN_COLOURS = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x09"
@@ -31,6 +32,14 @@ def decoding_faults() -> int | None:
     libtiff decodes counts as decoded, since any may have such faults.
     """
     return _counter.count() if _counts_faults() else None
+
+
+def bytes_behind() -> int | None:
+    """Return how many bytes lie behind the JPEG that was just decoded in one piece, as a whole, in memory.
+
+    None where this is not known, and the end must be searched for.
+    """
+    return int(_counter.behind()) if _counts_faults() else None
 
 
 @cache
@@ -50,7 +59,10 @@ def _counts_faults() -> bool:
     if features.check("libtiff"):
         # The data of zlib begin with this byte.
         faulty.append(_saved("L", "TIFF", compression="tiff_adobe_deflate").replace(b"\x78", b"\xff", 1))
-    return all(map(_faults_of, faulty)) and not any(map(_faults_of, (plain, *harmless)))
+    if not all(map(_faults_of, faulty)) or any(map(_faults_of, (plain, *harmless))):
+        return False
+    _faults_of(plain + bytes(_BEHIND))
+    return bool(_counter.behind() == _BEHIND)
 
 
 def _harmless(plain: bytes) -> tuple[bytes, ...]:

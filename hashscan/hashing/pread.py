@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from bisect import bisect_left
 from typing import Protocol
 
 _BLOCK_SIZE = 64 * 1024
@@ -132,3 +133,32 @@ class PreadFile(io.RawIOBase):
     def tell(self) -> int:
         """Return the position of the next read."""
         return self._position
+
+
+class PatchedFile(PreadFile):
+    """A file that is read with changes."""
+
+    def __init__(self, file: PreadFile, patches: list[tuple[int, bytes]]) -> None:
+        super().__init__(*file.place)
+        self._patches = patches
+        self._ends = [offset + len(content) for offset, content in patches]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes, fewer only at the end of the file; without a size, all up to the end.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        start = self.tell()
+        found = super().read(size)
+        end = start + len(found)
+        at = bisect_left(self._ends, start + 1)
+        if at == len(self._patches) or self._patches[at][0] >= end:
+            return found
+        changed = bytearray(found)
+        for offset, content in self._patches[at:]:
+            if offset >= end:
+                break
+            first, last = max(offset, start), min(offset + len(content), end)
+            changed[first - start : last - start] = content[first - offset : last - offset]
+        return bytes(changed)

@@ -106,7 +106,7 @@ HARMLESS = {
     "another version of JFIF": PLAIN.replace(JFIF, b"JFIF\0\7", 1),
     "other coefficients": PLAIN[: data_of(PLAIN) - 3] + bytes(3) + PLAIN[data_of(PLAIN) :],
     "unknown colours": PLAIN[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x05" + PLAIN[20:],
-    "bytes behind the end": PLAIN + b"more" * 100,
+    "bytes behind the end": PLAIN + bytes(400),
     "bytes between scans": PROGRESSIVE.replace(b"\xff\xc4", bytes(50) + b"\xff\xc4", 3),
     "fill bytes in front of a restart": RESTARTS.replace(b"\xff\xd1", b"\xff\xff\xff\xd1", 1),
 }

@@ -32,11 +32,11 @@ from hashscan.hashing.containers import (
     is_doubtful,
     is_later_part,
 )
+from hashscan.hashing.embedded.ends import containers_in
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
     OVERLAP,
     TEXT,
-    containers_within,
     contains_pictures,
     is_plain_picture,
     sniff,
@@ -672,7 +672,7 @@ def _reason_of(member: Member) -> Reason | None:
 
 def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, bool]]:
     """Return all containers that programs may see in a file; True for those that it need not be."""
-    found, tail = containers_within(file, kind)
+    found, tail = containers_in(kind, file)
     return [(each, is_doubtful(each, found, tail)) for each in found]
 
 

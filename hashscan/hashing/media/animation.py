@@ -20,7 +20,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, MemoryFile, png_chunks
+from hashscan.hashing.embedded.directories import PNG_SIGNATURE, MemoryFile, png_chunks
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.partial_pictures import decoded_part
 from hashscan.hashing.media.picture_opening import check_pixels

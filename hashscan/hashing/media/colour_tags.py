@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashscan.hashing.avif_items import boxes_of
-from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE, png_chunks
+from hashscan.hashing.embedded.directories import PNG_SIGNATURE, png_chunks
 from hashscan.hashing.media.icc_profiles import (
     are_ordinary_colorants,
     is_ordinary,

@@ -296,6 +296,8 @@ def _shortfall(
 ) -> Reason | None:
     """Return the first reason why a picture is not decoded in full: one from before, or another."""
     failed = take_failure(hashes)
+    if before is Reason.CONTAINER and opened:
+        before = None
     if before is not None or failed:
         return before or Reason.HASH_FAILED
     file = PreadFile(source) if isinstance(source, int) else PreadFile(*source.place)

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from hashscan.hashing.embedded.directories import png_chunks
 from hashscan.hashing.media.animation import AnimationFrame, Plane, compose_frames, pieces_of, png_frame
-from hashscan.hashing.media.embedded_pictures import png_chunks
 from hashscan.hashing.media.picture_opening import Limits, UndecodedError, check_pixels
 from hashscan.hashing.pread import PictureFile
 

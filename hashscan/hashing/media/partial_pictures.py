@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashscan.hashing.media.embedded_pictures import png_chunks
+from hashscan.hashing.embedded.directories import png_chunks
 from hashscan.hashing.media.luma_alpha import luma_of, opacity_of
 from hashscan.hashing.media.picture_opening import check_size, open_picture
 from hashscan.hashing.pillow_internals import load_over

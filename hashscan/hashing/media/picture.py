@@ -22,20 +22,23 @@ from PIL import Image
 
 from hashscan.hashing.avif_items import has_hidden_alternatives, other_pictures
 from hashscan.hashing.container_kinds import LOSSLESS_DECODER
-from hashscan.hashing.decoding_faults import decoding_faults
-from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import SVG
-from hashscan.hashing.media import animation, large_pictures
-from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
-from hashscan.hashing.media.embedded_pictures import (
+from hashscan.hashing.decoding_faults import bytes_behind, decoding_faults
+from hashscan.hashing.embedded.directories import (
+    PNG_SIGNATURE,
     HasInfo,
     MemoryFile,
     is_unsupported_tiff,
     orientation_of,
+    other_directories,
     pictures_beside,
     previews_of,
     swap_avif_brand,
 )
+from hashscan.hashing.embedded.metadata import jpegs_behind, pictures_in_metadata
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.formats import SVG
+from hashscan.hashing.media import animation, large_pictures
+from hashscan.hashing.media.colour_tags import ColourInfo, tags_of_picture
 from hashscan.hashing.media.faulty_animations import has_frames, read_faulty
 from hashscan.hashing.media.jpeg_header import (
     LARGEST_FILE,
@@ -108,6 +111,8 @@ _OF_ONE_PAGE = frozenset({*_SALVAGEABLE, Reason.UNSUPPORTED, Reason.TOO_LARGE})
 _ODD = frozenset({Reason.UNSUPPORTED, Reason.BROKEN, Reason.TRUNCATED})
 _JPEG_START = b"\xff\xd8\xff"
 _HEIF_PREVIEW_SIDE = 32
+_FIRST_IN_METADATA, _FIRST_BEHIND, _FIRST_IN_DIRECTORY = 1001, 1001, 2001
+"""The numbers of the first pictures that no index of the file names."""
 
 
 def decode_frames(
@@ -131,13 +136,15 @@ def decode_frames(
         yield from _drawn_frames(file, limits or Limits())
         return
     reader = _Reader(file, picture_format.pillow, limits or Limits())
-    for frames in (reader.first(), reader.previews(), reader.further()):
+    for frames in (reader.first(), reader.previews(), reader.further(), reader.beside()):
         yield from reader.guarded(frames)
     is_tiff = picture_format.pillow == "TIFF"
     if reader.shortfall is Reason.BROKEN and is_tiff and is_unsupported_tiff(file):
         raise UndecodedError(Reason.UNSUPPORTED)
     if reader.shortfall is not None:
         raise UndecodedError(reader.shortfall, reader.fault)
+    if reader.appended:
+        raise UndecodedError(Reason.CONTAINER)
 
 
 def _drawn_frames(file: PreadFile, limits: Limits) -> Iterator[Frame]:
@@ -185,6 +192,12 @@ class _Reader:
         """True if the first picture was decoded completely."""
         self._read_to: list[int] = []
         """The offset up to which Pillow has read the data of a PNG, if it has decoded all rows."""
+        self._end: int | None = None
+        """The offset of the end of a JPEG, where that is known without searching."""
+        self._indexed: set[tuple[int, int]] = set()
+        """Offset and length of the JPEGs that an index names."""
+        self.appended = False
+        """True if there is something in the file that decoders of pictures pass over."""
         self._animation_fault: Reason | None = None
         """Why an animated PNG is not read as an animation; None if it is, or isn't animated."""
 
@@ -383,6 +396,8 @@ class _Reader:
             return None
         self._note_faults(faults)
         self._plain = header
+        left = bytes_behind()
+        self._end = None if left is None else self._file.size - left
         self._pixels += luma.size
         width, height = header.size
         frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
@@ -429,7 +444,9 @@ class _Reader:
         if described is None or self._format not in _KINDS or self._format in {"CUR", "ICO"}:
             return
         if self._format == "JPEG":
-            for number, source in enumerate(pictures_beside(described, self._file), start=2):
+            beside = self._tried(lambda: pictures_beside(described, self._file)) or []
+            self._indexed = {source.place[1:] for source in beside}
+            for number, source in enumerate(beside, start=2):
                 yield from self.guarded(self._jpeg(source, Part(Kind.FURTHER, number)))
         else:
             yield from self.guarded(self.further_frames())
@@ -446,6 +463,43 @@ class _Reader:
             yield from chain.from_iterable(
                 self._each(self._faulty_animation(self._animation_fault), truncated=False)
             )
+
+    def beside(self) -> Iterator[Frame]:
+        """Yield the pictures in the metadata of the first one, and JPEGs behind it."""
+        described = self._described
+        if described is None:
+            return
+        found = self._tried(lambda: pictures_in_metadata(described, self._original, self._format))
+        if found is not None:
+            for number, source in enumerate(found.sources, start=_FIRST_IN_METADATA):
+                is_png = source.read(1) == PNG_SIGNATURE[:1]
+                frames = (
+                    self._read_again(source, number, "PNG")
+                    if is_png
+                    else self._jpeg(source, Part(Kind.PREVIEW, number))
+                )
+                yield from self.guarded(frames)
+            if found.reason is not None:
+                self._fall_short(found.reason)
+        yield from self._in_other_directories(described)
+        behind = self._tried(lambda: jpegs_behind(self._original, self._format, self._end))
+        if behind is not None:
+            jpegs, self.appended = behind
+            for number, source in enumerate(jpegs, start=_FIRST_BEHIND):
+                if source.place[1:] in self._indexed:
+                    continue
+                yield from self.guarded(self._jpeg(source, Part(Kind.FURTHER, number)))
+
+    def _in_other_directories(self, described: HasInfo) -> Iterator[Frame]:
+        """Yield the pictures of a TIFF, or of EXIF data, that no viewer of pages shows."""
+        found = self._tried(lambda: other_directories(described, self._original, self._format))
+        if found is None:
+            return
+        files, more = found
+        if more:
+            self._fall_short(Reason.TOO_MANY)
+        for number, file in enumerate(files, start=_FIRST_IN_DIRECTORY):
+            yield from self.guarded(self._read_again(file, number, "TIFF"))
 
     def further_frames(self) -> Iterator[Frame]:
         """Yield the frames of an animation after the first, or the further pages."""
@@ -466,11 +520,16 @@ class _Reader:
         for number, patches in enumerate(self._tried(lambda: other_pictures(self._original)) or (), start=3):
             yield from self._read_again(cast("PreadFile", patched(self._original, patches)), number)
 
-    def _read_again(self, file: PreadFile, number: int) -> Iterator[Frame]:
-        """Yield the pictures of the file as it is read with changes, the first as a further one."""
+    def _read_again(self, file: PreadFile, number: int, only: str = "") -> Iterator[Frame]:
+        """Yield the pictures of the file as it is read with changes, the first as a further one.
+
+        Args:
+            only: Pillow's name of the format if the first picture alone is wanted.
+        """
         left = structs.replace(self._limits, total_pixels=self._limits.total_pixels - self._pixels)
-        reader = _Reader(file, self._format, left)
-        for count_of, frame in enumerate(chain(reader.first(), reader.further_frames()), start=number):
+        reader = _Reader(file, only or self._format, left)
+        frames = reader.first() if only else chain(reader.first(), reader.further_frames())
+        for count_of, frame in enumerate(frames, start=number):
             yield structs.replace(
                 frame, part=Part(Kind.FURTHER, count_of) if frame.part == WHOLE else frame.part
             )

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from hashscan.hashing.media.embedded_pictures import png_chunks
+from hashscan.hashing.embedded.directories import png_chunks
 from hashscan.hashing.pread import PictureFile
 
 _CHUNKS_MAX = 1 << 17

@@ -15,48 +15,18 @@ from __future__ import annotations
 
 import struct
 import zlib
-from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
 from typing import cast
 
 from hashscan.hashing.avif_items import Patch, Repair, avif_repairs, boxes_of
-from hashscan.hashing.media.embedded_pictures import MemoryFile
-from hashscan.hashing.pread import PictureFile, PreadFile
+from hashscan.hashing.embedded.directories import MemoryFile
+from hashscan.hashing.pread import PatchedFile, PictureFile, PreadFile
 from hashscan.model import Reason
 
 _PARTS_MAX, _PATCHES_MAX, _JUNK_MAX = 1 << 14, 1 << 12, 1 << 16
 _READ_MAX = 256 << 20
 """Maximum bytes of a PNG's chunks for which a checksum is computed."""
-
-
-class PatchedFile(PreadFile):
-    """A file that is read with changes."""
-
-    def __init__(self, file: PreadFile, patches: list[Patch]) -> None:
-        super().__init__(*file.place)
-        self._patches = patches
-        self._ends = [offset + len(content) for offset, content in patches]
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes, fewer only at the end of the file; without a size, all up to the end.
-
-        Raises:
-            OSError: the file can't be read.
-        """
-        start = self.tell()
-        found = super().read(size)
-        end = start + len(found)
-        at = bisect_left(self._ends, start + 1)
-        if at == len(self._patches) or self._patches[at][0] >= end:
-            return found
-        changed = bytearray(found)
-        for offset, content in self._patches[at:]:
-            if offset >= end:
-                break
-            first, last = max(offset, start), min(offset + len(content), end)
-            changed[first - start : last - start] = content[first - offset : last - offset]
-        return bytes(changed)
 
 
 def patched(file: PreadFile | MemoryFile, patches: list[Patch]) -> PreadFile | MemoryFile:

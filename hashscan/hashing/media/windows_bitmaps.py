@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashscan.hashing.embedded.directories import PNG_SIGNATURE
 from hashscan.hashing.formats import BITMAP_HEADERS
-from hashscan.hashing.media.embedded_pictures import PNG_SIGNATURE
 from hashscan.hashing.media.picture_opening import check_pixels
 from hashscan.hashing.pillow_internals import IconEntry, bitmap_pixels, icon_entries
 from hashscan.hashing.pread import PictureFile

@@ -20,8 +20,8 @@ from hashscan.hashing.container_kinds import (
     opened_by_python,
     seconds_to_open,
 )
+from hashscan.hashing.embedded import ends
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import containers_within
 from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import REPLY_MAX, pack_request
@@ -238,4 +238,4 @@ def containers_in(kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat
     Args:
         kind: what the file was recognised as.
     """
-    return containers_within(PreadFile(opened.descriptor), kind)[0]
+    return ends.containers_in(kind, PreadFile(opened.descriptor))[0]

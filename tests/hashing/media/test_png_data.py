@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from hashscan.hashing import pillow_internals
+from hashscan.hashing.embedded.directories import MemoryFile
 from hashscan.hashing.media import png_data
-from hashscan.hashing.media.embedded_pictures import MemoryFile
 from hashscan.hashing.media.png_data import end_of_data
 from hashscan.model import Reason
 from tests.format_cases import icon

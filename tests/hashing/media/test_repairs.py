@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from hashscan.hashing.embedded.directories import MemoryFile
 from hashscan.hashing.formats import sniff
-from hashscan.hashing.media.embedded_pictures import MemoryFile
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import Frame, UndecodedError
 from hashscan.hashing.media.repairs import PatchedFile, patched, repairs_of

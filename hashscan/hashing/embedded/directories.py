@@ -12,11 +12,11 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from hashscan.hashing.pread import PictureFile, PreadFile
+from hashscan.hashing.pread import PatchedFile, PictureFile, PreadFile
 
 ReadAt = Callable[[int, int], bytes]
 """A function from an offset and a size to the bytes there; fewer at the end of the file."""
@@ -25,6 +25,7 @@ _ORIENTATION = 0x0112
 _COMPRESSION = 0x0103
 _STRIP_OFFSETS = 0x0111
 _STRIP_LENGTHS = 0x0117
+_TILE_OFFSETS = 0x0144
 _SUB_DIRECTORIES = 0x014A
 _JPEG_OFFSET = 0x0201
 _JPEG_LENGTH = 0x0202
@@ -37,7 +38,7 @@ _LACKED = frozenset({(33003,), (33005,), (34712,), (34887,), (50001,), (50002,),
 _WANTED = frozenset(
     {
         *(_ORIENTATION, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _JPEG_OFFSET, _JPEG_LENGTH, _PICTURE_INDEX),
-        *(_COMPRESSION, _STRIP_OFFSETS, _STRIP_LENGTHS),
+        *(_COMPRESSION, _STRIP_OFFSETS, _STRIP_LENGTHS, _TILE_OFFSETS),
     }
 )
 _ONE_STRIP = frozenset({(6,), (7,)})
@@ -47,8 +48,10 @@ _SIZES = {3: (2, "H"), 4: (4, "I"), 13: (4, "I"), 7: (1, "B")}
 """Size in bytes and `struct` letter of a value, by type, for the types of the tags above."""
 
 _MAX_TAGS = 512
-_MAX_DIRECTORIES = 16
+_MAX_DIRECTORIES, _MAX_PAGES = 16, 1024
+"""Maximum directories of EXIF data, and of a TIFF, of which the limit on pictures is lower."""
 _MAX_PICTURES = 16
+_MAX_INDEXED = 64
 
 _Values = dict[int, tuple[int, ...]]
 
@@ -65,19 +68,36 @@ class TiffTags(Struct, frozen=True):
     unsupported: bool = False
     """True if the first picture has floating-point samples, or a compression that Pillow lacks."""
 
+    others: tuple[int, ...] = ()
+    """Offset of each directory of another picture that no list of pages has, and that is no JPEG preview."""
 
-def read_directories(read: ReadAt) -> TiffTags:
+    more: bool = False
+    """True if there are more directories than were read, or more tags."""
+
+
+class _Bounded:
+    """The state of a walk over directories."""
+
+    ended = False
+
+
+def read_directories(read: ReadAt, pages: bool = False) -> TiffTags:
     """Read the directories of EXIF data or of a TIFF file (TIFF 6.0, section 2).
 
     The data are untrusted, so malformed values are skipped.
 
     Args:
         read: returns bytes at an offset from the start of the TIFF header.
+        pages: True for a TIFF, whose further directories are pages; they are thumbnails in EXIF data.
     """
     orientation = 1
     previews: list[tuple[int, int]] = []
+    others: list[int] = []
     unsupported = False
-    for place, (values, below) in enumerate(_walk(read)):
+    bound = _Bounded()
+    for place, (values, below, start) in enumerate(
+        _walk(read, bound, _MAX_PAGES if pages else _MAX_DIRECTORIES)
+    ):
         if place == 0:
             (orientation,) = values.get(_ORIENTATION, ())[:1] or (1,)
             unsupported = values.get(_SAMPLE_FORMAT, ())[:1] in _FLOATS
@@ -88,13 +108,15 @@ def read_directories(read: ReadAt) -> TiffTags:
             offset, length = values.get(_STRIP_OFFSETS, ()), values.get(_STRIP_LENGTHS, ())
         if len(offset) == len(length) == 1 and length[0]:
             previews.append((offset[0], length[0]))
+        elif (below if pages else place) and (_STRIP_OFFSETS in values or _TILE_OFFSETS in values):
+            others.append(start)
     orientation = orientation if 1 <= orientation <= 8 else 1
-    return TiffTags(orientation, tuple(dict.fromkeys(previews)), unsupported)
+    return TiffTags(orientation, tuple(dict.fromkeys(previews)), unsupported, tuple(others), bound.ended)
 
 
 def is_unsupported_tiff(file: PreadFile) -> bool:
     """Return True if the first picture of a TIFF is of a kind that Pillow can't decode."""
-    return read_directories(_reader(file)).unsupported
+    return read_directories(_reader(file), pages=True).unsupported
 
 
 def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
@@ -103,20 +125,28 @@ def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
     Args:
         read: returns bytes at an offset from the start of the index's own TIFF header; the pictures'
             offsets count from there, too.
+
+    Raises:
+        NotImplementedError: there are too many.
     """
-    for values, _ in _walk(read):
+    for values, _, _ in _walk(read, _Bounded(), 1):
         entries = bytes(values.get(_PICTURE_INDEX, ()))
         order = "<" if read(0, 2) == b"II" else ">"
         found = struct.iter_unpack(order + "4xII4x", entries[: len(entries) // 16 * 16])
         # The first picture's offset is always 0.
-        return tuple((offset, length) for length, offset in found if offset and length)[:_MAX_PICTURES]
+        named = tuple((offset, length) for length, offset in found if offset and length)
+        if len(named) > _MAX_INDEXED:
+            raise NotImplementedError
+        return named
     return ()
 
 
-def _walk(read: ReadAt) -> Iterator[tuple[_Values, bool]]:
-    """Yield the wanted values of each directory and its sub-directories, with True for the latter.
+def _walk(read: ReadAt, bound: _Bounded, most: int) -> Iterator[tuple[_Values, bool, int]]:
+    """Yield the wanted values of each directory and its sub-directories, True for the latter, and its offset.
 
-    No more are read than a camera writes.
+    Args:
+        bound: is told if there is more than was read.
+        most: number of directories that are read.
     """
     header = read(0, 8)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(header[:4])
@@ -124,22 +154,26 @@ def _walk(read: ReadAt) -> Iterator[tuple[_Values, bool]]:
         return
     waiting = [(*struct.unpack(order + "I", header[4:]), False)]
     seen: set[int] = set()
-    while waiting and len(seen) < _MAX_DIRECTORIES:
+    while waiting:
         offset, below = waiting.pop(0)
         if offset in seen or not offset:
             continue
+        if len(seen) == most:
+            bound.ended = True
+            return
         seen.add(offset)
-        values, following = _directory(read, order, offset)
-        yield values, below
+        values, following = _directory(read, order, offset, bound)
+        yield values, below, offset
         waiting += [*((start, True) for start in values.get(_SUB_DIRECTORIES, ())), (following, below)]
 
 
-def _directory(read: ReadAt, order: str, offset: int) -> tuple[_Values, int]:
+def _directory(read: ReadAt, order: str, offset: int, bound: _Bounded) -> tuple[_Values, int]:
     """Return the wanted values of one directory by tag, and the offset of the next directory (0 for none)."""
     counted = read(offset, 2)
     if len(counted) < 2:
         return {}, 0
     (count,) = struct.unpack(order + "H", counted)
+    bound.ended |= count > _MAX_TAGS
     count = min(count, _MAX_TAGS)
     body = read(offset + 2, 12 * count + 4)
     values: _Values = {}
@@ -148,7 +182,8 @@ def _directory(read: ReadAt, order: str, offset: int) -> tuple[_Values, int]:
         if tag not in _WANTED or kind not in _SIZES:
             continue
         size, letter = _SIZES[kind]
-        number = min(number, 16 * _MAX_PICTURES if tag == _PICTURE_INDEX else _MAX_PICTURES)
+        bound.ended |= tag == _SUB_DIRECTORIES and number > _MAX_PICTURES
+        number = min(number, 16 * (_MAX_INDEXED + 2) if tag == _PICTURE_INDEX else _MAX_PICTURES)
         if size * number <= 4:
             data = body[place + 8 : place + 8 + size * number]
         else:
@@ -207,11 +242,36 @@ def previews_of(image: HasInfo, file: PreadFile, pillow_format: str) -> list[Pre
         exif = _exif_bytes(image)
         return [MemoryFile(exif[start : start + length]) for start, length in _exif(image).previews]
     if pillow_format == "TIFF":
-        found = read_directories(_reader(file))
+        found = read_directories(_reader(file), pages=True)
         return [file.subfile(start, length) for start, length in found.previews]
     if pillow_format == "PSD":
         return list(_photoshop_thumbnails(file))
     return []
+
+
+def other_directories(image: HasInfo, file: PreadFile, pillow_format: str) -> tuple[list[PreadFile], bool]:
+    """Return a TIFF, or EXIF data, once for each picture that is in no list of pages, with this one first.
+
+    True is returned, too, if there may be others.
+    """
+    if pillow_format == "TIFF":
+        file.seek(0)
+        if file.read(4) in _LARGE_TIFFS:
+            return [], _SUB_DIRECTORIES in getattr(image, "tag_v2", ())
+        found, held = read_directories(_reader(file), pages=True), file
+    else:
+        exif = _exif_bytes(image)
+        held = PreadFile(exif)
+        found = _exif(image)
+    held.seek(0)
+    order: Literal["little", "big"] = "little" if held.read(2) == b"II" else "big"
+    more = pillow_format == "TIFF" and (found.more or len(found.others) > _MAX_PICTURES)
+    return [
+        PatchedFile(held, [(4, start.to_bytes(4, order))]) for start in found.others[:_MAX_PICTURES]
+    ], more
+
+
+_LARGE_TIFFS = frozenset({b"II+\0", b"MM\0+"})
 
 
 def _photoshop_thumbnails(file: PreadFile) -> Iterator[PreadFile]:
@@ -249,6 +309,19 @@ def _exif_bytes(image: HasInfo) -> bytes:
 def _exif(image: HasInfo) -> TiffTags:
     exif = _exif_bytes(image)
     return read_directories(_reader(MemoryFile(exif))) if exif else TiffTags()
+
+
+def named_in_exif(image: HasInfo, header: bytes) -> dict[int, int]:
+    """Return by offset the end of each preview that the EXIF data of a JPEG names.
+
+    Args:
+        header: the bytes of the file up to its scan.
+    """
+    exif = _exif_bytes(image)
+    start = header.find(exif) if exif else -1
+    if start < 0:
+        return {}
+    return {start + place: start + place + length for place, length in _exif(image).previews}
 
 
 def _reader(file: PreadFile | MemoryFile) -> ReadAt:

@@ -310,7 +310,14 @@ class ScanPipeline:
             self._make_ready(structs.replace(batch, items=tuple(reading)))
 
     def _make_ready(self, batch: Batch) -> None:
-        """Queue a batch to be handed out next, without its large files."""
+        """Queue a batch to be handed out next, without its large files, in a part for each owner."""
+        parts: dict[int, list[Item]] = {}
+        for item in batch.items:
+            parts.setdefault(item.stat.uid, []).append(item)
+        for items in parts.values() if len(parts) > 1 else ():
+            self._make_ready(structs.replace(batch, items=tuple(items)))
+        if len(parts) > 1:
+            return
         if max(item.stat.size for item in batch.items) > LARGE_BYTES:
             for item in batch.items:
                 if item.stat.size > LARGE_BYTES:

@@ -1,0 +1,176 @@
+"""Measure what files that are made to keep a decoder busy cost a scan: `tests/hostile_files.py`.
+
+    python -m benchmarks.scan.hostile [--work DIR] [--owners] [NAME...]
+
+Prints for each file its verdict and reason, the processor seconds of the processes that the scan has started,
+the limit for a file of its kind and size, and the most memory that one process had resident. With `--owners`
+(as root): how long a scan with one worker needs for 1,000 listed JPEGs, and for the same beside twenty
+hostile PDFs of another owner with two workers, until the last of the 1,000 is reported; and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.lib.memory import descendants
+from hashscan.hashing.container_kinds import seconds_to_open
+from hashscan.hashing.formats import sniff
+from hashscan.lists.store import ListStore
+from hashscan.model import Entry, MemberLimits
+from hashscan.settings.matching import DecodingLimits
+from tests.hostile_files import FILES, pdf_of_shadings
+from tests.pictures import encoded, scene
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def limit_of(content: bytes) -> float:
+    """Return the processor time in seconds that a file may take."""
+    kind = sniff(content)
+    if kind is None or kind.pillow is not None:
+        large = 3 if kind is not None and kind.pillow is not None else 1
+        return large * DecodingLimits().seconds
+    return seconds_to_open(kind, len(content), MemberLimits())
+
+
+class Processes:
+    """The processor time and the most memory of all processes beneath this one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[int, float] = {}
+        self.peak = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.02):
+            for process in descendants(os.getpid()):
+                try:
+                    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                    status = Path(f"/proc/{process}/status").read_text()
+                except OSError:
+                    continue
+                self.seconds[process] = (int(fields[11]) + int(fields[12])) / TICKS
+                line = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM: 0")
+                self.peak = max(self.peak, int(line.split()[1]) << 10)
+
+    def end(self) -> None:
+        """Stop looking."""
+        self._ended.set()
+        self._thread.join()
+
+
+def _command(target: Path, state: Path) -> list[str]:
+    options = ["--state", str(state), "--foreground", "-q", "--report", "-"]
+    return [sys.executable, "-m", "hashscan", "scan", str(target), *options]
+
+
+def scan(target: Path, state: Path, *options: str) -> list[dict[str, object]]:
+    """Return the records of a scan."""
+    done = subprocess.run([*_command(target, state), *options], stdout=subprocess.PIPE, check=False)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def with_list(state: Path, *entries: Entry) -> None:
+    """Store the list that scans match with."""
+    shutil.rmtree(state, ignore_errors=True)
+    ListStore(state / "lists").import_entries("ours", entries, datetime.now(UTC).isoformat())
+
+
+def table(work: Path, names: Sequence[str]) -> None:
+    """Print a line for each file."""
+    print(f"{'file':18} {'bytes':>10} {'seconds':>8} {'limit':>6} {'share':>6} {'MB':>5}  verdict, reason")
+    for name in names:
+        target = work / "files" / name
+        target.parent.mkdir(exist_ok=True)
+        content = FILES[name]()
+        target.write_bytes(content)
+        with_list(work / "state", Entry("none", "md5", bytes(16), "A1"))
+        processes = Processes()
+        records = scan(target, work / "state", "--workers", "1")
+        processes.end()
+        found = next((r for r in records if r.get("verdict")), {"verdict": "clean", "reason": None})
+        used, limit = sum(processes.seconds.values()), limit_of(content)
+        figures = (
+            f"{len(content):10} {used:8.1f} {limit:6.1f} {used / limit:6.2f} {processes.peak / 1e6:5.0f}"
+        )
+        print(f"{name:18} {figures}  {found['verdict']}, {found.get('reason')}", flush=True)
+        target.unlink()
+
+
+def listed_files(folder: Path, number: int) -> list[Entry]:
+    """Write JPEGs, and return an entry for each."""
+    from hashlib import sha256
+
+    folder.mkdir()
+    entries = []
+    for at in range(number):
+        content = encoded(scene(at % 20), "JPEG") + b"%d" % at
+        (folder / f"{at:04}.jpg").write_bytes(content)
+        entries.append(Entry(f"e{at}", "sha256", sha256(content).digest(), "A1"))
+    return entries
+
+
+def seconds_to_report(target: Path, state: Path, number: int, workers: int) -> float:
+    """Return the seconds from the start of a scan until so many matches are reported."""
+    command = [*_command(target, state), "--workers", str(workers)]
+    begun, found = time.monotonic(), 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            found += json.loads(line).get("verdict") == "match"
+            if found == number:
+                taken = time.monotonic() - begun
+                process.terminate()
+                return taken
+    raise AssertionError(f"{found} of {number} were found")
+
+
+def owners(work: Path, number: int = 1000) -> None:
+    """Print how long the files of one owner wait beside those of another."""
+    files = work / "owners"
+    files.mkdir()
+    entries = listed_files(files / "b", number)
+    with_list(work / "state", *entries)
+    alone = seconds_to_report(files, work / "state", number, 1)
+    hostile = pdf_of_shadings()
+    (files / "a").mkdir()
+    for at in range(20):
+        path = files / "a" / f"{at:02}.pdf"
+        path.write_bytes(hostile + b"%%%d" % at)
+        os.chown(path, 4001, 4001)
+    with_list(work / "state", *entries)
+    beside = seconds_to_report(files, work / "state", number, 2)
+    with_list(work / "state", *entries)
+    one = seconds_to_report(files, work / "state", number, 1)
+    print(f"alone, one worker {alone:.1f} s; beside 20 hostile PDFs, two workers {beside:.1f} s", end="; ")
+    print(f"ratio {beside / alone:.2f}; one worker {one:.1f} s, ratio {one / alone:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--work", type=Path, help="an empty folder for the files")
+    parser.add_argument("--owners", action="store_true", help="measure how long another owner waits")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="files; all if none is named")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.work) as work:
+        if options.owners:
+            owners(Path(work))
+        else:
+            table(Path(work), options.names or list(FILES))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Files whose decoding takes long: what is found in time counts, and files of others don't wait for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from hashscan.lists.store import ListStore
+from hashscan.matching.worker_setup import WorkerSetup
+from hashscan.model import Batch, BatchResult, Entry, MemberLimits, Reason, Verdict
+from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.pipeline import ScanPipeline
+from hashscan.scan.workers.pool import Pool
+from hashscan.scan.workers.worker import Worker
+from hashscan.sources.base import Listing, ListingOptions
+from hashscan.sources.filesystem.source import FilesystemSource
+from hashscan.sources.patterns import Patterns
+from tests.hashing.documents.drawn import jpeg_stream, pdf, stream
+from tests.hostile_files import pdf_of_shadings
+from tests.pictures import encoded, scene
+
+LISTED = encoded(scene(3), "JPEG")
+
+
+def with_a_slow_page() -> bytes:
+    """A document that shows a listed picture, and behind it a page that keeps a library busy."""
+    function = stream(
+        b"/FunctionType 4/Domain[0 1 0 1]/Range[0 1]", b"{add " + b"dup 57 mul sin add 0.5 mul " * 300 + b"}"
+    )
+    return pdf(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[3 0 R 6 0 R]/Count 2>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R"
+            b"/Resources<</XObject<</I 5 0 R>>>>>>",
+            stream(b"", b"600 0 0 800 0 0 cm /I Do"),
+            jpeg_stream(scene(3), LISTED),
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 7 0 R"
+            b"/Resources<</Shading<</S 8 0 R>>>>>>",
+            stream(b"", b"/S sh\n" * 2000),
+            b"<</ShadingType 1/ColorSpace/DeviceGray/Matrix[600 0 0 800 0 0]/Function 9 0 R>>",
+            function,
+        ]
+    )
+
+
+class Inline(Pool):
+    """Runs batches where it stands, and defers as a process of a pool does."""
+
+    defers = True
+
+    def __init__(self, worker: Worker) -> None:
+        self.workers = 1
+        self.worker = worker
+        self.asked: list[Batch] = []
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        self.asked.append(batch)
+        future: Future[BatchResult] = Future()
+        future.set_result(self.worker.check(batch))
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    store = ListStore(tmp_path / "lists")
+    store.import_entries("ours", [Entry("e", "sha256", sha256(LISTED).digest(), "A1")], "test")
+    with store.open(["ours"], datetime.now(UTC)) as opened:
+        setup = WorkerSetup(
+            lists=opened.handles,
+            sandbox=SandboxOptions("auto"),
+            algorithms=("md5", "sha256", "pdq"),
+            max_pixels=10**6,
+            containers=MemberLimits(seconds=2.0),
+        )
+        with Worker(setup) as made:
+            yield made
+
+
+def listings(folder: Path) -> Iterator[Listing]:
+    options = ListingOptions(exclude=Patterns.compile((), None))
+    return FilesystemSource([os.fsencode(folder)], options).listings()
+
+
+def test_what_was_found_before_the_limit_counts(tmp_path: Path, worker: Worker) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "two.pdf").write_bytes(with_a_slow_page())
+    (batch,) = (listing for listing in listings(folder) if isinstance(listing, Batch))
+    (result,) = worker.check(batch).results
+    assert (result.verdict, result.reason) == (Verdict.MATCH, Reason.TIMEOUT)
+    assert [match.member for match in result.matches] == ["page=1,image=1"]
+
+
+def test_files_of_others_do_not_wait_for_slow_ones(tmp_path: Path, worker: Worker) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    hostile = pdf_of_shadings()
+    for number in range(3):
+        (folder / f"a{number}.pdf").write_bytes(hostile + b"%%%d" % number)
+    for number in range(5):
+        (folder / f"b{number}.jpg").write_bytes(LISTED)
+        if os.geteuid() == 0:
+            os.chown(folder / f"b{number}.jpg", 4001, 4001)
+    pool = Inline(worker)
+    scan = ScanPipeline(listings(folder), pool)
+    verdicts = [(record["verdict"], record.get("reason")) for record in scan]
+    assert verdicts == [("match", None)] * 5 + [("undecoded", Reason.TIMEOUT.value)] * 3
+    assert scan.summary.files == 8
+    assert not scan.cut_short
+    assert all(len({item.stat.uid for item in batch.items}) == 1 for batch in pool.asked)
+    # Each slow one has a batch of its own in the end.
+    assert [len(batch.items) for batch in pool.asked if not batch.defer] == [1, 1, 1]

@@ -94,7 +94,7 @@ class SandboxOptions(Struct, frozen=True):
     """required: full confinement or an error; auto: as much as this system supports; off: only a separate
     process with limits."""
 
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 768 << 20
     """Bytes that one decoder may map in addition to what the loaded plug-in has mapped already."""
 
     seconds: float = 20.0

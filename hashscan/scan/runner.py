@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 
+from msgspec import structs
+
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ListInfo
 from hashscan.reports.records import Record, sandbox_fields
@@ -25,6 +27,7 @@ from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_writer import ScanResult
 from hashscan.scan.session import ScanSession, start_scan
 from hashscan.scan.target_sources import inventory_of, named_listings, sources_of
+from hashscan.scan.workers.large_memory import decoder_memory
 from hashscan.scan.workers.pool import Pool, ProcessPool
 from hashscan.scan.workers.throttle import LoadGate, RateLimiter
 from hashscan.settings.resources import PrioritySettings
@@ -341,7 +344,9 @@ def _pool(
     settings: ScanSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: RateLimiter | None
 ) -> Pool:
     if settings.cluster is None:
-        return ProcessPool(setup, settings.workers, pace=pace)
+        memory = decoder_memory(setup.sandbox.memory_bytes, settings.workers)
+        sandbox = structs.replace(setup.sandbox, memory_bytes=memory)
+        return ProcessPool(replace(setup, sandbox=sandbox), settings.workers, pace=pace)
     from hashscan.scan.cluster.pool import ClusterPool
 
     return ClusterPool(setup, infos, settings.cluster)

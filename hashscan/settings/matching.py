@@ -24,7 +24,7 @@ class DecodingLimits:
     """The limits of time, memory and pixels for one picture."""
 
     sandbox: SandboxMode = "auto"
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 768 << 20
     large_memory_bytes: int = 3 << 30
     """The memory limit for one picture over the pixel limit; only one such picture is decoded at a time."""
     seconds: float = 20.0

@@ -34,9 +34,12 @@ decoding_options = gather_options(
         "--decoder-memory",
         type=SizeParam(),
         callback=positive,
-        default="1G",
+        default="768M",
         show_default=True,
-        help="Memory limit for decoding one picture.",
+        help=(
+            "Memory limit of each decoder. If workers are many, it is less: all together have three quarters "
+            "of the machine's memory, but each has 256 MB."
+        ),
     ),
     click.option(
         "--large-decoder-memory",

@@ -40,7 +40,7 @@ _OPENED_ALONE = frozenset({"PDF", *VIDEOS})
 """Names of the formats whose libraries are the largest, and known to crash: a decoder opens one such file and
 no other."""
 
-_ENDED_AT = 1.1
+_ENDED_AT = 1.05
 """The multiple of its processor time at which a decoder is ended from outside. At its limit it ends itself,
 with all that it has, unless it is within a call of a library."""
 

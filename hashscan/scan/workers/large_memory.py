@@ -2,7 +2,8 @@
 
 A picture of 200 megapixels can be a file of some kilobytes and takes up to 2 GB while it is decoded. An
 attacker may have thousands of them. They can't use up the memory: the workers of a scan decode one at a time,
-its decoder gets no more than is free, and the kernel kills this decoder first if others take the memory
+as do all scans and services that root runs on a machine; its decoder gets no more than is free, and the
+kernel kills this decoder first if others take the memory
 meanwhile. They can't delay the files of others: a local file waits until all ordinary files have been checked
 (`batch_queues.LargeFileQueue`), then the owners take turns, and an owner's large pictures get no more time
 than `SandboxOptions.owner_large_seconds` of each worker. A picture that is not decoded because of that, or
@@ -12,15 +13,28 @@ scan tries it again.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hashscan.locking import try_flock
 from hashscan.settings.values import control_groups, memory_limit
 
 _MEMINFO = Path("/proc/meminfo")
 _SHARE = 0.75
 """Share of the free memory that such a decoder may take; the rest is left to other programs."""
 _MIB = 1 << 20
+
+_TURNS = Path("/run/hashscan/large-pictures")
+"""The file whose lock is held while a large picture is decoded; no other user may open it."""
+_PAUSE_SECONDS = 0.1
+
+_LEAST_BYTES = 256 << 20
+"""The memory that each ordinary decoder may have, however many there are."""
+_DECODERS_PER_WORKER = 2
+"""Of pictures, and of containers."""
 
 
 def usable_memory(wanted: int) -> int:
@@ -30,6 +44,37 @@ def usable_memory(wanted: int) -> int:
         wanted: the limit by the settings.
     """
     return min(wanted, memory_limit() // 2) // _MIB * _MIB
+
+
+def decoder_memory(wanted: int, workers: int) -> int:
+    """Return the bytes that each ordinary decoder may have, so that all of a scan leave room for others.
+
+    Args:
+        wanted: the limit by the settings.
+    """
+    share = int(memory_limit() * _SHARE) // (max(1, workers) * _DECODERS_PER_WORKER)
+    return min(wanted, max(_LEAST_BYTES, share // _MIB * _MIB))
+
+
+@contextmanager
+def turn_on_machine() -> Iterator[None]:
+    """Wait until no other scan or service of root decodes a large picture, and exclude them meanwhile.
+
+    Where there is no place for a lock that other users can't hold, nothing is waited for.
+    """
+    try:
+        _TURNS.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(_TURNS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        # A worker that sleeps without end would count as stuck.
+        while not try_flock(descriptor):
+            time.sleep(_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def free_memory() -> int:

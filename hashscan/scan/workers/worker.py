@@ -60,7 +60,7 @@ from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.container_opening import ContainerOpening, containers_in
 from hashscan.scan.workers.decode_cache import DecodeCache
-from hashscan.scan.workers.large_memory import granted_memory, usable_memory
+from hashscan.scan.workers.large_memory import granted_memory, turn_on_machine, usable_memory
 from hashscan.scan.workers.slow_files import SlowOwners, cost_of
 from hashscan.scan.workers.stored_checksums import ChecksumComparison, fail_if_differing
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
@@ -515,7 +515,7 @@ class Worker(ClosedOnExit):
             file.deferred = max(_LARGE_PICTURE_COST, opened.stat.size)
             file.fail(FileError(file.reason, "not decoded yet"))
             return
-        with self.answers.large_picture():
+        with self.answers.large_picture(), turn_on_machine():
             memory_bytes = granted_memory(self._large_memory)
             again = self._decoded_large(file, opened, memory_bytes)
         if memory_bytes < self._large_memory and again.reason in _TOO_LARGE:

@@ -21,7 +21,7 @@ PLAIN = ScanSettings(
 LIMITS = {
     "max_sparse": 16 << 30,
     "max_pixels": 64_000_000,
-    "decoder_memory": 1 << 30,
+    "decoder_memory": 768 << 20,
     "large_decoder_memory": 3 << 30,
     "decoder_seconds": 20.0,
 }

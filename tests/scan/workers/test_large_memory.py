@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from hashscan.locking import try_flock
 from hashscan.scan.workers import large_memory
-from hashscan.scan.workers.large_memory import free_memory, granted_memory, usable_memory
+from hashscan.scan.workers.large_memory import (
+    decoder_memory,
+    free_memory,
+    granted_memory,
+    turn_on_machine,
+    usable_memory,
+)
 
 MIB = 1 << 20
 
@@ -47,3 +55,26 @@ def test_a_control_group_counts_without_its_cache_of_files(machine: Path) -> Non
 def test_without_figures_the_limit_of_the_machine_counts(machine: Path, text: str) -> None:
     (machine / "meminfo").write_text(text)
     assert free_memory() == 8 << 30
+
+
+def test_all_decoders_share_the_memory(machine: Path) -> None:
+    assert decoder_memory(768 * MIB, 2) == 768 * MIB
+    assert decoder_memory(768 * MIB, 8) == 384 * MIB
+    assert decoder_memory(768 * MIB, 100) == 256 * MIB
+    assert decoder_memory(100 * MIB, 2) == 100 * MIB
+
+
+def test_one_large_picture_at_a_time_on_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_memory, "_TURNS", tmp_path / "run" / "lock")
+    with turn_on_machine():
+        other = os.open(tmp_path / "run" / "lock", os.O_RDWR)
+        assert not try_flock(other)
+    assert try_flock(other)
+    os.close(other)
+
+
+def test_where_no_lock_can_be_none_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(large_memory, "_TURNS", tmp_path / "file" / "lock")
+    with turn_on_machine(), turn_on_machine():
+        pass

@@ -741,6 +741,13 @@ class StoredContentData(NamedTuple):
     """The members (see `state.store.members`), if it is a container that was opened."""
 
 
+NONE_BY = "none: "
+RECOGNITION = ("probed", "opened", "undecoded", "named", "by_signatures")
+"""Counts of files that no signature tells: those that were probed; in which something was found; which are
+undecoded for what was found; which are undecoded by their names; and for which no library could be asked.
+Those that a row of `none_kinds` proves to be none are counted under `NONE_BY` and its name."""
+
+
 class BatchResult(Struct, frozen=True):
     """The reply of a worker: one result for each item of the batch, in its order."""
 
@@ -759,6 +766,8 @@ class BatchResult(Struct, frozen=True):
     """Number of objects whose bytes were compared with a checksum of their store."""
     not_compared: int = 0
     """Number of objects that were read and have no checksum that can be compared."""
+    recognition: dict[str, int] = {}
+    """Numbers of files by how they were recognised that no signature tells; see `RECOGNITION`."""
 
 
 class SandboxLevel(Struct, frozen=True):

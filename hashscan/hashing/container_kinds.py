@@ -157,6 +157,11 @@ def missing_extra(known: FileFormat) -> str:
     return "document" if opener is not None and not library_installed(opener) else ""
 
 
+def missing_recogniser() -> str:
+    """Return the extra whose library tells what a file is, if it is not installed; else an empty text."""
+    return "" if _is_installed("av") else "video"
+
+
 def seconds_to_open(known: FileFormat, size: int, limits: MemberLimits) -> float:
     """Return the processor time in seconds in which a container of `size` bytes must have been opened.
 

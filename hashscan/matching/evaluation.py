@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import counting_hint, install_hint
 from hashscan.hashing.recognition.names import claims_to_be_shown
@@ -54,6 +55,7 @@ from hashscan.matching.worker_setup import VPDQ_RULE, WorkerSetup, distance_rule
 from hashscan.model import (
     ALGORITHMS,
     MATCHES_MAX,
+    NONE_BY,
     CtimeTrust,
     Digest,
     DistanceRule,
@@ -398,6 +400,10 @@ class FileTask:
     """Trust in its ctime, as determined before it was read."""
     none_by: str = ""
     """The row of `none_kinds` that proves that no viewer shows a picture of it; empty if none does."""
+    recognised: bool = False
+    """True if something is in a file that no signature tells."""
+    by_signature: bool = False
+    """True if no library could be asked what such a file is."""
     looked_into: bool = False
     """True if it is a container that was opened, so that its verdict depends on its members, too."""
     members: OpenedContainer | None = None
@@ -519,6 +525,22 @@ def take_name(file: FileTask) -> None:
     """Store for a file in which nothing was recognised that its name says otherwise, if it does."""
     if claims_to_be_shown(file.item.name, file.none_by):
         file.reason = Reason.NAMED
+
+
+def recognition_counts(files: Iterable[FileTask]) -> dict[str, int]:
+    """Return how files were recognised that no signature tells: the fields of `model.Recognition`."""
+    found = Counter[str]()
+    for file in files:
+        named = file.reason is Reason.NAMED
+        if file.none_by:
+            found[f"{NONE_BY}{file.none_by}"] += 1
+        found["named"] += named
+        if file.kind == UNRECOGNISED and not file.unreadable:
+            found["probed"] += 1
+            found["opened"] += file.recognised
+            found["undecoded"] += file.reason is not None and not named
+            found["by_signatures"] += file.by_signature
+    return dict(+found)
 
 
 def take_undecodable(file: FileTask) -> None:

@@ -410,6 +410,20 @@ class ChecksumFields(Struct):
     not_compared: Count
 
 
+class RecognitionFields(Struct):
+    """Numbers of files that no signature tells, by how they were recognised.
+
+    `none` has those that were proven to show nothing, by the kind of proof.
+    """
+
+    none: dict[Text, Count]
+    probed: Count
+    opened: Count
+    undecoded: Count
+    named: Count
+    by_signatures: Count
+
+
 class SummaryRecord(Struct, kw_only=True, tag_field="type", tag="summary"):
     """The last record: counts by verdict and reason, and the reasons why the scan is incomplete."""
 
@@ -430,6 +444,7 @@ class SummaryRecord(Struct, kw_only=True, tag_field="type", tag="summary"):
     accepted: dict[Text, Count] = {}
     ctime: dict[Text, Count] = {}
     checksums: ChecksumFields | UnsetType = UNSET
+    recognition: RecognitionFields | UnsetType = UNSET
     seconds: Annotated[float, Meta(ge=-(2.0**62), le=2.0**62)] = 0.0
     ended: Text | UnsetType = UNSET
     listed: Count | UnsetType = UNSET

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_INCOMPLETE
+from hashscan.hashing.container_kinds import missing_recogniser
 from hashscan.model import (
     CONTAINER_REASONS,
+    NONE_BY,
+    RECOGNITION,
     CtimeTrust,
     FileResult,
     FolderReason,
@@ -19,6 +22,7 @@ from hashscan.model import (
 )
 from hashscan.reports.records import Record
 from hashscan.sources.base import NonFileCounts
+from hashscan.text import plural
 
 FailOn = Literal["match", "review", "never"]
 
@@ -46,6 +50,8 @@ class Summary:
         """Number of objects that were compared with checksums of their stores."""
         self.not_compared = 0
         """Number of objects that were read, and have no checksum that can be compared."""
+        self.recognition: Counter[str] = Counter()
+        """Number of files that were read and no signature tells, by how they were recognised."""
         self.recalled = 0
         """Number of files that were not read, since they have not changed since they were."""
         self.ctime: Counter[CtimeTrust] = Counter()
@@ -137,6 +143,9 @@ class Summary:
         checksums = fields.get("checksums", {})
         self.compared += checksums.get("compared", 0)
         self.not_compared += checksums.get("not_compared", 0)
+        recognition = dict(fields.get("recognition", {}))
+        rows = recognition.pop("none", {})
+        self.recognition.update(recognition | {f"{NONE_BY}{row}": n for row, n in rows.items()})
         for name, n in fields.get("ctime", {}).items():
             if name not in _CTIME:
                 raise ValueError(f"{name!r} is not a kind of trust in a ctime")
@@ -205,8 +214,33 @@ class Summary:
             "bytes": self.bytes_read,
             "unchanged": self.recalled,
             **({"checksums": checksums} if any(checksums.values()) else {}),
+            **({"recognition": self._recognition_fields()} if self.recognition else {}),
             **({"ctime": doubts} if doubts else {}),
         }
+
+    def recognition_messages(self) -> Iterator[str]:
+        """Yield how many files were probed, and that no library could be asked, if that is so."""
+        if probed := self.recognition["probed"]:
+            counts = ", ".join(f"{self.recognition[name]} {name}" for name in ("opened", "undecoded"))
+            yield f"{plural(probed, 'file')} without a signature probed: {counts}"
+        if unasked := self.recognition["by_signatures"]:
+            missing = missing_recogniser()
+            yield (
+                f"recognition by signatures only, for {plural(unasked, 'file')} that a viewer may show: "
+                + (
+                    f"install hashscan[{missing}]"
+                    if missing
+                    else "the sandbox is not full, see `hashscan selftest`"
+                )
+            )
+
+    def _recognition_fields(self) -> dict[str, Any]:
+        rows = {
+            name.removeprefix(NONE_BY): n
+            for name, n in sorted(self.recognition.items())
+            if name.startswith(NONE_BY)
+        }
+        return {"none": rows, **{name: self.recognition[name] for name in RECOGNITION}}
 
 
 def exit_code_of(*, found: bool, incomplete: bool) -> int:

@@ -403,6 +403,7 @@ class ScanPipeline:
         self.summary.bytes_read += answer.bytes_read
         self.summary.compared += answer.compared
         self.summary.not_compared += answer.not_compared
+        self.summary.recognition.update(answer.recognition)
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
         results = answer.results if self._memory is None else self._memory.store_results(answer)
         for result, kept in zip(results, answer.kept or repeat(None), strict=False):

@@ -22,6 +22,7 @@ from hashscan.errors import (
     LibraryError,
     UsageError,
 )
+from hashscan.hashing.container_kinds import missing_recogniser
 from hashscan.hashing.formats import FORMATS, counting_hint, install_hint, installed_extras
 from hashscan.lists.entries import canary_entries, find_entry
 from hashscan.lists.storage.columns import ListHandle
@@ -149,6 +150,10 @@ def _scan(limits: DecodingLimits, uploads: Path, report: Path) -> Iterator[Step]
             f"limits {'set' if level.limits else 'missing'}",
             EXIT_OUTPUT,
         )
+        missing = [] if level.full else ["a full sandbox"]
+        missing += [f"hashscan[{extra}]" for extra in [missing_recogniser()] if extra]
+        known = f"by signatures only; {' and '.join(missing)} missing" if missing else "by probing"
+        yield Step(True, f"files are recognised {known}")
     found = {Path(r["path"]).name: _algorithms(r) for r in records if r["type"] == "finding"}
     yield Step(
         {_EXACT, _PERCEPTUAL} <= found.get("same", set()),

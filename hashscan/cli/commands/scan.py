@@ -445,6 +445,7 @@ def _summary_messages(settings: ScanSettings, result: ScanResult) -> Iterator[st
     if summary.not_compared:
         read = plural(summary.compared + summary.not_compared, "object")
         yield f"{summary.not_compared} of {read} have no checksum that can be compared with their bytes"
+    yield from summary.recognition_messages()
     if settings.known:
         yield "no file was read; the verdicts are for the cached digests of earlier scans"
     if result.only_test:

@@ -17,6 +17,8 @@ from hashscan.model import (
     ALGORITHMS,
     CATEGORIES,
     ENTRY_ID_MAX,
+    NONE_BY,
+    RECOGNITION,
     Action,
     Batch,
     BatchResult,
@@ -174,8 +176,11 @@ class _Results(Struct, tag="results", tag_field="kind", kw_only=True):
     sandbox: SandboxLevel | None
     compared: Count
     not_compared: Count
+    recognition: dict[Text, Count]
 
     def __post_init__(self) -> None:
+        if not all(name in RECOGNITION or name.startswith(NONE_BY) for name in self.recognition):
+            raise ValueError("a way of recognition is not known")
         if (level := self.sandbox) is not None and not (
             level.mode in {"required", "auto", "off"} and 0 <= level.landlock <= NUMBER_MAX
         ):
@@ -214,6 +219,7 @@ def pack_answer(batch: Batch, answer: Answer) -> bytes:
             sandbox=answer.sandbox,
             compared=answer.compared,
             not_compared=answer.not_compared,
+            recognition=answer.recognition,
         )
     )
 
@@ -231,7 +237,8 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
     answer = _unpacked(data, _Results | Refused | Defect | Unprepared)
     if not isinstance(answer, _Results):
         return answer
-    if len(answer.results) != len(batch.items) or answer.compared + answer.not_compared > len(batch.items):
+    most = max(answer.compared + answer.not_compared, *answer.recognition.values(), 0)
+    if len(answer.results) != len(batch.items) or most > len(batch.items):
         raise AnswerError("it does not cover the batch")
     results = tuple(
         FileResult(item.name, item.stat, Verdict.CLEAN) if of_file is None else _file_result(item, of_file)
@@ -243,6 +250,7 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
         answer.sandbox,
         compared=answer.compared,
         not_compared=answer.not_compared,
+        recognition=answer.recognition,
     )
 
 

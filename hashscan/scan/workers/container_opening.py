@@ -17,9 +17,11 @@ from hashscan.hashing.container_kinds import (
     VIDEOS,
     is_opened,
     missing_extra,
+    missing_recogniser,
     opened_by_python,
     seconds_to_open,
 )
+from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.embedded import ends
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import RECORD_MAX
@@ -84,6 +86,7 @@ class ContainerOpening(ClosedOnExit):
                 file.detail += f"; to have it opened, install hashscan[{missing[0]}]"
             return
         self._start()
+        file.by_signature = file.kind == UNRECOGNISED and (self._by_python or bool(missing_recogniser()))
         if self._by_python and not any(opened_by_python(each, self._limits.kinds) for each in opening):
             file.detail += "; containers of this kind are opened in a full sandbox only"
             return
@@ -149,6 +152,7 @@ class ContainerOpening(ClosedOnExit):
         if not is_picture:
             file.confirmed = self.sandbox.first
         try:
+            file.recognised = found.members > 0
             if lost is None:
                 add_to(file, found)
                 file.members = found.opened

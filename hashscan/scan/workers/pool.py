@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -214,6 +215,7 @@ def merge_results(places: Sequence[Sequence[int]], answers: Sequence[BatchResult
         hole_bytes=sum(answer.hole_bytes for answer in answers),
         compared=sum(answer.compared for answer in answers),
         not_compared=sum(answer.not_compared for answer in answers),
+        recognition=dict(sum((Counter(answer.recognition) for answer in answers), Counter[str]())),
     )
 
 

@@ -48,6 +48,7 @@ PackedResults = tuple[
     int,
     int,
     int,
+    dict[str, int],
 ]
 
 
@@ -89,7 +90,7 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         )
         for k in answer.kept
     ]
-    numbers = answer.hole_bytes, answer.compared, answer.not_compared
+    numbers = answer.hole_bytes, answer.compared, answer.not_compared, answer.recognition
     return results, answer.bytes_read, answer.sandbox, kept, answer.deferred, *numbers
 
 
@@ -105,7 +106,7 @@ def _is_clean_as_listed(item: Item, result: FileResult) -> bool:
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
     """Return the results that were sent."""
-    results, bytes_read, sandbox, kept, deferred, hole_bytes, compared, not_compared = packed
+    results, bytes_read, sandbox, kept, deferred, hole_bytes, compared, not_compared, recognition = packed
     return BatchResult(
         tuple(
             FileResult(item.name, item.stat, Verdict.CLEAN) if result is None else result
@@ -118,4 +119,5 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         hole_bytes,
         compared,
         not_compared,
+        recognition,
     )

@@ -38,6 +38,7 @@ from hashscan.matching.evaluation import (
     Matcher,
     disprove,
     match_files,
+    recognition_counts,
     result_of,
     store_reply,
     take_name,
@@ -51,6 +52,7 @@ from hashscan.model import (
     BatchResult,
     CtimeTrust,
     FileResult,
+    MemberLimits,
     Reason,
     SandboxLevel,
 )
@@ -198,6 +200,7 @@ class Worker(ClosedOnExit):
             hole_bytes=sum(file.hole_bytes for file in files),
             compared=sum(file.compared is True for file in files),
             not_compared=sum(file.compared is False and not file.unreadable for file in files),
+            recognition=recognition_counts(files),
         )
 
     def _result(self, batch: Batch, file: FileTask) -> FileResult:
@@ -322,14 +325,21 @@ class Worker(ClosedOnExit):
         file.decoded = again.decoded
 
     def _look_into(self, file: FileTask) -> None:
-        opening = self._container_opening()
+        opening = self._container_opening(recognising=file.kind == UNRECOGNISED)
         if opening is not None:
             opening.look_into(file, self.setup, self.matcher, defer=self._defer)
 
-    def _container_opening(self) -> ContainerOpening | None:
-        """Return what opens containers; None if none are opened."""
+    def _container_opening(self, *, recognising: bool = False) -> ContainerOpening | None:
+        """Return what opens containers; None if none are opened.
+
+        Args:
+            recognising: True to get it anyway, to tell what a file is.
+        """
         limits = self.setup.containers
-        if limits is not None and self._opening is None:
+        if limits is None and not recognising:
+            return None
+        limits = limits or MemberLimits(kinds=())
+        if self._opening is None:
             self._opening = ContainerOpening(self.setup, limits, self._plugin, self.sandbox, self._slow)
         return self._opening
 
@@ -393,7 +403,7 @@ class Worker(ClosedOnExit):
         if file.kind is None:
             # Only where nothing else was recognised: the decoder looks behind a picture.
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
-        if file.kind is None and self.setup.containers is not None and file.bytes_read:
+        if file.kind is None and file.bytes_read:
             source = opened.descriptor if opened.content is None else bytes(opened.content)
             file.none_by = none_kind(PreadFile(source))
             file.kind = None if file.none_by else UNRECOGNISED
@@ -417,7 +427,9 @@ class Worker(ClosedOnExit):
         file.kind = file.kind or container_behind(bytes(tail))
         if file.kind is not None and file.kind.pillow is None:
             take_undecodable(file)
-        elif file.kind is not None:
+        elif file.bytes_read:
+            # A file that no signature tells can't be asked about, either.
+            file.kind = file.kind or UNRECOGNISED
             file.reason, file.detail = Reason.NO_ROOM, file.kind.name
         file.close()
 

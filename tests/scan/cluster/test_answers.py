@@ -62,6 +62,7 @@ ANSWER = BatchResult(
     SandboxLevel("auto", 7, True, False, True, True),
     compared=2,
     not_compared=1,
+    recognition={"none: text": 1, "probed": 1},
 )
 
 

@@ -184,11 +184,13 @@ class Contents(StoredContents):
         serves = np.zeros(1 << 16, bool)
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
         same_limits, opens_more, samples_more = serves.copy(), serves.copy(), serves.copy()
+        recognises = serves.copy()
         for number, by in self._profiles.items():
             if not 0 <= number < len(serves):
                 raise ValueError(f"there is a profile {number}")
             serves[number] = by.serves(self._wanted)
             serves_pictures[number] = by.serves_pictures(self._wanted)
+            recognises[number] = by.recognises == self._wanted.recognises
             same_extras[number] = by.extras == self._wanted.extras
             same_limits[number] = by.limits == self._wanted.limits
             opens_more[number] = self._wanted.opens not in {"", by.opens}
@@ -199,6 +201,7 @@ class Contents(StoredContents):
             for place, known in enumerate(FORMATS)
             if known.pillow is not None or is_opened(known, tuple(ContainerKind))
         ]
+        pictures = [place for place, known in enumerate(FORMATS) if not known.container]
         rows = [row for (row,) in self._database.execute("SELECT content FROM members")]
         self._opened[[row for row in rows if 0 <= row < self.rows]] = True
         for start in range(0, self.rows, _BLOCK):
@@ -207,6 +210,7 @@ class Contents(StoredContents):
             good = np.where(about["kind"] >= 0, serves_pictures[profile], serves[profile])
             good &= same_extras[profile] | ((flags & LACKING) == 0)
             good &= same_limits[profile] | ((flags & LIMITED) == 0)
+            good &= recognises[profile] | np.isin(about["kind"], pictures)
             # It may be a container that was not opened, and can be now.
             opened = self._opened[start : start + len(about)]
             unopened = ((flags & ODD) != 0) & ~opened & np.isin(about["kind"], openable)

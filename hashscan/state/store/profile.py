@@ -16,6 +16,7 @@ from hashscan import __version__
 from hashscan.hashing.container_kinds import is_opened, missing_extra
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, installed_extras
+from hashscan.hashing.recognition.recogniser import RECOGNITION_VERSION
 from hashscan.hashing.variants import RENDERING_VERSION
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ALGORITHMS, ContainerKind, HashLibrary
@@ -40,6 +41,9 @@ _LIBRARIES = (
 """Libraries that decode and hash pictures, by normalized names. Their wheels contain the libraries below
 them."""
 
+_RECOGNISERS = ("av", "pillow")
+"""Libraries that are asked what a file is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -61,6 +65,9 @@ class Profile:
     """The algorithm by which videos were sampled, with its version; empty if they were not."""
     opens: str = ""
     """The means to open containers: kernel and rights, on which the sandbox depends; empty without any."""
+
+    recognises: tuple[str, ...] = ()
+    """The version of recognition, and the libraries that say what a file is that no signature tells."""
 
     library: str = ""
     """A code for the library of PhotoDNA and how it was called; empty if it was not."""
@@ -120,10 +127,18 @@ def profile_of(setup: WorkerSetup) -> Profile:
         formats=tuple(f"{known.name}/{known.pillow}" for known in FORMATS),
         extras=installed_extras(),
         limits=(*_limits(setup.sandbox), *_container_limits(setup)),
+        recognises=tuple(_recognises(setup)),
         videos="" if setup.videos is None else _versioned(("vpdq",))[0],
         opens=_means_of_opening(setup),
         library=_library_code(setup.photodna),
     )
+
+
+def _recognises(setup: WorkerSetup) -> Iterator[str]:
+    """Yield on what it depends what a file is taken for that no signature tells."""
+    yield f"{RECOGNITION_VERSION}, {'root' if os.geteuid() == 0 else 'user'}, {setup.sandbox.mode}"
+    found = installed_versions()
+    yield from (f"{library} {found[library]}" for library in _RECOGNISERS if library in found)
 
 
 def _library_code(library: HashLibrary | None) -> str:

@@ -11,6 +11,7 @@ from hashscan.errors import TargetError, UsageError
 from hashscan.lists.formats.text import read_photodna
 from hashscan.matching.evaluation import Query
 from hashscan.matching.policy import sort_key
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import (
     ALGORITHMS,
     MATCHED,
@@ -22,9 +23,10 @@ from hashscan.model import (
     StoredContentData,
     Verdict,
 )
+from hashscan.scan.explanations import Explanation, explanation_of
 from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import ListingOptions, UnlistedFolder, UnreadableName
-from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
+from hashscan.sources.filesystem.safe_open import FILE_FLAGS, PASS_FLAGS, open_absolute
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.filesystem.targets import leads_somewhere, real_path
 from hashscan.sources.patterns import Patterns
@@ -69,6 +71,26 @@ def read_file(worker: Worker, path: bytes) -> tuple[FileResult, StoredContentDat
             lost = FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, reason, listing.detail)
             return lost, None
     return FileResult(os.path.basename(path), _NOWHERE, Verdict.UNREADABLE, Reason.VANISHED), None
+
+
+def explain_file(path: bytes, setup: WorkerSetup) -> Explanation:
+    """Return why a file is what it is.
+
+    Args:
+        path: the file; a symlink that the caller named is followed.
+
+    Raises:
+        TargetError: it can't be read.
+        SandboxError: the demanded sandbox level is not available.
+    """
+    try:
+        descriptor = open_absolute(real_path(path), FILE_FLAGS)
+        try:
+            return explanation_of(descriptor, os.path.basename(path), setup)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise TargetError(f"{os.fsdecode(path)}: {error.strerror}", advice="Name a file.") from error
 
 
 def is_named(item: bytes) -> bool:

@@ -24,10 +24,21 @@ from hashscan.text import printable
     help="Algorithm to compute; repeatable; photodna with a licensee's library. Default: the algorithms that "
     "every scan computes.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Also say why each file is what it is, on stderr: by signatures, by a proof that it shows nothing, "
+    "by the probes of libraries with their scores, and by its name.",
+)
 @format_option("json", "text", help="JSON Lines, or a line `ALGORITHM:DIGEST PATH` for each digest.")
 @decoding_options
 def command(
-    files: tuple[bytes, ...], algorithms: tuple[str, ...], format_name: str, decoding: DecodingLimits
+    files: tuple[bytes, ...],
+    algorithms: tuple[str, ...],
+    format_name: str,
+    decoding: DecodingLimits,
+    *,
+    explain: bool,
 ) -> int:
     """Print the digests of files.
 
@@ -36,7 +47,7 @@ def command(
     """
     from hashscan.matching.worker_setup import WorkerSetup, checked_library, licensed_by, sandbox_options
     from hashscan.reports.records import path_text, result_record
-    from hashscan.scan.single_checks import check_file
+    from hashscan.scan.single_checks import check_file, explain_file
     from hashscan.scan.workers.worker import Worker
 
     chosen = algorithms or ALWAYS_COMPUTED
@@ -61,6 +72,8 @@ def command(
             result = check_file(worker, path)
             complete = complete and result.reason is None
             record = result_record(path, result, with_digests=True)
+            for line in explain_file(path, setup).lines() if explain else ():
+                print_message(f"{path_text(record)}: {line}")
             if format_name == "json":
                 write_json_line(record)
                 continue

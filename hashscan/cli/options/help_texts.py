@@ -39,7 +39,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan serve --icap tcp:127.0.0.1:1344 --http unix:/run/hashscan/http.sock",
     ),
     "lookup": ("hashscan lookup photo.jpg", "hashscan lookup --distance 20 photo.jpg --format json"),
-    "hash": ("hashscan hash photo.jpg", "hashscan hash photo.jpg --algorithm sha256 --format text"),
+    "hash": (
+        "hashscan hash photo.jpg",
+        "hashscan hash photo.jpg --algorithm sha256 --format text",
+        "hashscan hash --explain photo.jpg",
+    ),
     "hub init": ("hashscan hub init", "hashscan hub init --database postgresql://hub@db.example.net/hub"),
     "hub serve": (
         "hashscan hub serve --list national",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec import json
@@ -20,7 +21,7 @@ from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import archive_probe
-from hashscan.hashing.recognition.recogniser import Probe, Recogniser
+from hashscan.hashing.recognition.recogniser import Probe, ProbeAnswer, Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
 from hashscan.model import MemberLimits
 
@@ -61,11 +62,17 @@ def load(
     def decode_member(file: PreadFile, picture_format: FileFormat, opened: bool) -> bytes:
         return decode(file, pack_request(picture_format), opened)
 
+    def explained(file: PreadFile) -> bytes:
+        found = islice(recogniser.kinds(file), _EXPLAINED_MAX)
+        return json.encode([ProbeAnswer(each.kind.name, *each[1:]) for each in found])
+
     def handle(descriptor: int, request: bytes) -> bytes | Generator[bytes, None, bytes]:
         kind = unpack_request(request).picture_format
         if not kind.container:
             return decode(descriptor, request)
         file = PreadFile(descriptor)
+        if "explain" in options:
+            return explained(file)
         reader = MemberReader(
             library, file.size, exact, decode_member, limits, openers, frames, recogniser, by_bytes=by_bytes
         )
@@ -74,6 +81,8 @@ def load(
     return handle
 
 
+_EXPLAINED_MAX = 64
+"""Formats that are named of one file."""
 _PLAYERS = ("hashscan.hashing.recognition.video_probe",)
 """Modules whose function `load` returns a probe that takes a library."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from msgspec import Struct
+
+from hashscan.schema import Count, Text
+
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
     from hashscan.hashing.pread import PreadFile
@@ -29,6 +33,16 @@ class Probed(NamedTuple):
     """The library, and its name of the format."""
     score: int = 0
     """The library's measure of how sure it is; 0 if it has none."""
+
+
+class ProbeAnswer(Struct):
+    """A format that a library takes a file for, as the sandbox sends it to explain what a file is."""
+
+    kind: Text
+    certain: bool
+    start: Count
+    by: Text
+    score: Count
 
 
 class Probe(Protocol):

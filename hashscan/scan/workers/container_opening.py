@@ -60,7 +60,7 @@ class ContainerOpening(ClosedOnExit):
             pictures: its sandbox; the budgets of owners are those of containers, too.
             slow: the owners whose containers are deferred without a trial.
         """
-        self._plugin, self._options = _opener(setup, limits, plugin), setup.sandbox
+        self._plugin, self._options = opening_plugin(setup, limits, plugin), setup.sandbox
         self._by_python = False
         """True if no library written in C opens containers, except those of Python itself."""
         self._limits, self._pictures, self._slow = limits, pictures, slow
@@ -224,7 +224,7 @@ def _defer(file: FileTask, opened: OpenFile, seconds: float) -> None:
     file.fail(FileError(Reason.TIMEOUT, "not opened yet"))
 
 
-def _opener(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> Plugin:
+def opening_plugin(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> Plugin:
     """Return the decoder that opens containers."""
     arguments = (
         *plugin.arguments,

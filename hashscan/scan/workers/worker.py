@@ -116,7 +116,7 @@ class Worker(ClosedOnExit):
         self._pictures = setup.pictures
         self._by_bytes = not setup.pictures_compared
         self._asked_for = ",".join(setup.pictures).encode()
-        self._plugin = _plugin(setup)
+        self._plugin = picture_plugin(setup)
         self.sandbox = Sandbox(self._plugin, setup.sandbox)
         """Decodes pictures."""
         self._opening: ContainerOpening | None = None
@@ -636,7 +636,7 @@ class Worker(ClosedOnExit):
         self.answers.close()
 
 
-def _plugin(setup: WorkerSetup) -> Plugin:
+def picture_plugin(setup: WorkerSetup) -> Plugin:
     """Return the decoder of pictures."""
     library = setup.photodna
     arguments = (

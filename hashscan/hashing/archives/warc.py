@@ -74,6 +74,8 @@ def _member(file: PreadFile, begin: int, size: int, fields: dict[bytes, bytes]) 
     file.seek(begin)
     head = file.read(min(_HEAD_MAX, size))
     end = _HEAD_END.search(head)
+    if end is None and size > _HEAD_MAX:
+        return failed(name, Reason.AMBIGUOUS)
     if end is None:
         # Without the end of the headers nothing was sent but these.
         return ArchiveMember(name, True, blocks_of(file, begin, size))

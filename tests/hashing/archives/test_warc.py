@@ -69,6 +69,11 @@ def test_what_can_not_be_read_has_a_reason() -> None:
     assert read(record(CONTENT, b"WARC-Type: continuation", b"WARC-Segment-Number: 2")) == [Reason.PARTIAL]
 
 
+@pytest.mark.parametrize(("length", "expected"), [(64_000, CONTENT), (66_000, Reason.AMBIGUOUS)])
+def test_long_headers_of_http_are_no_file(length: int, expected: bytes | Reason) -> None:
+    assert read(response(CONTENT, b"Long: " + b"x" * length)) == [expected]
+
+
 @pytest.mark.parametrize(
     "broken",
     [

@@ -317,6 +317,15 @@ def test_archives_are_searched_for_as_far_as_7zip_does(kind: str, library: Archi
     assert list(archive_probe(PreadFile(b"\1" + last))) == []
 
 
+@pytest.mark.parametrize("more", [-1, 0, 1, 100_000])
+def test_zip_archives_with_much_behind_are_not_clean(more: int, library: ArchiveLibrary) -> None:
+    archive = content_of("ZIP")
+    content = b"\1" + archive + b"\1" * (TAIL_SIZE - 22 + more)
+    found, reason = seen(content, library)
+    assert found or reason is not None
+    assert (container_behind(content[-TAIL_SIZE:]) is None) is (more > 0)
+
+
 def test_programs_with_signatures_are_no_archives(library: ArchiveLibrary) -> None:
     signatures = (
         b"7z\xbc\xaf\x27\x1c",

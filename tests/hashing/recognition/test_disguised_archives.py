@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -36,9 +37,10 @@ from hashscan.hashing.recognition.archive_probe import (
 )
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import Recogniser
-from hashscan.model import MemberLimits, Reason
+from hashscan.model import Entry, MemberLimits, Reason, Verdict
 from tests.hashing.recognition.disguises import LENGTHS, disguised
 from tests.pictures import encoded, scene
+from tests.scan.workers.test_worker import CONTAINERS, check, worker_with
 
 pytestmark = pytest.mark.integration
 
@@ -363,3 +365,22 @@ def test_wrong_signatures_are_passed_over(library: ArchiveLibrary) -> None:
         b"Rar!\x1a\7\0",
     ):
         assert seen(b"\1" + signature * 20_000 + content_of("7z"), library)[0], signature
+
+
+def test_a_scan_finds_a_listed_picture_in_archives_behind_others(tmp_path: Path) -> None:
+    pytest.importorskip("libarchive")
+    photo = encoded(scene(6, 96, 64), "JPEG")
+    contents = {
+        "byte": b"\1" + content_of("7z"),
+        "photo": photo + content_of("7z"),
+        "program": b"MZ" + bytes(300_000) + content_of("RAR"),
+        "blocks": bytes(1024) + content_of("tar, ustar"),
+        "gzip": b"\1" * 100 + content_of("gzip"),
+    }
+    (tmp_path / "files").mkdir()
+    for name, content in contents.items():
+        (tmp_path / "files" / name).write_bytes(content)
+    entry = Entry("listed", "sha256", hashlib.sha256(PICTURE).digest(), "A1")
+    with worker_with(tmp_path, entry, containers=CONTAINERS) as worker:
+        found = check(worker, tmp_path / "files")
+    assert {name: result.verdict for name, result in found.items()} == dict.fromkeys(contents, Verdict.MATCH)

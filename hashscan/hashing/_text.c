@@ -288,23 +288,30 @@ static int next_character(const char **text, const char *end)
 {
     const char *at = *text;
     int code = -1;
-    if (*at == '&' && end - at > 3) {
+    if (*at == '&') {
         static const struct { const char *name; int code; } named[] = {
-            {"&colon;", ':'}, {"&Tab;", 9}, {"&NewLine;", 10},
+            {"colon;", ':'}, {"Tab;", 9}, {"NewLine;", 10}, {"bsol;", '\\'}, {"amp;", '&'}, {"amp", '&'},
         };
-        size_t each;
-        if (at[1] == '#') {
-            int hex = (at[2] | 32) == 'x';
-            at += 2 + hex;
-            code = coded(&at, end, hex ? 16 : 10, 0);
-            if (at < end && *at == ';')
-                at++;
-        }
-        for (each = 0; each < 3 && code < 0; each++)
-            if (begins(*text, end - *text, named[each].name)) {
-                at = *text + strlen(named[each].name);
-                code = named[each].code;
+        /* A page in an attribute of another one is written with references to the signs of references. */
+        do {
+            size_t each;
+            at++;
+            code = -1;
+            if (end - at > 1 && at[0] == '#') {
+                int hex = (at[1] | 32) == 'x';
+                at += 1 + hex;
+                code = coded(&at, end, hex ? 16 : 10, 0);
+                if (at < end && *at == ';')
+                    at++;
             }
+            for (each = 0; each < 6 && code < 0; each++)
+                if (begins(at, end - at, named[each].name)) {
+                    at += strlen(named[each].name);
+                    code = named[each].code;
+                }
+            at--;
+        } while (code == '&');
+        at++;
     } else if (*at == '\\' && end - at > 1) {
         int braced = begins(at, end - at, "\\u{"), most = at[1] == 'x' ? 2 : braced ? 0 : at[1] == 'u' ? 4 : 6;
         at += braced ? 3 : most == 6 ? 1 : 2;
@@ -356,10 +363,13 @@ static PyObject *has_scheme_written(PyObject *module, PyObject *arguments)
     return PyBool_FromLong(matched == SCHEME + 1);
 }
 
-/* True for a reference or an escape to a letter of the scheme of a data URL, or to what is passed over in it. */
+/* 1 for a reference or an escape to a letter of the scheme of a data URL, or to what is passed over in it; 2 for
+ * a reference to a backslash, which may begin an escape. */
 static int is_escape(const char *text, const char *end)
 {
     int code = next_character(&text, end);
+    if (code == '\\' && text[-1] != '\\')
+        return 2;
     return code == 9 || code == 10 || code == 13 || code == ':' || (code > 0 && strchr("datDAT", code));
 }
 
@@ -389,8 +399,10 @@ static int plain(const char *text, Py_ssize_t length)
             break;
         case '&':
         case '\\':
-            if (!escaped)
-                escaped = is_escape(text + at, text + length);
+            size = is_escape(text + at, text + length);
+            if (size == 2)
+                return TRACE;
+            escaped |= (int)size;
             if (at && text[at - 1] == '{' && begins(text + at, length - at, "\\rt"))
                 return TRACE;
             break;

@@ -176,18 +176,25 @@ def decoded_text(text: bytes) -> bytes:
 
 
 _WIDE_SEARCHED = 4096
+_REFERENCES_DEEP = 3
+_TO_BACKSLASH = re.compile(rb"&(?:amp;|#38;)*(?:bsol;|#(?:0*92|x0*5c)(?![0-9a-f]))", re.IGNORECASE)
 
 
 def _views(text: bytes) -> Iterator[tuple[bytes, bool]]:
     """Yield a text as it is, and with its escapes replaced; True for those to be searched for Base64."""
     source, text = text, decoded_text(text)
     yield text, True
-    if _REFERENCE.search(text):
+    plain = text
+    # A page in an attribute of another one is written with references to the signs of references.
+    for _ in range(_REFERENCES_DEEP):
+        if not _REFERENCE.search(plain):
+            break
         # All that matters is ASCII.
-        plain = html.unescape(text.decode("latin-1")).encode("utf-8", "replace")
+        replaced = html.unescape(plain.decode("latin-1")).encode("utf-8", "replace")
+        if replaced == plain:
+            break
+        plain = replaced
         yield plain, True
-    else:
-        plain = text
     if b"\\" in plain:
         yield _BACKSLASH.sub(_unescaped, plain), False
     joined = plain.translate(None, _ENDS_OF_LINES)
@@ -282,7 +289,7 @@ _ADDRESS = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 def contents_of_urls(text: bytes) -> Iterator[bytes]:
     """Yield the contents of all URLs in a text, as those who read it may."""
     plain = decoded_text(text)
-    if has_scheme(plain, False) or _XML.match(plain) is not None:
+    if has_scheme(plain, False) or _TO_BACKSLASH.search(plain) is not None or _XML.match(plain) is not None:
         for view, _ in _views(text):
             yield from _contents(view)
 

@@ -37,7 +37,8 @@ _ANNOUNCED = re.compile(
     rb"(?:\A|(?<=[\r\n]))(?:begin(?:-base64)? [0-7]{3}.|(?i:begin:vcard)|=ybegin |-----BEGIN PGP MESSAGE"
     rb"|/\* XPM|\(This file must be converted with BinHex|#define[^\n]{0,243}_width"
     rb"|(?i:content-transfer-encoding[ \t]*:[\s\"]*(?!(?:7-?bit|8-?bit|binary)|[\s\"]|\Z))"
-    rb"|(?i:content-type[ \t]*:[\s\"]*(?!text/|[\s\"]|\Z)))|%PDF|%!PS|<!ENTITY|\{\\rt",
+    rb"|(?i:content-type[ \t]*:[\s\"]*(?!text/|[\s\"]|\Z)))|%PDF|%!PS|<!ENTITY|\{\\rt"
+    rb"|&(?:(?:amp;?)+(?:#[0-9xX]|colon;|Tab;|NewLine;)|bsol;|#(?:0*92(?![0-9])|[xX]0*5[cC](?![0-9a-fA-F])))",
     re.DOTALL,
 )
 _ESCAPE = re.compile(rb"&(?:#|colon;|Tab;|NewLine;)|\\[xu]?\{?[0-9a-fA-F]")

@@ -6,7 +6,10 @@ import base64
 import binascii
 import json
 import plistlib
+import shutil
+import subprocess
 from collections.abc import Iterator
+from email import message_from_bytes
 from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import quote
@@ -79,6 +82,8 @@ PAGES = {
     "percent-encoded": b'<p>x<img src="data:foo,%b">' % quote(JPEG).encode(),
     "shifted in ISO 2022": b"<meta charset=iso-2022-jp><p>" + PAGE.replace(b"data:", b"da\x1b(Bta:"),
     "references": PAGE.replace(b"data:", b"d&#x61;ta&colon;"),
+    "page in a page": b"<iframe srcdoc='<img src=&amp;#100;ata:foo,%b>'>" % quote(JPEG).encode(),
+    "escape by reference": b"<p style='background:url(&bsol;64 ata:foo,%b)'>" % quote(JPEG).encode(),
     "style": b"p{}\na { background: url(%b) }" % URL,
     "escaped style": b"p{}\na { background: u\\72l(d\\61 ta\\3a image/jpeg;base64,%b) }" % BASE64,
     "broken over lines": b"<p>x<img src='" + folded(b"data:image/jpeg;base64,", 3, b"\n") + LINES + b"'>",
@@ -160,6 +165,33 @@ def decoder() -> Iterator[Sandbox]:
     with made() as sandbox:
         sandbox.start()
         yield sandbox
+
+
+def saved_by(program: str, content: bytes, folder: Path) -> bool:
+    """Return True if a program saves the picture of a mail."""
+    if program == "email":
+        parts = message_from_bytes(content).walk()
+        return any(part.get_payload(decode=True) == JPEG for part in parts if not part.is_multipart())
+    folder.mkdir()
+    (folder / "mail").write_bytes(content)
+    options = ["-q", "-t", "-f", "mail"] if program == "munpack" else ["-i", "mail", "-d", "."]
+    subprocess.run([program, *options], cwd=folder, capture_output=True, timeout=60)
+    return any(JPEG in file.read_bytes() for file in folder.iterdir() if file.name != "mail")
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+@pytest.mark.parametrize("program", ["email", "munpack", "ripmime"])
+def test_no_mail_is_clean_of_which_a_program_saves_the_picture(program: str, tmp_path: Path) -> None:
+    if program != "email" and shutil.which(program) is None:
+        pytest.skip("not installed")
+    saved = 0
+    for kind in (*MAILS, "uuencoded behind text"):
+        for number, (how, content) in enumerate(disguised(KINDS[kind], (1, 100))):
+            if saved_by(program, content, tmp_path / f"{kind} {number}"):
+                saved += 1
+                assert not is_clean(content), (kind, how)
+    assert saved > 50
 
 
 BEFORE = {"": sorted(KINDS.keys() - NOT_OPENED), "abc\n": ["page", "LDIF", "card", *MAILS]}

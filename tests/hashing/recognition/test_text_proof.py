@@ -18,6 +18,7 @@ from hashscan.hashing.recognition.text_proof import (
     NOT_TEXT,
     PLAIN,
     RUN_LEAST,
+    TRACE,
     TextProof,
     plain_in_python,
     runs_in_python,
@@ -78,8 +79,8 @@ def test_c_and_python_prove_the_same(pieces: list[bytes]) -> None:
         assert PLAIN not in {found, expected}
         assert ESCAPED not in {found, expected}
     else:
-        # In Python, more escapes are looked into.
-        assert found == expected or (found, expected) == (PLAIN, ESCAPED)
+        # In Python, more escapes are looked into, or taken for a trace.
+        assert found == expected or (found, expected) in {(PLAIN, ESCAPED), (ESCAPED, TRACE)}
     assert set(text_proof.base64_runs(text, RUN_LEAST)) == set(runs_in_python(text, RUN_LEAST))
 
 
@@ -122,6 +123,10 @@ HIDDEN = {
     "Base64 over the end of a piece": b" " * (256 * 1024 - 30) + base64.b64encode(JPEG),
     "a character cut off by another": b"\xe5\x86" + PROSE,
     "a document behind text": PROSE + b"%PDF-1.4\n",
+    "a page in a page": b"<iframe srcdoc='<img src=&amp;#100;ata:foo,%89PNG>'>",
+    "a page in a page in a page": b"<iframe srcdoc='<img src=&#38;amp;#x64;ata:foo,%89PNG>'>",
+    "an escape by reference": b"<p style='background:url(&bsol;64 ata:foo,%89PNG)'>",
+    "a reference without its end": b"<img src='&#100ata:foo,%89PNG'>",
     "an entity": b"<!DOCTYPE a [<!ENTITY b 'da'>]><a b='&b;ta:image/png,x'/>",
 }
 

@@ -66,7 +66,8 @@ def xml_texts(content: bytes) -> bytes:
     """
     reader = _Reader()
     parser = expat.ParserCreate()
-    parser.buffer_text = True
+    # Not buffered: at a fault, the buffer would be lost.
+    parser.buffer_text = False
     parser.ordered_attributes = True
     parser.StartElementHandler = reader.begin
     parser.EndElementHandler = reader.end

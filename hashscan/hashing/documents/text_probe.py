@@ -38,6 +38,8 @@ _HEADERS_MAX = 1 << 20
 _TYPE = re.compile(rb"(?:\A|(?<=[\r\n]))content-type[ \t]*:[\s\"]*([\w.+-]*)/?", re.IGNORECASE)
 _ENCODING = re.compile(rb"(?:\A|(?<=[\r\n]))content-transfer-encoding[ \t]*:[\s\"]*([\w-]*)", re.IGNORECASE)
 _END = re.compile(rb"[\r\n]--")
+_CODED = re.compile(rb"\A\s*[A-Za-z0-9+/]{4,}={0,2}\s*(?:[\r\n]|\Z)|[A-Za-z0-9+/]{40}")
+"""A first line of Base64 alone, or a long run of its digits anywhere; a template of a mail has neither."""
 _AS_IT_IS = frozenset({b"", b"7bit", b"8bit", b"binary", b"7-bit", b"8-bit"})
 _TEXTS = frozenset({b"", b"text", b"multipart"})
 
@@ -152,7 +154,7 @@ def _is_part(headers: bytes, text: bytes, at: int) -> bool:
     content = text[at : following.start() if following else len(text)]
     if not content.strip():
         return False
-    if encodings - _AS_IT_IS and types - _TEXTS:
+    if encodings - _AS_IT_IS and types - _TEXTS and (b"base64" not in encodings or _CODED.search(content)):
         return True
     if b"base64" in encodings:
         plain = base64_content(content.translate(None, b" \t\r\n"))

@@ -167,6 +167,31 @@ def decoder() -> Iterator[Sandbox]:
         yield sandbox
 
 
+TEMPLATE = b"""local mail = [[
+Content-Type: application/gzip; name="{= name =}"
+Content-Transfer-Encoding: base64
+
+]]
+send(mail .. encode(report))
+"""
+HARMLESS = {
+    "a template of a mail": TEMPLATE,
+    "a documentation of mails": b"Write\n\nContent-Type: image/png\n\nbefore the picture.\n",
+    "a text in Base64": coded(b"Hello.\n" * 99),
+    "a text in quoted-printable": quoted("Grüße.\n".encode() * 99),
+    "a contact without a photo": card(b"TEL:1"),
+    "a contact with a photo elsewhere": card(b"PHOTO;VALUE=uri:https://example.org/a.jpg"),
+    "TypeScript": b"function load(data: string, url: 'data:' | 'blob:'): void {}\n",
+    "a font in a style": b"@font-face { src: url(data:font/woff2;base64,%b) }"
+    % base64.b64encode(b"wOF2" + bytes(99)),
+}
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_a_text_without_a_picture_is_none(kind: str) -> None:
+    assert list(texts_with_pictures(PreadFile(HARMLESS[kind]))) == []
+
+
 def saved_by(program: str, content: bytes, folder: Path) -> bool:
     """Return True if a program saves the picture of a mail."""
     if program == "email":

@@ -342,8 +342,6 @@ def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
     # Browsers pass over the ends of lines in an URL.
     if has_data_url(text.translate(None, _ENDS_OF_LINES), True) or _BINARY_ELEMENT.search(text) is not None:
         return True
-    if b"<!ENTITY" in text:
-        return True
     return _REFERRED.search(text) is not None and has_scheme(text, True)
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     import numpy as np
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.subtitles.stream import SubtitleStream
     from av.video.stream import VideoStream
@@ -185,6 +186,10 @@ def has_same_packets(file: PictureFile, limits: VideoLimits, formats: Collection
 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """FFmpeg's names of the decoders that heed the opacity in a Matroska block's additions."""
+_GROWING = frozenset(
+    ("mpegts", "mpeg", "flv", "live_flv", "kux", "ogg", "nsv", "pva", "ty", "dhav", "wtv", "nuv")
+)
+"""FFmpeg's names of formats whose streams need not be named at the begin."""
 _WITH_EDIT_LISTS = {FORMATS[0]}
 _EDITED = {Sampling.VPDQ, Sampling.EDITED}
 """Samplings that heed the edit list."""
@@ -341,11 +346,14 @@ class _Video:
         if self._sampling in {Sampling.KEY_FRAMES, Sampling.BOTH}:
             yield from (VideoCover(-1, content) for content in attachments(container))
         wanted = {stream.index for stream in covers}
-        for packet in container.demux([*covers, *chosen]) if covers or chosen else ():
+        late = not wanted and not chosen and container.format.name in _GROWING
+        for packet in self._packets(container, [*container.streams.audio] if late else [*covers, *chosen]):
             if time.process_time() - self._started > self._limits.seconds:
                 self._note(Fault.TIMEOUT)
                 raise _Ended
             index = packet.stream.index
+            if late:
+                continue
             if (seen := self._streams.get(index)) is None:
                 if packet.size and not self._key_frames_left:
                     wanted.discard(index)
@@ -355,6 +363,20 @@ class _Video:
                     return
             else:
                 yield from self._guarded(self._frames_of(packet, seen, container))
+
+    def _packets(
+        self, container: InputContainer, streams: Sequence[AudioStream | VideoStream]
+    ) -> Iterator[av.Packet[Any]]:
+        """Yield the packets of streams; note if there is video that begins after the others were found."""
+        found = False
+        try:
+            yield from container.demux(streams) if streams else ()
+            found = not container.streams.video and container.streams.best("video") is not None
+        except IndexError:
+            # PyAV knows of no streams that were found later. All others were read to their end.
+            found = not container.streams.video
+        if found:
+            self._note(Fault.TOO_MANY)
 
     def _frames_of(
         self, packet: av.Packet[Any], seen: StreamState, container: InputContainer

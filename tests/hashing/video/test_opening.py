@@ -8,6 +8,7 @@ import itertools
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -474,6 +475,27 @@ def test_the_cover_of_music(opened: Open, form: str, codec: str, layout: str) ->
 )
 def test_sound_alone_is_clean(look: Look, form: str, codec: str, layout: str) -> None:
     assert look(sound(form, codec, layout)) == ([], None, "")
+
+
+def test_a_video_that_begins_long_after_its_sound_is_not_sound_alone(look: Look) -> None:
+    output = io.BytesIO()
+    with av.open(output, "w", format="flv") as container:
+        music = container.add_stream("pcm_s16le", rate=44100, layout="stereo")
+        film = container.add_stream("flv", rate=RATE)
+        film.width, film.height, film.pix_fmt = 160, 120, "yuv420p"
+        film.codec_context.thread_count = 1
+        for second in range(31):
+            samples = np.zeros((1, 2 * 44100), np.int16)
+            sound_of_it = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+            sound_of_it.sample_rate, sound_of_it.pts = 44100, second * 44100
+            container.mux(music.encode(sound_of_it))
+        frame = av.VideoFrame.from_image(scene(1, 160, 120)).reformat(format="yuv420p")
+        frame.pts, frame.time_base = 30 * RATE, Fraction(1, RATE)
+        container.mux(film.encode(frame))
+        container.mux(film.encode(None))
+    with av.open(io.BytesIO(output.getvalue())) as opened:
+        assert [stream.type for stream in opened.streams] == ["audio"]
+    assert look(output.getvalue())[1] is Reason.CONTAINER_MEMBERS
 
 
 PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")

@@ -78,7 +78,7 @@ def tags_behind(file: PreadFile) -> Iterator[bytes | Stopped]:
         if flags & _IS_HEADER or length < footer.end() - footer.start():
             continue
         if length > TAG_MAX:
-            yield Stopped(b"tag", Reason.TOO_LARGE)
+            yield Stopped(b"tag", Reason.CONTAINER_MEMBER)
             continue
         file.seek(max(0, begin + footer.end() - length))
         yield from _items(file.read(length - len(footer[0])))

@@ -239,7 +239,9 @@ class _Opened:
         """Yield covers that FFmpeg does not find, or why they can't be read."""
         if self._is_mp4():
             index = self._index()
-            yield from [Stopped(b"cover", Reason.TOO_LARGE)] if index is None else covers_in_index(index)
+            yield from (
+                [Stopped(b"cover", Reason.CONTAINER_MEMBER)] if index is None else covers_in_index(index)
+            )
         yield from tags_behind(PreadFile(*self._place))
 
     def _is_mp4(self) -> bool:

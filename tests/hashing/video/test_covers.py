@@ -148,4 +148,4 @@ def test_tags_and_indexes_that_are_too_long_are_not_passed_over(monkeypatch: pyt
         monkeypatch.setattr(module, limit, length)
         assert reasons(content, name) == []
         monkeypatch.setattr(module, limit, length - 1)
-        assert reasons(content, name) == [Reason.TOO_LARGE]
+        assert reasons(content, name) == [Reason.CONTAINER_MEMBER]

@@ -34,7 +34,7 @@ from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import DecodedPicture
 from hashscan.hashing.variants import DIHEDRAL, TURNS, VARIANTS
-from hashscan.hashing.video import opening
+from hashscan.hashing.video import opening, streams
 from hashscan.hashing.video.frames import Fault, KeyFramesLeft, VideoCover, VideoEnd, VideoFrame
 from hashscan.hashing.video.opening import VideoOpener
 from hashscan.hashing.video.streams import Sampling
@@ -346,6 +346,19 @@ def test_a_frame_that_is_shown_long_is_hashed(
     members, reason, _ = look(content)
     assert reason is None
     assert all(places_of(members, seed) for seed in (1, 2))
+
+
+@pytest.mark.parametrize("kept", [3, 2])
+def test_more_times_than_are_kept_hide_no_frame(
+    look: Look, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    shown = [0, 1, 100, 101, 200]
+    frames = [scene(2 if time % RATE else 1, 160, 120) for time in shown]
+    options = {"sc_threshold": "0", "bf": "0"}
+    content = video(frames, form="mp4", gop=2, options=options, shown=shown)
+    monkeypatch.setattr(streams, "_TIMES_MAX", kept)
+    members, reason, _ = look(content)
+    assert (bool(places_of(members, 2)), reason) == (True, None)
 
 
 def test_a_frame_that_an_edit_list_shows_long_is_hashed(look: Look) -> None:

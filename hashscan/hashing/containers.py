@@ -206,7 +206,7 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
             None,
             (
                 *(at(b"\1\0\0\0", (40, b" EMF")), at(b"\xd7\xcd\xc6\x9a")),
-                *(at(b"\1\0\x09\0"), at(b"\2\0\x09\0")),
+                *(at(b"\1\0\x09\0"), at(b"\2\0\x09\0"), at(b"VCLMTF")),
             ),
             _is_metafile,
         ),
@@ -228,7 +228,6 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
                 # Excel 2 to 4; books and drawings of single programs.
                 *(at(b"\x09\0\4\0"), at(b"\x09\2\6\0"), at(b"\x09\4\6\0")),
                 *(
-                    at(b"VCLMTF"),
                     at(b"AC10"),
                     at(b"%FDF-"),
                     at(b"HWP Document File"),

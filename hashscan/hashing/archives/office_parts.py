@@ -32,6 +32,7 @@ _OF_USE = re.compile(
     re.IGNORECASE,
 )
 """Settings of printers, positions of pages, fonts."""
+_SOUND = re.compile(rb"RIFF.{4}WAVE|FORM.{4}AIF|MThd|\xff[\xe2-\xff]", re.DOTALL)
 _WORKBOOK = re.compile(rb"xl/.*\.bin\Z", re.IGNORECASE | re.DOTALL)
 _BINARY_RECORD = re.compile(rb"[\x80-\xff][\x01-\x7f][\0-\x7f]", re.DOTALL)
 """Begin of a part of a binary workbook (.xlsb): the number of a record of two bytes, and its length."""
@@ -84,6 +85,6 @@ class OfficeParts:
 def _is_in_doubt(name: bytes, content: bytes, is_text: bool) -> bool:
     if is_text:
         return _TEXT_PICTURE.search(content, 0, _TEXT_SEARCHED) is not None
-    if _OF_USE.search(name) is not None:
+    if _OF_USE.search(name) is not None or _SOUND.match(content) is not None:
         return False
     return _WORKBOOK.search(name) is None or _BINARY_RECORD.match(content) is None

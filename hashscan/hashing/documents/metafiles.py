@@ -29,6 +29,15 @@ IS_METAFILE = re.compile(
 PICTURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|" + IS_METAFILE.pattern, re.DOTALL)
 """Begin of a picture in bytes that are no picture."""
 
+_STAR_VIEW = b"VCLMTF"
+_STAR_VIEW_ACTION = struct.Struct("<HHI")
+_STAR_VIEW_SHAPES = frozenset(
+    {0, *range(100, 116), 125, 126, *range(128, 143), *range(144, 147), *range(148, 152), 512}
+)
+_STAR_VIEW_POINTS = frozenset({100, 101, 103})
+"""Actions of LibreOffice's metafiles (vcl/metaact.hxx) that draw no bitmap, and those that draw a point or a
+rectangle."""
+
 _POINTS_MAX = 4096
 """Points and rectangles of a metafile that is no picture: a picture of 64 by 64."""
 
@@ -79,12 +88,38 @@ class MetafileOpener:
             raise ContainerError(Reason.CONTAINER_BYTES)
         content = file.read()
         try:
-            if content[40:44] == b" EMF":
+            if content.startswith(_STAR_VIEW):
+                yield from _star_view_members(content)
+            elif content[40:44] == b" EMF":
                 yield from _Enhanced().members(content)
             else:
                 yield from _windows_members(content)
         except (struct.error, IndexError):
             raise ContainerError(Reason.CONTAINER_BROKEN) from None
+
+
+def _star_view_members(content: bytes) -> Iterator[ArchiveMember]:
+    """Yield a failed member for a metafile of LibreOffice that draws more than lines, shapes and letters.
+
+    OpenDocument has one for each chart and formula.
+    """
+    at = len(_STAR_VIEW) + 6 + int.from_bytes(content[len(_STAR_VIEW) + 2 : len(_STAR_VIEW) + 6], "little")
+    points = 0
+    for _ in range(_RECORDS_MAX):
+        if at >= len(content):
+            break
+        kind, _, size = _STAR_VIEW_ACTION.unpack_from(content, at)
+        end = at + _STAR_VIEW_ACTION.size + size
+        points += kind in _STAR_VIEW_POINTS
+        if kind not in _STAR_VIEW_SHAPES or PICTURES.search(content, at, end) or points > _POINTS_MAX:
+            yield failed(b"action@%d" % at, Reason.UNSUPPORTED)
+            return
+        if b"EMF" in content[at:end]:
+            yield failed(b"action@%d" % at, Reason.CONTAINER)
+            return
+        at = end
+    else:
+        raise ContainerError(Reason.CONTAINER_MEMBERS)
 
 
 def bitmap_file(bitmap: bytes) -> bytes:

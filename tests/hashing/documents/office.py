@@ -129,6 +129,12 @@ def wmf(picture: Image.Image, version: int = 0x300) -> bytes:
     return struct.pack("<HHHIHIH", 1, 9, version, (18 + len(records)) // 2, 0, len(drawn) // 2, 0) + records
 
 
+def star_view(*actions: tuple[int, bytes]) -> bytes:
+    """A metafile of LibreOffice, as OpenDocument has for each chart."""
+    drawn = b"".join(struct.pack("<HHI", kind, 1, len(body)) + body for kind, body in actions)
+    return b"VCLMTF" + struct.pack("<HI", 1, 49) + bytes(45) + struct.pack("<I", len(actions)) + drawn
+
+
 def pict(picture: Image.Image) -> bytes:
     """A picture of a Macintosh (PICT, version 2) with rows of runs."""
     width, height = picture.size

@@ -27,7 +27,7 @@ from tests.hashing.documents.drawn import (
     stream,
     zipped,
 )
-from tests.hashing.documents.office import docx, odt, pict, wmf
+from tests.hashing.documents.office import docx, odt, pict, star_view, wmf
 from tests.pictures import encoded, scene
 from tests.scan.workers.test_worker import check, worker_with
 
@@ -178,7 +178,11 @@ FOUND |= {
     "plain-object.ppt": presentation(workbook(0xE9, BACKGROUND), False),
     "metafile.doc": compound({"WordDocument": bytes(64), "Data": bytes(68) + wmf(SCENE)}),
 } | {f"{name}.docx": docx("media/image1.wmf", content) for name, content in FOUND.items()}
+LINE, BITMAP = (102, bytes(20)), (116, encoded(SCENE, "BMP"))
 IN_DOUBT = {
+    "bitmap.svm": (star_view(LINE, BITMAP), Reason.UNSUPPORTED),
+    "chart.odt": (odt("ObjectReplacements/1", star_view(LINE, BITMAP)), Reason.UNSUPPORTED),
+    "dots.svm": (star_view(*[(100, bytes(12))] * 4097), Reason.UNSUPPORTED),
     "encrypted-whole.odt": (zipped({"encrypted-package": NOISE}), Reason.ENCRYPTED),
     "encrypted-part.odt": (odt("a", NOISE, entry="<manifest:encryption-data/>"), Reason.ENCRYPTED),
     "encrypted.epub": (
@@ -200,13 +204,14 @@ BEGINS = {
     "onenote.one": b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d",
     "scan.dcm": bytes(128) + b"DICM",
     "book.prc": bytes(60) + b"TEXtREAd",
-    "picture.svm": b"VCLMTF",
     "drawing.dwg": b"AC1015\0",
     "stamps.fdf": b"%FDF-1.2",
     "pages.djvu": b"FORM\0\0\0\x20DJVM",
 }
 IN_DOUBT |= {name: (begin + NOISE, Reason.CONTAINER) for name, begin in BEGINS.items()}
 CLEAN = {
+    "chart-of-lines.odt": odt("ObjectReplacements/1", star_view(LINE, (109, bytes(40)))),
+    "few-dots.svm": star_view(*[(100, bytes(12))] * 4096),
     "usual.docx": docx("media/a.jpg", OTHER, {"word/printerSettings1.bin": NOISE, "word/a.txt": b"words"}),
     "usual.odt": odt("Pictures/a.jpg", OTHER, {"layout-cache": NOISE}),
     "fonts.epub": zipped(

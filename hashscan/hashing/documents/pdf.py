@@ -27,6 +27,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -157,8 +158,34 @@ class PdfOpener:
                 name = b"attachment=%d" % (number + 1)
                 attachment = _pdfium.FPDFDoc_GetAttachment(document, number)
                 yield from guarded(name, _attachment(attachment, name))
+            yield from guarded(b"pattern", self._of_patterns(file, seen))
             if pages > PAGES_MAX or attachments > ANNOTATIONS_MAX:
                 raise ContainerError(Reason.TOO_MANY)
+
+    def _of_patterns(self, file: PreadFile, seen: set[bytes]) -> Iterator[Found]:
+        """Yield the embedded pictures that are on no page, of a document with patterns, which repeat them.
+
+        They are drawn on a page that is appended to the document.
+        """
+        if file.size > READ_MAX:
+            yield failed(b"pattern", Reason.CONTAINER_BYTES)
+            return
+        file.seek(0)
+        content = file.read()
+        if _TILING.search(content) is None:
+            return
+        appended = _with_page_of_pictures(content)
+        if appended is None:
+            yield failed(b"pattern", Reason.TOO_MANY)
+            return
+        with self._opened(PreadFile(appended)) as document:
+            page = _pdfium.FPDF_LoadPage(document, 0)
+            if not page:
+                raise ContainerError(Reason.CONTAINER_BROKEN)
+            try:
+                yield from _embedded(page, b"pattern", seen, _IDENTITY, [])
+            finally:
+                _pdfium.FPDF_ClosePage(page)
 
     @contextmanager
     def _opened(self, file: PreadFile) -> Iterator[Any]:
@@ -187,6 +214,42 @@ class PdfOpener:
             return 0
         ctypes.memmove(place, block, len(block))
         return int(len(block) == size)
+
+
+_TILING = re.compile(rb"/PatternType\s*1\b")
+_PICTURE = re.compile(
+    rb"([0-9]{1,7})\s{1,9}([0-9]{1,5})\s{1,9}obj\b(?:(?!endobj|stream|\sobj).){1,65536}?/(?:Image\b|[A-Za-z]{0,9}#)",
+    re.DOTALL,
+)
+"""A picture's number and that of its version, and its type, or a name with an escape."""
+_APPENDED = 4_000_000
+"""Number of the first appended object, below the greatest that PDFium knows."""
+
+
+def _with_page_of_pictures(content: bytes) -> bytes | None:
+    """Return a document with one page, on which all embedded pictures are; None if they are too many.
+
+    Its table of objects is wrong, so that PDFium searches for them.
+    """
+    found = {(int(each[1]), int(each[2])) for each in _PICTURE.finditer(content)}
+    if len(found) > OBJECTS_MAX:
+        return None
+    first = _APPENDED
+    names = b"".join(b"/I%d %d %d R" % (at, *each) for at, each in enumerate(sorted(found)))
+    drawn = b"".join(b"/I%d Do " % at for at in range(len(found)))
+    parts = (
+        b"<</Type/Catalog/Pages %d 0 R>>" % (first + 1),
+        b"<</Type/Pages/Kids[%d 0 R]/Count 1>>" % (first + 2),
+        b"<</Type/Page/Parent %d 0 R/MediaBox[0 0 9 9]/Contents %d 0 R/Resources<</XObject<<%b>>>>>>"
+        % (first + 1, first + 3, names),
+        b"<</Length %d>>stream\n%b\nendstream" % (len(drawn), drawn),
+    )
+    objects = b"".join(b"%d 0 obj\n%b\nendobj\n" % (first + at, part) for at, part in enumerate(parts))
+    return content + b"\n%btrailer\n<</Root %d 0 R/Size %d>>\nstartxref\n0\n%%%%EOF\n" % (
+        objects,
+        first,
+        first + 4,
+    )
 
 
 _HEADER, _HEADER_SEARCHED = b"%PDF", 1028

@@ -147,6 +147,11 @@ FOUND |= {
         b"/Pattern<</P 5 0 R>>",
         [form(WHOLE, b"/XObject<</I 6 0 R>>", PATTERN), jpeg_stream()],
     ),
+    "repeated.pdf": large_page(
+        b"/Pattern cs /P scn 0 0 14400 14400 re f",
+        b"/Pattern<</P 5 0 R>>",
+        [form(WHOLE, b"/XObject<</I 6 0 R>>", PATTERN), pixel_stream()],
+    ),
     "letter.pdf": large_page(
         b"BT /F 1 Tf 100 300 Td (a) Tj ET",
         b"/Font<</F 5 0 R>>",

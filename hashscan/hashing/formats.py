@@ -101,7 +101,7 @@ def _is_paintbrush(prefix: bytes) -> bool:
     return (
         len(prefix) >= _FIXED_SIZE
         and prefix[1] in {0, 2, 3, 4, 5}
-        and prefix[2] == 1
+        and prefix[2] in {0, 1}
         and prefix[3] in {1, 2, 4, 8}
         and left <= right
         and top <= bottom
@@ -121,6 +121,27 @@ def _is_silicon_graphics(prefix: bytes) -> bool:
 
 def _is_quite_ok(prefix: bytes) -> bool:
     return len(prefix) >= 14 and prefix[12] in {3, 4} and prefix[13] in {0, 1}
+
+
+_BITMAP = re.compile(rb"\s*#define[ \t]+\S*_width[ \t]+[0-9]+\s+#define[ \t]+\S*_height[ \t]+[0-9]+\s")
+
+
+def _is_bitmap_source(prefix: bytes) -> bool:
+    # The bits must follow, perhaps behind the first bytes.
+    rest = len(prefix) >= PREFIX_SIZE or b"char" in prefix or b"short" in prefix
+    return rest and _BITMAP.match(prefix) is not None
+
+
+def _is_bare_bitmap(prefix: bytes) -> bool:
+    # One plane, a known depth, and a sensible size.
+    if prefix[0] == 12:
+        return number(prefix, 8, 2) == 1 and number(prefix, 10, 2) in {1, 4, 8, 24}
+    return (
+        number(prefix, 12, 2) == 1
+        and number(prefix, 14, 2) in {1, 2, 4, 8, 16, 24, 32}
+        and 0 < number(prefix, 4, 4) < 1 << 20
+        and number(prefix, 16, 4) < 16
+    )
 
 
 def _is_flic(prefix: bytes) -> bool:
@@ -173,6 +194,16 @@ def _is_heif(prefix: bytes) -> bool:
 SVG = FileFormat("SVG", "SVG", extra="svg")
 """Drawings, which have no signature: see `is_drawing`."""
 
+TARGA = FileFormat("Targa", "TGA")
+"""Pictures that have no signature: see `recognition.picture_probe`."""
+
+OTHER_PICTURE = FileFormat(
+    "other picture",
+    None,
+    (at(b"BLP1"), at(b"BLP2"), at(b"farbfeld"), at(b"SIMPLE  ="), at(b"P7 332"), at(b"FTEX")),
+)
+"""Pictures of rare formats, which are not decoded."""
+
 FORMATS: tuple[FileFormat, ...] = (
     # Decoded. Only formats that Pillow decodes by itself or with a plug-in, without another program. JPEG
     # includes MPO, several JPEGs one after another; PNG includes APNG.
@@ -188,6 +219,9 @@ FORMATS: tuple[FileFormat, ...] = (
         (
             at(b"II*\0"),
             at(b"MM\0*"),
+            # Pillow shows these, too.
+            at(b"II\0*"),
+            at(b"MM*\0"),
             # BigTIFF, with offsets of 64 bits.
             at(b"II+\0"),
             at(b"MM\0+"),
@@ -248,12 +282,20 @@ FORMATS: tuple[FileFormat, ...] = (
             at((4, b"ftypcrx ")),
         ),
     ),
+    FileFormat("XBM", "XBM", (at(b"#define "), at(b"#define\t"), at(b"\n#define ")), _is_bitmap_source),
+    FileFormat(
+        "DIB",
+        "DIB",
+        tuple(at(bytes((size, 0, 0, 0))) for size in (12, 40, 52, 56, 64, 108, 124)),
+        _is_bare_bitmap,
+    ),
+    TARGA,
+    OTHER_PICTURE,
 )
 """All formats; a file has the first one that recognises it. Requests and replies use the index in this tuple.
 
-Not included, since nothing at their start distinguishes them from other files: Targa, plain sensor data,
-Alias, MacPaint, X bitmaps (C source). Also not included: textures of single games (BLP, FTEX, WAL),
-scientific arrays (FITS, HDF, GRIB).
+Not included, since nothing at their start distinguishes them from other files: plain sensor data, Alias,
+MacPaint. Also not included: some textures of single games (WAL), scientific arrays (HDF, GRIB).
 """
 
 

@@ -149,7 +149,7 @@ def _walk(read: ReadAt, bound: _Bounded, most: int) -> Iterator[tuple[_Values, b
         most: number of directories that are read.
     """
     header = read(0, 8)
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(header[:4])
+    order = {b"II*\0": "<", b"MM\0*": ">", b"II\0*": "<", b"MM*\0": ">"}.get(header[:4])
     if order is None or len(header) < 8:
         return
     waiting = [(*struct.unpack(order + "I", header[4:]), False)]

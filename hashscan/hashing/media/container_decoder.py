@@ -21,6 +21,7 @@ from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import archive_probe
+from hashscan.hashing.recognition.picture_probe import picture_probe
 from hashscan.hashing.recognition.recogniser import Probe, ProbeAnswer, Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
 from hashscan.model import MemberLimits
@@ -52,7 +53,7 @@ def load(
     library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    probes = [archive_probe, document_kinds, texts_with_pictures]
+    probes = [archive_probe, document_kinds, picture_probe, texts_with_pictures]
     recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS))
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):

@@ -91,7 +91,7 @@ full size's digest by 0.7 bits on average and 8 at most; with 512 by 0.5 and 8, 
 # Pillow would import each plugin at the first file of its format, and all plugins at a file of a rare format.
 _PLUGINS = (
     *("Avif", "Bmp", "Cur", "Dcx", "Dds", "Fli", "Gif", "Icns", "Ico", "Jpeg", "Jpeg2K", "Pcx", "Png", "Ppm"),
-    *("Psd", "Qoi", "Sgi", "Sun", "Tiff", "WebP", "Xpm"),
+    *("Psd", "Qoi", "Sgi", "Sun", "Tga", "Tiff", "WebP", "Xbm", "Xpm"),
 )
 for _plugin in _PLUGINS:
     importlib.import_module(f"PIL.{_plugin}ImagePlugin")

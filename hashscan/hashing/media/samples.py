@@ -41,6 +41,9 @@ def _saved(picture: Image.Image, pillow_format: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
+_SAVED = "BMP", "DDS", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA"
+
+
 @cache
 def samples() -> dict[str, bytes]:
     """Return sample files by Pillow's name of the format, each a gradient of 16x16 pixels.
@@ -53,7 +56,7 @@ def samples() -> dict[str, bytes]:
         "HEIF": _stored("gradient.heic"),
         "JXL": _stored("gradient.jxl"),
     }
-    for name in ("BMP", "DDS", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP"):
+    for name in (*_SAVED, "TIFF", "WEBP"):
         if content := _saved(picture, name):
             found[name] = content
     pixels = picture.tobytes()
@@ -73,6 +76,7 @@ def samples() -> dict[str, bytes]:
     found["XPM"] = _pixmap(pixels)
     found["FLI"] = _flic([picture.convert("L").tobytes()])
     found["SVG"] = _DRAWING
+    found["XBM"] = _saved(picture.convert("1"), "XBM")
     return found
 
 

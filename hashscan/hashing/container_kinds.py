@@ -90,7 +90,7 @@ _DOCUMENTS = {
     "Windows metafile": DocumentOpener(f"{_HERE}.metafiles", "MetafileOpener"),
 }
 _ALWAYS = {APPENDED.name: DocumentOpener(f"{_HERE}.appended", "AppendedOpener")}
-"""What is opened where any kind is: the members have kinds of their own."""
+"""Openers for all kinds: the members have kinds of their own."""
 _MAILS = {
     "mail": DocumentOpener(f"{_HERE}.mail", "MailOpener"),
     "mailbox": DocumentOpener(f"{_HERE}.mail", "MailboxOpener"),

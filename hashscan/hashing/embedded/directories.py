@@ -392,3 +392,40 @@ def swap_avif_brand(file: PictureFile) -> bytes | None:
     content = file.read(file.size)
     other = b"avis" if content[brand : brand + 4] == b"avif" else b"avif"
     return content[:brand] + other + content[brand + 4 :]
+
+
+_ICON_FORMATS = {PNG_SIGNATURE: "PNG", b"\0\0\0\x0cjP  ": "JPEG2000", b"\xff\x4f\xff\x51": "JPEG2000"}
+_PLAIN_ICONS = frozenset({b"it32", b"ih32", b"il32", b"is32"})
+"""Icons without compression, of 128, 48, 32 and 16 pixels; Pillow shows a compressed one in their place."""
+_ICONS_MAX = 64
+
+
+def mac_icons(file: PreadFile) -> list[tuple[PreadFile, str]]:
+    """Return each icon of an ICNS, with Pillow's name of the format in which it is read.
+
+    Raises:
+        NotImplementedError: it has more entries than are read.
+    """
+    entries: list[tuple[int, bytes, int]] = []
+    place = 8
+    while place + 8 <= file.size:
+        file.seek(place)
+        kind, length = file.read(4), int.from_bytes(file.read(4))
+        if length < 8:
+            break
+        if len(entries) == _ICONS_MAX:
+            raise NotImplementedError
+        entries.append((place, kind, length))
+        place += length
+    found = []
+    for place, kind, length in entries:
+        file.seek(place + 8)
+        begin = file.read(8)
+        form = next((name for start, name in _ICON_FORMATS.items() if begin.startswith(start)), "")
+        if form:
+            found.append((file.subfile(place + 8, length - 8), form))
+        elif kind in _PLAIN_ICONS:
+            # The others are renamed, but for the masks.
+            hidden = [(at, b"junk") for at, other, _ in entries if at != place and not other.endswith(b"8mk")]
+            found.append((PatchedFile(file, hidden), "ICNS"))
+    return found

@@ -28,6 +28,7 @@ from hashscan.hashing.embedded.directories import (
     HasInfo,
     MemoryFile,
     is_unsupported_tiff,
+    mac_icons,
     orientation_of,
     other_directories,
     pictures_beside,
@@ -482,6 +483,10 @@ class _Reader:
             if found.reason is not None:
                 self._fall_short(found.reason)
         yield from self._in_other_directories(described)
+        if self._format == "ICNS":
+            icons = self._tried(lambda: mac_icons(self._original)) or ()
+            for number, (file, only) in enumerate(icons, start=_FIRST_IN_DIRECTORY):
+                yield from self.guarded(self._read_again(file, number, only))
         behind = self._tried(lambda: jpegs_behind(self._original, self._format, self._end))
         if behind is not None:
             jpegs, self.appended = behind

@@ -176,6 +176,20 @@ def sensor_data() -> bytes:
     return bytes(content)
 
 
+def icons(*entries: tuple[bytes, bytes]) -> bytes:
+    content = b"".join(kind + struct.pack(">I", 8 + len(data)) + data for kind, data in entries)
+    return b"icns" + struct.pack(">I", 8 + len(content)) + content
+
+
+def plain_icon() -> bytes:
+    """An icon of 128 pixels without compression: a run of each byte."""
+    pixels = np.asarray(PICTURE.resize((128, 128))).reshape(-1, 3)
+    planes = b"".join(pixels[:, band].tobytes() for band in range(3))
+    return bytes(4) + b"".join(
+        bytes((127,)) + planes[place : place + 128] for place in range(0, len(planes), 128)
+    )
+
+
 def heif(image: Image.Image, *others: Image.Image) -> bytes:
     import pillow_heif
 
@@ -220,6 +234,10 @@ MATCHED = {
     "xmp.gif": gif_with_xmp(),
     "sixteen.mpo": multi_picture(17),
     "thirty.mpo": multi_picture(30),
+    "smaller.icns": icons(
+        (b"ic09", encoded(scene(FIRST, 512, 512), "PNG")), (b"ic08", encoded(scene(HIDDEN, 256, 256), "PNG"))
+    ),
+    "plain.icns": icons((b"ic07", encoded(scene(FIRST, 128, 128), "PNG")), (b"it32", plain_icon())),
     "below.tif": subdirectory(one_strip(PICTURE)),
 }
 UNDECODED = {

@@ -38,7 +38,7 @@ decoding_options = gather_options(
         show_default=True,
         help=(
             "Memory limit of each decoder. If workers are many, it is less: all together have three quarters "
-            "of the machine's memory, but each has 256 MB."
+            "of the machine's memory, but each has 384 MB."
         ),
     ),
     click.option(

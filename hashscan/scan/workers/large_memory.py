@@ -31,7 +31,7 @@ _TURNS = Path("/run/hashscan/large-pictures")
 """The file whose lock is held while a large picture is decoded; no other user may open it."""
 _PAUSE_SECONDS = 0.1
 
-_LEAST_BYTES = 256 << 20
+_LEAST_BYTES = 384 << 20
 """The memory that each ordinary decoder may have, however many there are."""
 _DECODERS_PER_WORKER = 2
 """Of pictures, and of containers."""

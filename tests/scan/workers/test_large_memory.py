@@ -60,7 +60,7 @@ def test_without_figures_the_limit_of_the_machine_counts(machine: Path, text: st
 def test_all_decoders_share_the_memory(machine: Path) -> None:
     assert decoder_memory(768 * MIB, 2) == 768 * MIB
     assert decoder_memory(768 * MIB, 8) == 384 * MIB
-    assert decoder_memory(768 * MIB, 100) == 256 * MIB
+    assert decoder_memory(768 * MIB, 100) == 384 * MIB
     assert decoder_memory(100 * MIB, 2) == 100 * MIB
 
 

@@ -724,3 +724,23 @@ def test_an_owner_whose_parts_take_too_long_gets_no_more(file: int, monkeypatch:
         assert caught.value.reason is Reason.OVER_BUDGET
         assert list(parts_of(sandbox, file, "three parts", owner=1)) == [0, 1, 2]
         assert ask(sandbox, file, "size") == 1234
+
+
+def test_a_file_on_trial_is_given_up_and_costs_its_owner_nothing(file: int) -> None:
+    options = SandboxOptions("auto", seconds=PATIENT, owner_losses=1)
+    with Sandbox(PLUGIN, options) as sandbox:
+        for _ in range(2):
+            begun = sandbox.begin(file, b"spin", 1000, trial_seconds=0.1)
+            behind = sandbox.begin(file, b"size", 1000)
+            with pytest.raises(DecoderLost) as caught:
+                sandbox.finish(begun)
+            assert (caught.value.reason, caught.value.on_trial) == (Reason.TIMEOUT, True)
+            assert begun.used == 0.1
+            assert REPLY.unpack(sandbox.finish(behind))[2] == 1234
+        parts = sandbox.parts(
+            file, b"two parts and spin", 1000, seconds=PATIENT, parts_max=9, trial_seconds=0.1
+        )
+        with pytest.raises(DecoderLost) as caught:
+            list(parts)
+        assert (caught.value.on_trial, sandbox.used) == (True, 0.1)
+        assert ask(sandbox, file, "size") == 1234

@@ -22,7 +22,7 @@ from hashscan.sources.base import Listing, ListingOptions
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from tests.hashing.documents.drawn import jpeg_stream, pdf, stream
-from tests.hostile_files import pdf_of_shadings
+from tests.hostile_files import FILES, pdf_of_shadings
 from tests.pictures import encoded, scene
 
 LISTED = encoded(scene(3), "JPEG")
@@ -120,3 +120,28 @@ def test_files_of_others_do_not_wait_for_slow_ones(tmp_path: Path, worker: Worke
     assert all(len({item.stat.uid for item in batch.items}) == 1 for batch in pool.asked)
     # Each slow one has a batch of its own in the end.
     assert [len(batch.items) for batch in pool.asked if not batch.defer] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_every_hostile_file_has_a_verdict(tmp_path: Path, worker: Worker) -> None:
+    """Those that were found to take most time or memory."""
+    names = (
+        "meshes.pdf",
+        "tilings.pdf",
+        "forms.pdf",
+        "annotations.pdf",
+        "empties.7z",
+        "times.mp4",
+        "uses.svg",
+    )
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in (*names, "entities.svg"):
+        (folder / name).write_bytes(FILES[name]())
+    (folder / "z.jpg").write_bytes(LISTED)
+    scan = ScanPipeline(listings(folder), Inline(worker))
+    records = {os.path.basename(str(record["path"])): record["verdict"] for record in scan}
+    assert scan.summary.files == len(names) + 2
+    assert records.pop("z.jpg") == Verdict.MATCH.value
+    assert set(records.values()) == {Verdict.UNDECODED.value}
+    assert {"meshes.pdf", "tilings.pdf"} <= set(records)

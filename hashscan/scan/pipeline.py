@@ -65,6 +65,10 @@ _OBJECTS_PER_BATCH_MIN = 16
 """The fewest objects in a batch. They are downloaded together; in a smaller batch each would be waited for
 alone."""
 
+_ALONE_FROM = 8
+"""The number of files of a folder from which those of one owner have a batch of their own; so have those of
+an owner whose files take long. A batch has a cost of its own, some times that of a small file."""
+
 UNANSWERED_MAX = 20_000
 """The largest number of files in memory that wait for the answer of a matching service."""
 
@@ -135,6 +139,8 @@ class ScanPipeline:
         self._large_turn = False
         """True if all other files were handed out, so that large files are next."""
         self._max_sparse = max_sparse
+        self._slow: set[int] = set()
+        """The owners of files that were deferred, as they take long to decode; some are only large."""
         self._links = HardLinkTable()
         self._leased = LeasedFiles()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
@@ -310,14 +316,23 @@ class ScanPipeline:
             self._make_ready(structs.replace(batch, items=tuple(reading)))
 
     def _make_ready(self, batch: Batch) -> None:
-        """Queue a batch to be handed out next, without its large files, in a part for each owner."""
+        """Queue a batch to be handed out next, in parts by owner, and without its large files."""
         parts: dict[int, list[Item]] = {}
         for item in batch.items:
             parts.setdefault(item.stat.uid, []).append(item)
-        for items in parts.values() if len(parts) > 1 else ():
-            self._make_ready(structs.replace(batch, items=tuple(items)))
-        if len(parts) > 1:
+        if len(parts) == 1:
+            self._make_part_ready(batch)
             return
+        few: list[Item] = []
+        for owner, items in parts.items():
+            if len(items) < _ALONE_FROM and owner not in self._slow:
+                few += items
+            else:
+                self._make_part_ready(structs.replace(batch, items=tuple(items)))
+        if few:
+            self._make_part_ready(structs.replace(batch, items=tuple(few)))
+
+    def _make_part_ready(self, batch: Batch) -> None:
         if max(item.stat.size for item in batch.items) > LARGE_BYTES:
             for item in batch.items:
                 if item.stat.size > LARGE_BYTES:
@@ -412,6 +427,7 @@ class ScanPipeline:
         deferred = dict(answer.deferred) if batch.max_sparse is None else {}
         for place, (item, result) in enumerate(zip(batch.items, results, strict=True)):
             if place in deferred:
+                self._slow.add(item.stat.uid)
                 self._postpone(batch, item, deferred[place])
                 continue
             # A large file then goes to the queue of large files again.

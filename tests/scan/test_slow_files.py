@@ -107,15 +107,15 @@ def test_files_of_others_do_not_wait_for_slow_ones(tmp_path: Path, worker: Worke
     hostile = pdf_of_shadings()
     for number in range(3):
         (folder / f"a{number}.pdf").write_bytes(hostile + b"%%%d" % number)
-    for number in range(5):
+    for number in range(8):
         (folder / f"b{number}.jpg").write_bytes(LISTED)
         if os.geteuid() == 0:
             os.chown(folder / f"b{number}.jpg", 4001, 4001)
     pool = Inline(worker)
     scan = ScanPipeline(listings(folder), pool)
     verdicts = [(record["verdict"], record.get("reason")) for record in scan]
-    assert verdicts == [("match", None)] * 5 + [("undecoded", Reason.TIMEOUT.value)] * 3
-    assert scan.summary.files == 8
+    assert verdicts == [("match", None)] * 8 + [("undecoded", Reason.TIMEOUT.value)] * 3
+    assert scan.summary.files == 11
     assert not scan.cut_short
     assert all(len({item.stat.uid for item in batch.items}) == 1 for batch in pool.asked)
     # Each slow one has a batch of its own in the end.

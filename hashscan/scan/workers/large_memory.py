@@ -34,7 +34,7 @@ _PAUSE_SECONDS = 0.1
 _LEAST_BYTES = 384 << 20
 """The memory that each ordinary decoder may have, however many there are."""
 _DECODERS_PER_WORKER = 2
-"""Of pictures, and of containers."""
+"""A decoder of pictures, and one of containers."""
 
 
 def usable_memory(wanted: int) -> int:

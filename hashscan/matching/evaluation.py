@@ -5,9 +5,11 @@ The file was read now, or in an earlier scan. A picture has a threshold for each
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, islice
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import counting_hint, install_hint
-from hashscan.hashing.recognition.names import claims_to_be_shown
+from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
 from hashscan.hashing.records import DecodedPicture, fault_in, unpack_reply
 from hashscan.hashing.variants import (
     PLAIN,
@@ -523,7 +525,13 @@ def disprove(file: FileTask, match: Match, reason: Reason | None) -> None:
 
 def take_name(file: FileTask) -> None:
     """Store for a file in which nothing was recognised that its name says otherwise, if it does."""
-    if claims_to_be_shown(file.item.name, file.none_by):
+    begin = b""
+    if file.opened is not None and file.opened.content is not None:
+        begin = bytes(file.opened.content[:BEGIN_SIZE])
+    elif file.opened is not None:
+        with suppress(OSError):
+            begin = os.pread(file.opened.descriptor, BEGIN_SIZE, 0)
+    if claims_to_be_shown(file.item.name, file.none_by, begin):
         file.reason = Reason.NAMED
 
 

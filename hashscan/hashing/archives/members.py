@@ -50,7 +50,7 @@ from hashscan.hashing.member_records import (
     SampledFrames,
 )
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.names import claims_to_be_shown
+from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import Probed, Recogniser
 from hashscan.hashing.records import failure_in, fault_of
@@ -214,7 +214,9 @@ class MemberReader:
             found = found or record is not BEFORE_RISK
             yield record
         # Of the file itself, only the worker knows the name.
-        if before and not found and (reason := _named(before[: -len(separator(UNRECOGNISED))])) is not None:
+        file.seek(0)
+        place = before[: -len(separator(UNRECOGNISED))]
+        if before and not found and (reason := _named(place, begin=file.read(BEGIN_SIZE))) is not None:
             yield Member(before, reason=reason)
 
     def _as_probed(
@@ -576,9 +578,9 @@ class MemberReader:
                 yield Member(before, reason=error.reason)
 
 
-def _named(place: bytes, none_by: str = "") -> Reason | None:
+def _named(place: bytes, none_by: str = "", begin: bytes = b"") -> Reason | None:
     """Return the reason why a member in which nothing was recognised is undecoded by its name, if it is."""
-    return Reason.NAMED if claims_to_be_shown(place, none_by) else None
+    return Reason.NAMED if claims_to_be_shown(place, none_by, begin) else None
 
 
 def _noted(

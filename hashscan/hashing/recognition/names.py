@@ -48,7 +48,13 @@ _TEXTS_TOO = re.compile(rb"\.(?:br|rgba?|tga|icb|vda|vst|yuv|xbm)\s*\Z", re.IGNO
 """Endings by which viewers may show a text of printable characters as a picture, or decompress it."""
 
 
-def claims_to_be_shown(name: bytes, none_by: str = "") -> bool:
+BEGIN_SIZE = 512
+_SOURCES = re.compile(rb"\.(?:s?html?|xhtml?|xht|svg|ts|mts|rtf|vcf|ipynb)\s*\Z", re.IGNORECASE)
+"""Endings of texts, which were searched for pictures as texts."""
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def claims_to_be_shown(name: bytes, none_by: str = "", begin: bytes = b"") -> bool:
     """Return True if viewers open a file with this name, and might show something that was not recognised.
 
     A name is compared in any case, and as systems read it that ignore white space at its end.
@@ -57,5 +63,9 @@ def claims_to_be_shown(name: bytes, none_by: str = "") -> bool:
         name: of the file; or the place of a member, which ends with its name.
         none_by: the row of `none_kinds` that proves the file to be none; empty if none does. A text is what
             the endings of many source files say (`.ts`), and is not shown by any other name but few.
+        begin: the first `BEGIN_SIZE` bytes: a text that is not proven to be none, and was asked about, is
+            no video of packets.
     """
+    if begin and _SOURCES.search(name) is not None and _NO_TEXT.search(begin[:BEGIN_SIZE]) is None:
+        return False
     return (_TEXTS_TOO if none_by == "text" else _CLAIMS).search(name) is not None

@@ -43,6 +43,13 @@ def test_a_text_is_what_its_name_says_in_few_cases() -> None:
     assert claims_to_be_shown(b"style.css.br", "text")
 
 
+def test_a_text_that_was_asked_about_is_what_its_name_says() -> None:
+    assert not claims_to_be_shown(b"page.html", "", b"<html>\x1b")
+    assert not claims_to_be_shown(b"code.ts", "", b"const a = 'data:image/png;base64,'")
+    assert claims_to_be_shown(b"film.ts", "", b"G\x40\0\x10")
+    assert claims_to_be_shown(b"page.avi", "", b"<html>")
+
+
 def tarred(name: str, content: bytes) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:

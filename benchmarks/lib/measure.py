@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +80,10 @@ def _reap_strays(name: str) -> None:
     raise MeasureError(f"{name}: processes it started still run {STRAY_SECONDS:.0f} s after its end")
 
 
-def run(name: str, command: list[str], scratch: Path, extra: dict[str, str], expected: int = 0) -> Sample:
-    """Time one command.
+def run(
+    name: str, command: list[str], scratch: Path, extra: dict[str, str], expected: int | Collection[int] = 0
+) -> Sample:
+    """Time one command; any of the expected exit codes will do.
 
     Raises:
         MeasureError: its exit code was not the expected one, or it left processes behind.
@@ -100,7 +103,7 @@ def run(name: str, command: list[str], scratch: Path, extra: dict[str, str], exp
         _reap_strays(name)
         cpu = _children() - children
         others = max(0.0, machine_cpu() - machine - cpu)
-    if done.returncode != expected:
+    if done.returncode not in ({expected} if isinstance(expected, int) else expected):
         sys.stderr.write(err.read_text(errors="replace")[-4000:])
         raise MeasureError(f"{name}: exit code {done.returncode}: {' '.join(command[:6])} ...")
     return Sample(wall, cpu, others, out.read_text(errors="replace")[-100_000:])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec import structs
+
 from hashscan.locking import ClosedOnExit
 from hashscan.model import Reason
 from hashscan.service.doors.icap.forms import FILES_MAX, Form
@@ -109,8 +111,7 @@ class Body(ClosedOnExit):
             content = self._whole.finish()
             if keep:
                 self.content = content
-            upload = Upload(self._client, self._facts.name)
-            self._checks.insert(0, self._start(content, upload, keep=keep, unchecked=self.doubt))
+            self._checks.insert(0, self._start_whole(content, keep=keep))
         found = await asyncio.gather(*self._checks, return_exceptions=True)
         answers = [answer for answer in found if isinstance(answer, Answer)]
         errors = [error for error in found if isinstance(error, BaseException)]
@@ -136,18 +137,37 @@ class Body(ClosedOnExit):
     def _check_file(self, receiving: Receiving, name: bytes) -> None:
         with receiving:
             if receiving.size:
-                self._checks.append(self._start(receiving.finish(), Upload(self._client, name)))
+                self._checks.append(
+                    self._start(receiving.finish(), Upload(self._client, name), self._settings)
+                )
+
+    def _start_whole(self, content: Content, *, keep: bool) -> asyncio.Task[Answer]:
+        """Start the check of the body as it came.
+
+        Some mail programs take a form for a mail, which is not opened. Where its files were taken out, they
+        are checked, and what the whole can't be opened as says nothing more.
+        """
+        settings = self._settings
+        if self._form is not None and self.doubt is None:
+            answers = {**settings.answers, "undecoded": Outcome.ALLOW.value}
+            settings = structs.replace(settings, answers=answers)
+        upload = Upload(self._client, self._facts.name)
+        return self._start(content, upload, settings, keep=keep, unchecked=self.doubt)
 
     def _start(
-        self, content: Content, upload: Upload, *, keep: bool = False, unchecked: Reason | None = None
+        self,
+        content: Content,
+        upload: Upload,
+        settings: DoorSettings,
+        *,
+        keep: bool = False,
+        unchecked: Reason | None = None,
     ) -> asyncio.Task[Answer]:
         """Start a check that waits for its turn; its content is closed even if it is cancelled before."""
 
         async def check() -> Answer:
             async with self._slots:
-                return await self._engine.check(
-                    content, upload, self._settings, unchecked=unchecked, keep=keep
-                )
+                return await self._engine.check(content, upload, settings, unchecked=unchecked, keep=keep)
 
         def end(ended: asyncio.Task[Answer]) -> None:
             self._waiting.discard(ended)

@@ -1,5 +1,8 @@
 """Deduplicate hard links: a file with several names is read once, and each name gets its result.
 
+A verdict may depend on a name that claims a kind that viewers open, or to be a part of a larger file. So
+names that differ in their claims count as those of different files.
+
 A tree may have millions of hard links, so they are not kept in memory without a bound. They are stored in a
 database in an anonymous temporary file, which the system removes when the process ends, however it ends.
 """
@@ -14,16 +17,26 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from hashscan.errors import OutputError
-from hashscan.model import Batch, FileResult, FileStat, Item
+from hashscan.hashing.containers import is_later_part
+from hashscan.hashing.recognition.names import claims_to_be_shown
+from hashscan.model import Batch, FileResult, Item
 
 _PAGES_IN_MEMORY = -8192  # SQLite counts negative cache sizes in KiB
 
 _FIELD_BYTES = 16  # inodes of some file systems, and times in the year 2400, don't fit into eight
 
 
-def _key(stat: FileStat) -> bytes:
+def _key(item: Item) -> bytes:
+    stat = item.stat
     identity = (stat.device, stat.inode, stat.size, stat.mtime_ns, stat.ctime_ns)
-    return b"".join(number.to_bytes(_FIELD_BYTES, "little", signed=True) for number in identity)
+    numbers = b"".join(number.to_bytes(_FIELD_BYTES, "little", signed=True) for number in identity)
+    return numbers + _claim(item.name)
+
+
+def _claim(name: bytes) -> bytes:
+    """Return all of a name that a verdict may depend on; empty for most names."""
+    ending = name.rstrip().rpartition(b".")[2].lower() if claims_to_be_shown(name) else b""
+    return (b"part " if is_later_part(name, None) else b"") + ending
 
 
 class HardLinkTable:
@@ -52,7 +65,7 @@ class HardLinkTable:
             name. (False, None) means that the file is being read under another name: this name is stored, and
             `settle` returns it later.
         """
-        key = _key(item.stat)
+        key = _key(item)
         with _database_errors():
             row = self._database.execute("SELECT result FROM met WHERE key=?", (key,)).fetchone()
             if row is None:
@@ -65,11 +78,11 @@ class HardLinkTable:
             self._database.execute("INSERT INTO waiting VALUES (?, ?)", (key, place))
             return False, None
 
-    def store_result(self, listed: FileStat, result: FileResult) -> Iterator[tuple[Batch, Item]]:
+    def store_result(self, listed: Item, result: FileResult) -> Iterator[tuple[Batch, Item]]:
         """Store the result of a file that `lookup_or_claim` said to read.
 
         Args:
-            listed: the stat result from the listing, which `lookup_or_claim` was called with.
+            listed: the item that `lookup_or_claim` was called with.
 
         Returns:
             The names that waited for this result, each with its batch (without the batch's other items).
@@ -81,7 +94,7 @@ class HardLinkTable:
             while places := self._waiting(key, 1000):
                 yield from places
 
-    def retry_other_name(self, listed: FileStat) -> Batch | None:
+    def retry_other_name(self, listed: Item) -> Batch | None:
         """Return a waiting name as a batch, after a failure that the other name caused; None without one."""
         key = _key(listed)
         with _database_errors():

@@ -444,11 +444,11 @@ class ScanPipeline:
     def _settle(self, item: Item, result: FileResult) -> Iterator[Record]:
         """Yield the records for the other hard links of a file."""
         if result.verdict is Verdict.UNREADABLE and result.reason in _NAME_REASONS:
-            again = self._links.retry_other_name(item.stat)
+            again = self._links.retry_other_name(item)
             if again is not None:
                 self._ready.append(again)
             return
-        for batch, other in self._links.store_result(item.stat, result):
+        for batch, other in self._links.store_result(item, result):
             yield from self._conclude(batch, structs.replace(result, name=other.name), other)
 
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:

@@ -208,16 +208,8 @@ class MemberReader:
 
     def _recognised(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
         """Yield what is in a file that no signature tells, opened as all that programs may take it for."""
-        found = False
         probed = () if self._recogniser is None else self._recogniser.kinds(file)
-        for record in self._as_probed(file, probed, before, depth):
-            found = found or record is not BEFORE_RISK
-            yield record
-        # Of the file itself, only the worker knows the name.
-        file.seek(0)
-        place = before[: -len(separator(UNRECOGNISED))]
-        if before and not found and (reason := _named(place, begin=file.read(BEGIN_SIZE))) is not None:
-            yield Member(before, reason=reason)
+        return self._as_probed(file, probed, before, depth)
 
     def _as_probed(
         self, file: PreadFile, found: Iterable[Probed], before: bytes, depth: int
@@ -535,7 +527,13 @@ class MemberReader:
             if any(self._opens(each) for each, _ in containers):
                 yield member
                 yield BEFORE_RISK
-                yield from self._nested(member.place, file, containers, depth)
+                found = False
+                for record in self._nested(member.place, file, containers, depth):
+                    found = found or record is not BEFORE_RISK
+                    yield record
+                if kind == UNRECOGNISED and not found:
+                    named = _named(member.place, begin=content[:BEGIN_SIZE])
+                    yield from () if named is None else [Member(member.place, reason=named)]
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import random
 import tarfile
+import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.member_records import ContainerEnd, Member
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.archive_probe import archive_probe
 from hashscan.hashing.recognition.names import claims_to_be_shown
 from hashscan.hashing.recognition.recogniser import Probed, Recogniser
 from hashscan.model import MemberLimits, Reason
@@ -85,3 +87,17 @@ def test_what_was_probed_and_holds_nothing_is_not_recognised() -> None:
 
     reader = MemberReader(None, len(NOISE), (), None, MemberLimits(), {}, recogniser=Recogniser([unsure]))
     assert list(reader.records(PreadFile(NOISE), UNRECOGNISED))[-1] == ContainerEnd(0, 0, None)
+
+
+def test_a_member_in_which_one_of_two_readings_holds_nothing_is_recognised() -> None:
+    """A ZIP archive behind a script begins like nothing, and is found by its end."""
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as made:
+        made.writestr("a", b"words\n")
+    archive = tarred("a.jar", b"#!/bin/sh\nexec java -jar $0\n\xff" + zipped.getvalue())
+    reader = MemberReader(
+        StandardLibrary(), len(archive), (), None, MemberLimits(), {}, recogniser=Recogniser([archive_probe])
+    )
+    records = [each for each in reader.records(PreadFile(archive), TAR) if isinstance(each, Member)]
+    assert Reason.NAMED not in {each.reason for each in records}
+    assert b"a.jar!a" in {each.place for each in records}

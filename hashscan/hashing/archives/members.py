@@ -217,7 +217,10 @@ class MemberReader:
         """Yield what is in a file, opened as each format that programs may take it for."""
         for kind, certain, start, *_ in found:
             yield BEFORE_RISK
-            opened = self._contents_of(file.subfile(start) if start else file, kind, before, depth)
+            # An unexpected exception costs what is in this one.
+            opened = self._guarded(
+                before, self._contents_of(file.subfile(start) if start else file, kind, before, depth)
+            )
             try:
                 if certain and not self._opens(kind):
                     raise ContainerError(Reason.CONTAINER)

@@ -6,13 +6,16 @@ import gzip
 import io
 import random
 import tarfile
+from collections.abc import Iterator
 
 import pytest
 
+from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
+from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.exact import MD5
-from hashscan.hashing.formats import sniff
+from hashscan.hashing.formats import TEXT, sniff
 from hashscan.hashing.member_records import BEFORE_RISK, ContainerEnd, Member
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
@@ -100,4 +103,20 @@ def test_a_probe_that_fails_costs_no_other_and_is_not_passed_over() -> None:
     recogniser = Recogniser([failing], [load()])
     members, _ = found = members_of(archive(b"\0" + encoded("avi")), recogniser)
     assert reasons(found) == [Reason.PART_FAILED]
+    assert any(bits_from(member, scene(1, 160, 120)) <= NEAR for member in members)
+
+
+def test_an_opener_that_fails_costs_nothing_else_that_a_file_may_be() -> None:
+    class Failing:
+        def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
+            raise RuntimeError("an opener that fails")
+
+    video = b"\0" + encoded("avi")
+    recogniser = Recogniser([lambda _: [Probed(TEXT, True)], load()])
+    frames = VideoOpener([PDQ()], ("as-shown",), 1 << 26).frames
+    reader = MemberReader(
+        None, len(video), [MD5()], None, MemberLimits(), {TEXT.name: Failing()}, frames, recogniser
+    )
+    members = [each for each in reader.records(PreadFile(video), UNRECOGNISED) if isinstance(each, Member)]
+    assert Reason.PART_FAILED in {each.reason for each in members}
     assert any(bits_from(member, scene(1, 160, 120)) <= NEAR for member in members)

@@ -210,9 +210,10 @@ class Contents(StoredContents):
             good = np.where(about["kind"] >= 0, serves_pictures[profile], serves[profile])
             good &= same_extras[profile] | ((flags & LACKING) == 0)
             good &= same_limits[profile] | ((flags & LIMITED) == 0)
-            good &= recognises[profile] | np.isin(about["kind"], pictures)
-            # It may be a container that was not opened, and can be now.
             opened = self._opened[start : start + len(about)]
+            # Behind a picture may be what the recogniser tells.
+            good &= recognises[profile] | (np.isin(about["kind"], pictures) & ~opened)
+            # It may be a container that was not opened, and can be now.
             unopened = ((flags & ODD) != 0) & ~opened & np.isin(about["kind"], openable)
             good &= ~(opens_more[profile] & unopened)
             # There may be a video in any container.

@@ -120,6 +120,21 @@ def test_what_was_digested_otherwise_is_stale(
     assert from_text(wanted.to_text()) == wanted
 
 
+def test_what_was_recognised_otherwise_is_stale_but_for_plain_pictures(
+    opened: tuple[sqlite3.Connection, Path],
+) -> None:
+    picture = kept(b"picture", reply(bytes(range(32))), 0)
+    contents = Contents(*opened, PROFILE)
+    contents.add(kept(b"text"), 0, 5)
+    contents.add(picture, 0, 5)
+    contents.add(picture._replace(members=b"what is behind it"), 0, 5)
+    contents.commit()
+    contents.close()
+    contents = Contents(*opened, replace(PROFILE, recognises=("2",)))
+    assert [bool(flags & STALE) for flags in contents.attention.tolist()] == [True, False, True]
+    contents.close()
+
+
 def test_a_hit_lasts(opened: tuple[sqlite3.Connection, Path]) -> None:
     contents = Contents(*opened, PROFILE)
     row = contents.add(kept(b"a"), 0, 5)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from msgspec import Struct, structs
 
-from hashscan.hashing.containers import TAIL_SIZE, UNRECOGNISED
-from hashscan.hashing.formats import all_containers_of, searched_bytes, sniff
+from hashscan.hashing.containers import UNRECOGNISED
+from hashscan.hashing.embedded.ends import containers_in
+from hashscan.hashing.formats import searched_bytes, sniff
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.names import claims_to_be_shown
+from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import ProbeAnswer
 from hashscan.hashing.records import pack_request
@@ -64,15 +65,13 @@ def explanation_of(descriptor: int, name: bytes, setup: WorkerSetup) -> Explanat
     """
     file = PreadFile(descriptor)
     kind = sniff(file.read(searched_bytes(None)))
-    file.seek(0)
-    begin = file.read(searched_bytes(kind))
-    file.seek(max(0, file.size - TAIL_SIZE))
-    containers = all_containers_of(kind, begin, file.read(TAIL_SIZE))
+    containers, _ = containers_in(kind, file)
     known = dict.fromkeys(each.name for each in (kind, *containers) if each is not None)
     found = Explanation(list(known))
     if not known and file.size:
         found.none_by = none_kind(file)
-    found.named = claims_to_be_shown(name, found.none_by)
+    file.seek(0)
+    found.named = claims_to_be_shown(name, found.none_by, b"" if known else file.read(BEGIN_SIZE))
     if found.none_by or not file.size:
         return found
     plugin = opening_plugin(setup, MemberLimits(kinds=()), picture_plugin(setup))

@@ -43,6 +43,15 @@ def test_a_picture_has_its_signature(setup: WorkerSetup, tmp_path: Path) -> None
     assert explain_file(bytes(tmp_path / "a"), setup).signatures == ["JPEG"]
 
 
+@pytest.mark.integration
+def test_what_is_behind_a_picture_is_named(setup: WorkerSetup, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(
+        pictures.encoded(pictures.scene(1)) + b"\1" * 100 + b"Rar!\x1a\7\0" + bytes(100)
+    )
+    found = explain_file(bytes(tmp_path / "a"), setup)
+    assert found.signatures == ["JPEG", "unrecognised file", "appended data"]
+
+
 def test_no_file_can_be_explained_where_there_is_none(setup: WorkerSetup, tmp_path: Path) -> None:
     with pytest.raises(TargetError):
         explain_file(bytes(tmp_path / "a"), setup)

@@ -196,9 +196,6 @@ IN_DOUBT = {
     ),
     "pieces.xps": (pieces(len(JPEG) // 2), Reason.PARTIAL),
     "small-piece.xps": (pieces(1), Reason.PARTIAL),
-    "any-name.odt": (odt("any.dat", pict(SCENE)), Reason.UNSUPPORTED),
-    "pict.docx": (docx("media/image1.pict", pict(SCENE)), Reason.UNSUPPORTED),
-    "xbm.docx": (docx("media/image1.xbm", encoded(BITS, "XBM")), Reason.UNSUPPORTED),
 }
 BEGINS = {
     "outlook.pst": b"!BDN",
@@ -227,6 +224,13 @@ CLEAN = {
     ),
     "package.nupkg": zipped({"_rels/.rels": b'<Relationship Type="manifest"/>', "a.dll": NOISE}),
     "picture.wmf": wmf(scene(3), 0x100),
+}
+
+
+FOUND |= {
+    "any-name.odt": odt("any.dat", pict(SCENE)),
+    "pict.docx": docx("media/image1.pict", pict(SCENE)),
+    "xbm.docx": docx("media/image1.xbm", encoded(BITS, "XBM")),
 }
 
 

@@ -101,6 +101,7 @@ def test_what_was_found_before_the_limit_counts(tmp_path: Path, worker: Worker) 
     assert [match.member for match in result.matches] == ["page=1,image=1"]
 
 
+@pytest.mark.slow
 def test_files_of_others_do_not_wait_for_slow_ones(tmp_path: Path, worker: Worker) -> None:
     folder = tmp_path / "files"
     folder.mkdir()

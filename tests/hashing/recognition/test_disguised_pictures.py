@@ -97,10 +97,6 @@ def assert_no_shown_is_clean(tmp_path: Path, lengths: tuple[int, ...]) -> None:
     assert missed == {}
 
 
-def test_a_few_bytes_before_and_behind(tmp_path: Path) -> None:
-    assert_no_shown_is_clean(tmp_path, LENGTHS[:1])
-
-
 @pytest.mark.slow
 def test_more_bytes_before_and_behind(tmp_path: Path) -> None:
     assert_no_shown_is_clean(tmp_path, LENGTHS)

@@ -53,6 +53,7 @@ from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import Probed, Recogniser
+from hashscan.hashing.recognition.text_proof import TRACE, plain_text
 from hashscan.hashing.records import failure_in, fault_of
 from hashscan.model import MemberLimits, Reason
 
@@ -630,7 +631,7 @@ class _HeldMember:
         self.begin = b""
         """The bytes of a large one that programs look at to tell what a file is."""
         self.has_pictures = False
-        """True for a large one that is a text with pictures."""
+        """True for a large one that is a text with pictures, or with what announces one."""
 
     @property
     def is_large(self) -> bool:
@@ -652,7 +653,11 @@ class _HeldMember:
             piece = b"".join((*self._pieces, piece))
             self._pieces.clear()
             self.begin = piece[:_BEGIN_SIZE]
-        self.has_pictures = self.has_pictures or contains_pictures(self._last + piece, first)
+        # A character may be cut off; the text begins with a whole one.
+        text = self._last.lstrip(_CONTINUED) + piece
+        self.has_pictures = (
+            self.has_pictures or contains_pictures(self._last + piece, first) or plain_text(text) == TRACE
+        )
         self._last = piece[-OVERLAP:]
 
     def content(self) -> bytes:
@@ -679,6 +684,7 @@ def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, 
     return [(each, is_doubtful(each, found, tail)) for each in found]
 
 
+_CONTINUED = bytes(range(0x80, 0xC0))
 _CLOCK_EVERY, _CLOCK_BYTES = 16, 1 << 20
 """Members, and bytes, after which the time is checked: asking for it is a system call."""
 _BEGIN_SIZE = 1 << 20

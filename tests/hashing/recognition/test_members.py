@@ -31,6 +31,8 @@ from tests.pictures import scene
 LARGE = 4096
 PAGE = b'<html><img src="data:image/png;base64,iVBORw0KGgo=">'
 
+UUENCODED = b"begin 644 p.jpg\n#_]C_\n`\nend\n"
+
 
 def failing(file: PreadFile) -> list[Probed]:
     raise RuntimeError("a probe that fails")
@@ -72,11 +74,12 @@ def reasons(found: tuple[list[Member], ContainerEnd]) -> list[Reason]:
         (bytes(100) + encoded("mpegts"), [Reason.CONTAINER_MEMBER]),
         (bytes(100_000) + archive(b"a" * 100), [Reason.CONTAINER_MEMBER]),
         (b"<html>" + b"some words\n" * 50_000 + PAGE, [Reason.CONTAINER_MEMBER]),
+        (b"some words\n" * 50_000 + UUENCODED + b"some words\n" * 200_000, [Reason.CONTAINER_MEMBER]),
         (b"some words\n" * 50_000, []),
         (random.Random(1).randbytes(100_000), []),
         (bytes(100_000), []),
     ],
-    ids=["video", "stream", "archive", "page", "text", "random bytes", "zeros"],
+    ids=["video", "stream", "archive", "page", "uuencoded", "text", "random bytes", "zeros"],
 )
 def test_a_member_too_large_to_be_held_is_told_by_its_begin_and_end(
     content: bytes, expected: list[Reason]

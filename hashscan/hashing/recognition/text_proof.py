@@ -79,7 +79,7 @@ def runs_in_python(text: bytes, least: int, /) -> list[int]:
 
 try:
     from hashscan.hashing._text import base64_runs as base64_runs  # noqa: PLC0414 - exported
-    from hashscan.hashing._text import plain_text
+    from hashscan.hashing._text import plain_text as plain_text  # noqa: PLC0414 - exported
 except ImportError:
     plain_text, base64_runs = plain_in_python, runs_in_python
 

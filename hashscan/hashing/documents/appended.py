@@ -27,7 +27,8 @@ class AppendedOpener:
         kind = sniff(file.read(PREFIX_SIZE))
         if kind is None or kind.pillow is None:
             return
-        for start, length in behind(file, kind.pillow).rest:
+        found = behind(file, kind.pillow)
+        for start, length in found.rest:
             part = file.subfile(start, length)
             yield _member(part, b"%d" % start)
             try:
@@ -35,6 +36,8 @@ class AppendedOpener:
                     yield _member(part.subfile(more), b"%d" % (start + more))
             except NotImplementedError as error:
                 raise ContainerError(Reason.TOO_MANY) from error
+        if found.more:
+            raise ContainerError(Reason.TOO_MANY)
 
 
 def _member(file: PreadFile, name: bytes) -> ArchiveMember:

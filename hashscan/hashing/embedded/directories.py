@@ -131,13 +131,12 @@ def read_picture_index(read: ReadAt) -> tuple[tuple[int, int], ...]:
     """
     for values, _, _ in _walk(read, _Bounded(), 1):
         entries = bytes(values.get(_PICTURE_INDEX, ()))
+        if len(entries) > 16 * (1 + _MAX_INDEXED):
+            raise NotImplementedError
         order = "<" if read(0, 2) == b"II" else ">"
         found = struct.iter_unpack(order + "4xII4x", entries[: len(entries) // 16 * 16])
         # The first picture's offset is always 0.
-        named = tuple((offset, length) for length, offset in found if offset and length)
-        if len(named) > _MAX_INDEXED:
-            raise NotImplementedError
-        return named
+        return tuple((offset, length) for length, offset in found if offset and length)
     return ()
 
 

@@ -41,6 +41,8 @@ class Behind(NamedTuple):
     """Those that directly follow the picture, perhaps after padding, one after another."""
     rest: tuple[Span, ...] = ()
     """The other bytes, unless they are padding or too few."""
+    more: bool = False
+    """True if not all was looked at, since the picture has too many parts."""
 
 
 NOTHING = Behind()
@@ -57,13 +59,13 @@ def behind(file: PictureFile, pillow_format: str, end: int | None = None) -> Beh
         OSError: the file can't be read.
     """
     if pillow_format in _BOXED:
-        rest = tuple(_unknown_boxes(file))
-        return Behind(
-            (), tuple((start, length) for start, length in rest if _is_content(file, start, length))
-        )
+        return _in_boxes(file)
     if end is None:
         finder = _ENDS.get(pillow_format)
-        end = None if finder is None else finder(file)
+        try:
+            end = None if finder is None else finder(file)
+        except NotImplementedError:
+            return Behind(more=True)
     if end is None or file.size - end < LEAST:
         return NOTHING
     jpegs: list[Span] = []
@@ -74,6 +76,19 @@ def behind(file: PictureFile, pillow_format: str, end: int | None = None) -> Beh
         end = end_of_jpeg(file, start) or file.size
         jpegs.append((start, end - start))
     return Behind(tuple(jpegs))
+
+
+def _in_boxes(file: PictureFile) -> Behind:
+    found: list[Span] = []
+    try:
+        for number, (start, length) in enumerate(_unknown_boxes(file)):
+            if number == _UNKNOWN_MAX:
+                raise NotImplementedError
+            if _is_content(file, start, length):
+                found.append((start, length))
+    except NotImplementedError:
+        return Behind((), tuple(found), more=True)
+    return Behind((), tuple(found))
 
 
 def _first_content(file: PictureFile, start: int) -> int | None:
@@ -136,7 +151,7 @@ def _end_of_png(file: PictureFile) -> int | None:
         place += int.from_bytes(head[:4]) + 12
         if head[4:] == b"IEND":
             return place
-    return place
+    raise NotImplementedError
 
 
 def _end_of_gif(file: PictureFile) -> int | None:
@@ -164,7 +179,7 @@ def _end_of_gif(file: PictureFile) -> int | None:
             if not length or not length[0]:
                 break
             place += length[0]
-    return place
+    raise NotImplementedError
 
 
 def _table(flags: int) -> int:
@@ -213,20 +228,24 @@ _UNKNOWN_MAX = 256
 
 
 def _unknown_boxes(file: PictureFile) -> Iterator[Span]:
-    """Yield the content of each outermost box that the format does not know, and what follows all boxes."""
+    """Yield the content of each outermost box that the format does not know, and what follows all boxes.
+
+    Raises:
+        NotImplementedError: there are too many boxes.
+    """
     place, typed = 0, False
     file.seek(0)
     if file.read(2) in {b"\xff\x0a", b"\xff\x4f"}:
         # The bare data of JPEG XL or JPEG 2000.
         return
-    for number in range(_PARTS_MAX):
+    for _ in range(_PARTS_MAX):
         file.seek(place)
         head = file.read(16)
         length, first = int.from_bytes(head[:4]), place + 8
         if length == 1:
             length, first = int.from_bytes(head[8:16]), place + 16
         after = place + length if length else file.size
-        if len(head) < 8 or after < first or after > file.size or number > _UNKNOWN_MAX:
+        if len(head) < 8 or after < first or after > file.size:
             break
         if head[4:8] == b"ftyp":
             if typed:
@@ -238,6 +257,8 @@ def _unknown_boxes(file: PictureFile) -> Iterator[Span]:
         place = after
         if place == file.size:
             return
+    else:
+        raise NotImplementedError
     if place and file.size - place >= LEAST:
         yield place, file.size - place
 
@@ -304,7 +325,9 @@ def containers_in(known: FileFormat | None, file: PreadFile) -> tuple[tuple[File
     found, tail = containers_within(file, known)
     if known is None or known.pillow is None:
         return found, tail
-    rest = behind(file, known.pillow).rest
+    rest, more = behind(file, known.pillow)[1:]
+    if more:
+        return (*found, APPENDED), tail
     names = {each.name for each in found}
     for start, _ in rest:
         file.seek(start)

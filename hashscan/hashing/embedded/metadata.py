@@ -25,11 +25,14 @@ _REFERENCES = re.compile(rb"&#(?:0*1[03]|x0*[AaDd]);|[^A-Za-z0-9+/]")
 _PROFILE = re.compile(r"\s*\w[\w ]*\n\s*[0-9]+\n([0-9A-Fa-f\s]*)\Z")
 """A profile in a PNG, as ImageMagick writes it: a name, a length, and hexadecimal digits."""
 _FRAMES = frozenset({*range(0xC0, 0xD0)}) - {0xC4, 0xC8, 0xCC}
-_MOST, _METADATA_MAX, _DEPTH_MAX = 32, 64 << 20, 3
+_MOST, _METADATA_MAX = 32, 64 << 20
 _SEGMENTS_MAX = 1 << 12
 _LONG = 60_000
 """Length in bytes from which a part of a segment may be divided, since a segment has 65,535 at most."""
-_SCAN = 0xDA
+_SCAN, _END = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[^\0\x01\xd0-\xd8\xff]", re.DOTALL)
+"""A marker that a segment follows, or the end."""
+_PIECE_SIZE = 4096
 _EXTENDED = b"http://ns.adobe.com/xmp/extension/\0"
 _EXTENDED_HEADER = len(_EXTENDED) + 40
 _EXTENSION = b"JFXX\0"
@@ -69,13 +72,13 @@ def pictures_in_metadata(image: HasInfo, file: PreadFile, pillow_format: str) ->
 
 
 def jpegs_behind(file: PreadFile, pillow_format: str, end: int | None) -> tuple[list[PreadFile], bool]:
-    """Return the JPEGs that directly follow a picture; and True if something else is behind it, too.
+    """Return the JPEGs that directly follow a picture; and True if something else may be behind it, too.
 
     Args:
         end: the end of the picture; None to search for it.
     """
     found = behind(file, pillow_format, end)
-    return [file.subfile(start, length) for start, length in found.jpegs], bool(found.rest)
+    return [file.subfile(start, length) for start, length in found.jpegs], bool(found.rest) or found.more
 
 
 def _in_segments(file: PreadFile, image: HasInfo) -> tuple[list[PreadFile], bool]:
@@ -116,9 +119,10 @@ def _header(file: PreadFile) -> tuple[bytes, list[int], list[bytes], bool]:
     others = False
     place = 2
     for _ in range(_SEGMENTS_MAX):
+        place = _next_marker(file, place)
         file.seek(place)
         head = file.read(4)
-        if len(head) < 4 or head[1] == _SCAN or head[0] != 0xFF:
+        if len(head) < 4 or head[1] in {_SCAN, _END}:
             break
         length = int.from_bytes(head[2:4])
         if head[1] in {0xE0, 0xE1}:
@@ -130,12 +134,26 @@ def _header(file: PreadFile) -> tuple[bytes, list[int], list[bytes], bool]:
             others |= head[1] == 0xE0 and start.startswith(_EXTENSION) and start[5] != _EXTENSION_JPEG
         place += 2 + length if length >= 2 else 1
         ends.append(place)
+    else:
+        others = True
     file.seek(0)
     header = file.read(min(place, _METADATA_MAX))
     texts = [b"".join(text for _, text in sorted(pieces)) for pieces in extended.values()]
     for start_of, end_of in reversed(parts):
         header = header[:start_of] + bytes(end_of - start_of) + header[end_of:]
     return header, [*ends, place], texts, others or place > _METADATA_MAX
+
+
+def _next_marker(file: PictureFile, place: int) -> int:
+    """Return the offset of the next marker of a segment; libjpeg skips what is none."""
+    while True:
+        file.seek(place)
+        piece = file.read(_PIECE_SIZE)
+        if (found := _MARKER.search(piece)) is not None:
+            return place + found.start()
+        if len(piece) < _PIECE_SIZE:
+            return place + len(piece)
+        place += len(piece) - 1
 
 
 def _is_jpeg(file: PictureFile) -> bool:
@@ -149,7 +167,8 @@ def _is_jpeg(file: PictureFile) -> bool:
         if head[1] in _FRAMES:
             return int.from_bytes(head[2:4]) == 8 + 3 * head[9]
         place += 2 + int.from_bytes(head[2:4]) if head[1] != 0xFF else 1
-    return False
+    # Decoded to see: it has more segments than are looked at.
+    return True
 
 
 def _in_base64(text: bytes) -> list[PreadFile]:
@@ -201,7 +220,7 @@ def _texts(image: HasInfo, file: PreadFile, pillow_format: str) -> tuple[list[by
         place = content.find(_GIF_XMP)
         values += [content[place:]] if place >= 0 else []
         whole = len(content) == file.size
-    for value in _values(values, 0):
+    for value in _values(values):
         block = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
         if isinstance(value, str) and (profile := _PROFILE.match(value)) is not None:
             block = bytes.fromhex("".join(profile[1].split())[: len("".join(profile[1].split())) // 2 * 2])
@@ -213,11 +232,11 @@ def _texts(image: HasInfo, file: PreadFile, pillow_format: str) -> tuple[list[by
     return found, whole
 
 
-def _values(values: Iterable[Any], depth: int) -> Iterator[bytes | str]:
+def _values(values: Iterable[Any]) -> Iterator[bytes | str]:
     for value in values:
         if isinstance(value, bytes | str):
             yield value
-        elif depth < _DEPTH_MAX and isinstance(value, dict):
-            yield from _values(value.values(), depth + 1)
-        elif depth < _DEPTH_MAX and isinstance(value, list | tuple):
-            yield from _values(value, depth + 1)
+        elif isinstance(value, dict):
+            yield from _values(value.values())
+        elif isinstance(value, list | tuple):
+            yield from _values(value)

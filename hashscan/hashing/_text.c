@@ -186,7 +186,7 @@ static int has_scheme(const char *text, Py_ssize_t length, Py_ssize_t colon)
 {
     const char *comma;
     Py_ssize_t at = colon, before, end = colon + 1;
-    int letter;
+    int letter, is_long;
     for (letter = SCHEME - 1; letter >= 0; letter--) {
         while (at > 0 && is_passed(text[at - 1]))
             at--;
@@ -195,8 +195,13 @@ static int has_scheme(const char *text, Py_ssize_t length, Py_ssize_t colon)
         at--;
     }
     comma = memchr(text + end, ',', (size_t)(length - end < TYPE_MAX ? length - end : TYPE_MAX));
-    if (!comma)
-        return 0;
+    is_long = !comma;
+    if (is_long) {
+        /* A longer type is asked about. */
+        if (length - end <= TYPE_MAX)
+            return 0;
+        comma = text + end + TYPE_MAX;
+    }
     before = before_spaces(text, at);
     if (before > 0 && (is_quote(text[before - 1]) || text[before - 1] == '`' || text[before - 1] == '='))
         return 1;
@@ -211,11 +216,11 @@ static int has_scheme(const char *text, Py_ssize_t length, Py_ssize_t colon)
     if (text[at] == ',' || text[at] == ';')
         return 1;
     before = before_spaces(text, comma - text);
-    if (before - at >= 6 && equals(text + before - 6, "base64", 6))
+    if (!is_long && before - at >= 6 && equals(text + before - 6, "base64", 6))
         return 1;
-    while (is_name(text[at]) || is_space(text[at]) || text[at] == '\\')
+    while (text + at < comma && (is_name(text[at]) || is_space(text[at]) || text[at] == '\\'))
         at++;
-    return text[at] == '/';
+    return text + at < comma && text[at] == '/';
 }
 
 /* True if a line begins like one in which mails and other texts announce what is no text. */

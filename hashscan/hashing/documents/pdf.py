@@ -167,13 +167,13 @@ class PdfOpener:
 
         They are drawn on a page that is appended to the document.
         """
+        if not _has_tiling(file):
+            return
         if file.size > READ_MAX:
             yield failed(b"pattern", Reason.CONTAINER_BYTES)
             return
         file.seek(0)
         content = file.read()
-        if _TILING.search(content) is None:
-            return
         appended = _with_page_of_pictures(content)
         if appended is None:
             yield failed(b"pattern", Reason.TOO_MANY)
@@ -224,6 +224,19 @@ _PICTURE = re.compile(
 """A picture's number and that of its version, and its type, or a name with an escape."""
 _APPENDED = 4_000_000
 """Number of the first appended object, below the greatest that PDFium knows."""
+
+
+def _has_tiling(file: PreadFile) -> bool:
+    file.seek(0)
+    last = b""
+    while piece := file.read(_PIECE_SIZE):
+        if _TILING.search(last + piece) is not None:
+            return True
+        last = piece[-_OVERLAP:]
+    return False
+
+
+_PIECE_SIZE, _OVERLAP = 1 << 20, 1024
 
 
 def _with_page_of_pictures(content: bytes) -> bytes | None:

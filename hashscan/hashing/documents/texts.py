@@ -21,7 +21,7 @@ import html
 import plistlib
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -43,7 +43,7 @@ _WIDE = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _SCHEME = re.compile(rb"(?:([\"'`(=])\s{0,256})?data:", re.IGNORECASE)
 """The begin of an URL, with what precedes it."""
 _TYPE_MAX = 512
-"""Bytes of the type of an URL, up to the comma behind it."""
+"""Bytes of the type of an URL, up to the comma behind it; of a longer one, no byte may end the URL."""
 
 _ENDS = {
     b'"': re.compile(rb'"'),
@@ -146,7 +146,7 @@ def _values(text: bytes) -> Iterator[bytes]:
         waiting = [plistlib.loads(text)]
     except (plistlib.InvalidFileException, ValueError, OverflowError, RecursionError) as error:
         raise ContainerError(Reason.CONTAINER_BROKEN) from error
-    for _ in range(_VALUES_MAX):
+    for _ in range(_VALUES_MAX + 1):
         if not waiting:
             return
         value = waiting.pop()
@@ -176,17 +176,26 @@ def decoded_text(text: bytes) -> bytes:
 
 
 _WIDE_SEARCHED = 4096
-_REFERENCES_DEEP = 3
+_REFERENCES_DEEP = 8
+_TO_LETTER = re.compile(rb"&(?:amp;?|#0*38;|#x0*26;)*(?:#|colon;|bsol;|Tab;|NewLine;)", re.IGNORECASE)
 _TO_BACKSLASH = re.compile(rb"&(?:amp;|#38;)*(?:bsol;|#(?:0*92|x0*5c)(?![0-9a-f]))", re.IGNORECASE)
 
 
 def _views(text: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Yield a text as it is, and with its escapes replaced; True for those to be searched for Base64."""
+    """Yield a text as it is, and with its escapes replaced; True for those to be searched for Base64.
+
+    Raises:
+        ContainerError: it has references to references within each other beyond a bound.
+    """
     source, text = text, decoded_text(text)
     yield text, True
     plain = text
     # A page in an attribute of another one is written with references to the signs of references.
-    for _ in range(_REFERENCES_DEEP):
+    for depth in count():
+        if depth == _REFERENCES_DEEP:
+            if _TO_LETTER.search(plain) is not None:
+                raise ContainerError(Reason.CONTAINER_DEPTH)
+            break
         if not _REFERENCE.search(plain):
             break
         # All that matters is ASCII.
@@ -308,14 +317,19 @@ def _contents(text: bytes) -> Iterator[bytes]:
     No byte is searched twice for the same sign, however many URLs begin before it.
     """
     comma = fragment = -1
-    ends = dict.fromkeys(_ENDS, -1)
+    ends, closed, last = dict.fromkeys(_ENDS, -1), dict.fromkeys(_ENDS, -1), dict.fromkeys(_ENDS, -1)
     # The type may hold the begin of another URL, where this is none.
     for begin in _SCHEME.finditer(text):
         if comma < begin.end() and (comma := text.find(b",", begin.end())) < 0:
             break
-        if comma - begin.end() > _TYPE_MAX:
-            continue
         before = begin[1] or b""
+        if comma - begin.end() > _TYPE_MAX:
+            if closed[before] < begin.end():
+                end = _ENDS[before].search(text, begin.end())
+                closed[before] = end.start() if end else len(text)
+            if closed[before] < comma or last[before] == comma:
+                continue
+        last[before] = comma
         if ends[before] <= comma:
             end = _ENDS[before].search(text, comma + 1)
             ends[before] = end.start() if end else len(text)
@@ -323,7 +337,7 @@ def _contents(text: bytes) -> Iterator[bytes]:
             found = text.find(b"#", comma + 1)
             fragment = found if found >= 0 else len(text)
         body = text[comma + 1 : min(ends[before], fragment)]
-        is_base64 = _IS_BASE64.search(text[begin.end() : comma]) is not None
+        is_base64 = _IS_BASE64.search(text[max(begin.end(), comma - _TYPE_MAX) : comma]) is not None
         in_set = _IN_SET.search(body)
         if in_set is not None:
             yield _content(body[: in_set.start()], is_base64=is_base64)

@@ -66,10 +66,12 @@ def plain_in_python(text: bytes, /) -> int:
 def _is_url(found: re.Match[bytes]) -> bool:
     text, end = found.string, found.end()
     comma = text.find(b",", end, end + _TYPE_MAX)
-    if comma < 0:
+    # A longer type is asked about.
+    last = comma + 1 if comma >= 0 else min(end + _TYPE_MAX, len(text))
+    if comma < 0 and last == len(text):
         return False
     before = text[: found.start()].rstrip()[-2:]
-    return _BEFORE.search(before) is not None or _TYPE.match(text, end, comma + 1) is not None
+    return _BEFORE.search(before) is not None or _TYPE.match(text, end, last) is not None
 
 
 def runs_in_python(text: bytes, least: int, /) -> list[int]:

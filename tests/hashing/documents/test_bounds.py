@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import plistlib
 import struct
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -9,13 +11,16 @@ from types import ModuleType
 import pytest
 
 from hashscan.hashing.archives.library import ArchiveMember, MemberError
-from hashscan.hashing.documents import compound, metafiles, pdf, rtf
+from hashscan.hashing.documents import compound, mail, metafiles, pdf, rtf, texts
+from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.none_kinds import none_kind
+from hashscan.hashing.recognition.text_proof import TRACE, plain_in_python
 from hashscan.model import Reason
 from tests.hashing.documents.compound_files import compound as made_compound
+from tests.hashing.documents.drawn import JPEG, stream
 from tests.hashing.documents.drawn import pdf as made_pdf
-from tests.hashing.documents.drawn import stream
 from tests.hashing.documents.office import star_view
 
 Make = Callable[[int], bytes]
@@ -85,6 +90,54 @@ def parts(number: int) -> bytes:
     return b"{\\rtf1{\\pict" + b"{}" * ((number - 1) // 2) + b"}}"
 
 
+def lengthened(content: bytes) -> Make:
+    return lambda size: content.ljust(size)
+
+
+def drawn_often(number: int) -> bytes:
+    """A page with so many objects."""
+    return pages(1, b"9 9 9 9 re f\n" * number)
+
+
+def attached(number: int, size: int = 1) -> bytes:
+    names = b"".join(b"(%04d)<</Type/Filespec/F(a)/EF<</F 4 0 R>>>>" % at for at in range(number))
+    catalogue = b"<</Type/Catalog/Names<</EmbeddedFiles<</Names[%b]>>>>/Pages 2 0 R>>" % names
+    return pages(1, objects=(stream(b"/Type/EmbeddedFile", b"x" * size),)).replace(
+        b"<</Type/Catalog/Pages 2 0 R>>", catalogue
+    )
+
+
+def attachment(size: int) -> bytes:
+    return attached(1, size)
+
+
+def of_pixels(number: int) -> bytes:
+    """A page with a picture of two bytes a value; of one byte, thrice as many pixels are allowed."""
+    entries = b"/Subtype/Image/Width %d/Height 1/ColorSpace/DeviceRGB/BitsPerComponent 16" % number
+    picture = stream(entries, bytes(6 * number))
+    return pages(1, b"q 600 0 0 600 0 0 cm /A Do Q", b"/XObject<</A 4 0 R>>", (picture,))
+
+
+def late(size: int) -> bytes:
+    """A document whose header is late."""
+    document = pages(1)
+    return b" " * (size - len(document)) + document
+
+
+def stream_of(size: int) -> bytes:
+    return made_compound({"Workbook": b"x" * size})
+
+
+def values(number: int) -> bytes:
+    """A property list of so many values, with that around them."""
+    return plistlib.dumps(list(range(number - 1)), fmt=plistlib.FMT_BINARY)
+
+
+def coded(depth: int) -> bytes:
+    """A page within so many others, with a letter as a reference."""
+    return b"<p>&" + b"amp;" * (depth - 1) + b"#100;ata:</p>"
+
+
 CASES: list[tuple[ModuleType, str, int, type, Make, Reason]] = [
     (pdf, "PAGES_MAX", 3, pdf.PdfOpener, pages, Reason.TOO_MANY),
     (pdf, "ANNOTATIONS_MAX", 5, pdf.PdfOpener, annotated, Reason.TOO_MANY),
@@ -93,6 +146,27 @@ CASES: list[tuple[ModuleType, str, int, type, Make, Reason]] = [
     (compound, "_STREAMS_MAX", 9, compound.CompoundOpener, streams, Reason.CONTAINER_MEMBERS),
     (metafiles, "_POINTS_MAX", 9, metafiles.MetafileOpener, dots, Reason.UNSUPPORTED),
     (metafiles, "_RECORDS_MAX", 9, metafiles.MetafileOpener, records, Reason.CONTAINER_MEMBERS),
+    (pdf, "OBJECTS_MAX", 9, pdf.PdfOpener, drawn_often, Reason.TOO_MANY),
+    (pdf, "ANNOTATIONS_MAX", 5, pdf.PdfOpener, attached, Reason.TOO_MANY),
+    (pdf, "READ_MAX", 5000, pdf.PdfOpener, attachment, Reason.CONTAINER_BYTES),
+    (pdf, "READ_MAX", 5000, pdf.PdfOpener, late, Reason.CONTAINER_BYTES),
+    (pdf, "PIXELS_MAX", 300, pdf.PdfOpener, of_pixels, Reason.TOO_LARGE),
+    (compound, "READ_MAX", 5000, compound.CompoundOpener, stream_of, Reason.CONTAINER_BYTES),
+    (
+        metafiles,
+        "READ_MAX",
+        len(dots(1)),
+        metafiles.MetafileOpener,
+        lengthened(dots(1)),
+        Reason.CONTAINER_BYTES,
+    ),
+    (rtf, "READ_MAX", 99, rtf.RtfOpener, lengthened(b"{\\rtf1}"), Reason.CONTAINER_BYTES),
+    (texts, "READ_MAX", 99, texts.TextOpener, lengthened(b"<p>"), Reason.CONTAINER_BYTES),
+    (texts, "READ_MAX", 99, texts.ContactOpener, lengthened(b"BEGIN:VCARD"), Reason.CONTAINER_BYTES),
+    (mail, "READ_MAX", 99, mail.MailOpener, lengthened(b"From: a\n\n"), Reason.CONTAINER_BYTES),
+    (mail, "READ_MAX", 99, mail.UuOpener, lengthened(b"begin"), Reason.CONTAINER_BYTES),
+    (texts, "_VALUES_MAX", 99, texts.TextOpener, values, Reason.CONTAINER_MEMBERS),
+    (texts, "_REFERENCES_DEEP", 8, texts.TextOpener, coded, Reason.CONTAINER_DEPTH),
     (rtf, "_TOKENS_MAX", 9, rtf.RtfOpener, parts, Reason.CONTAINER_MEMBERS),
 ]
 
@@ -110,5 +184,46 @@ def test_beyond_a_bound_a_document_is_in_doubt(
     monkeypatch.setattr(module, name, bound)
     opened = opener()
     assert set(reasons(opened, make(bound))) == set()
-    beyond = bound + 2 if module is rtf else bound + 1
+    # Groups of RTF are two parts each.
+    beyond = bound + 2 if name == "_TOKENS_MAX" else bound + 1
     assert set(reasons(opened, make(beyond))) == {reason}
+
+
+def test_beyond_its_bound_a_compound_file_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = made_compound({f"s{at}": bytes(4096) for at in range(8)} | {"Workbook": b""})
+    for bound, expected in ((len(content) // 4, set()), (len(content) // 4 - 1, {Reason.CONTAINER_BYTES})):
+        monkeypatch.setattr(compound, "READ_MAX", bound)
+        assert set(reasons(compound.CompoundOpener(), content)) == expected
+
+
+@pytest.mark.parametrize(("more", "expected"), [(b"", set()), (b"/PatternType 1", {Reason.CONTAINER_BYTES})])
+def test_a_long_document_is_in_doubt_if_patterns_repeat_pictures(
+    more: bytes, expected: set[Reason], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = pages(1, b"9 9 9 9 re f\n" * 100, objects=(b"<<%b>>" % more,))
+    monkeypatch.setattr(pdf, "_PIECE_SIZE", 100)
+    for bound, found in ((len(content), set()), (len(content) - 1, expected)):
+        monkeypatch.setattr(pdf, "READ_MAX", bound)
+        assert set(reasons(pdf.PdfOpener(), content)) == found
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 100_000])
+@pytest.mark.parametrize(
+    ("before", "behind"), [(b'<img src="', b'">'), (b"url(", b")"), (b"see ", b" there"), (b'{"a": "', b'"}')]
+)
+def test_the_type_of_an_url_may_be_long(before: bytes, behind: bytes, more: int) -> None:
+    """As for browsers."""
+    kind = b"image/jpeg;name=".ljust(512 + more - len(b";base64"), b"x") + b";base64"
+    text = b"words, " + before + b"data:" + kind + b"," + base64.b64encode(JPEG) + behind
+    assert plain_in_python(text) == TRACE
+    assert none_kind(PreadFile(text)) == ""
+    assert [probed.kind.name for probed in texts_with_pictures(PreadFile(text))] == ["text with pictures"]
+    found = [b"".join(member.pieces) for member in texts.TextOpener().members(PreadFile(text))]
+    assert JPEG in found
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_headers_of_a_mail_beyond_the_bound_are_of_no_text(more: int) -> None:
+    line = b"Content-Type: text/plain; name=".ljust((1 << 20) - 2 + more, b"x")
+    found = texts_with_pictures(PreadFile(line + b"\n\nwords\n"))
+    assert [probed.kind.name for probed in found] == ["mail"] * more

@@ -6,9 +6,7 @@ appended to; a RAR archive by its last block; a PDF document within the first ki
 picture and a container at once. Other archives behind something are searched for in the sandbox
 (`recognition.archive_probe`).
 
-Not recognised: formats without a signature (Brotli, raw Deflate, encrypted volumes, the video formats of
-single cameras); an archive that is neither at the start of a file nor a ZIP or RAR archive at its end, except
-within the first bytes of a program; mails whose headers come after other text.
+Not recognised: formats without a signature (Brotli, raw Deflate, encrypted volumes).
 
 The signatures are from the specifications of the formats, and from the lists of file(1) and of PRONOM.
 """

@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 
+from hashscan.hashing.archives import warc
 from hashscan.hashing.archives.library import MemberError
 from hashscan.hashing.archives.warc import WarcOpener
 from hashscan.hashing.container_kinds import is_opened
@@ -86,3 +87,10 @@ def test_long_headers_of_http_are_no_file(length: int, expected: bytes | Reason)
 def test_broken_ones_are_not_clean(broken: bytes) -> None:
     with pytest.raises(ContainerError):
         read(record(CONTENT) + broken)
+
+
+def test_chunks_beyond_the_bound_are_not_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = response(chunked(CONTENT, 1000), b"Transfer-Encoding: chunked")
+    for bound, expected in ((len(chunked(CONTENT, 1000)), CONTENT), (len(CONTENT), Reason.CONTAINER_MEMBER)):
+        monkeypatch.setattr(warc, "READ_MAX", bound)
+        assert read(content) == [expected]

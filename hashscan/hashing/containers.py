@@ -358,16 +358,18 @@ def _all_beside(start: bytes, prefix: bytes | memoryview) -> list[FileFormat]:
     return found
 
 
+_ASCII = bytes(range(128))
+
+
 def is_old_tar(start: bytes) -> bool:
     """Return True for the header of a tar archive before POSIX, which has a checksum and no signature."""
     stated = _OCTAL.match(start[148:156])
     if stated is None or len(start) < 512:
         return False
     others = start[:148] + start[156:512]
-    return int(stated[1], 8) - 8 * 32 in {
-        sum(others),
-        sum(byte - 256 if byte > 127 else byte for byte in others),
-    }
+    # Old programs take the bytes for signed.
+    total, negative = sum(others), len(others.translate(None, _ASCII))
+    return int(stated[1], 8) - 8 * 32 in {total, total - 256 * negative}
 
 
 def _is_disk(start: bytes) -> bool:

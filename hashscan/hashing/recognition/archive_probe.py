@@ -14,6 +14,7 @@ import binascii
 import lzma
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 DOUBTFUL_MAX = 8
 """Places that may be the begin of an archive of one kind; a file with more is undecoded."""
+FAILED_MAX = 1 << 17
+"""Places with a signature of one kind of which the check fails; a file with more is undecoded, so that the
+checks do not take long. Signatures of two bytes, which data may consist of, are not counted: their checks
+take no longer than the search."""
 
 _BEHIND = 72 << 10
 """Bytes behind the last place that are read for the checks."""
@@ -154,9 +159,12 @@ def _is_binary_cpio(content: bytes, at: int) -> int:
     def field(offset: int) -> int:
         return int.from_bytes(content[at + offset : at + offset + 2], "big" if swapped else "little")
 
-    name = content[at + 26 : at + 26 + field(20)]
-    is_path = 1 < len(name) <= _NAME_MAX and name.endswith(b"\0") and _CONTROL.search(name[:-1]) is None
-    return _MAYBE if field(6) >> 12 in _CPIO_TYPES and is_path else _NO
+    # The checks that are quick first: data may consist of such signatures.
+    length = field(20)
+    end = at + 26 + length
+    if not 1 < length <= _NAME_MAX or content[end - 1] or field(6) >> 12 not in _CPIO_TYPES:
+        return _NO
+    return _MAYBE if _CONTROL.search(content, at + 26, end - 1) is None else _NO
 
 
 _CPIO_LITTLE, _CPIO_TYPES = 0xC7, frozenset({1, 2, 4, 6, 8, 10, 12})
@@ -440,7 +448,7 @@ def archive_probe(file: PreadFile) -> Iterator[Probed]:
     behind = container_behind(file.read(TAIL_SIZE))
     file.seek(0)
     found: dict[str, int] = {} if behind is None else {behind.name: DOUBTFUL_MAX + 1}
-    for sign, at, is_sure in chain(_searched(file), _tar_behind(file)):
+    for sign, at, is_sure in chain(_searched(file, found), _tar_behind(file)):
         count = found.get(sign.kind.name, 0)
         if count > DOUBTFUL_MAX:
             continue
@@ -451,9 +459,14 @@ def archive_probe(file: PreadFile) -> Iterator[Probed]:
             yield Probed(_OTHER, True)
 
 
-def _searched(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
-    """Yield each place where an archive may begin, in their order, as far as 7-Zip looks."""
+def _searched(file: PreadFile, found: dict[str, int]) -> Iterator[tuple[_Sign, int, bool]]:
+    """Yield each place where an archive may begin, in their order, as far as 7-Zip looks.
+
+    Args:
+        found: by the name of each kind, the number of places; beyond `DOUBTFUL_MAX`, it is searched no more.
+    """
     content = file.read(ARCHIVES_SEARCHED + _BEHIND)
+    failed: Counter[str] = Counter()
     # A check may look behind the end.
     padded = content + bytes(_BEHIND)
     for at in _LZMA_BEGINS:
@@ -462,10 +475,19 @@ def _searched(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
     for place in _pairs(content):
         for sign, offset in _PAIRS[number(content, place, 2)]:
             at = place - offset - sign.lead
-            if at <= ARCHIVES_SEARCHED and content.startswith(sign.signature, place - offset):
-                evidence = sign.check(padded, at)
-                if evidence != _NO:
-                    yield sign, at, evidence == _SURE
+            if at > ARCHIVES_SEARCHED or not content.startswith(sign.signature, place - offset):
+                continue
+            name = sign.kind.name
+            if found.get(name, 0) > DOUBTFUL_MAX:
+                continue
+            evidence = sign.check(padded, at)
+            if evidence != _NO:
+                yield sign, at, evidence == _SURE
+            elif len(sign.signature) > _SHORT:
+                failed[name] += 1
+                if failed[name] > FAILED_MAX:
+                    found[name] = DOUBTFUL_MAX + 1
+                    yield _UNCHECKED, 0, True
 
 
 def _pairs(content: bytes) -> Iterator[int]:
@@ -483,6 +505,8 @@ def _pairs(content: bytes) -> Iterator[int]:
             yield from (np.sort(np.concatenate(places)) + begin).tolist()
 
 
+_SHORT = 2
+_UNCHECKED = _Sign(_OTHER, b"", _sure)
 _TAR, _LZMA = _Sign(_KINDS["tar"], b"", _is_tar), _Sign(_KINDS["LZMA"], b"", _is_lzma)
 _DIGITS = re.compile(rb"[0-7]")
 

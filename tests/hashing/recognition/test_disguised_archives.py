@@ -33,6 +33,7 @@ from hashscan.hashing.member_records import ContainerEnd, Member
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import (
     DOUBTFUL_MAX,
+    FAILED_MAX,
     archive_probe,
 )
 from hashscan.hashing.recognition.none_kinds import none_kind
@@ -353,6 +354,12 @@ def test_many_false_begins_do_not_hide_an_archive() -> None:
         probed = list(archive_probe(PreadFile(b"\1" + false * count)))
         assert any(each.certain for each in probed) is (count > DOUBTFUL_MAX)
         assert len(probed) == min(count, DOUBTFUL_MAX + 1)
+
+
+def test_too_many_wrong_signatures_are_undecoded() -> None:
+    for count, given_up in ((FAILED_MAX, False), (FAILED_MAX + 1, True)):
+        probed = list(archive_probe(PreadFile(b"\1" + b"PK\3\4" * count)))
+        assert [each.kind.name for each in probed if each.certain] == ["other archive"] * given_up
 
 
 def test_wrong_signatures_are_passed_over(library: ArchiveLibrary) -> None:

@@ -5,6 +5,7 @@ Each is small for what it asks of a reader, harmless, and drawn by code.
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import io
@@ -463,6 +464,21 @@ def tiff_of_pages(number: int = 200_000) -> bytes:
     return b"".join(made)
 
 
+def repeated(unit: bytes, size: int = 8 << 20) -> bytes:
+    """As many bytes as are searched for archives, behind one that no format begins with."""
+    return b"\1" + (unit * (size // len(unit) + 1))[:size]
+
+
+def tar_headers(size: int = 8 << 20) -> bytes:
+    """Blocks with a checksum that is wrong."""
+    return repeated(b"\xff" * 147 + b"7777777\0" + b"\xff" * 101 + b"ustar\0" + b"00" + b"\xff" * 248, size)
+
+
+def tar_header_of_nothing(size: int = 8 << 20) -> bytes:
+    """Members without bytes, of which each checksum is right."""
+    return b"\1" * 512 + tarfile.TarInfo("a").tobuf() * (size // 512)
+
+
 FILES: dict[str, Callable[[], bytes]] = {
     "shadings.pdf": pdf_of_shadings,
     "meshes.pdf": pdf_of_meshes,
@@ -517,5 +533,25 @@ FILES: dict[str, Callable[[], bytes]] = {
     "streams.mkv": mkv_of_streams,
     "times.mp4": mp4_of_times,
     "media.docx": docx_of_media,
+    "cpio.bin": lambda: repeated(b"07070"),
+    "binary-cpio.bin": lambda: repeated(b"\xc7\x71"),
+    "gzip.bin": lambda: repeated(b"\x1f\x8b\x08\0" + bytes(6) + b"\0\0\0\xff\xff" * 3),
+    "zstandard.bin": lambda: repeated(b"\x28\xb5\x2f\xfd\0\x58\1\0\0"),
+    "lzma.bin": lambda: repeated(b"\x5d\0\0\x80\0" + b"\xff" * 8 + bytes(5)),
+    "rar.bin": lambda: repeated(b"Rar!\x1a\7\0aaaaa\xff\xff"),
+    "arj.bin": lambda: repeated(b"\x60\xea\x28\x0a"),
+    "zip.bin": lambda: repeated(b"PK\3\4\x14\0\0\0\0\0" + bytes(16) + b"\0\x10\0\0aaaaaaaa"),
+    "ustar.bin": tar_headers,
+    "headers.bin": tar_header_of_nothing,
+    "pdf.bin": lambda: repeated(b"%PDF-1.4\n"),
+    "base64.bin": lambda: repeated(base64.b64encode(bytes(96)) + b"\n\0"),
+    "base64.txt": lambda: repeated(b"/9j/4AAQSkZJRgABAQ==\n")[1:],
+    "svg.bin": lambda: repeated(b"<svg "),
+    "data.bin": lambda: repeated(b"data:image/gif;base64,R0lG\0"),
+    "begin.txt": lambda: repeated(b"begin 644 a.jpg\n")[1:],
+    "yenc.txt": lambda: repeated(b"=ybegin line=128 size=9 name=a\n")[1:],
+    "layers.bin": lambda: repeated(b"\xff\xfb\x90\x64"),
+    "starts.bin": lambda: repeated(b"\0\0\1\xba\0\0\1\xe0\0\0"),
+    "packets.bin": lambda: repeated(b"\x47"),
 }
 """What makes each file, by its name."""

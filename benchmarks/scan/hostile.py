@@ -25,6 +25,7 @@ from pathlib import Path
 
 from benchmarks.lib.memory import descendants
 from hashscan.hashing.container_kinds import seconds_to_open
+from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.formats import sniff
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, MemberLimits
@@ -37,10 +38,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def limit_of(content: bytes) -> float:
     """Return the processor time in seconds that a file may take."""
-    kind = sniff(content)
-    if kind is None or kind.pillow is not None:
-        large = 3 if kind is not None and kind.pillow is not None else 1
-        return large * DecodingLimits().seconds
+    kind = sniff(content) or UNRECOGNISED
+    if kind.pillow is not None:
+        return 3 * DecodingLimits().seconds
     return seconds_to_open(kind, len(content), MemberLimits())
 
 
@@ -96,7 +96,7 @@ def measured(work: Path, name: str, content: bytes) -> tuple[float, int, str]:
     target.write_bytes(content)
     with_list(work / "state", Entry("none", "md5", bytes(16), "A1"))
     processes = Processes()
-    records = scan(target, work / "state", "--workers", "1")
+    records = scan(target, work / "state", "--workers", "1", "--mail")
     processes.end()
     target.unlink()
     found = next((record for record in records if record.get("verdict")), {"verdict": "clean"})

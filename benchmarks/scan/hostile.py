@@ -1,11 +1,12 @@
 """Measure what files that are made to keep a decoder busy cost a scan: `tests/hostile_files.py`.
 
-    python -m benchmarks.scan.hostile [--work DIR] [--owners] [NAME...]
+    python -m benchmarks.scan.hostile [--work DIR] [--owners [--number N] [--rounds N]] [NAME...]
 
 Prints for each file its verdict and reason, the processor seconds of the processes that the scan has started,
 the limit for a file of its kind and size, and the most memory that one process had resident. With `--owners`
 (as root): how long a scan with one worker needs for 1,000 listed JPEGs, and for the same beside twenty
-hostile PDFs of another owner with two workers, until the last of the 1,000 is reported; and their ratio.
+hostile files of another owner with two workers and with one, until the last of the 1,000 is reported; in
+turns, with the ratios of the medians.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from benchmarks.lib.memory import descendants
 from hashscan.hashing.container_kinds import seconds_to_open
@@ -30,7 +32,7 @@ from hashscan.hashing.formats import sniff
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, MemberLimits
 from hashscan.settings.matching import DecodingLimits
-from tests.hostile_files import FILES, one_page, pdf_of_shadings
+from tests.hostile_files import FILES, one_page
 from tests.pictures import encoded, scene
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -143,37 +145,44 @@ def seconds_to_report(target: Path, state: Path, number: int, workers: int) -> f
     raise AssertionError(f"{found} of {number} were found")
 
 
-def owners(work: Path, number: int = 1000) -> None:
-    """Print how long the files of one owner wait beside those of another."""
+def owners(work: Path, number: int, rounds: int) -> None:
+    """Print how long the files of one owner wait beside twenty hostile ones of another, in turns."""
     files = work / "owners"
     files.mkdir()
     entries = listed_files(files / "b", number)
-    with_list(work / "state", *entries)
-    alone = seconds_to_report(files, work / "state", number, 1)
-    print(f"alone, one worker: {alone:.1f} s", flush=True)
-    hostile = pdf_of_shadings()
-    (files / "a").mkdir()
-    for at in range(20):
-        path = files / "a" / f"{at:02}.pdf"
-        path.write_bytes(hostile + b"%%%d" % at)
+    for name in list(FILES)[:20]:
+        # A folder is a batch at least.
+        path = files / "a" / name / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(FILES[name]())
         os.chown(path, 4001, 4001)
-    with_list(work / "state", *entries)
-    beside = seconds_to_report(files, work / "state", number, 2)
-    print(f"beside 20 hostile PDFs, two workers: {beside:.1f} s, ratio {beside / alone:.2f}", flush=True)
-    with_list(work / "state", *entries)
-    one = seconds_to_report(files, work / "state", number, 1)
-    print(f"beside them, one worker: {one:.1f} s, ratio {one / alone:.2f}")
+    ways = (
+        ("alone, one worker", files / "b", 1),
+        ("beside, two workers", files, 2),
+        ("beside, one worker", files, 1),
+    )
+    taken: dict[str, list[float]] = {name: [] for name, *_ in ways}
+    for _ in range(rounds):
+        for name, target, workers in ways:
+            with_list(work / "state", *entries)
+            taken[name].append(seconds_to_report(target, work / "state", number, workers))
+            print(f"{name}: {taken[name][-1]:.1f} s", flush=True)
+    alone = median(taken["alone, one worker"])
+    for name in list(taken)[1:]:
+        print(f"{name}: ratio of the medians {median(taken[name]) / alone:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", type=Path, help="an empty folder for the files")
     parser.add_argument("--owners", action="store_true", help="measure how long another owner waits")
+    parser.add_argument("--number", type=int, default=1000, help="JPEGs of the other owner")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turns")
     parser.add_argument("names", nargs="*", metavar="NAME", help="files; all if none is named")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.work) as work:
         if options.owners:
-            owners(Path(work))
+            owners(Path(work), options.number, options.rounds)
         else:
             table(Path(work), options.names or list(FILES))
 

@@ -140,7 +140,9 @@ def seconds_to_report(target: Path, state: Path, number: int, workers: int) -> f
             found += json.loads(line).get("verdict") == "match"
             if found == number:
                 taken = time.monotonic() - begun
-                process.kill()
+                process.terminate()
+                # All of its processes have ended when nobody can write any more.
+                process.stdout.read()
                 return taken
     raise AssertionError(f"{found} of {number} were found")
 

@@ -40,10 +40,9 @@ if TYPE_CHECKING:
 
 DOUBTFUL_MAX = 8
 """Places that may be the begin of an archive of one kind; a file with more is undecoded."""
-FAILED_MAX = 1 << 17
-"""Places with a signature of one kind of which the check fails; a file with more is undecoded, so that the
-checks do not take long. Signatures of two bytes, which data may consist of, are not counted: their checks
-take no longer than the search."""
+FAILED_MAX, FAILED_SHORT_MAX = 1 << 17, 1 << 20
+"""Places with a signature of one kind of which the check fails, and with one of two bytes, which data may
+consist of; a file with more is undecoded, so that the checks do not take long."""
 
 _BEHIND = 72 << 10
 """Bytes behind the last place that are read for the checks."""
@@ -466,7 +465,7 @@ def _searched(file: PreadFile, found: dict[str, int]) -> Iterator[tuple[_Sign, i
         found: by the name of each kind, the number of places; beyond `DOUBTFUL_MAX`, it is searched no more.
     """
     content = file.read(ARCHIVES_SEARCHED + _BEHIND)
-    failed: Counter[str] = Counter()
+    failed: Counter[bytes] = Counter()
     # A check may look behind the end.
     padded = content + bytes(_BEHIND)
     for at in _LZMA_BEGINS:
@@ -483,11 +482,11 @@ def _searched(file: PreadFile, found: dict[str, int]) -> Iterator[tuple[_Sign, i
             evidence = sign.check(padded, at)
             if evidence != _NO:
                 yield sign, at, evidence == _SURE
-            elif len(sign.signature) > _SHORT:
-                failed[name] += 1
-                if failed[name] > FAILED_MAX:
-                    found[name] = DOUBTFUL_MAX + 1
-                    yield _UNCHECKED, 0, True
+                continue
+            failed[sign.signature] += 1
+            if failed[sign.signature] > (FAILED_MAX if len(sign.signature) > _SHORT else FAILED_SHORT_MAX):
+                found[name] = DOUBTFUL_MAX + 1
+                yield _UNCHECKED, 0, True
 
 
 def _pairs(content: bytes) -> Iterator[int]:

@@ -34,6 +34,7 @@ from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import (
     DOUBTFUL_MAX,
     FAILED_MAX,
+    FAILED_SHORT_MAX,
     archive_probe,
 )
 from hashscan.hashing.recognition.none_kinds import none_kind
@@ -356,9 +357,16 @@ def test_many_false_begins_do_not_hide_an_archive() -> None:
         assert len(probed) == min(count, DOUBTFUL_MAX + 1)
 
 
-def test_too_many_wrong_signatures_are_undecoded() -> None:
-    for count, given_up in ((FAILED_MAX, False), (FAILED_MAX + 1, True)):
-        probed = list(archive_probe(PreadFile(b"\1" + b"PK\3\4" * count)))
+@pytest.mark.parametrize(
+    ("signature", "most"),
+    [
+        (b"PK\3\4", FAILED_MAX),
+        pytest.param(b"\xc7\x71", FAILED_SHORT_MAX, marks=pytest.mark.slow),
+    ],
+)
+def test_too_many_wrong_signatures_are_undecoded(signature: bytes, most: int) -> None:
+    for count, given_up in ((most, False), (most + 1, True)):
+        probed = list(archive_probe(PreadFile(b"\1" + signature * count)))
         assert [each.kind.name for each in probed if each.certain] == ["other archive"] * given_up
 
 

@@ -16,6 +16,8 @@ typedef const unsigned char *Bytes;
 
 enum { PROBED_FIRST = 2048 }; /* Bytes that libavformat looks at first; then twice as many, and so on. */
 enum { PACKETS = 5, NEAR = 1024 }; /* Packets in a row that begin near the begin of a file, for VLC. */
+enum { WEAK_MAX = 256 }; /* Headers in a piece that are checked, of those that two bytes announce. */
+enum { PROBED_LAST = 1 << 20 }; /* Bytes that FFmpeg looks at, at most; here a low score counts, too. */
 enum { BLOCK = 100 }; /* Packets that libavformat counts together. */
 
 typedef struct {
@@ -51,13 +53,19 @@ static const Trace at_first[] = {
 
 enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8 };
 
-static unsigned char classes[256];
+static unsigned char classes[256], pairs[1 << 16]; /* By the first byte, and by the first two, of a trace. */
+
+static void mark_pair(const char *bytes, unsigned char bit)
+{
+    classes[(unsigned char)bytes[0]] |= bit;
+    pairs[(unsigned char)bytes[0] << 8 | (unsigned char)bytes[1]] |= bit;
+}
 
 static void mark(const Trace *traces, size_t number, unsigned char bit)
 {
     size_t each;
     for (each = 0; each < number; each++)
-        classes[(unsigned char)traces[each].bytes[0]] |= bit;
+        mark_pair(traces[each].bytes, bit);
 }
 
 static int begins(const Trace *traces, size_t number, Bytes at, size_t left)
@@ -69,25 +77,93 @@ static int begins(const Trace *traces, size_t number, Bytes at, size_t left)
     return 0;
 }
 
-/* A header that is known by two bytes and plausible fields: of LHA, ARJ, binary cpio, a volume of ext. */
-static int is_weak_header(Bytes at, size_t left)
+static unsigned long crc_table[256];
+
+static void prepare_crc(void)
 {
-    unsigned mode, name;
-    if (left < 22)
+    unsigned long each, value;
+    int bit;
+    for (each = 0; each < 256; each++) {
+        for (value = each, bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ 0xedb88320UL : value >> 1;
+        crc_table[each] = value;
+    }
+}
+
+static unsigned long crc32(Bytes at, size_t length)
+{
+    unsigned long value = 0xffffffffUL;
+    while (length--)
+        value = value >> 8 ^ crc_table[(value ^ *at++) & 0xff];
+    return value ^ 0xffffffffUL;
+}
+
+/* A header of ARJ: its size, and the checksum over it. */
+static int is_arj(Bytes at, size_t left)
+{
+    size_t size = at[2] | (size_t)at[3] << 8;
+    Bytes sum;
+    if (size < 30 || size > 2600)
         return 0;
+    if (left < size + 8)
+        return 1;
+    sum = at + 4 + size;
+    return crc32(at + 4, size) == ((unsigned long)sum[3] << 24 | (unsigned long)sum[2] << 16 | sum[1] << 8 | sum[0]);
+}
+
+/* A header of LHA with "-lh" or "-lz" at its third byte: its size, and the sum of its bytes, where it has one. */
+static int is_lha(Bytes at, size_t left)
+{
+    size_t each, size = at[0];
+    unsigned sum = 0;
+    if (at[6] != '-')
+        return 0;
+    if (at[20] > 1)
+        return at[20] <= 3 && (at[0] | at[1] << 8) >= 21;
+    if (size < 21)
+        return 0;
+    if (left < size + 2)
+        return 1;
+    for (each = 2; each < size + 2; each++)
+        sum += at[each];
+    return (sum & 0xff) == at[1];
+}
+
+/* A header of binary cpio: a type of file, and a name without control characters, which ends in a zero. */
+static int is_binary_cpio(Bytes at, size_t left)
+{
+    int little = at[0] == 0xc7;
+    unsigned mode = at[little ? 7 : 6];
+    size_t each, size = (size_t)at[little ? 21 : 20] << 8 | at[little ? 20 : 21];
+    if (at[0] + at[1] != 0xc7 + 0x71 || !((0x1556 >> (mode >> 4)) & 1) || size < 2 || size > 4096)
+        return 0;
+    if (left < 26 + size)
+        return 1;
+    for (each = 26; each < 25 + size; each++)
+        if (at[each] < ' ')
+            return 0;
+    return at[25 + size] == 0;
+}
+
+/* A header that is known by two bytes, and by all that `archive_probe` checks: of LHA, ARJ, binary cpio; a volume
+ * of ext. One that the bytes end in is taken for one; so is the next after so many that were looked at. */
+static int is_weak_header(Bytes start, Bytes at, size_t left, int *looked_at)
+{
+    if (left < 30)
+        return left >= 22;
     switch (at[0]) {
     case '-':
-        return at[1] == 'l' && (at[2] == 'h' || at[2] == 'z') && at[4] == '-';
+        if (at - start < 2 || at[1] != 'l' || (at[2] != 'h' && at[2] != 'z') || at[4] != '-')
+            return 0;
+        return ++*looked_at > WEAK_MAX || is_lha(at - 2, left + 2);
     case 0x60:
-        return at[1] == 0xea && at[3] < 0x0b && (at[3] || at[2] >= 20);
+        return at[1] == 0xea && (++*looked_at > WEAK_MAX || is_arj(at, left));
     case 0x53:
         return at[1] == 0xef && at[3] == 0 && at[5] == 0 && at[4] >= 1 && at[4] <= 3;
     default:
-        if (at[0] + at[1] != 0xc7 + 0x71 || (at[0] != 0xc7 && at[0] != 0x71))
+        if (at[1] != 0xc7 + 0x71 - at[0])
             return 0;
-        mode = at[0] == 0xc7 ? at[7] : at[6];
-        name = at[0] == 0xc7 ? at[21] : at[20];
-        return ((0x1556 >> (mode >> 4)) & 1) && name <= 16;
+        return ++*looked_at > WEAK_MAX || is_binary_cpio(at, left);
     }
 }
 
@@ -192,7 +268,7 @@ static int is_packet(Bytes at, Bytes end)
 
 typedef struct {
     unsigned char seen[256]; /* By the byte behind a start code. */
-    int hevc, vvc_sps, vvc_pps, packets;
+    int vc1, vvc_sps, vvc_pps, packets;
     long h261_valid, h261_invalid, h261_next, h261_format;
     long h263_valid, h263_invalid, h263_format, h263_changes, h263_group;
 } Streams;
@@ -202,14 +278,57 @@ static void take_start_code(Streams *found, Bytes at, Bytes end)
     unsigned char code = at[0];
     if (found->seen[code] < 255)
         found->seen[code]++;
-    if (code == 0x42 && end - at > 1 && at[1] < 8)
-        found->hevc = 1;
+    if (code == 0x0f)
+        found->vc1 |= end - at < 2 || ((at[1] & 0xc6) == 0xc2 && (at[1] >> 3 & 7) < 5);
     if (code == 0 && end - at > 1) {
         found->vvc_sps |= at[1] >> 3 == 15;
         found->vvc_pps |= at[1] >> 3 == 16;
     }
-    if (code >= 0xe0 && code <= 0xef && is_packet(at, end))
+    if (((code >= 0xc0 && code <= 0xef) || code == 0xfd) && is_packet(at, end))
         found->packets++;
+}
+
+/* Rule of mpegps_probe() for a score, or for a high one. Later versions count no packet within one of a video.
+ * The number of packets that makes a score a high one is the least of all versions. */
+static int is_program_stream(Bytes start, size_t length, int whole, int within)
+{
+    Bytes end = start + length, at, behind = start;
+    long system = 0, packs = 0, private = 0, video = 0, audio = 0, invalid = 0;
+    for (at = start; end - at > 4; at++) {
+        Bytes code;
+        int packet;
+        if (!(at = memchr(at, 1, (size_t)(end - at - 1))))
+            break;
+        if (at - start < 2 || at[-1] || at[-2])
+            continue;
+        code = at + 1;
+        packet = (within || behind <= code) && is_packet(code, end);
+        if (*code == 0xbb)
+            system++;
+        else if (*code == 0xba)
+            packs += end - code < 2 || (code[1] & 0xc0) == 0x40 || (code[1] & 0xf0) == 0x20;
+        else if (*code >= 0xe0 && *code <= 0xef) {
+            if (packet && end - code > 2)
+                behind = code + (code[1] << 8 | code[2]);
+            video += packet;
+            invalid += !packet;
+        } else if ((*code & 0xe0) == 0xc0 || *code == 0xbd) {
+            size_t skipped = packet && end - code > 2 ? (size_t)(code[1] << 8 | code[2]) : 0;
+            audio += packet && *code != 0xbd;
+            private += packet && *code == 0xbd;
+            invalid += !packet;
+            if (skipped + 3 >= (size_t)(end - code))
+                break;
+            /* No start code begins in what is skipped, nor in its last byte. */
+            at += skipped ? skipped + 3 : 0;
+        } else
+            video += *code == 0xfd && packet;
+    }
+    if ((system > invalid && system * 9 <= packs * 10) || (packs > invalid && packs > (whole ? 0 : 2) && (private + video + audio) * 10 >= packs * 9))
+        return 1;
+    if (!whole && video < 4 && audio < 13)
+        return 0;
+    return video + audio > invalid && (video > 1 || audio > 4 || video + audio > invalid + 1);
 }
 
 /* libavformat/h263dec.c; `at` is behind two zeros. */
@@ -267,20 +386,26 @@ static void take_h261(Streams *found, Bytes start, Bytes at, Bytes end)
     found->h261_next = found->h261_format ? (group + 1) % 13 : (group + 1 + !!group) % 7;
 }
 
-static int is_stream(const Streams *found, int whole)
+static int is_stream(const Streams *found, Bytes start, size_t length, int whole)
 {
     const unsigned char *seen = found->seen;
-    int at, sps = 0, pps = 0, volumes = 0;
+    int at, sps = 0, pps = 0, pictures = 0, slices = 0, volumes = 0, forbidden = 0;
     for (at = 0; at < 256; at++) {
         sps |= seen[at] && (at & 0x9f) == 7;
         pps |= seen[at] && (at & 0x9f) == 8;
+        pictures |= seen[at] && ((at & 0x9f) == 5 || (at & 0x9f) == 1);
+        slices |= seen[at] && at >= 1 && at < 0xb0;
         volumes |= seen[at] && at >= 0x20 && at < 0x30;
+        forbidden |= seen[at] && at >= 0x80;
     }
     /* libavformat takes a low score only of all bytes that it looks at, and a high one of fewer, too. */
-    return seen[0xba] || seen[0xb3] || found->packets > 1 || (sps && pps) || found->hevc
-           || (found->vvc_sps && found->vvc_pps) || (volumes && seen[0xb6]) || (seen[0x0f] && (seen[0x0d] || seen[0x0e]))
+    return (seen[0xb3] && seen[0] && slices) || (sps && pps && pictures && !forbidden)
+           || (seen[0x40] && seen[0x42] && seen[0x44]) || (found->vvc_sps && found->vvc_pps)
+           || (volumes && seen[0xb6]) || (found->vc1 && seen[0x0e] && (seen[0x0b] || seen[0x0c] || seen[0x0d]))
            || (seen[0xb0] && seen[0xb6]) || found->h261_valid > 2 * found->h261_invalid + (whole ? 2 : 6)
-           || found->h263_valid > 2 * found->h263_invalid + (whole ? 0 : 2 * found->h263_changes + 2);
+           || found->h263_valid > 2 * found->h263_invalid + (whole ? 0 : 2 * found->h263_changes + 2)
+           || ((seen[0xba] || found->packets > 1)
+               && (is_program_stream(start, length, whole, 0) || is_program_stream(start, length, whole, 1)));
 }
 
 /* Of a piece of a file. Tar headers begin at each 512th byte of it. */
@@ -290,6 +415,7 @@ static int search(Bytes start, size_t length, int first)
     unsigned char wanted = ANYWHERE | WEAK | (first ? AT_FIRST | SPECIAL : 0);
     Py_ssize_t probed = PROBED_FIRST;
     Streams found;
+    int weak = 0;
     memset(&found, 0, sizeof found);
     for (at = start; end - at >= 512; at += 512)
         if (is_tar_header(at))
@@ -298,7 +424,8 @@ static int search(Bytes start, size_t length, int first)
         unsigned char class = classes[*at] & wanted;
         size_t left = (size_t)(end - at);
         if (first && at - start == probed) {
-            if (is_stream(&found, 0) || is_in_packets(start, (size_t)probed))
+            if (is_stream(&found, start, (size_t)probed, probed >= PROBED_LAST)
+                || is_in_packets(start, (size_t)probed))
                 return 1;
             probed *= 2;
         }
@@ -306,9 +433,11 @@ static int search(Bytes start, size_t length, int first)
             take_h261(&found, start, at, end);
         if (!class)
             continue;
+        if (class & ~SPECIAL)
+            class &= SPECIAL | (left > 1 ? pairs[at[0] << 8 | at[1]] : 0);
         if (class & ANYWHERE && begins(anywhere, sizeof anywhere / sizeof *anywhere, at, left))
             return 1;
-        if (class & WEAK && is_weak_header(at, left))
+        if (class & WEAK && is_weak_header(start, at, left, &weak))
             return 1;
         if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
             return 1;
@@ -325,7 +454,7 @@ static int search(Bytes start, size_t length, int first)
                 take_h263(&found, at, end);
         }
     }
-    return first && (is_stream(&found, 1) || is_in_packets(start, length));
+    return first && (is_stream(&found, start, length, 1) || is_in_packets(start, length));
 }
 
 static PyObject *has_traces(PyObject *module, PyObject *arguments)
@@ -349,12 +478,13 @@ static int prepare(PyObject *module)
 {
     int byte;
     (void)module;
+    prepare_crc();
     mark(anywhere, sizeof anywhere / sizeof *anywhere, ANYWHERE);
     mark(at_first, sizeof at_first / sizeof *at_first, AT_FIRST);
     for (byte = 0x80; byte < 0x100; byte++)
         classes[byte] |= SPECIAL;
     for (byte = 0; byte < 5; byte++)
-        classes[(unsigned char)"-\x60\x53\xc7\x71"[byte]] |= WEAK;
+        mark_pair(&"-l\x60\xea\x53\xef\xc7\x71\x71\xc7"[2 * byte], WEAK);
     classes[1] |= SPECIAL;
     classes['G'] |= SPECIAL;
     return 0;

@@ -404,7 +404,8 @@ class Worker(ClosedOnExit):
             # Only where nothing else was recognised: the decoder looks behind a picture.
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
         if file.kind is None and file.bytes_read:
-            source = opened.descriptor if opened.content is None else bytes(opened.content)
+            in_memory = first if file.bytes_read == len(first) else opened.content
+            source = opened.descriptor if in_memory is None else bytes(in_memory)
             file.none_by = none_kind(PreadFile(source))
             file.kind = None if file.none_by else UNRECOGNISED
         if file.kind is None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import binascii
 import re
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hashscan.hashing.archives.openers import READ_MAX
@@ -54,16 +56,25 @@ _UNOPENED = re.compile(
 )
 """Begin of yEnc, of BinHex, and of an encrypted or compressed message (OpenPGP)."""
 _UNOPENED_WORDS = (b"=ybegin ", b"with BinHex", b"BEGIN PGP MESSAGE")
-_SIGNED_WITH_CONTENT = re.compile(
-    rb"0(?:[\x02-\x7f]|\x80|\x81.|\x82..|\x83...|\x84....)\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07(?:[\x03\x05\x06]|\x02\xa0.{1,40}?"
-    rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0)",
+_CMS = re.compile(
+    rb"0(?:[\x02-\x7f]|\x80|\x81.|\x82..|\x83...|\x84....)\x06(?:\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01[\x09\x17]"
+    rb"|\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07(?:[\x01\x03\x05\x06]\xa0|\x02\xa0.{1,40}?"
+    rb"\x06(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01|\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01.)\xa0))",
     re.DOTALL,
 )
-"""Begin of a message of CMS (RFC 5652) that holds what it signs, or is encrypted."""
+"""Begin of a message of CMS (RFC 5652) that holds what it signs, is encrypted, or is compressed."""
 _LITERAL = re.compile(
     rb"(?:\xac.|\xad..|\xae....|\xaf|\xcb(?:[\0-\xbf]|[\xc0-\xdf].|[\xe0-\xfe]|\xff....))[btu](.)", re.DOTALL
 )
 """Begin of a packet of OpenPGP that holds a file as it is (RFC 9580, 5.9)."""
+_COMPRESSED = re.compile(
+    rb"(?:\xa0.|\xa1..|\xa2....|\xa3|\xc8(?:[\0-\xbf]|[\xc0-\xdf].|[\xe0-\xfe]|\xff....))([\1\2])", re.DOTALL
+)
+"""Begin of a packet of OpenPGP that holds others, compressed (5.6); bzip2 is found by its own signature."""
+_MARKERS = re.compile(rb"(?:[\xca\xa8]\x03PGP)*")
+_ONE_PASS = b"\x90\x0d\3", b"\xc4\x0d\3"
+"""Begin of a signed file (5.4)."""
+_LITERAL_MAX, _PACKED_MAX = 512, 4096
 
 
 def texts_with_pictures(file: PreadFile) -> Iterator[Probed]:
@@ -87,7 +98,7 @@ def _kinds(piece: bytes, *, begins: bool) -> Iterator[FileFormat]:
     if begins and (piece.startswith(b"bplist0")):
         yield TEXT
         return
-    if begins and (_SIGNED_WITH_CONTENT.match(piece) is not None or _is_literal(piece)):
+    if begins and (_CMS.match(piece) is not None or _is_literal(piece)):
         yield _OTHER
     text = decoded_text(piece)
     # A word is searched for in a twentieth of the time of a pattern.
@@ -106,6 +117,16 @@ def _kinds(piece: bytes, *, begins: bool) -> Iterator[FileFormat]:
 
 
 def _is_literal(begin: bytes) -> bool:
+    """Return True for a file that OpenPGP packs, perhaps compressed or signed, but does not encrypt."""
+    markers = _MARKERS.match(begin)
+    begin = begin[markers.end() if markers else 0 :][:_PACKED_MAX]
+    packed = _COMPRESSED.match(begin)
+    if packed is not None:
+        method = -zlib.MAX_WBITS if packed[1] == b"\1" else zlib.MAX_WBITS
+        with suppress(zlib.error):
+            begin = zlib.decompressobj(method).decompress(begin[packed.end() :], _LITERAL_MAX)
+    if begin.startswith(_ONE_PASS):
+        return True
     found = _LITERAL.match(begin)
     if found is None:
         return False

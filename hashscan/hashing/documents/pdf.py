@@ -15,8 +15,7 @@ laid behind a mask, stored inverted, or drawn by lines, patterns and letters. So
 A document whose members could all be read is checked in full. An embedded film, sound, or drawing in three
 dimensions is a member with `Reason.CONTAINER`, as is a form that draws pages (XFA). Not seen is a picture of
 several parts that do not touch, one whose shapes lie over another shape that is larger, what a script draws,
-how a button looks while it is pressed, an alternate of a picture for printers; nor an earlier version of a
-changed document.
+how a button looks while it is pressed; nor an earlier version of a changed document.
 
 PDFium reads through a function of ours; it gets no file, and no fonts of the system. It is loaded before the
 sandbox is closed, since the function needs executable memory, and started by a document of one page.
@@ -53,6 +52,8 @@ ANNOTATIONS_MAX = 1000
 """Annotations of one page, and attachments of a document."""
 REGIONS_MAX = 128
 """Regions of one page."""
+PATTERNS_MAX = 1000
+"""Patterns of a document, each of which is drawn."""
 PIXELS_MAX = 1 << 24
 """Pixels of an embedded picture that is drawn."""
 
@@ -70,6 +71,8 @@ _LEAST = 1e-4
 """Share of both sides below which nothing is drawn."""
 _MOSAIC = 64
 """Number of shapes from which a region of any size may be a picture."""
+_SEGMENTS = 64
+"""Segments of a path that count as one shape: all of its parts have one colour."""
 _PATTERN = (0xBF, 0xBF, 0xBF)
 """The colour that PDFium states of what a pattern fills."""
 
@@ -163,11 +166,12 @@ class PdfOpener:
                 raise ContainerError(Reason.TOO_MANY)
 
     def _of_patterns(self, file: PreadFile, seen: set[bytes]) -> Iterator[Found]:
-        """Yield the embedded pictures that are on no page, of a document with patterns, which repeat them.
+        """Yield the embedded pictures that are on no page, and what patterns repeat, drawn.
 
-        They are drawn on a page that is appended to the document.
+        Such are those of small letters and patterns, and alternates. They are put on pages that are appended
+        to the document.
         """
-        if not _has_tiling(file):
+        if _LETTERS not in seen and not _shows_elsewhere(file):
             return
         if file.size > READ_MAX:
             yield failed(b"pattern", Reason.CONTAINER_BYTES)
@@ -179,13 +183,17 @@ class PdfOpener:
             yield failed(b"pattern", Reason.TOO_MANY)
             return
         with self._opened(PreadFile(appended)) as document:
-            page = _pdfium.FPDF_LoadPage(document, 0)
-            if not page:
-                raise ContainerError(Reason.CONTAINER_BROKEN)
-            try:
-                yield from _embedded(page, b"pattern", seen, _IDENTITY, [])
-            finally:
-                _pdfium.FPDF_ClosePage(page)
+            for number in range(max(1, _pdfium.FPDF_GetPageCount(document))):
+                page = _pdfium.FPDF_LoadPage(document, number)
+                if not page:
+                    raise ContainerError(Reason.CONTAINER_BROKEN)
+                try:
+                    if number == 0:
+                        yield from _embedded(page, b"pattern", seen, _IDENTITY, [])
+                    else:
+                        yield from _drawn(page, b"pattern=%d" % number, _WHOLE, _SIDE, _SIDE)
+                finally:
+                    _pdfium.FPDF_ClosePage(page)
 
     @contextmanager
     def _opened(self, file: PreadFile) -> Iterator[Any]:
@@ -216,21 +224,25 @@ class PdfOpener:
         return int(len(block) == size)
 
 
-_TILING = re.compile(rb"/PatternType\s*1\b")
-_PICTURE = re.compile(
-    rb"([0-9]{1,7})\s{1,9}([0-9]{1,5})\s{1,9}obj\b(?:(?!endobj|stream|\sobj).){1,65536}?/(?:Image\b|[A-Za-z]{0,9}#)",
-    re.DOTALL,
-)
+_TILING = rb"/(?:PatternType|P[A-Za-z0-9]{0,30}#[A-Za-z0-9#]{0,40})\s{0,9}1(?![0-9])"
+_ELSEWHERE = re.compile(_TILING + rb"|/(?:Alternates|Al[a-z]{0,8}#[A-Za-z0-9#]{0,20})\s{0,9}\[")
+"""A pattern that repeats something, or an alternate of a picture."""
+_LETTERS = b"letters"
+"""Among the digests of pictures: there are small letters that may be pictures."""
+_OBJECT = rb"([0-9]{1,7})\s{1,9}([0-9]{1,5})\s{1,9}obj\b(?:(?!endobj|stream|\sobj).){1,65536}?"
+_PICTURE = re.compile(_OBJECT + rb"/(?:Image\b|[A-Za-z]{0,9}#)", re.DOTALL)
 """A picture's number and that of its version, and its type, or a name with an escape."""
+_REPEATED = re.compile(_OBJECT + _TILING, re.DOTALL)
 _APPENDED = 4_000_000
 """Number of the first appended object, below the greatest that PDFium knows."""
 
 
-def _has_tiling(file: PreadFile) -> bool:
+def _shows_elsewhere(file: PreadFile) -> bool:
+    """Return True if a document may have patterns that repeat something, or alternates of pictures."""
     file.seek(0)
     last = b""
     while piece := file.read(_PIECE_SIZE):
-        if _TILING.search(last + piece) is not None:
+        if _ELSEWHERE.search(last + piece) is not None:
             return True
         last = piece[-_OVERLAP:]
     return False
@@ -240,28 +252,37 @@ _PIECE_SIZE, _OVERLAP = 1 << 20, 1024
 
 
 def _with_page_of_pictures(content: bytes) -> bytes | None:
-    """Return a document with one page, on which all embedded pictures are; None if they are too many.
+    """Return a document with one page on which all embedded pictures are, and one for each pattern; None if
+    they are too many.
 
-    Its table of objects is wrong, so that PDFium searches for them.
+    Its table of objects is wrong, so that PDFium searches for them. A pattern is the look of a stamp, which
+    fills its page.
     """
     found = {(int(each[1]), int(each[2])) for each in _PICTURE.finditer(content)}
-    if len(found) > OBJECTS_MAX:
+    patterns = {(int(each[1]), int(each[2])) for each in _REPEATED.finditer(content)}
+    if len(found) > OBJECTS_MAX or len(patterns) > PATTERNS_MAX:
         return None
     first = _APPENDED
     names = b"".join(b"/I%d %d %d R" % (at, *each) for at, each in enumerate(sorted(found)))
     drawn = b"".join(b"/I%d Do " % at for at in range(len(found)))
+    pages = b"".join(b" %d 0 R" % (first + 4 + at) for at in range(len(patterns)))
     parts = (
         b"<</Type/Catalog/Pages %d 0 R>>" % (first + 1),
-        b"<</Type/Pages/Kids[%d 0 R]/Count 1>>" % (first + 2),
+        b"<</Type/Pages/Kids[%d 0 R%b]/Count %d>>" % (first + 2, pages, 1 + len(patterns)),
         b"<</Type/Page/Parent %d 0 R/MediaBox[0 0 9 9]/Contents %d 0 R/Resources<</XObject<<%b>>>>>>"
         % (first + 1, first + 3, names),
         b"<</Length %d>>stream\n%b\nendstream" % (len(drawn), drawn),
+        *(
+            b"<</Type/Page/Parent %d 0 R/MediaBox[0 0 512 512]/Annots[<</Type/Annot/Subtype/Stamp/F 4"
+            b"/Rect[0 0 512 512]/AP<</N %d %d R>>>>]>>" % (first + 1, *each)
+            for each in sorted(patterns)
+        ),
     )
     objects = b"".join(b"%d 0 obj\n%b\nendobj\n" % (first + at, part) for at, part in enumerate(parts))
     return content + b"\n%btrailer\n<</Root %d 0 R/Size %d>>\nstartxref\n0\n%%%%EOF\n" % (
         objects,
         first,
-        first + 4,
+        first + len(parts),
     )
 
 
@@ -341,33 +362,46 @@ def _pictures(
         if found.kind == _pdfium.FPDF_PAGEOBJ_IMAGE:
             here = name + b",image=%d" % next(images)
             yield from guarded(here, _image(page, found.pointer, here, seen))
-        if found.box is not None and (weight := _weight(found, found.box, to_page)):
+        if found.box is None:
+            continue
+        if found.kind == _pdfium.FPDF_PAGEOBJ_TEXT and _LETTERS not in seen and _has_pictures(found.pointer):
+            seen.add(_LETTERS)
+        if weight := _weight(found, found.box, to_page, letters=_LETTERS in seen):
             boxes.append(Placed(found.box, weight))
 
 
-def _weight(found: _Object, box: Box, to_page: Matrix) -> int:
-    """Return the weight of an object's place; 0 for usual text."""
+def _weight(found: _Object, box: Box, to_page: Matrix, *, letters: bool) -> int:
+    """Return the weight of an object's place; 0 for usual text.
+
+    Args:
+        letters: True if letters may be pictures.
+    """
     if found.kind == _pdfium.FPDF_PAGEOBJ_TEXT:
+        if not letters or not _has_pictures(found.pointer):
+            return 0
         points = math.hypot(to_page[1], to_page[3])
-        is_letter = box.bottom - box.top < min(_SMALLEST, _SMALLEST_POINTS * points)
-        return 0 if is_letter or not _has_pictures(found.pointer) else _MOSAIC
+        high, across = box.bottom - box.top, box.right - box.left
+        if high >= min(_SMALLEST, _SMALLEST_POINTS * points):
+            return _MOSAIC
+        # As many as there may be in a line of them.
+        return min(_MOSAIC, max(1, round(across / high))) if high > 0 else 1
     if found.kind != _pdfium.FPDF_PAGEOBJ_PATH or _pdfium.FPDFPageObj_HasTransparency(found.pointer):
         return _MOSAIC
     red, green, blue, alpha = (ctypes.c_uint() for _ in range(4))
     _pdfium.FPDFPageObj_GetFillColor(found.pointer, *map(ctypes.byref, (red, green, blue, alpha)))
-    return _MOSAIC if (red.value, green.value, blue.value) == _PATTERN else 1
+    if (red.value, green.value, blue.value) == _PATTERN:
+        return _MOSAIC
+    return max(1, int(_pdfium.FPDFPath_CountSegments(found.pointer)) // _SEGMENTS)
 
 
 def _has_pictures(text: Any) -> bool:
-    """Return True for a text whose letters may be any pictures (Type 3): its font has no name and no file."""
+    """Return True for a text whose letters may be any pictures (Type 3): its font has no file.
+
+    PDFium has a file for each other font, if need be one of its own.
+    """
     font = _pdfium.FPDFTextObj_GetFont(text)
     size = ctypes.c_size_t()
-    return bool(
-        font
-        and _pdfium.FPDFFont_GetBaseFontName(font, None, 0) <= 1
-        and _pdfium.FPDFFont_GetFontData(font, None, 0, ctypes.byref(size))
-        and size.value == 0
-    )
+    return bool(font and _pdfium.FPDFFont_GetFontData(font, None, 0, ctypes.byref(size)) and size.value == 0)
 
 
 def _objects(pointers: Sequence[Any], to_page: Matrix) -> Iterator[_Object | None]:

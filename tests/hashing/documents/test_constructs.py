@@ -121,6 +121,7 @@ TYPE_3 = (
 )
 MASK = b"<</SMask<</S/Luminosity/G 6 0 R>>>>"
 STAMP = b"/Annots[<</Type/Annot/Subtype/Stamp/Rect[100 300 420 540]/AP<</N 5 0 R>>>>]"
+COARSE = SCENE.convert("L").resize((80, 60))
 MOSAIC = b"".join(
     b"%.3f %.3f %.3f rg %d %d 8 8 re f\n" % (*(value / 255 for value in colour), 100 + 8 * x, 300 + 8 * y)
     for x in range(40)
@@ -174,6 +175,89 @@ FOUND |= {
     "other-header.pdf": LETTER.replace(b"%PDF", b"%pdf", 1),
     "behind-a-picture.pdf": OTHER + bytes(2000) + LETTER,
 }
+SMALL = b"/Font<</F 5 0 R>>"
+USUAL = b"/MediaBox[0 0 595 842]"
+GLYPH = TYPE_3.replace(b"/Type/Font", b"/Type/Font/BaseFont/Helvetica")
+ALL_OVER = b"/Pattern cs /P scn 0 0 14400 14400 re f"
+INLINE = b"BI /W 320 /H 240 /CS /RGB /BPC 8 ID " + SCENE.tobytes() + b" EI "
+BY_GREY = b"".join(
+    b"%f g %b f\n"
+    % (
+        (level + 0.5) / 16,
+        b"".join(
+            b"%f %f 4 4 re " % (100 + 4 * x, 300 + 4 * (59 - y))
+            for x in range(80)
+            for y in range(60)
+            if COARSE.getpixel((x, y)) // 16 == level
+        ),
+    )
+    for level in range(16)
+)
+
+
+def of_letters(across: int, down: int, size: int) -> bytes:
+    """A page of which each letter of a font is a piece of the picture, in lines of text."""
+    count, wide, high = across * down, SCENE.width // across, SCENE.height // down
+    places = [(x * wide, y * high) for y in range(down) for x in range(across)]
+    pieces = [SCENE.crop((x, y, x + wide, y + high)) for x, y in places]
+    font = (
+        b"<</Type/Font/Subtype/Type3/FontBBox[0 0 1 1]/FontMatrix[1 0 0 1 0 0]/CharProcs<<%b>>/Encoding"
+        b"<</Differences[33%b]>>/FirstChar 33/LastChar %d/Widths[%b]/Resources<</XObject<<%b>>>>>>"
+        % (
+            b"".join(b"/g%d %d 0 R" % (at, 6 + at) for at in range(count)),
+            b"".join(b"/g%d" % at for at in range(count)),
+            32 + count,
+            b" 1" * count,
+            b"".join(b"/I%d %d 0 R" % (at, 6 + count + at) for at in range(count)),
+        )
+    )
+    lines = b"".join(
+        b"BT /F %d Tf 100 %d Td <%b> Tj ET\n"
+        % (
+            size,
+            300 + size * (down - 1 - y),
+            b"".join(b"%02x" % (33 + y * across + x) for x in range(across)),
+        )
+        for y in range(down)
+    )
+    letters = [stream(b"", b"1 0 d0 q /I%d Do Q" % at) for at in range(count)]
+    return large_page(lines, SMALL, [font, *letters, *map(pixel_stream, pieces)], USUAL)
+
+
+FOUND |= {
+    "small-letter.pdf": large_page(
+        b"BT /F .03 Tf 100 300 Td (a) Tj ET",
+        SMALL,
+        [TYPE_3, stream(b"", b"320 0 d0 " + WHOLE), pixel_stream()],
+        USUAL,
+    ),
+    "named-letter.pdf": large_page(
+        b"BT /F .05 Tf 100 300 Td (a) Tj ET",
+        SMALL,
+        [GLYPH, stream(b"", b"320 0 d0 " + WHOLE), jpeg_stream()],
+    ),
+    "letters.pdf": of_letters(16, 12, 10),
+    "greys.pdf": large_page(BY_GREY, b"", []),
+    "alternate.pdf": large_page(
+        CALLED,
+        b"/XObject<</I 5 0 R>>",
+        [jpeg_stream(SCENE, OTHER, b"/Alternates[<</Image 6 0 R/DefaultForPrinting true>>]"), pixel_stream()],
+    ),
+    "repeated-inline.pdf": large_page(
+        ALL_OVER, b"/Pattern<</P 5 0 R>>", [form(b"q 320 0 0 240 0 0 cm " + INLINE + b"Q", b"", PATTERN)]
+    ),
+    "repeated-mosaic.pdf": large_page(
+        ALL_OVER, b"/Pattern<</P 5 0 R>>", [form(b"1 0 0 1 -100 -300 cm " + MOSAIC, b"", PATTERN)]
+    ),
+    "repeated-escaped.pdf": large_page(
+        ALL_OVER,
+        b"/Pattern<</P 5 0 R>>",
+        [
+            form(WHOLE, b"/XObject<</I 6 0 R>>", PATTERN.replace(b"PatternType", b"Pattern#54ype")),
+            pixel_stream(),
+        ],
+    ),
+}
 FOUND |= {
     "background.xls": workbook(0xE9, BACKGROUND),
     "older-picture.xls": workbook(0x7F, BACKGROUND),
@@ -183,6 +267,11 @@ FOUND |= {
     "plain-object.ppt": presentation(workbook(0xE9, BACKGROUND), False),
     "metafile.doc": compound({"WordDocument": bytes(64), "Data": bytes(68) + wmf(SCENE)}),
 } | {f"{name}.docx": docx("media/image1.wmf", content) for name, content in FOUND.items()}
+FOUND |= {
+    "any-name.odt": odt("any.dat", pict(SCENE)),
+    "pict.docx": docx("media/image1.pict", pict(SCENE)),
+    "xbm.docx": docx("media/image1.xbm", encoded(BITS, "XBM")),
+}
 LINE, BITMAP = (102, bytes(20)), (116, encoded(SCENE, "BMP"))
 IN_DOUBT = {
     "bitmap.svm": (star_view(LINE, BITMAP), Reason.UNSUPPORTED),

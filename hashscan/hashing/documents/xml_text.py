@@ -6,14 +6,18 @@ then. Nothing outside of the document is read. It ends where the document is not
 
 from __future__ import annotations
 
+import re
 from xml.parsers import expat
 
 from hashscan.hashing.archives.openers import READ_MAX
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.recognition.text_proof import is_begin_of_file
 from hashscan.model import Reason
 
 _FILES = frozenset({"binary-data", "binaryData", "binData", "binary"})
 """Local names of elements that hold a file: of OpenDocument and Office in one file, and of FictionBook."""
+_LEAST, _BEGIN = 128, 4096
+_CODED = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 
 
 class _Reader:
@@ -43,7 +47,7 @@ class _Reader:
         name, texts = self._open.pop()
         text = "".join(texts)
         if text:
-            self.found.append(f"<binary>{text}</binary>" if name in _FILES else f'"{text}"')
+            self.found.append(f"<binary>{text}</binary>" if name in _FILES or _is_file(text) else f'"{text}"')
 
     def rest(self) -> None:
         """End all elements, where the document does not."""
@@ -54,6 +58,13 @@ class _Reader:
         self._left -= len(data)
         if self._left < 0:
             raise ContainerError(Reason.CONTAINER_BYTES)
+
+
+def _is_file(text: str) -> bool:
+    """Return True for a text that may be a file as Base64, in lines of any length."""
+    if len(text) < _LEAST or _CODED.fullmatch(text) is None:
+        return False
+    return is_begin_of_file("".join(text[:_BEGIN].split()).encode(), 0)
 
 
 def xml_texts(content: bytes) -> bytes:

@@ -100,6 +100,9 @@ class TextProof:
         if self.holds and piece:
             if self._markup is None:
                 self._markup = piece[:256].lstrip(b"\xef\xbb\xbf \t\n\v\f\r").startswith(b"<")
+                if self._markup and _ROOTS.search(piece, 0, _ROOTS_SEARCHED) is not None:
+                    self.holds = False
+                    return False
             else:
                 # A character may be cut off; the text begins with a whole one.
                 piece = self._last[-_OVERLAP:].lstrip(_CONTINUED) + piece
@@ -119,6 +122,9 @@ class TextProof:
 _CONTINUED = bytes(range(0x80, 0xC0))
 _ELEMENTS = (b"binary-data", b"binaryData", b"binData", b"<binary", b":binary")
 """Names of elements of XML that hold files, or parts of them."""
+_ROOTS = re.compile(rb"[<:](?:plist|en-export|abiword)\b")
+"""Documents of XML that hold files in elements of common names, in lines of any length."""
+_ROOTS_SEARCHED = 4096
 
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 

@@ -103,6 +103,16 @@ XML = {
     b"</note></en-export>" % LINES,
     "property list": plistlib.dumps({"WebMainResource": {"WebResourceData": JPEG}}),
 }
+SHORT = b"\n\t".join(BASE64[at : at + 20] for at in range(0, len(BASE64), 20))
+IN_SHORT_LINES = {
+    "ENEX in short lines": b'<?xml version="1.0"?><en-export><data encoding="base64">%b</data></en-export>'
+    % SHORT,
+    "property list in short lines": b'<?xml version="1.0"?><plist><data>\n\t%b\n</data></plist>' % SHORT,
+    "property list with comments": b'<?xml version="1.0"?><plist><data>%b</data></plist>'
+    % SHORT.replace(b"\n", b"<!-- -->"),
+    "AbiWord in short lines": b'<?xml version="1.0"?><abiword><d name="a" base64="yes">%b</d></abiword>'
+    % SHORT,
+}
 OTHERS = {
     "notebook": notebook(LINES.decode()),
     "notebook in lines": notebook(LINES.decode().splitlines(keepends=True)),
@@ -158,6 +168,11 @@ def is_clean(content: bytes) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disguised_text_is_not_clean(kind: str) -> None:
     assert [each.how for each in disguised(KINDS[kind]) if is_clean(each.content)] == []
+
+
+@pytest.mark.parametrize("kind", IN_SHORT_LINES)
+def test_base64_in_short_lines_of_xml_is_not_clean(kind: str) -> None:
+    assert not is_clean(IN_SHORT_LINES[kind])
 
 
 @pytest.fixture(scope="module")

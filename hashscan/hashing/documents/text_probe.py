@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hashscan.hashing.archives.openers import READ_MAX
 from hashscan.hashing.containers import CONTAINERS, SEARCHED
 from hashscan.hashing.documents.mail import has_uuencoded
-from hashscan.hashing.documents.texts import base64_files, contents_of_urls, decoded_text
+from hashscan.hashing.documents.texts import PICTURE_LEAST, base64_files, contents_of_urls, decoded_text
 from hashscan.hashing.formats import TEXT, sniff
 from hashscan.hashing.recognition.recogniser import Probed
 from hashscan.hashing.svg.forms import base64_content
@@ -140,7 +140,7 @@ def _shows_picture(text: bytes, source: bytes = b"") -> bool:
         sniff(content[:SEARCHED]) is not None
         for contents in (contents_of_urls(source or text), base64_files(text))
         for content in contents
-        if content
+        if len(content) >= PICTURE_LEAST
     )
 
 

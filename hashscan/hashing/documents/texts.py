@@ -127,11 +127,13 @@ def _distinct(contents: Iterable[bytes], seen: set[bytes]) -> Iterator[ArchiveMe
     """Yield contents that are not among `seen`, and add their digests."""
     for content in contents:
         digest = digest_of(content)
-        if content and digest not in seen:
+        if len(content) >= PICTURE_LEAST and digest not in seen:
             seen.add(digest)
             yield stored(b"data=%d" % len(seen), content)
 
 
+PICTURE_LEAST = 32
+"""Length in bytes of what is too short for a picture with content: often one pixel, or the begin of one."""
 _PROPERTY_LIST = b"bplist0"
 _VALUES_MAX = 100_000
 
@@ -242,8 +244,27 @@ def base64_files(text: bytes) -> Iterator[bytes]:
         end = body.end()
         digits = _JOINS.sub(b"", body[0]).replace(b"\\", b"").translate(_FROM_URL_ALPHABET)
         content = base64_content(digits)
-        if content and sniff(content[:SEARCHED]) is not None:
+        kind = sniff(content[:SEARCHED])
+        if kind is not None and not _is_by_chance(kind.name, content, digits):
             yield content
+
+
+def _is_by_chance(kind: str, content: bytes, digits: bytes) -> bool:
+    """Return True for what has a short signature, and is a path, a name, a table or a part of something else.
+
+    `/wp` stands for that of JPEG XL: of 40 digits or more, Base64 has two fifths capitals.
+    """
+    if kind == "JPEG XL":
+        capitals = len(digits) - len(digits.translate(None, _CAPITALS))
+        return content.startswith(b"\xff\n") and capitals * 5 < len(digits)
+    if kind in {"ICO", "CUR"}:
+        number = min(int.from_bytes(content[4:6], "little"), _ICONS_MAX)
+        places = (int.from_bytes(content[at : at + 4], "little") for at in range(18, 6 + 16 * number, 16))
+        return not any(6 + 16 * number <= place < len(content) for place in places)
+    return False
+
+
+_CAPITALS, _ICONS_MAX = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 1 << 16
 
 
 class ContactOpener:
@@ -341,6 +362,12 @@ def _contents(text: bytes) -> Iterator[bytes]:
         in_set = _IN_SET.search(body)
         if in_set is not None:
             yield _content(body[: in_set.start()], is_base64=is_base64)
+        if before and body.endswith(b"\\"):
+            # The quotation mark is escaped: the text is in a string of a script. Without an end of its first
+            # element, it is the begin of what is found whole without the escapes.
+            body = body[:-1]
+            if not is_base64 and b"<" in body and b">" not in body:
+                continue
         yield _content(body, is_base64=is_base64)
     for element in _ELEMENT.finditer(text):
         yield _content(element[1], is_base64=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from hashscan.hashing.documents import texts
-from hashscan.hashing.documents.texts import TextOpener
+from hashscan.hashing.documents.text_probe import texts_with_pictures
+from hashscan.hashing.documents.texts import TextOpener, base64_files, members_of_text
 from hashscan.hashing.formats import TEXT
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
@@ -173,3 +175,36 @@ def test_the_begins_of_many_urls_are_searched_once(piece: bytes, monkeypatch: py
     monkeypatch.setattr(texts, "_ENDS", {before: Ends(end) for before, end in texts._ENDS.items()})
     list(texts._contents(text))
     assert text.searched <= 3 * len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"'/wp-includes/js/mediaelement/mediaelementplayer-legacy.css'",
+        b"add_filter( '_wp_keep_alive_customize_changeset_dependent_auto_drafts' );",
+        b"path /would/selectin/load/only/from/given/mapper",
+        b"AAABACADAEAFAGAHAIAJAKALAMANAOAPAQARASATAUAVAWAXAYAZ",
+        b"x = 'data:image/gif;base64,R0lGODlhAQABAAD/ACwAAAAAAQABAAACADs='",
+        b"example iVBORw0KGgoAAAANSUhEUgAAAlgAAAGQEAYAAAAi...",
+    ],
+)
+def test_a_path_a_table_and_a_single_pixel_are_no_pictures(text: bytes) -> None:
+    assert list(texts_with_pictures(PreadFile(text))) == []
+
+
+def test_pictures_with_a_short_signature_are_found_in_base64() -> None:
+    codestream = b"\xff\n" + hashlib.sha256(b"a").digest() * 8
+    icon = b"\0\0\1\0\1\0\x10\x10\0\0\1\0\x20\0" + (300).to_bytes(4, "little") + b"\x16\0\0\0" + bytes(300)
+
+    for content in (codestream, icon):
+        assert list(base64_files(b"<data>" + base64.b64encode(content) + b"</data>")) == [content]
+
+
+def test_an_url_in_an_escaped_string_ends_before_the_backslash() -> None:
+    drawing = b"<svg xmlns='http://www.w3.org/2000/svg'><path d='M0 0h8v8'/></svg>"
+    text = b'a="b:url(\\"data:image/svg+xml,%b\\")";c=\'%b\'' % (
+        drawing,
+        b"d:url(\\'data:image/svg+xml,<svg xmlns=\\'x\\'/>\\')",
+    )
+
+    assert [member for member in members_of_text(text) if b"\\" in b"".join(member.pieces)] == []

@@ -30,6 +30,7 @@ _SEGMENTS_MAX = 1 << 12
 _LONG = 60_000
 """Length in bytes from which a part of a segment may be divided, since a segment has 65,535 at most."""
 _SCAN, _END = 0xDA, 0xD9
+_SCAN_MARK = b"\xff\xda"
 _MARKER = re.compile(rb"\xff[^\0\x01\xd0-\xd8\xff]", re.DOTALL)
 """A marker that a segment follows, or the end."""
 _PIECE_SIZE = 4096
@@ -94,7 +95,9 @@ def _in_segments(file: PreadFile, image: HasInfo) -> tuple[list[PreadFile], bool
             end = end_of_jpeg(part)
             # One that was cut off ends with its segment.
             last = here if end is None else place + end
-            if last > named.get(place, 0):
+            is_cut = end is None and here - place <= _LONG
+            # One that ends before its scan, and goes on nowhere, shows nothing.
+            if last > named.get(place, 0) and not (is_cut and header.find(_SCAN_MARK, place, last) < 0):
                 found.append(file.subfile(place, last - place))
                 # Some cameras leave the begin of another picture there, which ends with garbage.
                 found[-1].ran_out = end is None

@@ -82,9 +82,42 @@ class OfficeParts:
         return encrypted + (self._doubts if self._is_office else [])
 
 
+_CONTROLS = re.compile(
+    rb"(?:[\x10-\x60]\x1d\xd2\x8b\x42\xec\xce\x11\x9e\x0d\0\xaa\0\x60\x02\xf3"
+    rb"|\x40\x32\x05\xd7\x69\xce\xcd\x11\xa7\x77\0\xdd\x01\x14\x3c\x57"
+    rb"|\x23\x9e\x8c\x97\xb0\xd4\xce\x11\xbf\x2d\0\xaa\0\x3f\x40\xd0"
+    rb"|\xe0\x81\xd1\xdf\x2f\x5e\xce\x11\xa4\x49\0\xaa\0\x4a\x80\x3d"
+    rb"|\xb0\x6f\x17\x79\xf2\xb7\xce\x11\x97\xef\0\xaa\0\x6d\x27\x76)"
+)
+"""Classes of controls (ActiveX, MS-OFORMS): a text or list field, a box to check or a toggle; a button; a
+label; a scroll bar; a spin button. They have pictures only behind the class of a picture."""
+_CONTROL_PICTURE = b"\x04\x52\xe3\x0b\x91\x8f\xce\x11\x9d\xe3\0\xaa\0\x4b\xb8\x51"
+_DATA_MODEL = "\ufeffSTREAM_STORAGE_SIGNATURE_)!@#$%^&*(".encode("utf-16-le")
+"""Begin of the tables of Power Pivot."""
+_QUICKDRAW = (b"\0\x11\2\xff", b"\x11\1")
+_QUICKDRAW_PLACE = 522
+"""Of the version of a QuickDraw picture, which any bytes may precede."""
+
+
+def _is_of_use(content: bytes) -> bool:
+    """Return True for controls without a picture, tables of Power Pivot, text in UTF-16, and padding."""
+    if _CONTROLS.match(content) is not None:
+        return _CONTROL_PICTURE not in content
+    if content.startswith(_DATA_MODEL) or not content.strip(content[:1]):
+        return True
+    narrow = content.removeprefix(b"\xff\xfe")[::2]
+    is_wide = not any(content[1 + 2 * content.startswith(b"\xff\xfe") :: 2])
+    return is_wide and narrow.isascii() and not _CONTROL.search(narrow) and not _TEXT_PICTURE.search(narrow)
+
+
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
+
+
 def _is_in_doubt(name: bytes, content: bytes, is_text: bool) -> bool:
     if is_text:
         return _TEXT_PICTURE.search(content, 0, _TEXT_SEARCHED) is not None
-    if _OF_USE.search(name) is not None or _SOUND.match(content) is not None:
+    if content.startswith(_QUICKDRAW, _QUICKDRAW_PLACE):
+        return True
+    if _is_of_use(content) or _OF_USE.search(name) is not None or _SOUND.match(content) is not None:
         return False
     return _WORKBOOK.search(name) is None or _BINARY_RECORD.match(content) is None

@@ -144,11 +144,19 @@ _VOLUME_TYPES, _VOLUME_VERSIONS = frozenset({0, 1, 2, 3, 255}), frozenset({1, 2}
 
 
 def _is_cpio(content: bytes, at: int) -> int:
-    pattern = _CPIO_OCTAL if content[at + 5 : at + 6] == b"7" else _CPIO_HEX
-    return _sure_if(condition=pattern.match(content, at + 6) is not None)
+    """Check that all fields are numbers, and that the name ends in a zero; a text of digits has none."""
+    is_octal = content[at + 5 : at + 6] == b"7"
+    pattern, place, name, base = _CPIO_OCTAL if is_octal else _CPIO_HEX
+    if pattern.match(content, at + 6) is None:
+        return _NO
+    length = int(content[at + place : at + place + (6 if is_octal else 8)], base)
+    end = at + name + length
+    return _sure_if(condition=0 < length <= 1 << 16 and content[end - 1 : end] == b"\0")
 
 
-_CPIO_HEX, _CPIO_OCTAL = re.compile(rb"[0-9A-Fa-f]{104}"), re.compile(rb"[0-7]{70}")
+_CPIO_HEX = re.compile(rb"[0-9A-Fa-f]{104}"), 94, 110, 16
+_CPIO_OCTAL = re.compile(rb"[0-7]{70}"), 59, 76, 8
+"""The pattern of the fields, the places of the length of the name and of the name, the base of numbers."""
 
 
 def _is_binary_cpio(content: bytes, at: int) -> int:
@@ -294,7 +302,14 @@ def _is_szdd(content: bytes, at: int) -> int:
 
 
 def _is_ext(content: bytes, at: int) -> int:
-    return _sure_if(condition=at >= 0 and is_ext(content[at + 1024 : at + 2048]))
+    """Check the fields that Linux checks, and the size of inodes, which the first revision does not state."""
+    superblock = content[at + 1024 : at + 2048] if at >= 0 else b""
+    size = number(superblock, 88, 2)
+    is_size = number(superblock, 76, 4) == 0 or (size >= _INODE_MIN and size.bit_count() == 1)
+    return _sure_if(condition=is_size and is_ext(superblock))
+
+
+_INODE_MIN = 128
 
 
 def _is_boot(content: bytes, at: int) -> int:

@@ -50,7 +50,7 @@ FORMS_MAX = 16
 """Groups of objects (form XObjects) within each other."""
 ANNOTATIONS_MAX = 1000
 """Annotations of one page, and attachments of a document."""
-REGIONS_MAX = 128
+REGIONS_MAX = 1000
 """Regions of one page."""
 PATTERNS_MAX = 1000
 """Patterns of a document, each of which is drawn."""

@@ -96,7 +96,7 @@ _DATA_MODEL = "\ufeffSTREAM_STORAGE_SIGNATURE_)!@#$%^&*(".encode("utf-16-le")
 """Begin of the tables of Power Pivot."""
 _QUICKDRAW = (b"\0\x11\2\xff", b"\x11\1")
 _QUICKDRAW_PLACE = 522
-"""Of the version of a QuickDraw picture, which any bytes may precede."""
+"""Offset of the version of a QuickDraw picture, which any bytes may precede."""
 
 
 def _is_of_use(content: bytes) -> bool:

@@ -209,7 +209,12 @@ class MemberReader:
 
     def _recognised(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
         """Yield what is in a file that no signature tells, opened as all that programs may take it for."""
-        probed = () if self._recogniser is None else self._recogniser.kinds(file)
+        if self._recogniser is None:
+            return iter(())
+        file.seek(0)
+        own = sniff(file.read(SEARCHED)), 0
+        # A picture was decoded before what is behind it is asked about.
+        probed = (each for each in self._recogniser.kinds(file) if (each.kind, each.start) != own)
         return self._as_probed(file, probed, before, depth)
 
     def _as_probed(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from msgspec import Struct, json, structs
 
+from hashscan.hashing.embedded.ends import may_hold_unseen
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, containers_within
 from hashscan.hashing.hash_algorithms import PictureHash, take_failure
@@ -301,7 +302,10 @@ def _shortfall(
     if before is not None or failed:
         return before or Reason.HASH_FAILED
     file = PreadFile(source) if isinstance(source, int) else PreadFile(*source.place)
-    return Reason.CONTAINER if not opened and containers_within(file, picture_format)[0] else None
+    if opened or picture_format.pillow is None:
+        return None
+    found = containers_within(file, picture_format)[0] or may_hold_unseen(file, picture_format.pillow)
+    return Reason.CONTAINER if found else None
 
 
 class _DigestCollector:

@@ -46,12 +46,20 @@ static const Trace at_first[] = {
     TRACE("RIFF"), TRACE("RIFX"), TRACE("RF64"), TRACE("ftyp"), TRACE("moov"), TRACE("FLV\1"),
     TRACE("\x30\x26\xb2\x75\x8e\x66"), TRACE("OggS"), TRACE("\x1a\x45\xdf\xa3"), TRACE("\x06\x0e\x2b\x34"),
     TRACE("NM\x7aV"), TRACE("nut/multimedia"), TRACE("NSVf"), TRACE("NSVs"), TRACE("\xf5\x46\x7a\xbd"),
-    TRACE("Interplay MVE"), TRACE("DICM"), TRACE(".RMF"), TRACE("PCD_"), TRACE("\xff\xd8\xff"), TRACE("ID3\2"),
+    TRACE("Interplay MVE"), TRACE("DICM"), TRACE(".RMF"), TRACE("PCD_"), TRACE("ID3\2"),
     TRACE("ID3\3"), TRACE("ID3\4"), TRACE("\x1f\x07\0\x3f"), TRACE("\x1f\x07\0\xbf"), TRACE("BBCD"), TRACE("XobX"),
-    TRACE("xobX"), TRACE("YUV4MPEG"), TRACE("#EXTM3U"), TRACE("\x89PNG\r\n"), TRACE("GIF8"), TRACE("fLaC"),
+    TRACE("xobX"), TRACE("YUV4MPEG"), TRACE("#EXTM3U"), TRACE("fLaC"),
 };
 
-enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8 };
+/* There, too, unless the bytes are those of a picture, which has others in its metadata. */
+static const Trace pictures[] = {
+    TRACE("\xff\xd8\xff"), TRACE("\x89PNG\r\n"), TRACE("GIF8"),
+};
+
+/* What is searched for in bytes that are not the first of a file; in its first; in the first of a picture. */
+enum { FURTHER, FIRST, FIRST_OF_PICTURE };
+
+enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, PICTURES = 16 };
 
 static unsigned char classes[256], pairs[1 << 16]; /* By the first byte, and by the first two, of a trace. */
 
@@ -412,7 +420,7 @@ static int is_stream(const Streams *found, Bytes start, size_t length, int whole
 static int search(Bytes start, size_t length, int first)
 {
     Bytes end = start + length, at;
-    unsigned char wanted = ANYWHERE | WEAK | (first ? AT_FIRST | SPECIAL : 0);
+    unsigned char wanted = ANYWHERE | WEAK | (first ? AT_FIRST | SPECIAL : 0) | (first == FIRST ? PICTURES : 0);
     Py_ssize_t probed = PROBED_FIRST;
     Streams found;
     int weak = 0;
@@ -441,6 +449,8 @@ static int search(Bytes start, size_t length, int first)
             return 1;
         if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
             return 1;
+        if (class & PICTURES && begins(pictures, sizeof pictures / sizeof *pictures, at, left))
+            return 1;
         if (!(class & SPECIAL))
             continue;
         if (*at == 'G') {
@@ -462,7 +472,7 @@ static PyObject *has_traces(PyObject *module, PyObject *arguments)
     Py_buffer seen;
     int first, found;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*p", &seen, &first))
+    if (!PyArg_ParseTuple(arguments, "y*i", &seen, &first))
         return NULL;
     found = search(seen.buf, (size_t)seen.len, first);
     PyBuffer_Release(&seen);
@@ -481,6 +491,7 @@ static int prepare(PyObject *module)
     prepare_crc();
     mark(anywhere, sizeof anywhere / sizeof *anywhere, ANYWHERE);
     mark(at_first, sizeof at_first / sizeof *at_first, AT_FIRST);
+    mark(pictures, sizeof pictures / sizeof *pictures, PICTURES);
     for (byte = 0x80; byte < 0x100; byte++)
         classes[byte] |= SPECIAL;
     for (byte = 0; byte < 5; byte++)

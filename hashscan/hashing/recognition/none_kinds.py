@@ -41,7 +41,7 @@ def none_kind(file: PreadFile) -> str:
     begin = file.read(_BEGIN_SIZE)
     for row in _ROWS.get(begin[:2], ()):
         if begin.startswith(row.magic):
-            proven = has_traces is not None and row.holds(file, begin) and not _has_traces(file)
+            proven = row.holds(file, begin) and not may_hold_others(file)
             return row.name if proven else ""
     file.seek(0)
     text = TextProof()
@@ -58,15 +58,27 @@ _PROBED = 2 << 20
 _REST_SIZE = 1 << 20
 
 
-def _has_traces(file: PreadFile) -> bool:
-    """Return True if programs may find a video in a file's first bytes, or an archive anywhere."""
+FURTHER, FIRST, FIRST_OF_PICTURE = range(3)
+"""Kinds of traces in `_traces.c`: of archives; of videos and pictures, too; of videos, too."""
+
+
+def may_hold_others(file: PreadFile, first: int = FIRST) -> bool:
+    """Return True if programs may find a video in a file's first bytes, or an archive anywhere.
+
+    Args:
+        first: `FURTHER` to search the first bytes as all others are.
+    """
+    return has_traces is None or _has_traces(file, first)
+
+
+def _has_traces(file: PreadFile, first: int) -> bool:
     file.seek(0)
-    if has_traces(file.read(_PROBED), True):
+    if has_traces(file.read(_PROBED), first):
         return True
     # Blocks of tar archives are aligned, and so are the pieces; each overlaps with the one before.
     for start in range(_PROBED - _BLOCK, file.size - _BLOCK, _REST_SIZE):
         file.seek(start)
-        if has_traces(file.read(_REST_SIZE + _BLOCK), False):
+        if has_traces(file.read(_REST_SIZE + _BLOCK), FURTHER):
             return True
     return False
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
+import struct
+import tarfile
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +23,8 @@ from hashscan.hashing.media.samples import samples
 from hashscan.hashing.pdq import PDQ
 from hashscan.model import ContainerKind, Entry, MemberLimits, Verdict
 from tests.hashing.recognition.disguises import LENGTHS, disguised
+from tests.hashing.recognition.videos import Form, drawn
+from tests.hashing.recognition.videos import encoded as encoded_video
 from tests.pictures import counts_faults, encoded, scene
 from tests.scan.workers.test_worker import check, worker_with
 
@@ -100,3 +108,91 @@ def assert_no_shown_is_clean(tmp_path: Path, lengths: tuple[int, ...]) -> None:
 @pytest.mark.slow
 def test_more_bytes_before_and_behind(tmp_path: Path) -> None:
     assert_no_shown_is_clean(tmp_path, LENGTHS)
+
+
+def _zip(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("p.jpg", content)
+    return file.getvalue()
+
+
+def _tar(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("p.jpg")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+HIDING = ("CUR", "DDS", "DIB", "ICNS", "ICO", "PCX", "PPM", "QOI", "SGI", "TIFF")
+"""Formats of which the end is not known."""
+
+
+def hidden_behind(hosts: dict[str, bytes], listed: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield pictures with an archive behind them that 7z opens."""
+    junk = bytes(range(256)) * 400
+    for form in HIDING:
+        host = hosts[form]
+        yield f"{form} gzip", host + gzip.compress(listed)
+        yield f"{form} xz", host + lzma.compress(listed)
+        yield f"{form} tar", host + bytes(-len(host) % 512) + _tar(listed)
+        yield f"{form} ZIP before junk", host + _zip(listed) + junk
+
+
+def hidden_within(hosts: dict[str, bytes], hidden: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield pictures with something in a part of them that is no pixels."""
+    jpeg, png, bitmap, webp, avif = (hosts[form] for form in ("JPEG", "PNG", "BMP", "WEBP", "AVIF"))
+    pixels = int.from_bytes(bitmap[10:14], "little")
+    for name, content in hidden.items():
+        comments = b"".join(
+            b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part
+            for at in range(0, len(content), 65000)
+            for part in (content[at : at + 65000],)
+        )
+        yield f"JPEG comment {name}", jpeg[:2] + comments + jpeg[2:]
+        if name == "transport stream":
+            continue
+        chunk = struct.pack(">I", len(content)) + b"prVt" + content
+        yield f"PNG chunk {name}", png[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + png[33:]
+        even = content + bytes(len(content) % 2)
+        size = len(webp) + len(even)
+        yield (
+            f"WebP chunk {name}",
+            webp[:4] + struct.pack("<I", size) + webp[8:] + b"ABCD" + struct.pack("<I", len(content)) + even,
+        )
+        start = struct.pack("<I", pixels + len(content))
+        yield (
+            f"BMP gap {name}",
+            bitmap[:10] + start + bitmap[14:pixels] + content + bitmap[pixels:],
+        )
+        yield f"AVIF free box {name}", avif + struct.pack(">I4s", 8 + len(content), b"free") + content
+
+
+@pytest.mark.slow
+def test_what_is_hidden_behind_and_within_pictures_is_found(tmp_path: Path) -> None:
+    """FFmpeg plays a stream in the comments of a JPEG, and 7z opens archives anywhere in a file."""
+    frame = drawn((176, 144))
+    listed = encoded(frame, "JPEG", quality=95)
+    digest, _ = PDQ().digest(np.asarray(frame.convert("L")))
+    hosts = dict(pictures())
+    hidden = {
+        "transport stream": encoded_video(Form("mpegts", "libx264")),
+        "gzip": gzip.compress(listed),
+        "ZIP": _zip(listed),
+    }
+    altered = dict([*hidden_behind(hosts, listed), *hidden_within(hosts, hidden)])
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number, content in enumerate((*altered.values(), *hosts.values())):
+        (folder / f"{number:03}").write_bytes(content)
+    with worker_with(tmp_path, Entry("a", "pdq", digest, "A1"), containers=LIMITS) as worker:
+        found = check(worker, folder)
+    verdicts = [found[f"{number:03}"].verdict for number in range(len(found))]
+    missed = [name for name, verdict in zip(altered, verdicts, strict=False) if verdict is not Verdict.MATCH]
+    assert missed == []
+    # The same pictures with nothing in them; some formats are always undecoded.
+    alone = dict(zip(hosts, verdicts[len(altered) :], strict=True))
+    assert {form for form in HIDING if alone[form] is not Verdict.CLEAN} == set()
+    assert {alone[form] for form in ("JPEG", "PNG", "BMP", "WEBP", "AVIF")} == {Verdict.CLEAN}

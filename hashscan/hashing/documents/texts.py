@@ -359,18 +359,23 @@ def _contents(text: bytes) -> Iterator[bytes]:
             fragment = found if found >= 0 else len(text)
         body = text[comma + 1 : min(ends[before], fragment)]
         is_base64 = _IS_BASE64.search(text[max(begin.end(), comma - _TYPE_MAX) : comma]) is not None
-        in_set = _IN_SET.search(body)
-        if in_set is not None:
-            yield _content(body[: in_set.start()], is_base64=is_base64)
-        if before and body.endswith(b"\\"):
-            # The quotation mark is escaped: the text is in a string of a script. Without an end of its first
-            # element, it is the begin of what is found whole without the escapes.
-            body = body[:-1]
-            if not is_base64 and b"<" in body and b">" not in body:
-                continue
-        yield _content(body, is_base64=is_base64)
+        yield from _readings(body, is_base64=is_base64, quoted=bool(before))
     for element in _ELEMENT.finditer(text):
         yield _content(element[1], is_base64=True)
+
+
+def _readings(body: bytes, *, is_base64: bool, quoted: bool) -> Iterator[bytes]:
+    """Yield the contents of an URL by its part behind the comma; several where its end is not certain."""
+    in_set = _IN_SET.search(body)
+    if in_set is not None:
+        yield _content(body[: in_set.start()], is_base64=is_base64)
+    if quoted and body.endswith(b"\\"):
+        # The quotation mark is escaped: the text is in a string of a script. Without an end of its first
+        # element, it is the begin of what is found whole without the escapes.
+        body = body[:-1]
+        if not is_base64 and b"<" in body and b">" not in body:
+            return
+    yield _content(body, is_base64=is_base64)
 
 
 def _content(body: bytes, *, is_base64: bool) -> bytes:

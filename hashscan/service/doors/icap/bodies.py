@@ -7,8 +7,7 @@ are, but are never clean: the engine makes them `undecoded`, which the door's se
 from __future__ import annotations
 
 import asyncio
-
-from msgspec import structs
+from dataclasses import replace
 
 from hashscan.locking import ClosedOnExit
 from hashscan.model import Reason
@@ -24,7 +23,7 @@ from hashscan.service.doors.multipart import (
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Answer, Client, Outcome, Upload
-from hashscan.settings.service import DoorSettings
+from hashscan.settings.service import AnswerTo, AnswerWith, DoorSettings
 
 CHECKS_MAX = 4
 """Files of one form that are checked at the same time."""
@@ -149,8 +148,8 @@ class Body(ClosedOnExit):
         """
         settings = self._settings
         if self._form is not None and self.doubt is None:
-            answers = {**settings.answers, "undecoded": Outcome.ALLOW.value}
-            settings = structs.replace(settings, answers=answers)
+            answers: dict[AnswerTo, AnswerWith] = {**settings.answers, "undecoded": "allow"}
+            settings = replace(settings, answers=answers)
         upload = Upload(self._client, self._facts.name)
         return self._start(content, upload, settings, keep=keep, unchecked=self.doubt)
 

@@ -166,7 +166,8 @@ def test_no_room_for_a_large_object(run: Run, local_list: str) -> None:
     with object_server("large/:1:30000000") as url:
         ran = scan(run, url, preexec_fn=cramped)
     assert ran.code == 0
-    assert ran.lines[-1]["verdicts"]["clean"] == ran.lines[-1]["files"] == 1
+    assert ran.lines[-1]["verdicts"]["undecoded"] == ran.lines[-1]["files"] == 1
+    assert ran.lines[1]["reason"] == Reason.NO_ROOM.value
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "x", f"http://{KEY_ID}:{SECRET}@127.0.0.1:1"])

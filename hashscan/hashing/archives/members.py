@@ -212,9 +212,14 @@ class MemberReader:
         if self._recogniser is None:
             return iter(())
         file.seek(0)
-        own = sniff(file.read(SEARCHED)), 0
+        begin = sniff(file.read(SEARCHED))
         # A picture was decoded before what is behind it is asked about.
-        probed = (each for each in self._recogniser.kinds(file) if (each.kind, each.start) != own)
+        picture = None if begin is None or begin.container else begin
+        probed = (
+            each
+            for each in self._recogniser.kinds(file)
+            if each.start or picture is None or each.kind != picture
+        )
         return self._as_probed(file, probed, before, depth)
 
     def _as_probed(

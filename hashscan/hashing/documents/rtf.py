@@ -97,15 +97,16 @@ class _Group:
             yield failed(name, Reason.AMBIGUOUS)
         if not content:
             return
+        found = sniff(content)
         if self.kind == b"objdata":
             yield from object_of_ole_1(name, content)
         elif self.kind == b"datastore":
             # Settings of programs, none of which is shown.
             yield from in_bytes(name, content)
-        elif self.kind != b"pict" or sniff(content) is not None:
-            yield stored(name, content)
-        elif self.word == b"dibitmap":
+        elif self.word == b"dibitmap" and (found is None or found.name == "DIB"):
             yield stored(name, bitmap_file(content))
+        elif self.kind != b"pict" or found is not None:
+            yield stored(name, content)
         else:
             yield failed(name, Reason.UNSUPPORTED)
 

@@ -279,7 +279,10 @@ def may_hold_unseen(file: PreadFile, pillow_format: str) -> bool:
     file.seek(0)
     if pillow_format in _BOXED and file.read(2) not in _BARE:
         return False
-    return may_hold_others(file, FURTHER if pillow_format in _OF_FFMPEG else FIRST)
+    if pillow_format in _OF_FFMPEG:
+        return may_hold_others(file, FURTHER)
+    # All icons of an ICNS are hashed: they are pictures with signatures of their own.
+    return may_hold_others(file, FIRST_OF_PICTURE if pillow_format == "ICNS" else FIRST)
 
 
 def _segments_of_jpeg(file: PictureFile) -> Iterator[Span]:
@@ -355,7 +358,7 @@ _PARTS: dict[str, Callable[[PictureFile], Iterator[Span]]] = {
 _AFTER_VIDEOS = frozenset({"JPEG"})
 """Formats of which FFmpeg is less sure than of a stream in the metadata."""
 _OF_FFMPEG = frozenset(
-    {"BMP", "DDS", "GIF", "ICO", "JXL", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN", "TIFF"}
+    {"BMP", "DDS", "GIF", "ICO", "JXL", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN", "SVG", "TIFF"}
 )
 """Formats that FFmpeg is sure of, whatever stream follows; many hold pictures of others."""
 _BARE = frozenset({b"\xff\x0a", b"\xff\x4f"})
@@ -424,7 +427,7 @@ def containers_in(known: FileFormat | None, file: PreadFile) -> tuple[tuple[File
     if known is None or known.pillow is None:
         return found, tail
     if UNRECOGNISED not in found and may_hold_unseen(file, known.pillow):
-        return (*found, UNRECOGNISED), tail
+        found = *found, UNRECOGNISED
     rest, more = behind(file, known.pillow)[1:]
     if more:
         return (*found, APPENDED), tail

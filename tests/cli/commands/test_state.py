@@ -25,7 +25,9 @@ def of_this_scan(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def comparable(records: Records) -> list[str]:
-    return sorted(json.dumps(of_this_scan(record), sort_keys=True) for record in records)
+    """All but how files were recognised, of which none is where nothing is read."""
+    kept = [{name: value for name, value in record.items() if name != "recognition"} for record in records]
+    return sorted(json.dumps(of_this_scan(record), sort_keys=True) for record in kept)
 
 
 @pytest.fixture

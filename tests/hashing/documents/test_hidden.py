@@ -108,10 +108,10 @@ FOUND = {
     "thumbnail.pdf": THUMBNAIL,
     "long-header.eml": HEADERS + MAIL,
     "quoted.eml": PAGE_MAIL + b"Content-Transfer-Encoding: quoted-printable\n\n" + QUOTED,
+    "space.eml": MAIL.replace(b"Content-Type:", b"Content-Type :", 1),
     "entity.eml": PAGE_MAIL + b"\n" + SHOWN.replace(b"data:", b"&#x64;ata:"),
 }
 IN_DOUBT = {
-    "space.eml": MAIL.replace(b"Content-Type:", b"Content-Type :", 1),
     "form.pdf": FORM,
 }
 CLEAN = {

@@ -49,7 +49,7 @@ def png(parts: int) -> bytes:
 
 
 def heif(unknown: int) -> bytes:
-    return box(b"ftyp", b"heic") + box(b"free", b"") * 9 + box(b"abcd", MARK) * unknown
+    return box(b"ftyp", b"heic") + box(b"pdin", b"") * 9 + box(b"abcd", MARK) * unknown
 
 
 def boxes(number: int) -> bytes:

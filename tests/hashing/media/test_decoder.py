@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import hashscan
-from hashscan.hashing.formats import sniff
+from hashscan.hashing.formats import FORMATS, sniff
 from hashscan.hashing.media.picture import decode_frames
 from hashscan.hashing.media.picture_opening import MISSING
 from hashscan.hashing.media.samples import samples
@@ -147,8 +147,8 @@ def test_every_format_gets_the_digests_asked_for_in_their_order(answered: dict) 
         assert algorithms == list(EVERY)
         descriptor = os.memfd_create("picture")
         os.pwrite(descriptor, content, 0)
-        known = sniff(content)
-        assert known is not None
+        # Targa has no signature.
+        known = sniff(content) or next(each for each in FORMATS if each.name == name)
         value, quality = PDQ().digest(next(decode_frames(PreadFile(descriptor), known)).luma)
         os.close(descriptor)
         assert answered["found"][name][0] == ["pdq", value.hex(), quality]

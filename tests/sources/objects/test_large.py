@@ -111,7 +111,7 @@ def test_a_large_object_has_the_digests_of_its_bytes(tmp_path: Path) -> None:
 
 
 def test_no_room_for_some_costs_no_other_and_their_exact_digests_are_checked(tmp_path: Path) -> None:
-    """A picture there is no room for can't be decoded; everything else is reported for every object."""
+    """A file there is no room for can't be decoded, or asked about; all else is reported for every object."""
     size = 40_000_000
     entries = tmp_path / "entries.csv"
     large = hashlib.sha256(b"".join(pattern(b"large/000000", size))).hexdigest()
@@ -141,8 +141,9 @@ def test_no_room_for_some_costs_no_other_and_their_exact_digests_are_checked(tmp
     *records, summary = map(json.loads, done.stdout.splitlines())
     reported = {record["path"]: (record["verdict"], record.get("reason")) for record in records[1:]}
     assert reported == {
-        "s3://bucket/large/000000": ("match", None),
+        "s3://bucket/large/000000": ("match", Reason.NO_ROOM.value),
+        "s3://bucket/large/000001": ("undecoded", Reason.NO_ROOM.value),
         "s3://bucket/listed.jpg": ("match", Reason.NO_ROOM.value),
         "s3://bucket/padded.jpg": ("undecoded", Reason.NO_ROOM.value),
     }
-    assert summary["verdicts"]["clean"] == 6
+    assert summary["verdicts"]["clean"] == 5

@@ -148,7 +148,7 @@ def test_every_format_gets_the_digests_asked_for_in_their_order(answered: dict) 
         descriptor = os.memfd_create("picture")
         os.pwrite(descriptor, content, 0)
         # Targa has no signature.
-        known = sniff(content) or next(each for each in FORMATS if each.name == name)
+        known = sniff(content) or next(each for each in FORMATS if each.pillow == name)
         value, quality = PDQ().digest(next(decode_frames(PreadFile(descriptor), known)).luma)
         os.close(descriptor)
         assert answered["found"][name][0] == ["pdq", value.hex(), quality]

@@ -110,7 +110,10 @@ class Body(ClosedOnExit):
             content = self._whole.finish()
             if keep:
                 self.content = content
-            self._checks.insert(0, self._start_whole(content, keep=keep))
+            upload = Upload(self._client, self._facts.name)
+            taken_apart = self._form is not None and self.doubt is None
+            whole = self._start(content, upload, taken_apart=taken_apart, keep=keep, unchecked=self.doubt)
+            self._checks.insert(0, whole)
         found = await asyncio.gather(*self._checks, return_exceptions=True)
         answers = [answer for answer in found if isinstance(answer, Answer)]
         errors = [error for error in found if isinstance(error, BaseException)]
@@ -133,36 +136,32 @@ class Body(ClosedOnExit):
         self._files += 1
         return self._engine.receive()
 
-    def _check_file(self, receiving: Receiving, name: bytes) -> None:
+    def _check_file(self, receiving: Receiving, name: bytes, taken_apart: bool) -> None:
         with receiving:
             if receiving.size:
                 self._checks.append(
-                    self._start(receiving.finish(), Upload(self._client, name), self._settings)
+                    self._start(receiving.finish(), Upload(self._client, name), taken_apart=taken_apart)
                 )
-
-    def _start_whole(self, content: Content, *, keep: bool) -> asyncio.Task[Answer]:
-        """Start the check of the body as it came.
-
-        Some mail programs take a form for a mail, which is not opened. Where its files were taken out, they
-        are checked, and what the whole can't be opened as says nothing more.
-        """
-        settings = self._settings
-        if self._form is not None and self.doubt is None:
-            answers: dict[AnswerTo, AnswerWith] = {**settings.answers, "undecoded": "allow"}
-            settings = replace(settings, answers=answers)
-        upload = Upload(self._client, self._facts.name)
-        return self._start(content, upload, settings, keep=keep, unchecked=self.doubt)
 
     def _start(
         self,
         content: Content,
         upload: Upload,
-        settings: DoorSettings,
         *,
+        taken_apart: bool,
         keep: bool = False,
         unchecked: Reason | None = None,
     ) -> asyncio.Task[Answer]:
-        """Start a check that waits for its turn; its content is closed even if it is cancelled before."""
+        """Start a check that waits for its turn; its content is closed even if it is cancelled before.
+
+        Args:
+            taken_apart: True if the files in it are checked, too. Mail programs take a form for a mail, and a
+                part in Base64 is a text with a picture; that these are not opened says nothing then.
+        """
+        settings = self._settings
+        if taken_apart:
+            answers: dict[AnswerTo, AnswerWith] = {**settings.answers, "undecoded": "allow"}
+            settings = replace(settings, answers=answers)
 
         async def check() -> Answer:
             async with self._slots:

@@ -70,7 +70,7 @@ class Form(ClosedOnExit):
         self,
         boundary: bytes,
         receive: Callable[[], Receiving],
-        check: Callable[[Receiving, bytes], None],
+        check: Callable[[Receiving, bytes, bool], None],
         depth: int = 1,
     ) -> None:
         """Begin to take a body apart.
@@ -78,7 +78,7 @@ class Form(ClosedOnExit):
         Args:
             boundary: as its `Content-Type` has it.
             receive: begins to receive a file; may raise TooManyPartsError.
-            check: takes over a complete file with its name.
+            check: takes over a complete file with its name, and True if what it holds is handed over, too.
             depth: 1 for a body, 2 for a multipart in it.
         """
         self.is_certain = True
@@ -136,9 +136,9 @@ class Form(ClosedOnExit):
         """Begin to receive a file."""
         return self._receive()
 
-    def check(self, receiving: Receiving, name: bytes) -> None:
+    def check(self, receiving: Receiving, name: bytes, *, taken_apart: bool = False) -> None:
         """Hand over a complete file."""
-        self._check(receiving, name)
+        self._check(receiving, name, taken_apart)
 
     def inner(self, content_type: bytes) -> Form | None:
         """Begin to take an inner multipart apart; None if its boundary is not clear."""
@@ -194,9 +194,11 @@ class _File(ClosedOnExit):
 
     def finish(self) -> None:
         """Hand over the part's files."""
+        taken_apart = False
         if self._inner is not None:
             self._inner.finish()
-            if not self._inner.is_certain:
+            taken_apart = self._inner.is_certain
+            if not taken_apart:
                 self._form.is_certain = False
         if self._decoder is not None and self._decoded is not None:
             try:
@@ -204,8 +206,9 @@ class _File(ClosedOnExit):
             except MultipartError:
                 self._stop_decoding()
             else:
+                taken_apart = True
                 self._form.check(self._decoded, self._name)
-        self._form.check(self._raw, self._name)
+        self._form.check(self._raw, self._name, taken_apart=taken_apart)
 
     def _stop_decoding(self) -> None:
         self._form.is_certain = False

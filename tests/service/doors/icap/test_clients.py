@@ -178,7 +178,7 @@ def test_squid(state: StateDir, origin: ThreadingHTTPServer) -> None:
         served(state, IcapDoor, tcp_door("icap"), recorder=cases) as service,
         squid(service.address.port) as port,
     ):
-        large = clean() * 100
+        large = clean() + bytes(1_000_000)
         kind = "multipart/form-data; boundary=b7"
         for content, headers in (
             (clean(), {}),
@@ -188,7 +188,8 @@ def test_squid(state: StateDir, origin: ThreadingHTTPServer) -> None:
         ):
             assert through(port, origin, "PUT", "/a", content, **headers) == (200, b"stored")
             assert _Origin.files["/a"] == content
-            assert through(port, origin, "GET", "/a") == (200, content)
+            if not headers:
+                assert through(port, origin, "GET", "/a") == (200, content)
         for content, headers in (
             (planted(), {}),
             (form(b"b7", [clean(), planted()]), {"Content_Type": kind}),

@@ -248,10 +248,9 @@ def test_multiparts_that_lie_too_deep_are_not_clean(talk: Talk, cases: Cases) ->
     for depth in range(1, 4):
         body = form(b"x%d" % depth, [body], head=head)
         head = b"Content-Type: multipart/mixed; boundary=x%d\r\n\r\n" % depth
-    assert verdict_of(talk, cases, body, HEAD % b"multipart/form-data; boundary=x3") == (
-        True,
-        [Reason.AMBIGUOUS],
-    )
+    refused, reasons = verdict_of(talk, cases, body, HEAD % b"multipart/form-data; boundary=x3")
+    assert refused
+    assert Reason.AMBIGUOUS in reasons
 
 
 def test_parts_in_base64_are_decoded(talk: Talk, cases: Cases) -> None:
@@ -556,7 +555,8 @@ def test_downloads_with_odd_heads_pass(talk: Talk) -> None:
     replaced = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=b7\r\n\r\n"
     assert talk.ask(respmod(chunked([form(b"b7", [planted()])]), ALLOW, head=replaced)).refused
     assert talk.ask(respmod(chunked([form(b"b7", [clean()])]), ALLOW, head=replaced)).status == 204
-    assert talk.ask(respmod(chunked([form(b"b7", [clean()])]), ALLOW)).status == 204
+    # Not taken apart, it is a file in which FFmpeg finds a picture, and this door opens none.
+    assert talk.ask(respmod(chunked([form(b"b7", [clean()])]), ALLOW)).refused
 
 
 @pytest.mark.parametrize("undecoded", ["allow", "refuse", "error"])

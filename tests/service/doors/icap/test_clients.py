@@ -202,6 +202,7 @@ def test_squid(state: StateDir, origin: ThreadingHTTPServer) -> None:
         assert "/refused" not in _Origin.files
         _Origin.files["/there"] = planted()
         assert through(port, origin, "GET", "/there")[0] == 403
+        _Origin.files["/a"] = clean()
         # A part of a file is not asked for, since it could not be checked.
         assert through(port, origin, "GET", "/a", Range="bytes=0-9") == (200, _Origin.files["/a"])
     assert len(cases.refusals) == 5

@@ -86,7 +86,7 @@ def contenders(scratch: Path, url: str, sets: dict[str, FileSet]) -> dict[str, C
         def hashscan(prefix: str, over: FileSet = over, options: tuple[str, ...] = options) -> list[str]:
             arguments = sweep.contender(WORKERS, over).command
             arguments[arguments.index(str(over.folder))] = f"s3://bucket/{prefix}"
-            return [*arguments, "--endpoint", url, *(() if prefix == "single/" else options)]
+            return [*arguments, "--endpoint", url, *options]
 
         def obstore(prefix: str) -> list[str]:
             return [sys.executable, LOOP, url, str(AT_A_TIME), prefix]

@@ -519,8 +519,11 @@ _ENDS_OF_LINES = b"\t\r\n"
 OVERLAP = 512
 """Bytes of a piece of text that are searched with the next one, too."""
 
+_AMPERSAND = rb"&(?:(?:[aA][mM][pP]|#0*38|#[xX]0*26);?)*"
+"""It may be written as a reference itself, in a page within a page."""
 _REFERRED = re.compile(
-    rb"&(?:#(?:0*(?:100|97|116|58|68|65|84|9|10|13)\b|[xX]0*(?:64|61|74|3[aA]|44|41|54|9|[aAdD])\b)|colon;|Tab;|Ne)"
+    _AMPERSAND + rb"(?:#(?:0*(?:100|97|116|58|68|65|84|9|10|13)(?![0-9])"
+    rb"|[xX]0*(?:64|61|74|3[aA]|44|41|54|9|[aAdD])(?![0-9a-fA-F]))|colon;|Tab;|Ne)"
 )
 _ESCAPED = re.compile(rb"\\(?:0{0,4}(?:64|61|74|3[aA]|44|41|54)|x(?:64|61|74|3[aA])|u00(?:64|61|74|3[aA]))")
 """A letter of the scheme of a `data:` URL, or white space in it, as a reference or an escape."""
@@ -529,14 +532,10 @@ _BETWEEN = rb"(?:[\t\r\n]|&Tab;|&NewLine;|&#0*(?:9|10|13);?|&#x0*[9ad];?|\\\r?\n
 
 def _written(letter: str) -> bytes:
     small, large = ord(letter), ord(letter.upper())
-    named = b"|&colon;" if letter == ":" else b""
-    return rb"(?:%c|&#0*(?:%d|%d)\b;?|&#x0*(?:%x|%x)\b;?" % (
-        small,
-        small,
-        large,
-        small,
-        large,
-    ) + rb"|\\0{0,4}(?:%x|%x)\s?|\\(?:x|u00)(?:%x|%x)%b)" % (small, large, small, large, named)
+    named = b"|" + _AMPERSAND + b"colon;" if letter == ":" else b""
+    reference = rb"#(?:0*(?:%d|%d)(?![0-9])|x0*(?:%x|%x)(?![0-9a-f]));?" % (small, large, small, large)
+    escape = rb"\\0{0,4}(?:%x|%x)\s?|\\(?:x|u00)(?:%x|%x)" % (small, large, small, large)
+    return b"(?:%c|%b%b|%b%b)" % (small, _AMPERSAND, reference, escape, named)
 
 
 _WRITTEN = re.compile(_BETWEEN.join(map(_written, "data:")), re.IGNORECASE)

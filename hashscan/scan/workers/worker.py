@@ -325,7 +325,9 @@ class Worker(ClosedOnExit):
         file.decoded = again.decoded
 
     def _look_into(self, file: FileTask) -> None:
-        opening = self._container_opening(recognising=file.kind == UNRECOGNISED)
+        # A picture may hold something, too: only the probes tell.
+        recognising = file.kind is not None and (file.kind == UNRECOGNISED or not file.kind.container)
+        opening = self._container_opening(recognising=recognising)
         if opening is not None:
             opening.look_into(file, self.setup, self.matcher, defer=self._defer)
 

@@ -20,7 +20,7 @@ from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.matching.worker_setup import WorkerSetup
-from hashscan.model import ALGORITHMS, Batch, FileResult, StoredContentData, Verdict
+from hashscan.model import ALGORITHMS, Batch, FileResult, MemberLimits, StoredContentData, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import ListingOptions
@@ -67,6 +67,7 @@ def hash_all(folder: Path) -> dict[Path, Hashed]:
         algorithms=("sha256", *PICTURES),
         max_pixels=10**8,
         keep=True,
+        containers=MemberLimits(),
     )
     found = {}
     options = ListingOptions(exclude=Patterns.compile((), None))

@@ -203,7 +203,7 @@ def zip_of_zeros(size: int = 9 << 20, method: int = zipfile.ZIP_DEFLATED) -> byt
 
 
 def zip_of_overlaps(number: int = 30_000) -> bytes:
-    """All names stand for the same bytes."""
+    """Make an archive in which all names have the same bytes."""
     whole = zip_of_zeros()
     directory, end = whole.rindex(b"PK\1\2"), whole.rindex(b"PK\5\6")
     entries = whole[directory:end] * number

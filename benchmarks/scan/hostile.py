@@ -141,7 +141,7 @@ def seconds_to_report(target: Path, state: Path, number: int, workers: int) -> f
             if found == number:
                 taken = time.monotonic() - begun
                 process.terminate()
-                # All of its processes have ended when nobody can write any more.
+                # The pipe ends when the last of its processes has ended.
                 process.stdout.read()
                 return taken
     raise AssertionError(f"{found} of {number} were found")

@@ -8,7 +8,6 @@ UTF-16 without a mark of the byte order, or one that a script puts together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -432,27 +431,19 @@ def containers_within(file: PreadFile, known: FileFormat | None) -> tuple[tuple[
     begin = sniff(prefix)
     if begin is not None and begin.name in _WHOLE:
         return found, tail
-    file.seek(0)
-    if (begin is None and found) or may_hold_archive(file.read(ARCHIVES_SEARCHED)):
+    if file.size > len(prefix):
+        file.seek(0)
+        prefix = file.read(ARCHIVES_SEARCHED)
+    if (begin is None and found) or may_hold_archive(prefix):
         found = *found, UNRECOGNISED
     return found, tail
 
 
 _WHOLE = frozenset(
     {
-        *(
-            "ZIP",
-            "tar",
-            "gzip",
-            "bzip2",
-            "xz",
-            "Zstandard",
-            "LZMA",
-            "compress",
-            "other compressed file",
-            "7z",
-        ),
-        *("RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "ARJ", "other archive", "compound file"),
+        *("ZIP", "tar", "gzip", "bzip2", "xz", "Zstandard", "LZMA", "compress", "other compressed file"),
+        *("7z", "RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "ARJ", "other archive"),
+        "compound file",
     }
 )
 """Names of formats that begin a file so that no program looks for another archive within it."""
@@ -466,23 +457,6 @@ def _first_of_text(begin: bytes) -> int:
     if first in _SPACES:
         first = (start.lstrip(_SPACES) or begin.lstrip(_SPACES) or b" ")[0]
     return first
-
-
-def contains_pictures_later(begin: bytes, rest: Iterable[bytes]) -> bool:
-    """Return True if a text contains pictures behind its first bytes.
-
-    Args:
-        begin: the first bytes, which were searched.
-        rest: the others.
-    """
-    if not begin or _first_of_text(begin) in _BINARY:
-        return False
-    last = begin[-OVERLAP:]
-    for piece in rest:
-        if contains_pictures(last + piece, begin):
-            return True
-        last = piece[-OVERLAP:]
-    return False
 
 
 TEXT = FileFormat("text with pictures", None, container=True)

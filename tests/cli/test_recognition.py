@@ -1,4 +1,4 @@
-"""What a scan says of files that no signature tells."""
+"""A scan counts the files that no signature tells, and how each was recognised."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from msgspec import structs
@@ -460,20 +460,34 @@ class MemberReader:
         none_by = ""
         tail = tail[-TAIL_SIZE:]
         if kind is None:
-            yield BEFORE_RISK
-            kind, none_by = (
-                self._kind_of_large(held, tail, depth)
-                if held.is_large
-                else self._kind_of_whole(content, size, tail if behind else b"")
-            )
-        reason = Reason.PARTIAL if is_later_part(place, kind) else None
-        if reason is None and kind is None and size and self._recogniser is not None:
-            reason = _named(place, none_by)
+            if held.is_large:
+                yield BEFORE_RISK
+            kind, none_by = self._kind_of(held, content, tail, depth, behind=behind)
+        reason = self._reason_by_name(place, kind, none_by, size)
         member = Member(place, size, tuple(hasher.digest() for hasher in running), reason=reason)
         looked_into = self._looked_into(member, kind, content, depth)
-        yield from looked_into if parts is None else _noted(looked_into, parts, name, kind, content)
+        is_seen = yield from _seen_in(looked_into, kind)
+        if parts is not None:
+            parts.add(name, content, is_text=bool(none_by), is_seen=is_seen)
 
-    def _kind_of_whole(self, content: bytes, size: int, tail: bytes) -> tuple[FileFormat | None, str]:
+    def _kind_of(
+        self, held: _HeldMember, content: bytes, tail: bytes, depth: int, *, behind: bool
+    ) -> tuple[FileFormat | None, str]:
+        """Return what a member is that its begin does not tell, or which row proves it to be none."""
+        if held.is_large:
+            return self._kind_of_large(held, tail, depth)
+        return self._kind_of_whole(content, tail if behind else b"")
+
+    def _reason_by_name(
+        self, place: bytes, kind: FileFormat | None, none_by: str, size: int
+    ) -> Reason | None:
+        """Return the reason why a member is undecoded by its name alone; None if it is not."""
+        if is_later_part(place, kind):
+            return Reason.PARTIAL
+        is_asked = kind is None and size and self._recogniser is not None
+        return _named(place, none_by) if is_asked else None
+
+    def _kind_of_whole(self, content: bytes, tail: bytes) -> tuple[FileFormat | None, str]:
         """Return what a member is that its begin does not tell, or which row proves it to be none.
 
         Args:
@@ -481,7 +495,7 @@ class MemberReader:
             tail: its last bytes, in which the end of a container is looked for; empty if its opener yields
                 all that is in it.
         """
-        if size > SEARCHED and content and contains_pictures(content):
+        if len(content) > SEARCHED and contains_pictures(content):
             return TEXT, ""
         if (found := container_behind(tail)) is not None:
             return found, ""
@@ -595,19 +609,15 @@ def _named(place: bytes, none_by: str = "", begin: bytes = b"") -> Reason | None
     return Reason.NAMED if claims_to_be_shown(place, none_by, begin) else None
 
 
-def _noted(
-    records: Iterator[Member | SampledFrames],
-    parts: OfficeParts,
-    name: bytes,
-    kind: FileFormat | None,
-    content: bytes,
-) -> Iterator[Member | SampledFrames]:
-    """Yield the records of a member, and add it to the parts of its archive."""
+def _seen_in(
+    records: Iterator[Member | SampledFrames], kind: FileFormat | None
+) -> Generator[Member | SampledFrames, None, bool]:
+    """Yield the records of a member, and return True if it was recognised as something."""
     is_seen = kind is not None and kind != UNRECOGNISED
     for record in records:
         is_seen |= isinstance(record, Member) and bool(record.reply)
         yield record
-    parts.add(name, content, is_text=not is_seen and bool(none_kind(PreadFile(content))), is_seen=is_seen)
+    return is_seen
 
 
 def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:

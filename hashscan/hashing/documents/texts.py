@@ -229,7 +229,7 @@ _FROM_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
 def base64_files(text: bytes) -> Iterator[bytes]:
-    """Yield what the runs of Base64 in a text stand for that begins like a picture or container."""
+    """Decode the runs of Base64 in a text, and yield those that begin like a picture or container."""
     if b"\\u00" in text:
         text = _CODED_DIGIT.sub(lambda found: bytes([int(found[1], 16)]), text)
     end = 0
@@ -252,7 +252,7 @@ def base64_files(text: bytes) -> Iterator[bytes]:
 def _is_by_chance(kind: str, content: bytes, digits: bytes) -> bool:
     """Return True for what has a short signature, and is a path, a name, a table or a part of something else.
 
-    `/wp` stands for that of JPEG XL: of 40 digits or more, Base64 has two fifths capitals.
+    `/wp` decodes to that of JPEG XL: of 40 digits or more, two fifths of Base64 are capitals.
     """
     if kind == "JPEG XL":
         capitals = len(digits) - len(digits.translate(None, _CAPITALS))

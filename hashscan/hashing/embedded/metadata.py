@@ -226,7 +226,8 @@ def _texts(image: HasInfo, file: PreadFile, pillow_format: str) -> tuple[list[by
     for value in _values(values):
         block = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
         if isinstance(value, str) and (profile := _PROFILE.match(value)) is not None:
-            block = bytes.fromhex("".join(profile[1].split())[: len("".join(profile[1].split())) // 2 * 2])
+            digits = "".join(profile[1].split())
+            block = bytes.fromhex(digits[: len(digits) // 2 * 2])
         left -= len(block)
         if left < 0:
             whole = False

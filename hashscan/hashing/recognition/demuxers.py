@@ -55,7 +55,7 @@ _KINDS = {name: kind for kind, names in VIDEOS.items() for name in names}
 
 
 def kind_of(demuxer: str) -> str | None:
-    """Return the name of the format that a demuxer stands for; None if its files show nothing."""
+    """Return the name of the format that a demuxer reads; None if its files show nothing."""
     if demuxer in EXCLUDED:
         return None
     return PICTURES.get(demuxer) or _KINDS.get(demuxer, OTHER_VIDEO)

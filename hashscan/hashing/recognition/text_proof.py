@@ -4,7 +4,7 @@ No video, archive or picture is such a text: all have bytes in their headers tha
 like one of the signatures of `formats`. What else shows pictures announces them: `data:` URLs (RFC 2397) by
 their scheme, mails by the header of a part or by a line of uuencode, yEnc or BinHex, contacts by their first
 line, documents by `%PDF`, `%!PS` or `{\\rt`, X11's bitmaps by their definitions, other texts by Base64 digits
-that stand for the first bytes of a known format. A text with one of these need not show a picture: what it
+that encode the first bytes of a known format. A text with one of these need not show a picture: what it
 is, is asked in the sandbox (`documents.text_probe`).
 
 Not text here, since they change the meaning of what follows: control characters, also escape (ISO 2022);

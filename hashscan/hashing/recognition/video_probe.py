@@ -77,7 +77,7 @@ class VideoProbe:
         for demuxer, score in dict.fromkeys(self._scores(file)):
             kind = kind_of(demuxer)
             if kind is not None:
-                # Broken music shows no cover, and whoever has one that is broken has a cover.
+                # Players show no cover of broken music; a broken cover makes the file undecoded by itself.
                 certain = score > DOUBTFUL and kind != _MUSIC
                 yield Probed(_BY_NAME[kind], certain, by=f"libavformat: {demuxer}", score=score)
 

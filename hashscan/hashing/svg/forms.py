@@ -115,7 +115,7 @@ def content_of_url(kind: str, body: str) -> bytes:
 
 
 def base64_content(text: bytes) -> bytes:
-    """Return what the base64 digits at the begin of a text stand for, as browsers decode them."""
+    """Decode the Base64 digits at the begin of a text, as browsers do."""
     digits = _DIGITS.match(text)
     assert digits is not None
     # One digit more than a multiple of four is no byte.

@@ -27,7 +27,7 @@ _SHARE = 0.75
 """Share of the free memory that such a decoder may take; the rest is left to other programs."""
 _MIB = 1 << 20
 
-_TURNS = Path("/run/hashscan/large-pictures")
+_TURNS = Path("/run/hashscan-large-pictures.lock")
 """The file whose lock is held while a large picture is decoded; no other user may open it."""
 _PAUSE_SECONDS = 0.1
 
@@ -63,12 +63,16 @@ def turn_on_machine() -> Iterator[None]:
     Where there is no place for a lock that other users can't hold, nothing is waited for.
     """
     try:
-        _TURNS.parent.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(_TURNS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:
         yield
         return
     try:
+        status = os.stat(_TURNS.parent, follow_symlinks=False)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            # Who may replace the file could hold its lock without end.
+            yield
+            return
         # A worker that sleeps without end would count as stuck.
         while not try_flock(descriptor):
             time.sleep(_PAUSE_SECONDS)

@@ -21,8 +21,6 @@ from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import (
     PREFIX_SIZE,
     SVG,
-    TEXT,
-    contains_pictures_later,
     counts_faults,
     is_plain_picture,
     sniff,
@@ -396,12 +394,7 @@ class Worker(ClosedOnExit):
         Raises:
             OSError: it can't be read, or became much longer.
         """
-        # Where containers are opened, the whole of a text is looked at below.
-        is_long = opened.stat.size > len(first) and self.setup.containers is None
-        begin = bytes(first) if file.kind is None and is_long else b""
         file.exact, file.bytes_read = self._reader.finish()
-        if begin and contains_pictures_later(begin, _pieces(opened, len(begin))):
-            file.kind = TEXT
         if file.kind is None:
             # Only where nothing else was recognised: the decoder looks behind a picture.
             file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
@@ -664,23 +657,6 @@ def _free_descriptors() -> int:
         return allowed - len(os.listdir("/proc/self/fd"))
     except OSError:
         return allowed
-
-
-_PIECE_SIZE = 256 << 10
-"""Bytes of a text in which pictures are searched at once."""
-
-
-def _pieces(opened: OpenFile, at: int) -> Iterator[bytes]:
-    """Yield the bytes of a file from a place on."""
-    while True:
-        if opened.content is None:
-            piece = os.pread(opened.descriptor, _PIECE_SIZE, at)
-        else:
-            piece = bytes(opened.content[at : at + _PIECE_SIZE])
-        if not piece:
-            return
-        yield piece
-        at += len(piece)
 
 
 def _last_bytes(opened: OpenFile, first: memoryview, length: int) -> bytes:

@@ -167,6 +167,7 @@ class Engine:
         door: DoorSettings,
         *,
         unchecked: Reason | None = None,
+        taken_apart: bool = False,
         keep: bool = False,
     ) -> Answer:
         """Check one upload; a refused one has its case before this returns.
@@ -179,6 +180,7 @@ class Engine:
             door: the settings of the door that asks.
             unchecked: the reason why the content may show more than is checked here, such as a form that
                 could not be taken apart; with it, `undecoded` takes the place of `clean`.
+            taken_apart: as of `outcome_of`.
             keep: True if the caller closes the content, since he has to send it back.
 
         Raises:
@@ -194,7 +196,7 @@ class Engine:
                 self.recorder.failed(upload.client, error)
                 raise
             # Of both reasons, also where only one is named.
-            outcome = outcome_of(result, door, unchecked)
+            outcome = outcome_of(result, door, unchecked, taken_apart=taken_apart)
             if unchecked is not None and (result.verdict, result.reason) in _LESS_THAN_DOUBT:
                 result = structs.replace(result, verdict=Verdict.UNDECODED, reason=unchecked)
             reference = ""
@@ -403,7 +405,9 @@ def now_unusable(before: Iterable[ListInfo], now: Iterable[ListInfo]) -> str:
     )
 
 
-def outcome_of(result: FileResult, door: DoorSettings, unchecked: Reason | None = None) -> Outcome:
+def outcome_of(
+    result: FileResult, door: DoorSettings, unchecked: Reason | None = None, *, taken_apart: bool = False
+) -> Outcome:
     """Return a door's answer to a result: the strictest of those to its verdict and to its reasons.
 
     A near miss or a match that is withheld does not clear what could not be checked in the same upload.
@@ -412,8 +416,10 @@ def outcome_of(result: FileResult, door: DoorSettings, unchecked: Reason | None 
         result: verdict and reason.
         door: the settings of the door.
         unchecked: another reason why the content may show more than was checked.
+        taken_apart: True if the files in the content are checked, too: a form is a mail for mail programs,
+            and a part in Base64 is a text with a picture. That such a container was not opened says nothing.
     """
-    reason = result.reason
+    reason = None if taken_apart and result.reason is Reason.CONTAINER else result.reason
     if result.verdict is Verdict.CLEAN and reason is unchecked is None:
         return Outcome.ALLOW
     keys: list[AnswerTo] = []

@@ -65,9 +65,9 @@ def test_all_decoders_share_the_memory(machine: Path) -> None:
 
 
 def test_one_large_picture_at_a_time_on_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_memory, "_TURNS", tmp_path / "run" / "lock")
+    monkeypatch.setattr(large_memory, "_TURNS", tmp_path / "lock")
     with turn_on_machine():
-        other = os.open(tmp_path / "run" / "lock", os.O_RDWR)
+        other = os.open(tmp_path / "lock", os.O_RDWR)
         assert not try_flock(other)
     assert try_flock(other)
     os.close(other)
@@ -76,5 +76,14 @@ def test_one_large_picture_at_a_time_on_the_machine(tmp_path: Path, monkeypatch:
 def test_where_no_lock_can_be_none_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setattr(large_memory, "_TURNS", tmp_path / "file" / "lock")
+    with turn_on_machine(), turn_on_machine():
+        pass
+
+
+def test_a_lock_that_others_can_hold_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_memory, "_TURNS", tmp_path / "lock")
+    tmp_path.chmod(0o777)
     with turn_on_machine(), turn_on_machine():
         pass

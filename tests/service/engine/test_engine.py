@@ -75,6 +75,16 @@ def test_what_passes_does_not_clear_what_was_not_checked(
     assert outcome_of(result, door, unchecked) is outcome
 
 
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [(Reason.CONTAINER, Outcome.ALLOW), (Reason.TIMEOUT, Outcome.REFUSE), (Reason.AMBIGUOUS, Outcome.REFUSE)],
+)
+def test_of_what_was_taken_apart_only_that_it_is_a_container_passes(reason: Reason, outcome: Outcome) -> None:
+    door = replace(DOOR, answers=DOOR.answers | {"ambiguous": "refuse", "undecoded": "refuse"})
+    result = FileResult(b"", FileStat(0, 0, 1, 0, 0, 1, 0), Verdict.UNDECODED, reason)
+    assert outcome_of(result, door, taken_apart=True) is outcome
+
+
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.CONTAINER, Reason.UNCONFIRMED])
 def test_a_match_that_is_not_confirmed_does_not_pass_as_undecoded(reason: Reason) -> None:
     result = FileResult(b"", FileStat(0, 0, 1, 0, 0, 1, 0), Verdict.UNDECODED, reason)

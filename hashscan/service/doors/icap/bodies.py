@@ -7,7 +7,6 @@ are, but are never clean: the engine makes them `undecoded`, which the door's se
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from hashscan.locking import ClosedOnExit
 from hashscan.model import Reason
@@ -23,7 +22,7 @@ from hashscan.service.doors.multipart import (
 from hashscan.service.engine.contents import Content, Receiving
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Answer, Client, Outcome, Upload
-from hashscan.settings.service import AnswerTo, AnswerWith, DoorSettings
+from hashscan.settings.service import DoorSettings
 
 CHECKS_MAX = 4
 """Files of one form that are checked at the same time."""
@@ -155,17 +154,19 @@ class Body(ClosedOnExit):
         """Start a check that waits for its turn; its content is closed even if it is cancelled before.
 
         Args:
-            taken_apart: True if the files in it are checked, too. Mail programs take a form for a mail, and a
-                part in Base64 is a text with a picture; that these are not opened says nothing then.
+            taken_apart: as of `Engine.check`.
         """
-        settings = self._settings
-        if taken_apart:
-            answers: dict[AnswerTo, AnswerWith] = {**settings.answers, "undecoded": "allow"}
-            settings = replace(settings, answers=answers)
 
         async def check() -> Answer:
             async with self._slots:
-                return await self._engine.check(content, upload, settings, unchecked=unchecked, keep=keep)
+                return await self._engine.check(
+                    content,
+                    upload,
+                    self._settings,
+                    unchecked=unchecked,
+                    taken_apart=taken_apart,
+                    keep=keep,
+                )
 
         def end(ended: asyncio.Task[Answer]) -> None:
             self._waiting.discard(ended)

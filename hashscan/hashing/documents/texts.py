@@ -66,7 +66,7 @@ _ELEMENT = re.compile(
 )
 """Holds a file as Base64 in XML: of OpenDocument and Office in one file, and of FictionBook."""
 _BACKSLASH = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-9a-fA-F]{1,6})\s?|(\r?\n)|(.))")
-_REFERENCE = re.compile(rb"&(?:#|[A-Za-z])")
+_REFERENCES = re.compile(rb"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]{1,31});?")
 
 
 class TextOpener:
@@ -198,10 +198,7 @@ def _views(text: bytes) -> Iterator[tuple[bytes, bool]]:
             if _TO_LETTER.search(plain) is not None:
                 raise ContainerError(Reason.CONTAINER_DEPTH)
             break
-        if not _REFERENCE.search(plain):
-            break
-        # All that matters is ASCII.
-        replaced = html.unescape(plain.decode("latin-1")).encode("utf-8", "replace")
+        replaced = _REFERENCES.sub(_resolved, plain)
         if replaced == plain:
             break
         plain = replaced
@@ -322,6 +319,10 @@ def contents_of_urls(text: bytes) -> Iterator[bytes]:
     if has_scheme(plain, False) or _TO_BACKSLASH.search(plain) is not None or _XML.match(plain) is not None:
         for view, _ in _views(text):
             yield from _contents(view)
+
+
+def _resolved(found: re.Match[bytes]) -> bytes:
+    return html.unescape(found[0].decode("ascii")).encode()
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

@@ -99,6 +99,14 @@ def test_a_text_without_a_picture(opened: Open, content: bytes) -> None:
     assert (members, end.reason) == ([], None)
 
 
+def test_bytes_that_are_not_ascii_are_no_references(opened: Open) -> None:
+    text = "<p>é &# &eacute;</p>".encode() + bytes(range(128, 256)) + b" &#&"
+    members, end = opened(text, TEXT)
+    assert (members, end.reason) == ([], None)
+    members, end = opened(text + b"<img src=&quot;" + URL + b"&quot;>", TEXT)
+    assert ([member.exact for member in members], end.reason) == ([digests(JPEG)], None)
+
+
 def test_a_broken_picture_is_said(opened: Open) -> None:
     cut = base64.b64encode(PNG[:300])
     (member,), _ = opened(b"<img src='data:image/png;base64," + cut + b"'>")

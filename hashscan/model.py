@@ -623,6 +623,8 @@ class Batch(Struct, frozen=True):
     """True if files that prove large or sparse are to be left unread and named in `BatchResult.deferred`."""
     max_sparse: int | None = None
     """Bytes of holes that a file of it may have, where that is less than the worker's setup allows."""
+    slow: tuple[int, ...] = ()
+    """Owners of which no file is to be decoded now, if it may be deferred: their files take long."""
 
 
 class Digest(Struct, frozen=True):
@@ -758,8 +760,8 @@ class BatchResult(Struct, frozen=True):
     kept: tuple[StoredContentData | None, ...] = ()
     """The data to be stored for each item, if any; empty where nothing is stored."""
     deferred: tuple[tuple[int, int], ...] = ()
-    """Files that were left unread because they are large or sparse: position in the batch, size in bytes.
-    Their results have `Reason.SPARSE` and are no verdicts."""
+    """Files that were left unread or undecoded because that takes long: position in the batch, size in bytes
+    or their cost in bytes that are read. Their results are no verdicts."""
     hole_bytes: int = 0
     """Bytes of holes among those that were read."""
     compared: int = 0
@@ -768,6 +770,8 @@ class BatchResult(Struct, frozen=True):
     """Number of objects that were read and have no checksum that can be compared."""
     recognition: dict[str, int] = {}
     """Numbers of files by how they were recognised that no signature tells; see `RECOGNITION`."""
+    excess: dict[int, int] = {}
+    """By owner, microseconds of processor time beyond what decoding takes ordinarily; see `slow_files`."""
 
 
 class SandboxLevel(Struct, frozen=True):

@@ -40,6 +40,7 @@ from hashscan.scan.workers.batch_queues import (
     ResultSpool,
 )
 from hashscan.scan.workers.pool import Pool
+from hashscan.scan.workers.slow_files import SlowOwners
 from hashscan.settings.values import MAX_SPARSE
 from hashscan.sources.base import (
     Listing,
@@ -139,8 +140,7 @@ class ScanPipeline:
         self._large_turn = False
         """True if all other files were handed out, so that large files are next."""
         self._max_sparse = max_sparse
-        self._slow: set[int] = set()
-        """The owners of files that were deferred, as they take long to decode; some are only large."""
+        self._slow = SlowOwners()
         self._links = HardLinkTable()
         self._leased = LeasedFiles()
         self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
@@ -342,7 +342,7 @@ class ScanPipeline:
             self._ready.append(batch)
 
     def _postpone(self, batch: Batch, item: Item, size: int) -> None:
-        self._large.put(structs.replace(batch, items=(item,), defer=False), size)
+        self._large.put(structs.replace(batch, items=(item,), defer=False, slow=()), size)
         if self._memory is not None:
             self._memory.postpone(batch, item)
 
@@ -405,7 +405,8 @@ class ScanPipeline:
     def _submit(self, batch: Batch) -> None:
         self._outstanding += 1
         if self._pool.defers and batch.max_sparse is None:
-            batch = structs.replace(batch, defer=True)
+            slow = tuple(owner for owner in {item.stat.uid for item in batch.items} if owner in self._slow)
+            batch = structs.replace(batch, defer=True, slow=slow)
         self._pool.submit(batch).add_done_callback(lambda future: self._answers.put((batch, future)))
 
     def _receive(self, batch: Batch, answer: BatchResult) -> Iterator[Record]:
@@ -415,6 +416,7 @@ class ScanPipeline:
         _log.debug("%s checked, %s outstanding", plural(len(batch.items), "file"), self._outstanding)
         if batch.max_sparse is not None:
             self._large.done(batch, answer.bytes_read, answer.hole_bytes)
+        self._slow.add(answer.excess)
         self.summary.bytes_read += answer.bytes_read
         self.summary.compared += answer.compared
         self.summary.not_compared += answer.not_compared
@@ -427,7 +429,6 @@ class ScanPipeline:
         deferred = dict(answer.deferred) if batch.max_sparse is None else {}
         for place, (item, result) in enumerate(zip(batch.items, results, strict=True)):
             if place in deferred:
-                self._slow.add(item.stat.uid)
                 self._postpone(batch, item, deferred[place])
                 continue
             # A large file then goes to the queue of large files again.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, Entry, MemberLimits, Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.pipeline import ScanPipeline
-from hashscan.scan.workers.pool import Pool
+from hashscan.scan.workers.pool import Pool, ProcessPool
+from hashscan.scan.workers.slow_files import SlowOwners
 from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import Listing, ListingOptions
 from hashscan.sources.filesystem.source import FilesystemSource
@@ -51,19 +53,21 @@ def with_a_slow_page() -> bytes:
 
 
 class Inline(Pool):
-    """Runs batches where it stands, and defers as a process of a pool does."""
+    """Runs batches where it stands, by its workers in turn, and defers as a process of a pool does."""
 
     defers = True
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, *workers: Worker) -> None:
         self.workers = 1
-        self.worker = worker
+        self.in_turn = cycle(workers)
         self.asked: list[Batch] = []
+        self.answers: list[BatchResult] = []
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
         self.asked.append(batch)
+        self.answers.append(next(self.in_turn).check(batch))
         future: Future[BatchResult] = Future()
-        future.set_result(self.worker.check(batch))
+        future.set_result(self.answers[-1])
         return future
 
     def close(self) -> None:
@@ -121,6 +125,67 @@ def test_files_of_others_do_not_wait_for_slow_ones(tmp_path: Path, worker: Worke
     assert all(len({item.stat.uid for item in batch.items}) == 1 for batch in pool.asked)
     # Each slow one has a batch of its own in the end.
     assert [len(batch.items) for batch in pool.asked if not batch.defer] == [1, 1, 1]
+
+
+def test_time_beyond_the_ordinary_makes_an_owner_slow() -> None:
+    mine, all_of_them = SlowOwners(), SlowOwners()
+    for _ in range(100):
+        mine.charge(1, 0.25, 0, given_up=False)
+        mine.charge(2, 0.75, 0, given_up=False)
+    for _ in range(3):
+        mine.charge(3, 1.0, 100 << 20, given_up=True)
+    assert [owner in mine for owner in (1, 2, 3, 4)] == [False, True, True, False]
+    # Who has many ordinary files has earned some time for others.
+    mine.charge(1, 4.0, 0, given_up=True)
+    assert 1 not in mine
+    all_of_them.add(mine.report())
+    assert mine.report() == {}
+    assert [owner in all_of_them for owner in (1, 2, 3, 4)] == [False, True, True, False]
+    mine.name((4,))
+    assert 4 in mine
+    assert mine.report() == {}
+    mine.name(())
+    assert 4 not in mine
+
+
+@pytest.mark.slow
+def test_each_worker_defers_the_files_of_an_owner_that_another_found_slow(
+    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashscan.scan.workers.slow_files._OWNER_SECONDS", 0.1)
+    for folder in ("a", "b"):
+        (tmp_path / "files" / folder).mkdir(parents=True)
+        (tmp_path / "files" / folder / "a.pdf").write_bytes(pdf_of_shadings() + b"%" + folder.encode())
+        (tmp_path / "files" / folder / "b.jpg").write_bytes(LISTED)
+    with Worker(worker.setup) as other:
+        pool = Inline(worker, other)
+        records = list(ScanPipeline(listings(tmp_path / "files"), pool))
+    uid = os.geteuid()
+    assert [batch.slow for batch in pool.asked] == [(), (uid,), (), (), ()]
+    assert [len(answer.deferred) for answer in pool.answers] == [1, 2, 0, 0, 0]
+    # It had nothing decoded.
+    assert pool.answers[0].excess[uid] > 0
+    assert pool.answers[1].excess == {}
+    assert sorted(record["verdict"] for record in records) == ["match"] * 2 + ["undecoded"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for files of two owners")
+def test_no_process_keeps_the_files_of_others_waiting(tmp_path: Path, worker: Worker) -> None:
+    folder = tmp_path / "files"
+    for number in range(6):
+        path = folder / f"a{number}" / "a.pdf"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(pdf_of_shadings() + b"%%%d" % number)
+        os.chown(path, 4001, 4001)
+    for number in range(12):
+        (folder / f"z{number}").mkdir()
+        (folder / f"z{number}" / "z.jpg").write_bytes(LISTED)
+    with ProcessPool(worker.setup, 2) as pool:
+        scan = ScanPipeline(listings(folder), pool)
+        verdicts = [record["verdict"] for record in scan]
+    assert verdicts == ["match"] * 12 + ["undecoded"] * 6
+    assert not scan.cut_short
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ _OPENED_ALONE = frozenset({"PDF", *VIDEOS})
 """Names of the formats whose libraries are the largest, and known to crash: a decoder opens one such file and
 no other."""
 
-_ENDED_AT = 1.05
+_ENDED_AT = 1.02
 """The multiple of its processor time at which a decoder is ended from outside. At its limit it ends itself,
 with all that it has, unless it is within a call of a library."""
 
@@ -138,8 +138,9 @@ class ContainerOpening(ClosedOnExit):
         found = matching(kind.name)
         alone = is_picture or kind.name in _OPENED_ALONE
         lost = self._receive(found, opened, kind, alone=alone, on_trial=defer or not alone)
-        self._slow.charge(opened.stat.uid, self.sandbox.used, opened.stat.size)
         on_trial = lost is not None and lost.on_trial
+        if not opened.fetched:
+            self._slow.charge(opened.stat.uid, self.sandbox.used, opened.stat.size, given_up=on_trial)
         if defer and on_trial:
             _defer(file, opened, limit)
             return

@@ -6,7 +6,7 @@ import signal
 import threading
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import repeat
@@ -216,7 +216,16 @@ def merge_results(places: Sequence[Sequence[int]], answers: Sequence[BatchResult
         compared=sum(answer.compared for answer in answers),
         not_compared=sum(answer.not_compared for answer in answers),
         recognition=dict(sum((Counter(answer.recognition) for answer in answers), Counter[str]())),
+        excess=_sums(answer.excess for answer in answers),
     )
+
+
+def _sums(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """Return the sums of counts, of which some may be negative."""
+    total: Counter[int] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
 
 
 def _how(died: ProcessDied) -> str:

@@ -37,6 +37,7 @@ PackedBatch = tuple[
     list[tuple[str, str, str, str]] | None,
     bool,
     int | None,
+    tuple[int, ...],
 ]
 PackedKept = tuple[tuple[bytes, ...], int, tuple[bytes, bytes, bytes] | None, bool, int, bool, bytes | None]
 PackedResults = tuple[
@@ -49,6 +50,7 @@ PackedResults = tuple[
     int,
     int,
     dict[str, int],
+    dict[int, int],
 ]
 
 
@@ -60,19 +62,19 @@ def pack_batch(batch: Batch) -> PackedBatch:
     tags = [(item.etag, item.version, item.checksum, item.hidden) for item in batch.items]
     some = tags if any(map(any, tags)) else None
     head = batch.source, batch.target, batch.folder, batch.device, batch.inode
-    return *head, names, stats, some, batch.defer, batch.max_sparse
+    return *head, names, stats, some, batch.defer, batch.max_sparse, batch.slow
 
 
 def unpack_batch(packed: PackedBatch) -> Batch:
     """Return the batch that was sent."""
-    source, target, folder, device, inode, names, stats, tags, defer, max_sparse = packed
+    source, target, folder, device, inode, names, stats, tags, defer, max_sparse, slow = packed
     if tags is None:
         items = tuple(Item(name, FileStat._make(stat)) for name, stat in zip(names, stats, strict=True))
     else:
         items = tuple(
             Item(name, FileStat._make(stat), *tag) for name, stat, tag in zip(names, stats, tags, strict=True)
         )
-    return Batch(source, target, folder, device, inode, items, defer, max_sparse)
+    return Batch(source, target, folder, device, inode, items, defer, max_sparse, slow)
 
 
 def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
@@ -90,7 +92,7 @@ def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
         )
         for k in answer.kept
     ]
-    numbers = answer.hole_bytes, answer.compared, answer.not_compared, answer.recognition
+    numbers = answer.hole_bytes, answer.compared, answer.not_compared, answer.recognition, answer.excess
     return results, answer.bytes_read, answer.sandbox, kept, answer.deferred, *numbers
 
 
@@ -106,7 +108,7 @@ def _is_clean_as_listed(item: Item, result: FileResult) -> bool:
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
     """Return the results that were sent."""
-    results, bytes_read, sandbox, kept, deferred, hole_bytes, compared, not_compared, recognition = packed
+    results, bytes_read, sandbox, kept, deferred = packed[:5]
     return BatchResult(
         tuple(
             FileResult(item.name, item.stat, Verdict.CLEAN) if result is None else result
@@ -116,8 +118,5 @@ def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
         sandbox,
         tuple(None if k is None else StoredContentData(*k[:4], _CTIME_TRUST[k[4]], *k[5:]) for k in kept),
         deferred,
-        hole_bytes,
-        compared,
-        not_compared,
-        recognition,
+        *packed[5:],
     )

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from math import inf
+from typing import NoReturn
 
 from msgspec import json
 
@@ -61,7 +62,7 @@ from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.container_opening import ContainerOpening, containers_in
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.large_memory import granted_memory, turn_on_machine, usable_memory
-from hashscan.scan.workers.slow_files import SlowOwners, cost_of
+from hashscan.scan.workers.slow_files import PICTURE_SECONDS, SlowOwners, cost_of
 from hashscan.scan.workers.stored_checksums import ChecksumComparison, fail_if_differing
 from hashscan.sources.base import Acquire, FileError, Opener, OpenFile, OpenFolder, full_path, no_rate_limit
 from hashscan.state.store.members import to_keep
@@ -170,6 +171,7 @@ class Worker(ClosedOnExit):
     def check(self, batch: Batch) -> BatchResult:
         """Check every file of a batch; return one result for each, in the batch's order."""
         self._defer = batch.defer
+        self._slow.name(batch.slow)
         if self.setup.sandbox.mode == "required":
             # So that a missing sandbox is an error before the first file, not at the first picture.
             self.sandbox.start()
@@ -199,6 +201,7 @@ class Worker(ClosedOnExit):
             compared=sum(file.compared is True for file in files),
             not_compared=sum(file.compared is False and not file.unreadable for file in files),
             recognition=recognition_counts(files),
+            excess=self._slow.report(),
         )
 
     def _result(self, batch: Batch, file: FileTask) -> FileResult:
@@ -433,10 +436,19 @@ class Worker(ClosedOnExit):
         """Give a file to the decoder, when it has answered enough of the files before."""
         self._receive_replies(_DECODER_QUEUE_MAX - 1)
         on_trial = self._defer and not opened.fetched
-        self._begin(
-            file, opened, trial_seconds=self._slow.picture_seconds(opened.stat.uid) if on_trial else inf
-        )
+        if on_trial and opened.stat.uid in self._slow:
+            self._defer_picture(file, opened)
+        self._begin(file, opened, trial_seconds=PICTURE_SECONDS if on_trial else inf)
         self._waiting.append(file)
+
+    def _defer_picture(self, file: FileTask, opened: OpenFile) -> NoReturn:
+        """Leave a picture undecoded, to be decoded when all files of others have been checked.
+
+        Raises:
+            FileError: always.
+        """
+        file.deferred = max(cost_of(self.setup.sandbox.seconds), opened.stat.size)
+        raise FileError(Reason.TIMEOUT, "not decoded yet")
 
     def _receive_replies(self, left: int) -> None:
         """Receive the decoder's replies until it has at most this number of files left."""
@@ -561,7 +573,7 @@ class Worker(ClosedOnExit):
         try:
             reply = sandbox.finish(begun)
         except DecoderLost as lost:
-            self._count_time(file, begun)
+            self._count_time(file, begun, given_up=lost.on_trial)
             if lost.on_trial and begun.trial_seconds < inf and file.opened is not None:
                 file.deferred = max(cost_of(self.setup.sandbox.seconds), file.opened.stat.size)
                 file.fail(FileError(lost.reason, "not decoded yet"))
@@ -583,9 +595,9 @@ class Worker(ClosedOnExit):
             else:
                 file.reply = reply
 
-    def _count_time(self, file: FileTask, begun: PendingFile) -> None:
-        if file.opened is not None:
-            self._slow.charge(begun.owner, begun.used, file.opened.stat.size)
+    def _count_time(self, file: FileTask, begun: PendingFile, *, given_up: bool = False) -> None:
+        if file.opened is not None and not file.opened.fetched:
+            self._slow.charge(begun.owner, begun.used, file.opened.stat.size, given_up=given_up)
 
     def _confirm(self, file: FileTask) -> None:
         """Decode a matching picture again with a fresh decoder, before the match is reported.

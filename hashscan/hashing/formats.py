@@ -429,7 +429,7 @@ def containers_within(file: PreadFile, known: FileFormat | None) -> tuple[tuple[
     if UNRECOGNISED in found:
         return found, tail
     begin = sniff(prefix)
-    if begin is not None and begin.name in _WHOLE:
+    if begin is not None and begin.name in WHOLE:
         return found, tail
     if file.size > len(prefix):
         file.seek(0)
@@ -439,7 +439,7 @@ def containers_within(file: PreadFile, known: FileFormat | None) -> tuple[tuple[
     return found, tail
 
 
-_WHOLE = frozenset(
+WHOLE = frozenset(
     {
         *("ZIP", "tar", "gzip", "bzip2", "xz", "Zstandard", "LZMA", "compress", "other compressed file"),
         *("7z", "RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "ARJ", "other archive"),

@@ -9,7 +9,7 @@ from itertools import chain
 from msgspec import structs
 
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
-from hashscan.hashing.archives.library import ArchiveMember, ArchiveReader, MemberError, is_empty
+from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, ArchiveReader, MemberError, is_empty
 from hashscan.hashing.archives.library_time import LibraryTime, TimedFile
 from hashscan.hashing.archives.office_parts import OfficeParts
 from hashscan.hashing.archives.openers import (
@@ -33,10 +33,13 @@ from hashscan.hashing.containers import (
     is_later_part,
 )
 from hashscan.hashing.embedded.ends import containers_in
+from hashscan.hashing.embedded.metadata import jpegs_in
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
+    FORMATS,
     OVERLAP,
     TEXT,
+    WHOLE,
     contains_pictures,
     is_plain_picture,
     sniff,
@@ -52,7 +55,7 @@ from hashscan.hashing.member_records import (
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
-from hashscan.hashing.recognition.recogniser import Probed, Recogniser
+from hashscan.hashing.recognition.recogniser import MOTION_JPEG, Probed, Recogniser
 from hashscan.hashing.recognition.text_proof import TRACE, plain_text
 from hashscan.hashing.records import failure_in, fault_of
 from hashscan.model import MemberLimits, Reason
@@ -103,6 +106,8 @@ class MemberReader:
         self._members = self._bytes = self._reported = self._reported_bytes = 0
         self._deadline = 0.0
         self._library_time = LibraryTime(size, limits.seconds)
+        self._jpegs_seen: set[bytes] = set()
+        """Digests of the JPEGs that were members."""
         self._unclocked = 0
         """Bytes since the time was checked."""
 
@@ -117,7 +122,7 @@ class MemberReader:
         containers = _containers_in(file, kind)
         opened = [self._members_of(file, each, b"", 1, doubtful=doubtful) for each, doubtful in containers]
         try:
-            for members in (*opened, self._played(file, containers, b"", 1)):
+            for members in (*opened, self._besides(file, containers, b"", 1)):
                 try:
                     for member in self._guarded(b"", members):
                         if isinstance(member, Member) and member is not BEFORE_RISK:
@@ -246,20 +251,52 @@ class MemberReader:
                     raise
                 yield Member(before, reason=error.reason)
 
-    def _played(
+    def _besides(
         self,
         file: PreadFile,
         containers: Sequence[tuple[FileFormat, bool]],
         before: bytes,
         depth: int,
     ) -> Iterator[Member | SampledFrames]:
-        """Yield what players show of a container that is none of theirs: a stream may follow what it is."""
-        names = {kind.name for kind, _ in containers}
-        if self._recogniser is None or not names or names & {UNRECOGNISED.name, *VIDEOS}:
+        """Yield what unpackers and players show of a container that is none of theirs.
+
+        A stream may follow what it is; an archive may lie in a part of it that nobody else looks at.
+        """
+        names = [kind.name for kind, _ in containers]
+        if self._recogniser is None or not names or UNRECOGNISED.name in names:
             return
-        found = (probed for probed in self._recogniser.played(file) if probed.kind.name in VIDEOS)
         yield BEFORE_RISK
-        yield from self._guarded(before, self._as_probed(file, found, before, depth))
+        if names[0] not in WHOLE:
+            within = (probed for probed in self._recogniser.unpacked(file) if probed.start)
+            yield from self._guarded(before, self._as_probed(file, within, before, depth))
+        if not VIDEOS.keys() & set(names):
+            shown = self._played(file, self._recogniser, before, depth, jpegs=names[0] not in WHOLE)
+            yield from self._guarded(before, shown)
+
+    def _played(
+        self, file: PreadFile, recogniser: Recogniser, before: bytes, depth: int, *, jpegs: bool
+    ) -> Iterator[Member | SampledFrames]:
+        """Yield what players show of a file.
+
+        Args:
+            jpegs: True for a file that has JPEGs which are no members.
+        """
+        for probed in recogniser.played(file):
+            yield BEFORE_RISK
+            if probed.by != MOTION_JPEG and probed.kind.name in VIDEOS:
+                yield from self._as_probed(file, [probed], before, depth)
+            elif probed.by == MOTION_JPEG and jpegs:
+                yield from self._guarded(before, self._jpegs(file, before, depth))
+
+    def _jpegs(self, file: PreadFile, before: bytes, depth: int) -> Iterator[Member | SampledFrames]:
+        """Yield each JPEG of a file that was no member before."""
+        for start, length in jpegs_in(file):
+            content = file.subfile(start, length)
+            if self._hashes and _digest(self._hashes[0], content) in self._jpegs_seen:
+                continue
+            self._count()
+            yield BEFORE_RISK
+            yield from self._digested(before + b"%d" % start, _pieces(content), depth)
 
     def _tried(
         self, kind: FileFormat, opened: Iterator[Member | SampledFrames]
@@ -457,6 +494,7 @@ class MemberReader:
                 raise
             return
         content = held.content()
+        self._jpegs_seen |= {hasher.digest() for hasher in running[:1] if kind == _JPEG}
         none_by = ""
         tail = tail[-TAIL_SIZE:]
         if kind is None:
@@ -594,7 +632,7 @@ class MemberReader:
             for before in (place + separator(kind),)
         ]
         shown = place + separator(UNRECOGNISED)
-        for before, members in (*opened, (shown, self._played(file, containers, shown, depth + 1))):
+        for before, members in (*opened, (shown, self._besides(file, containers, shown, depth + 1))):
             try:
                 yield from self._guarded(before, members)
             except ContainerError as error:
@@ -602,6 +640,19 @@ class MemberReader:
                     raise
                 # The rest of the outer container can still be read.
                 yield Member(before, reason=error.reason)
+
+
+def _pieces(file: PreadFile) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(PIECE_SIZE):
+        yield piece
+
+
+def _digest(algorithm: ExactHash, file: PreadFile) -> bytes:
+    hasher = algorithm.new()
+    for piece in _pieces(file):
+        hasher.update(piece)
+    return hasher.digest()
 
 
 def _named(place: bytes, none_by: str = "", begin: bytes = b"") -> Reason | None:
@@ -704,6 +755,7 @@ def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, 
     return [(each, is_doubtful(each, found, tail)) for each in found]
 
 
+_JPEG = next(known for known in FORMATS if known.name == "JPEG")
 _CONTINUED = bytes(range(0x80, 0xC0))
 _CLOCK_EVERY, _CLOCK_BYTES = 16, 1 << 20
 """Members, and bytes, after which the time is checked: asking for it is a system call."""

@@ -159,6 +159,27 @@ def _next_marker(file: PictureFile, place: int) -> int:
         place += len(piece) - 1
 
 
+def jpegs_in(file: PreadFile) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of each JPEG in a file, apart from those within another one."""
+    place = 0
+    while place < file.size:
+        file.seek(place)
+        piece = file.read(_SEARCHED_AT_ONCE)
+        found = piece.find(_JPEG)
+        if found < 0:
+            place += max(1, len(piece) - len(_JPEG) + 1)
+            continue
+        start = place + found
+        if _is_jpeg(file.subfile(start)):
+            place = end_of_jpeg(file, start) or file.size
+            yield start, place - start
+        else:
+            place = start + len(_JPEG)
+
+
+_SEARCHED_AT_ONCE = 64 << 10
+
+
 def _is_jpeg(file: PictureFile) -> bool:
     """Return True if it has a frame before a scan: the mark alone occurs by chance."""
     place = 2

@@ -20,7 +20,7 @@ from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.archive_probe import archive_probe
+from hashscan.hashing.recognition.archive_probe import archive_probe, archives_beside
 from hashscan.hashing.recognition.picture_probe import picture_probe
 from hashscan.hashing.recognition.recogniser import Probe, ProbeAnswer, Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
@@ -54,7 +54,7 @@ def load(
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
     probes = [archive_probe, document_kinds, picture_probe, texts_with_pictures]
-    recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS))
+    recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS), [archives_beside])
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
         module, _, name = target.partition(":")

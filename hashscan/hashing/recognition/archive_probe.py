@@ -44,6 +44,8 @@ FAILED_MAX, FAILED_SHORT_MAX = 1 << 17, 1 << 20
 """Places with a signature of one kind of which the check fails, and with one of two bytes, which data may
 consist of; a file with more is undecoded, so that the checks do not take long."""
 
+TAR_SEARCHED = 64 << 20
+"""Bytes of a file of another format in which a tar archive is looked for."""
 _BEHIND = 72 << 10
 """Bytes behind the last place that are read for the checks."""
 _BLOCK = 512
@@ -458,11 +460,20 @@ def archive_probe(file: PreadFile) -> Iterator[Probed]:
     Of each kind the first that is sure, and those that may be one before it. None of a kind that is found by
     its end, and opened by that.
     """
+    return _archives(file, file.size)
+
+
+def archives_beside(file: PreadFile) -> Iterator[Probed]:
+    """Yield the archives in a file that is a video or document, which is not read to its end for that."""
+    return _archives(file, TAR_SEARCHED)
+
+
+def _archives(file: PreadFile, searched: int) -> Iterator[Probed]:
     file.seek(max(0, file.size - TAIL_SIZE))
     behind = container_behind(file.read(TAIL_SIZE))
     file.seek(0)
     found: dict[str, int] = {} if behind is None else {behind.name: DOUBTFUL_MAX + 1}
-    for sign, at, is_sure in chain(_searched(file, found), _tar_behind(file)):
+    for sign, at, is_sure in chain(_searched(file, found), _tar_behind(file, searched)):
         count = found.get(sign.kind.name, 0)
         if count > DOUBTFUL_MAX:
             continue
@@ -521,19 +532,37 @@ def _pairs(content: bytes) -> Iterator[int]:
 
 _SHORT = 2
 _UNCHECKED = _Sign(_OTHER, b"", _sure)
+
+
+class TarSearch:
+    """The state of a search for a header of tar at a multiple of 512 bytes; the bytes are given in pieces."""
+
+    def __init__(self) -> None:
+        self._last, self._size = b"", 0
+
+    def feed(self, piece: bytes) -> int | None:
+        """Take the next bytes, and return the offset of the first header that ends in them; None for none."""
+        if len(self._last) or len(piece) % _BLOCK:
+            piece = self._last + piece
+        whole = len(piece) // _BLOCK * _BLOCK
+        # Its checksum has eight characters, of which three in a row are digits.
+        digits = {at.start() for place in (150, 153) for at in _DIGITS.finditer(piece[place:whole:_BLOCK])}
+        for at in sorted(at * _BLOCK for at in digits):
+            if is_old_tar(piece[at : at + _BLOCK]):
+                return self._size + at
+        self._last, self._size = piece[whole:], self._size + whole
+        return None
+
+
 _TAR, _LZMA = _Sign(_KINDS["tar"], b"", _is_tar), _Sign(_KINDS["LZMA"], b"", _is_lzma)
 _DIGITS = re.compile(rb"[0-7]")
 
 
-def _tar_behind(file: PreadFile) -> Iterator[tuple[_Sign, int, bool]]:
+def _tar_behind(file: PreadFile, searched: int) -> Iterator[tuple[_Sign, int, bool]]:
     """Yield the first header of a tar archive at a multiple of 512 bytes, wherever it is, as GNU tar does."""
-    file.seek(0)
-    begin = 0
-    while piece := file.read(_PIECE_SIZE):
-        # Its checksum has eight characters, of which three in a row are digits.
-        digits = {at.start() for place in (150, 153) for at in _DIGITS.finditer(piece[place::_BLOCK])}
-        for at in sorted(at * _BLOCK for at in digits):
-            if is_old_tar(piece[at : at + _BLOCK]):
-                yield _TAR, begin + at, True
-                return
-        begin += len(piece)
+    search = TarSearch()
+    for begin in range(0, min(file.size, searched), _PIECE_SIZE):
+        file.seek(begin)
+        if (at := search.feed(file.read(_PIECE_SIZE))) is not None:
+            yield _TAR, at, True
+            return

@@ -55,20 +55,25 @@ class Probe(Protocol):
 class Recogniser:
     """All probes."""
 
-    def __init__(self, probes: Sequence[Probe], players: Sequence[Probe] = ()) -> None:
+    def __init__(
+        self, probes: Sequence[Probe], players: Sequence[Probe] = (), unpackers: Sequence[Probe] = ()
+    ) -> None:
         """Take the probes.
 
         Args:
             players: those of libraries that play a file which is something else for other programs, too.
+            unpackers: those that find an archive in a file which is something else; `probes` has one that
+                finds it farther.
         """
-        self._probes, self._players = (*probes, *players), players
+        self._probes, self._players, self._unpackers = (*probes, *players), players, unpackers
 
     def played(self, file: PreadFile) -> Iterator[Probed]:
-        """Yield what players take a file for that has another format, as `kinds` does.
+        """Yield what players take a file for that has another format, as `kinds` does."""
+        return _asked(self._players, file)
 
-        Motion JPEG is left out: documents and archives have JPEGs, which are looked at one by one.
-        """
-        return (probed for probed in _asked(self._players, file) if probed.by != MOTION_JPEG)
+    def unpacked(self, file: PreadFile) -> Iterator[Probed]:
+        """Yield the archives that programs find in a file that has another format, as `kinds` does."""
+        return _asked(self._unpackers, file)
 
     def kinds(self, file: PreadFile) -> Iterator[Probed]:
         """Yield all that programs may take a file for, each once at one place; certain ones of a probe first.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import counting_hint, install_hint
-from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
+from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown, ending_of_type
 from hashscan.hashing.records import DecodedPicture, fault_in, unpack_reply
 from hashscan.hashing.variants import (
     PLAIN,
@@ -524,14 +524,18 @@ def disprove(file: FileTask, match: Match, reason: Reason | None) -> None:
 
 
 def take_name(file: FileTask) -> None:
-    """Store for a file in which nothing was recognised that its name says otherwise, if it does."""
-    begin = b""
+    """Store for a file in which nothing was recognised that its name or its MIME type says otherwise, if it
+    does.
+    """
+    begin, names = b"", [file.item.name]
+    if file.opened is not None and file.opened.media_type:
+        names.append(ending_of_type(file.opened.media_type))
     if file.opened is not None and file.opened.content is not None:
         begin = bytes(file.opened.content[:BEGIN_SIZE])
     elif file.opened is not None:
         with suppress(OSError):
             begin = os.pread(file.opened.descriptor, BEGIN_SIZE, 0)
-    if claims_to_be_shown(file.item.name, file.none_by, begin):
+    if any(claims_to_be_shown(name, file.none_by, begin) for name in names):
         file.reason = Reason.NAMED
 
 

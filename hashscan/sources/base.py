@@ -188,6 +188,11 @@ class OpenFile(ABC):
         """The encodings that viewers decompress before they show the file; empty if there are none."""
         return ""
 
+    @property
+    def media_type(self) -> str:
+        """The MIME type that the store of an object states; empty if there is none. Call it after reading."""
+        return ""
+
     stat: FileStat
     """The result of fstat just after opening. For an object that is read in pieces, the size is known only at
     the end."""

@@ -78,6 +78,8 @@ class ArchiveMember(NamedTuple):
     """Its bytes. Iterating raises MemberError, or ContainerError where no other member can be read."""
     behind: bool = True
     """False if no container is looked for behind its begin, since its opener yields what is there."""
+    ending: bytes = b""
+    """The ending of a name that claims the same as the MIME type of a part of a mail; perhaps empty."""
 
 
 class ArchiveReader(Protocol):

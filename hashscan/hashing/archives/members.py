@@ -419,7 +419,8 @@ class MemberReader:
                 yield BEFORE_RISK
             elif not isinstance(found, DrawnPicture):
                 yield from self._guarded(
-                    place, self._digested(place, found.pieces, depth, behind=found.behind)
+                    place,
+                    self._digested(place, found.pieces, depth, behind=found.behind, ending=found.ending),
                 )
                 yield BEFORE_RISK
             elif self._decode is not None and not self._by_bytes:
@@ -458,6 +459,7 @@ class MemberReader:
         behind: bool = True,
         parts: OfficeParts | None = None,
         name: bytes = b"",
+        ending: bytes = b"",
     ) -> Iterator[Member | SampledFrames]:
         running = [algorithm.new() for algorithm in self._hashes]
         held = _HeldMember(self._limits.member_bytes)
@@ -501,9 +503,9 @@ class MemberReader:
             if held.is_large:
                 yield BEFORE_RISK
             kind, none_by = self._kind_of(held, content, tail, depth, behind=behind)
-        reason = self._reason_by_name(place, kind, none_by, size)
+        reason = self._reason_by_name(place, kind, none_by, size, ending)
         member = Member(place, size, tuple(hasher.digest() for hasher in running), reason=reason)
-        looked_into = self._looked_into(member, kind, content, depth)
+        looked_into = self._looked_into(member, kind, content, depth, ending)
         is_seen = yield from _seen_in(looked_into, kind)
         if parts is not None:
             parts.add(name, content, is_text=bool(none_by), is_seen=is_seen)
@@ -517,13 +519,13 @@ class MemberReader:
         return self._kind_of_whole(content, tail if behind else b"")
 
     def _reason_by_name(
-        self, place: bytes, kind: FileFormat | None, none_by: str, size: int
+        self, place: bytes, kind: FileFormat | None, none_by: str, size: int, ending: bytes
     ) -> Reason | None:
         """Return the reason why a member is undecoded by its name alone; None if it is not."""
         if is_later_part(place, kind):
             return Reason.PARTIAL
         is_asked = kind is None and size and self._recogniser is not None
-        return _named(place, none_by) if is_asked else None
+        return _named(place, ending, none_by) if is_asked else None
 
     def _kind_of_whole(self, content: bytes, tail: bytes) -> tuple[FileFormat | None, str]:
         """Return what a member is that its begin does not tell, or which row proves it to be none.
@@ -573,7 +575,7 @@ class MemberReader:
         return structs.replace(member, kind=kind, reply=self._decode(PreadFile(content), kind, False))
 
     def _looked_into(
-        self, member: Member, kind: FileFormat | None, content: bytes, depth: int
+        self, member: Member, kind: FileFormat | None, content: bytes, depth: int, ending: bytes
     ) -> Iterator[Member | SampledFrames]:
         """Yield a member whose bytes were digested, decoded if it is a picture; then what is in it."""
         if kind is None:
@@ -598,7 +600,7 @@ class MemberReader:
                     found = found or record is not BEFORE_RISK
                     yield record
                 if kind == UNRECOGNISED and not found:
-                    named = _named(member.place, begin=content[:BEGIN_SIZE])
+                    named = _named(member.place, ending, begin=content[:BEGIN_SIZE])
                     yield from () if named is None else [Member(member.place, reason=named)]
             else:
                 yield Member(member.place, member.size, member.exact, reason=Reason.CONTAINER)
@@ -655,9 +657,14 @@ def _digest(algorithm: ExactHash, file: PreadFile) -> bytes:
     return hasher.digest()
 
 
-def _named(place: bytes, none_by: str = "", begin: bytes = b"") -> Reason | None:
-    """Return the reason why a member in which nothing was recognised is undecoded by its name, if it is."""
-    return Reason.NAMED if claims_to_be_shown(place, none_by, begin) else None
+def _named(place: bytes, ending: bytes, none_by: str = "", begin: bytes = b"") -> Reason | None:
+    """Return the reason why a member in which nothing was recognised is undecoded by its name, if it is.
+
+    Args:
+        ending: of its MIME type, see `ArchiveMember.ending`.
+    """
+    claims = any(claims_to_be_shown(name, none_by, begin) for name in (place, ending) if name)
+    return Reason.NAMED if claims else None
 
 
 def _seen_in(

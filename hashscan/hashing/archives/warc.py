@@ -13,6 +13,7 @@ from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, stored
 from hashscan.hashing.archives.unpacking import blocks_of
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.recognition.names import ending_of_type
 from hashscan.model import Reason
 
 if TYPE_CHECKING:
@@ -83,13 +84,16 @@ def _member(file: PreadFile, begin: int, size: int, fields: dict[bytes, bytes]) 
     if sent.get(b"content-encoding", b"").lower() not in _PLAIN:
         return failed(name, Reason.METHOD)
     begin, size = begin + end.end(), size - end.end()
+    ending = ending_of_type(sent.get(b"content-type", b"").decode("latin-1"))
     if b"chunked" not in sent.get(b"transfer-encoding", b"").lower():
-        return ArchiveMember(name, True, blocks_of(file, begin, size))
+        return ArchiveMember(name, True, blocks_of(file, begin, size), ending=ending)
     if size > READ_MAX:
         return failed(name, Reason.CONTAINER_MEMBER)
     file.seek(begin)
     content = _joined(file.read(size))
-    return failed(name, Reason.AMBIGUOUS) if content is None else stored(name, content)
+    return (
+        failed(name, Reason.AMBIGUOUS) if content is None else stored(name, content)._replace(ending=ending)
+    )
 
 
 def _joined(chunks: bytes) -> bytes | None:

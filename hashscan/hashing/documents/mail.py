@@ -31,6 +31,7 @@ from hashscan.hashing.archives.library import PIECE_SIZE
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.documents.texts import digest_of, members_of_text
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.recognition.names import ending_of_type
 from hashscan.model import Reason
 
 if TYPE_CHECKING:
@@ -391,7 +392,7 @@ def _leaf(name: bytes, part: Message, encoding: str, raw: bytes) -> Iterator[Arc
     if reason is not None:
         yield failed(name, reason)
     if content:
-        yield stored(name, content)
+        yield stored(name, content)._replace(ending=ending_of_type(str(part.get("content-type", ""))))
 
 
 def _encoded_message(name: bytes, part: Message, inner: list[Message]) -> Iterator[ArchiveMember]:

@@ -1,8 +1,8 @@
-"""Names that claim a kind which viewers open.
+"""Names and MIME types that claim a kind which viewers open.
 
-Viewers choose by a file's name, and by the type that a mail states, how to open it, and some show files in
-which no signature is found: Targa has none, nor have Brotli and most raw streams of video. A file with such a
-name in which nothing is recognised is not clean.
+Viewers choose by a file's name, and by the type that a mail or a bucket states, how to open it, and some show
+files in which no signature is found: Targa has none, nor have Brotli and most raw streams of video. A file
+with such a name or type in which nothing is recognised is not clean.
 """
 
 from __future__ import annotations
@@ -46,6 +46,50 @@ _CLAIMS = re.compile(
 )
 _TEXTS_TOO = re.compile(rb"\.(?:br|rgba?|tga|icb|vda|vst|yuv|xbm)\s*\Z", re.IGNORECASE)
 """Endings by which viewers may show a text of printable characters as a picture, or decompress it."""
+
+
+_OF_PICTURES = re.compile(_PICTURES, re.ASCII)
+_OF_OTHERS = re.compile(rf"{_PICTURES}|{_VIDEOS}|{_DOCUMENTS}|{_ARCHIVES}", re.ASCII)
+_WORDS = {
+    "icon": "ico",
+    "photoshop": "psd",
+    "pixmap": "ppm",
+    "anymap": "pnm",
+    "bitmap": "pbm",
+    "graymap": "pgm",
+    "xbitmap": "xbm",
+    "xpixmap": "xpm",
+    "targa": "tga",
+    "vcard": "vcf",
+    "directory": "vcf",
+    "mp2t": "ts",
+    "rfc822": "eml",
+    "msword": "doc",
+    "excel": "xls",
+    "powerpoint": "ppt",
+    "openxmlformats": "docx",
+    "opendocument": "odt",
+    "gzip": "gz",
+    "bzip2": "bz2",
+    "brotli": "br",
+}
+"""Words of MIME types, and endings with the same meaning."""
+
+
+def ending_of_type(media_type: str) -> bytes:
+    """Return a name's ending that claims the same as a MIME type, with its dot; empty if that claims nothing.
+
+    Words of the type are compared, since many types have several forms (`image/x-ms-bmp`, `image/bmp`). Any
+    type of video claims one; not any of pictures, among which are drawings of single programs.
+    """
+    main, _, rest = media_type.partition(";")[0].strip().lower().partition("/")
+    words = [_WORDS.get(word, word) for word in re.split(r"[^a-z0-9]+", rest)]
+    known = _OF_PICTURES if main == "image" else _OF_OTHERS
+    if main in {"image", "video", "text", "application", "message"}:
+        for word in words:
+            if known.fullmatch(word) is not None:
+                return f".{word}".encode()
+    return b".avi" if main == "video" else b""
 
 
 BEGIN_SIZE = 512

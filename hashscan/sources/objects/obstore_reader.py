@@ -93,8 +93,12 @@ def read(store: ObjectStore, path: str, item: Item, offset: int) -> ObjectStream
         )
     except Exception as error:
         raise trouble_of(error, begun=offset > 0) from error
-    encoding = str(answer.attributes.get("Content-Encoding") or "")
-    return ObjectStream(chunks, size, meta.get("e_tag") or "", meta.get("version") or "", encoding=encoding)
+    stated = {name: str(answer.attributes.get(name) or "") for name in ("Content-Encoding", "Content-Type")}
+    return ObjectStream(
+        *(chunks, size, meta.get("e_tag") or "", meta.get("version") or ""),
+        encoding=stated["Content-Encoding"],
+        media_type=stated["Content-Type"],
+    )
 
 
 def _pieces(answer: Any, offset: int) -> Iterator[Chunk]:

@@ -149,6 +149,8 @@ class Receiver:
         """True if the etag and version are proven to hold for all bytes."""
         self.compressed = ""
         """The encodings that viewers decompress; empty if there are none."""
+        self.media_type = ""
+        """The MIME type that the store states; empty if it states none."""
         self._stored: StoredChecksum | None = None
         self._extend: Extend | None = None
         self._crc = 0
@@ -195,6 +197,7 @@ class Receiver:
         try:
             item = self.item = require_same_object(self.item, reading, begun=self.received > 0)
             self.compressed = compression_of(reading.encoding)
+            self.media_type = reading.media_type
             if not self.received:
                 self._begin_checksum(reading)
             size = item.stat.size if reading.size == UNKNOWN_SIZE else reading.size

@@ -234,6 +234,11 @@ class KeptObject(OpenFile):
         return self._receiver.compressed
 
     @property
+    def media_type(self) -> str:
+        """The MIME type that its store states."""
+        return self._receiver.media_type
+
+    @property
     def checksum(self) -> StoredChecksum | None:
         """The checksum that the store keeps of it."""
         return self._receiver.checksum
@@ -275,6 +280,11 @@ class PassingObject(OpenFile):
     def compressed(self) -> str:
         """The encodings that viewers decompress, as its store declares them."""
         return self._receiver.compressed
+
+    @property
+    def media_type(self) -> str:
+        """The MIME type that its store states."""
+        return self._receiver.media_type
 
     @property
     def checksum(self) -> StoredChecksum | None:

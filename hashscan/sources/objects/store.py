@@ -97,6 +97,8 @@ class ObjectStream:
     """See `Item.checksum`; of the whole object."""
     encoding: str = ""
     """Content encoding that viewers receive; they decode it first (RFC 9110, 8.4)."""
+    media_type: str = ""
+    """MIME type that viewers receive."""
     close: Callable[[], None] = lambda: None
     """Close the answer without reading the rest."""
 

@@ -203,9 +203,11 @@ def _read(container: Any, item: Item, offset: int) -> ObjectStream:
         raise trouble_of(error, begun=offset > 0) from None
     found = answer.properties
     # `size` is the number of bytes from the offset on.
-    encoding = found.content_settings.content_encoding or ""
+    settings = found.content_settings
     return ObjectStream(
-        _pieces(answer), found.size + offset, found.etag or "", item.version, encoding=encoding
+        *(_pieces(answer), found.size + offset, found.etag or "", item.version),
+        encoding=settings.content_encoding or "",
+        media_type=settings.content_type or "",
     )
 
 

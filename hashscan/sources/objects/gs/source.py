@@ -146,7 +146,9 @@ class GoogleStore(ObjectStore):
                 raise trouble_of(error) from None
             if reading.version:
                 _expect(item, reading.version, begun=offset > 0)
-                return ObjectStream(reading.chunks, reading.size, close=reading.close)
+                return ObjectStream(
+                    reading.chunks, reading.size, media_type=reading.media_type, close=reading.close
+                )
             reading.close()
             self._through_obstore = False
         return self._read(item, offset)
@@ -174,7 +176,12 @@ class GoogleStore(ObjectStore):
         size = _size_of(answer)
         read = partial(answer.raw.read, _PIECE, decode_content=False)
         pieces = read_pieces(read, (urllib3.exceptions.HTTPError, OSError))
-        return ObjectStream(bounded(pieces, size), size, proven=bool(generation), close=answer.close)
+        return ObjectStream(
+            *(bounded(pieces, size), size),
+            proven=bool(generation),
+            media_type=answer.headers.get("Content-Type", ""),
+            close=answer.close,
+        )
 
     def check(self, item: Item) -> None:
         """Compare the generation again."""

@@ -352,5 +352,6 @@ def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
         answer.get("VersionId", ""),
         checksum="" if offset else _checksum_of(answer),
         encoding=answer.get("ContentEncoding", ""),
+        media_type=answer.get("ContentType", ""),
         close=body.close,
     )

@@ -144,6 +144,7 @@ class WebStore(ObjectStore):
             bounded(self._chunks(address, response, known, skip), known.size),
             size=known.size,
             etag=known.etag,
+            media_type=response.headers.get("content-type", ""),
             close=response.close,
         )
 

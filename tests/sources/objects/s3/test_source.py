@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -380,6 +381,22 @@ def test_nothing_stored_compressed_passes_in_silence(bucket: TestBucket) -> None
             assert reported[0] == "hidden.jpg"
             assert (reported[1]["verdict"], reported[1]["reason"]) == ("undecoded", Reason.COMPRESSED.value)
             assert scanned.summary["verdicts"]["clean"] == 1
+
+
+@pytest.mark.parametrize("folder", [b"", b"./"], ids=["obstore", "botocore"])
+def test_an_object_that_is_not_recognised_is_what_its_type_says(bucket: TestBucket, folder: bytes) -> None:
+    pytest.importorskip("av")
+    noise = random.Random(4).randbytes(3000)
+    for number, kind in enumerate(("image/jpeg", "application/octet-stream", "video/x-other; a=b")):
+        bucket.put(folder + b"%d" % number, noise, ContentType=kind)
+    bucket.put(folder + b"3", b"words\n", ContentType="text/html")
+    with credentials() as environment:
+        scanned = scan(bucket.url, environment=environment, options=("--endpoint", moto_url()))
+    found = scanned.by_path(f"{bucket.url.decode()}/")
+    assert {path.rpartition("/")[2]: record["reason"] for path, record in found.items()} == dict.fromkeys(
+        "02", Reason.NAMED.value
+    )
+    assert scanned.summary["verdicts"]["clean"] == 2
 
 
 def test_what_is_stored_compressed_is_opened(bucket: TestBucket) -> None:

@@ -26,7 +26,7 @@ A member's record:
 | 1 | 1 |
 | 1 | 0, or 1 plus the index in `MEMBER_REASONS` of the reason why it was not checked in full |
 | 1 | 0, or 1 plus the index of its picture's format in `formats.FORMATS` |
-| 1 | 1 if exact digests follow, else 0: a frame has none |
+| 1 | 1 if exact digests follow, as for all but frames; 2 more if it is of a video that is the file itself |
 | 2, 4 | lengths of its place and of its picture's reply |
 | 8 | its length in bytes; 0 for a frame |
 | | for `Reason.PART_FAILED` alone: a byte with a length, and the name of an exception's type |
@@ -122,6 +122,8 @@ class Member(Struct, frozen=True):
     """The reason why it was not checked in full."""
     fault: str = ""
     """The name of the exception's type, for `Reason.PART_FAILED`."""
+    of_video: bool = False
+    """True for a frame or cover of a video that is not within another container."""
 
     def decoded(self, pictures: Sequence[str]) -> DecodedPicture | Reason | None:
         """Return its picture, or the reason why it has no digests; None if it is no picture.
@@ -196,7 +198,7 @@ def pack_member(member: Member) -> bytes:
         _MEMBER,
         _status(member.reason),
         0 if member.kind is None else 1 + FORMATS.index(member.kind),
-        bool(member.exact),
+        bool(member.exact) | member.of_video << 1,
         len(place),
         len(member.reply),
         member.size,
@@ -271,8 +273,9 @@ def unpack_records(message: bytes, exact: Sequence[str]) -> Iterator[Member | Sa
             continue
         if message[at] != _MEMBER or left < _MEMBER_HEAD.size:
             raise ValueError("record of an unknown type")
-        _, status, kind, has_exact, place_length, reply_length, size = _MEMBER_HEAD.unpack_from(message, at)
-        if has_exact > 1 or kind > len(FORMATS) or place_length > PLACE_MAX:
+        _, status, kind, flags, place_length, reply_length, size = _MEMBER_HEAD.unpack_from(message, at)
+        has_exact = flags & 1
+        if flags > 3 or kind > len(FORMATS) or place_length > PLACE_MAX:
             raise ValueError("record with an impossible number")
         reason = _reason(status)
         fault, at = unpack_fault(reason, message, at + _MEMBER_HEAD.size)
@@ -288,6 +291,7 @@ def unpack_records(message: bytes, exact: Sequence[str]) -> Iterator[Member | Sa
             message[reply_at : reply_at + reply_length],
             reason,
             fault,
+            bool(flags & 2),
         )
         at = reply_at + reply_length
         if member.reply and (member.kind is None or member.kind.pillow is None):

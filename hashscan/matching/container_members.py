@@ -75,11 +75,13 @@ class MemberMatching:
         """
         self._kind = kind
         self._is_video = kind in VIDEOS
-        self._last, self._stopped = b"", False
-        """Place of the last member, and if it was not checked in full: a video was up to that time."""
+        self._last, self._stopped, self._ends_in_video = b"", False, False
+        """Place of the last member, if it was not checked in full, and if it is of the video that the file
+        is: that was looked at up to that time."""
         self._matcher, self._item, self._setup = matcher, item, setup
         self._exact, self._pictures = setup.exact, setup.pictures
-        self._waiting: list[tuple[FileTask, bytes]] = []
+        self._waiting: list[tuple[FileTask, bytes, bool]] = []
+        """Members, their places, and if they are of the video that the file is."""
         self._kept: list[Member] | None = [] if setup.keep else None
         self._kept_frames: list[SampledFrames] = []
         self._kept_bytes = 0
@@ -212,14 +214,16 @@ class MemberMatching:
                 reason = reason or decoded.damage
             elif decoded is not None:
                 reason = reason or decoded
-        self._last, self._stopped = member.place, reason is not None
+        # The format of other files is known; a decoder that was taken over makes no video of them.
+        of_video = self._is_video or (member.of_video and self._kind == UNRECOGNISED.name)
+        self._last, self._stopped, self._ends_in_video = member.place, reason is not None, of_video
         if reason is not None:
             self._reasons[reason] += 1
         if reason is Reason.PART_FAILED and len(self._faults) < _FAULTS_MAX:
             self._faults[member.fault or fault_in(member.reply)] = None
         if member.exact and not (self._file and member.place.startswith(self._file)):
             self._file, self._file_digests = member.place + _OF_VIDEO, task.exact
-        self._waiting.append((task, member.place))
+        self._waiting.append((task, member.place, of_video))
         if len(self._waiting) >= _AT_ONCE:
             self._match()
 
@@ -233,13 +237,12 @@ class MemberMatching:
         if self._matcher is None:
             self._waiting.clear()
             return
-        match_files(self._matcher, self._setup.algorithms, [task for task, _ in self._waiting])
-        for task, place in self._waiting:
+        match_files(self._matcher, self._setup.algorithms, [task for task, _, _ in self._waiting])
+        for task, place, of_video in self._waiting:
             if task.matches:
                 counted = matches_of_member(task.matches, task.exact.get("sha256"), self._setup.policy)
                 self.matches += [
-                    structs.replace(match, member=place_text(place), of_video=self._is_video)
-                    for match in counted
+                    structs.replace(match, member=place_text(place), of_video=of_video) for match in counted
                 ]
         self._waiting.clear()
         # Thousands of copies of a listed picture are one finding.
@@ -265,7 +268,7 @@ class MemberMatching:
                 return ended, "it is of a form that is not opened"
             return ended, "the library for it can't be loaded"
         most = self._reasons.most_common()
-        if self._is_video and self._last and (ended or self._stopped):
+        if self._ends_in_video and self._last and (ended or self._stopped):
             return ended or most[0][0], f"video looked at to {place_text(self._last)}"
         if ended is not None:
             return ended, f"{self._members} members were checked before"

@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from hashscan.hashing.container_kinds import VIDEOS
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import FRAME_SIZE
+from hashscan.hashing.member_records import FRAME_SIZE, OpenedContainer
 from hashscan.lists.index.quadrants import has_enough
 from hashscan.lists.storage.degenerate import is_degenerate
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
@@ -89,23 +89,24 @@ class EntryMaker:
         entries = self._entries(result, digests)
         if self._setup.keep and kept is None and not problem:
             problem = "in part: it has too many members"
+        container = None if record is None else unpack_members(record, self._setup.pictures)
         is_video = kept is not None and kept.kind >= 0 and FORMATS[kept.kind].name in VIDEOS
-        if is_video and record is not None:
-            entries += self._frames(digests, record)
+        if container is not None and (is_video or any(member.of_video for member in container.members)):
+            is_video = True
+            entries += self._frames(digests, container)
             if entries[-1].algorithm != VPDQ and not problem:
                 problem = "no vpdq entry: no frame has enough detail to be matched"
         self.counts["in part" if problem else "hashed"] += 1
         yield HashedFile(path, entries, problem)
-        if record is not None and not is_video:
-            yield from self._pictures_in(path, record)
+        if container is not None and not is_video:
+            yield from self._pictures_in(path, container)
 
-    def _frames(self, digests: Mapping[str, Digest], record: bytes) -> tuple[Entry, ...]:
+    def _frames(self, digests: Mapping[str, Digest], container: OpenedContainer) -> tuple[Entry, ...]:
         """Return the entries of a video as a whole, one for each distinct frame."""
-        sampled = unpack_members(record, self._setup.pictures).sampled
         # The setup has no variants, so that each frame has one digest.
         values = dict.fromkeys(
             some.values[at : at + FRAME_SIZE]
-            for some in sampled
+            for some in container.sampled
             for at in range(0, len(some.values), FRAME_SIZE)
         )
         video = f"{digests[IDENTIFYING].value.hex()[:_ID_DIGITS]}-{VPDQ}"
@@ -114,14 +115,13 @@ class EntryMaker:
             for number, value in enumerate(values)
         )
 
-    def _pictures_in(self, path: bytes, record: bytes) -> Iterator[HashedFile]:
+    def _pictures_in(self, path: bytes, container: OpenedContainer) -> Iterator[HashedFile]:
         """Yield the entries of the pictures in a container.
 
         What else is in it may be harmless, such as the texts beside the pictures; and pictures that are no
         files, such as pages of a document, have nothing that identifies them.
         """
         setup = self._setup
-        container = unpack_members(record, setup.pictures)
         tasks = member_tasks(container, setup.exact, setup.pictures)
         for member, task in zip(container.members, tasks, strict=True):
             if member.kind is None or member.reason is not None or IDENTIFYING not in task.exact:

@@ -60,13 +60,19 @@ def test_a_listed_still_is_found_with_its_time(scan: Scan, uploads: Path, tmp_pa
         (folder / name).write_bytes(film_with(uploads / "listed.jpg", form, codec))
     with zipfile.ZipFile(folder / "d.zip", "w") as archive:
         archive.write(folder / "a.mp4", "dir/film.mp4")
+    disguised = b"\0" + film_with(uploads / "listed.jpg", "avi", "mpeg4")
+    (folder / "e").write_bytes(disguised)
+    with zipfile.ZipFile(folder / "f", "w") as archive:
+        archive.writestr("00:00:01", disguised)
+    # The archive has no signature at its begin, and what is in it is no part of a video.
+    (folder / "f").write_bytes(bytes(100) + (folder / "f").read_bytes())
     (folder / "clean.mp4").write_bytes(video(scenes([1, 2]), form="mp4"))
     content = (folder / "a.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(content[: len(content) // 2])
     code, records = scan(folder)
     found = findings(records)
     assert code == 1
-    assert counts(records) == {"match": 4, "clean": 1, "undecoded": 1}
+    assert counts(records) == {"match": 6, "clean": 1, "undecoded": 1}
     places = {
         name: [(match["member"], match.get("of_video", False)) for match in record["matches"]]
         for name, record in found.items()
@@ -77,6 +83,8 @@ def test_a_listed_still_is_found_with_its_time(scan: Scan, uploads: Path, tmp_pa
         "b.webm": [("00:00:01", True)],
         "c.mp4": [("00:00:01", True)],
         "d.zip": [("dir/film.mp4@00:00:01", False)],
+        "e": [("00:00:01", True)],
+        "f": [("00:00:01!00:00:01", False)],
     }
 
 

@@ -43,6 +43,7 @@ members = st.builds(
     st.integers(0, 2**64 - 1),
     st.sampled_from([(), DIGESTS]),
     reason=reasons,
+    of_video=st.booleans(),
 )
 ends = st.builds(ContainerEnd, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), reasons)
 
@@ -145,7 +146,7 @@ def test_any_bytes(record: bytes) -> None:
         pack_member(Member(b"a"))[:-1],
         pack_member(Member(b"a", kind=FORMATS[-1], reply=b"x" * 16)),
         pack_member(Member(b"a", kind=FORMATS[0], reply=b"x")),
-        pack_member(Member(b"a"))[:3] + b"\2" + pack_member(Member(b"a"))[4:],
+        pack_member(Member(b"a"))[:3] + b"\4" + pack_member(Member(b"a"))[4:],
     ],
 )
 def test_hostile_records(record: bytes) -> None:

@@ -192,7 +192,8 @@ class MemberReader:
         file.seek(0)
         parts = self._parts(file, kind)
         if parts is not None:
-            yield from self._parts_of(parts, before, depth)
+            found = self._parts_of(parts, before, depth)
+            yield from map(_of_video, found) if depth == 1 and kind.name in VIDEOS else found
         elif not is_empty(file, kind.name):
             yield from self._archive(file, kind, before, depth)
 
@@ -642,6 +643,13 @@ class MemberReader:
                     raise
                 # The rest of the outer container can still be read.
                 yield Member(before, reason=error.reason)
+
+
+def _of_video(record: Member | SampledFrames) -> Member | SampledFrames:
+    """Return the record of a frame or cover of the video that the file itself is."""
+    if isinstance(record, SampledFrames) or record is BEFORE_RISK:
+        return record
+    return structs.replace(record, of_video=True)
 
 
 def _pieces(file: PreadFile) -> Iterator[bytes]:

@@ -32,6 +32,7 @@ class _StoredMember(Struct, frozen=True, array_like=True):
     packed: tuple[bytes, bytes, bytes] | None
     reason: Reason | None
     fault: str = ""
+    of_video: bool = False
 
 
 class _StoredFrames(Struct, frozen=True, array_like=True):
@@ -59,6 +60,7 @@ def pack_members(found: OpenedContainer, pictures: Sequence[str]) -> bytes | Non
             pack(member.reply, pictures) if member.reply else None,
             member.reason,
             member.fault,
+            member.of_video,
         )
         for member in found.members
     ]
@@ -130,4 +132,5 @@ def _members(stored: _StoredContainer, pictures: Sequence[str]) -> Iterator[Memb
             b"" if one.packed is None else unpack(Packed(*one.packed), pictures),
             one.reason,
             one.fault,
+            one.of_video,
         )

@@ -236,15 +236,17 @@ def test_videos_as_a_whole(run: Run, tmp_path: Path) -> None:
     folder.mkdir()
     film = video(scenes([1, 2, 3]), form="mp4")
     (folder / "film.mp4").write_bytes(film)
+    other = b"\0" + video(scenes([7]), form="avi", codec="mpeg4")
+    (folder / "without a signature").write_bytes(other)
     (folder / "picture.jpg").write_bytes(encoded(scene(1)))
     asked = ("--category", "A1", "--algorithm", "sha256", "--algorithm", "vpdq")
     output = tmp_path / "entries.csv"
     ran = run("publish", "hash", folder, *asked, "--output", output)
     assert ran.code == 0, ran.err
-    name = hashlib.sha256(film).hexdigest()[:32]
-    found = [row["id"] for row in rows(output.read_text()) if row["algorithm"] == "vpdq"]
-    assert found == [f"{name}-vpdq@{number}/3" for number in range(3)]
-    assert len(rows(output.read_text())) == 5
+    name, second = (hashlib.sha256(content).hexdigest()[:32] for content in (film, other))
+    found = {row["id"] for row in rows(output.read_text()) if row["algorithm"] == "vpdq"}
+    assert found == {*(f"{name}-vpdq@{number}/3" for number in range(3)), f"{second}-vpdq@0/1"}
+    assert len(rows(output.read_text())) == 7
     assert run("lists", "import", output, "--name", "films").code == 0
     (tmp_path / "longer.mp4").write_bytes(video(scenes([3, 4, 2, 1]), form="mp4"))
     lines = run("scan", tmp_path / "longer.mp4", "--report", "-").lines

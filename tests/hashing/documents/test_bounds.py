@@ -138,10 +138,20 @@ def coded(depth: int) -> bytes:
     return b"<p>&" + b"amp;" * (depth - 1) + b"#100;ata:</p>"
 
 
+def patterns(number: int) -> bytes:
+    """A document of so many patterns."""
+    pattern = stream(
+        b"/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep 9/YStep 9/Resources<<>>",
+        b"0 0 9 9 re f",
+    )
+    return pages(1, objects=(pattern,) * number)
+
+
 CASES: list[tuple[ModuleType, str, int, type, Make, Reason]] = [
     (pdf, "PAGES_MAX", 3, pdf.PdfOpener, pages, Reason.TOO_MANY),
     (pdf, "ANNOTATIONS_MAX", 5, pdf.PdfOpener, annotated, Reason.TOO_MANY),
     (pdf, "REGIONS_MAX", 128, pdf.PdfOpener, regions, Reason.TOO_MANY),
+    (pdf, "PATTERNS_MAX", 5, pdf.PdfOpener, patterns, Reason.TOO_MANY),
     (pdf, "FORMS_MAX", 6, pdf.PdfOpener, within, Reason.TOO_MANY),
     (compound, "_STREAMS_MAX", 9, compound.CompoundOpener, streams, Reason.CONTAINER_MEMBERS),
     (metafiles, "_POINTS_MAX", 9, metafiles.MetafileOpener, dots, Reason.UNSUPPORTED),

@@ -306,6 +306,8 @@ def _let_go(connection: socket.socket) -> None:
 PREFORK = Prefork()
 CLUSTER_PREFORK = Prefork(extra={"DASK_LOGGING__DISTRIBUTED": "error"}, rare=[CLUSTER])
 """Forks scans on a cluster, and its nodes. Dask reads how it logs when it is imported."""
+HUB_PREFORK = Prefork(rare=[HUB, HUB_COMMANDS])
+"""Forks commands of a hub."""
 
 
 def _number(stream: int | IO[Any] | None) -> int:

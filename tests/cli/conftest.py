@@ -18,7 +18,7 @@ import pytest
 from hashscan.cli import main
 from tests.cli.later import CLOCK, code_for_seconds, seconds_later
 from tests.pictures import encoded, scene
-from tests.prefork import PREFORK
+from tests.prefork import HUB_PREFORK, PREFORK
 
 COMMAND = [sys.executable, "-m", "hashscan"]
 
@@ -73,12 +73,13 @@ def runner(state: Path) -> Run:
         variables = environment(state, {"HASHSCAN_WORKERS": "1", **(env or {})})
         code = code_for_seconds(state.parent / CLOCK)
         forked = {name: value for name, value in variables.items() if name != "PYTHONPATH" or not code}
+        prefork = HUB_PREFORK if arguments[:1] == ("hub",) else PREFORK
         if (
             options.keys() <= FORKED
             and subprocess.DEVNULL not in options.values()
-            and PREFORK.can_run(forked)
+            and prefork.can_run(forked)
         ):
-            done = PREFORK.run([*map(str, arguments)], env=variables, code=code, **options)
+            done = prefork.run([*map(str, arguments)], env=variables, code=code, **options)
         else:
             done = subprocess.run(
                 [*COMMAND, *map(str, arguments)],

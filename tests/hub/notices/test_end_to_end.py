@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.conftest import COMMAND, Ran, environment, runner
+from tests.prefork import HUB_PREFORK
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 
@@ -20,7 +21,7 @@ TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 @contextmanager
 def serving(state: Path, *before: object) -> Iterator[str]:
     """A node in a process of its own, with options before the command; yields its address."""
-    process = subprocess.Popen(
+    process = HUB_PREFORK.popen(
         [*COMMAND, *map(str, before), "hub", "serve", "--listen", "tcp:127.0.0.1:0"],
         stderr=subprocess.PIPE,
         env=environment(state),

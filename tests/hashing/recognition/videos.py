@@ -1,16 +1,9 @@
-"""Videos of one drawn scene, by each muxer of FFmpeg that can carry pictures, and their cheap edits.
-
-    python -m tests.hashing.recognition.videos
-
-counts the files by format, those that FFmpeg shows, and what becomes of them.
-"""
+"""Videos of one drawn scene, by each muxer of FFmpeg that can carry pictures, and their cheap edits."""
 
 from __future__ import annotations
 
 import io
 import struct
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
@@ -234,23 +227,3 @@ class Reader:
                 if distance(record, drawn(size)) <= NEAR:
                     return "match"
         return next((reason.name for reason in reasons if reason), CLEAN)
-
-
-def main() -> None:
-    """Print a line for each format, and the edits that FFmpeg shows and we call clean."""
-    reader, totals = Reader(), Counter[str]()
-    for form in FORMS:
-        content, found, missed = encoded(form), Counter[str](), []
-        for each in altered(form, content):
-            outcome = reader.outcome(each.content, form.size)
-            shown = is_shown(each.content, form.size)
-            found.update(["files", outcome, *(["shown"] if shown else [])])
-            if shown and outcome == CLEAN:
-                missed.append(each.how)
-        totals += found
-        sys.stdout.write(f"{form.muxer} {form.codec}: {dict(found)} missed: {missed}\n")
-    sys.stdout.write(f"all: {dict(totals)}\n")
-
-
-if __name__ == "__main__":
-    main()

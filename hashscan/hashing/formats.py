@@ -194,7 +194,7 @@ SVG = FileFormat("SVG", "SVG", extra="svg")
 """Drawings, which have no signature: see `is_drawing`."""
 
 TARGA = FileFormat("Targa", "TGA")
-"""Pictures that have no signature: see `recognition.picture_probe`."""
+"""Pictures that have no signature: see `recognition.other_probes`."""
 
 OTHER_PICTURE = FileFormat(
     "other picture",

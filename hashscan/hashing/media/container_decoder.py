@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -14,21 +15,29 @@ from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveReader
 from hashscan.hashing.archives.members import Frames, MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.archives.unpacking import load_deflate64
-from hashscan.hashing.container_kinds import LOSSLESS_DECODER, VIDEO_OPENER
-from hashscan.hashing.documents.opening import document_kinds, load_openers
+from hashscan.hashing.container_kinds import LOSSLESS_DECODER, VIDEO_OPENER, library_installed, openers_of
 from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import archive_probe, archives_beside
-from hashscan.hashing.recognition.picture_probe import picture_probe
+from hashscan.hashing.recognition.other_probes import document_probe, picture_probe
 from hashscan.hashing.recognition.recogniser import Probe, ProbeAnswer, Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
-from hashscan.model import MemberLimits
+from hashscan.model import ContainerKind, MemberLimits
 
 if TYPE_CHECKING:
+    from hashscan.hashing.archives.openers import Opener
     from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
     from hashscan.hashing.media.decoder import Decode, DecodePicture
+
+_CODECS = (
+    *("utf-16-le", "utf-16-be", "utf-7", "cp437", "cp850", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254"),
+    *("cp1255", "cp1256", "cp1257", "iso8859-1", "iso8859-2", "iso8859-5", "iso8859-7", "iso8859-8"),
+    *("iso8859-9", "iso8859-15", "koi8-r", "koi8-u", "big5", "gb2312", "gbk", "gb18030", "euc-jp", "euc-kr"),
+    *("shift_jis", "cp932", "cp949", "cp950", "iso2022_jp", "hz"),
+)
+"""Encodings of names and texts; no other can be loaded in the sandbox."""
 
 
 def load(
@@ -53,7 +62,7 @@ def load(
     library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    probes = [archive_probe, document_kinds, picture_probe, texts_with_pictures]
+    probes = [archive_probe, document_probe, picture_probe, texts_with_pictures]
     recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS), [archives_beside])
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
@@ -95,6 +104,23 @@ def _loaded(modules: Iterable[str]) -> list[Probe]:
         with suppress(ImportError, OSError):
             found.append(importlib.import_module(module).load())
     return found
+
+
+def load_openers(kinds: Collection[ContainerKind], *, by_python: bool = False) -> dict[str, Opener]:
+    """Load what opens containers of these kinds, by the name of the format.
+
+    Those whose library is not installed are missing.
+
+    Args:
+        by_python: leave out all that need a library.
+    """
+    for name in _CODECS:
+        codecs.lookup(name)
+    return {
+        name: getattr(importlib.import_module(opener.module), opener.name)()
+        for name, opener in openers_of(kinds).items()
+        if library_installed(opener) and not (by_python and opener.library)
+    }
 
 
 def _archive_reader(*, by_python: bool) -> ArchiveReader:

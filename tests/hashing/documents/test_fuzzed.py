@@ -11,8 +11,8 @@ import pytest
 from hashscan.hashing.archives.library import MemberError
 from hashscan.hashing.archives.openers import DrawnPicture, Found, Opener
 from hashscan.hashing.container_kinds import is_opened
-from hashscan.hashing.documents.opening import load_openers
 from hashscan.hashing.formats import FORMATS, TEXT
+from hashscan.hashing.media.container_decoder import load_openers
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import ContainerKind, Reason

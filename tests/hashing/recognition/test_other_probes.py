@@ -8,7 +8,7 @@ import pytest
 
 from hashscan.hashing.formats import OTHER_PICTURE, TARGA
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.picture_probe import picture_probe
+from hashscan.hashing.recognition.other_probes import document_probe, picture_probe
 from tests.pictures import encoded, scene
 
 PICTURE = encoded(scene(1, 32, 24), "TGA")
@@ -49,3 +49,16 @@ def test_pictures(content: bytes, expected: tuple[object, bool]) -> None:
 )
 def test_others(content: bytes) -> None:
     assert list(picture_probe(PreadFile(content))) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"words 1 0 obj <<>> endobj 2 0 obj", 1),
+        (bytes((1 << 20) - 4) + b"1 0 obj" + bytes(1 << 20) + b"\n2 0 obj", 1),
+        (b"1 0 obj <<>> endobj", 0),
+        (b"1 0 object, 2 0 objects, 3.0 obj", 0),
+    ],
+)
+def test_documents_are_told_by_their_objects(content: bytes, found: int) -> None:
+    assert [probed.kind.name for probed in document_probe(PreadFile(content))] == ["PDF"] * found

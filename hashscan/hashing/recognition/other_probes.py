@@ -1,12 +1,13 @@
-"""Tell pictures by the fields of their headers, where no signature is at their start, as viewers do."""
+"""Tell pictures by fields of their headers, and PDF by its objects, where no signature is at the start."""
 
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 
-from hashscan.hashing.formats import OTHER_PICTURE, TARGA
+from hashscan.hashing.formats import FORMATS, OTHER_PICTURE, TARGA
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.recogniser import Probed
 
@@ -28,6 +29,12 @@ _PHOTO_CD, _PHOTO_CD_PLACE = b"PCD_", 2048
 _SPIDER_WORDS = 27
 _SPIDER_TYPES = frozenset({1, 3, -11, -12, -21, -22})
 
+_PDF = next(known for known in FORMATS if known.name == "PDF")
+_OBJECT = re.compile(rb"[0-9]\s{1,9}[0-9]{1,5}\s{1,9}obj\b")
+_OBJECTS = 2
+"""Objects from which a file is a document: its catalogue and a page at least."""
+_PIECE_SIZE, _OVERLAP = 1 << 20, 64
+
 
 def picture_probe(file: PreadFile) -> Iterator[Probed]:
     """Yield what viewers may take a file for: Targa, QuickDraw, Photo CD, SPIDER."""
@@ -37,6 +44,19 @@ def picture_probe(file: PreadFile) -> Iterator[Probed]:
         yield Probed(TARGA, _TARGA_END in file.read(_TARGA_END_SEARCHED), by="fields of Targa")
     if _is_quickdraw(head) or head.startswith(_PHOTO_CD, _PHOTO_CD_PLACE) or _is_spider(head):
         yield Probed(OTHER_PICTURE, True, by="fields of a header")
+
+
+def document_probe(file: PreadFile) -> Iterator[Probed]:
+    """Yield PDF for a file with objects of one, as MuPDF searches for without a header."""
+    found, last = 0, b""
+    while piece := file.read(_PIECE_SIZE):
+        text = last + piece
+        if b"obj" in text:
+            found += sum(1 for _ in _OBJECT.finditer(text))
+            if found >= _OBJECTS:
+                yield Probed(_PDF, certain=True)
+                return
+        last = text[-_OVERLAP:]
 
 
 def _is_targa(head: bytes, size: int) -> bool:

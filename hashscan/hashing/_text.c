@@ -7,6 +7,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdint.h>
 #include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -126,7 +127,7 @@ enum { PLAIN, NOT_TEXT, TRACE, ESCAPED };
 #define TYPE_MAX 512 /* Bytes of the type of an URL, up to the comma behind it. */
 #define DEFINE_MAX 256 /* Bytes of a line of C that name a bitmap. */
 
-static unsigned char noted[256], digits[256];
+static unsigned char noted[256], digits[256], begins_line[256];
 
 #define IS_DIGIT(byte) digits[(unsigned char)(byte)]
 
@@ -140,6 +141,33 @@ static void note_bytes(void)
         noted[byte] = byte >= 0x7f || (byte < ' ' && !(byte >= '\t' && byte <= '\r'));
     for (; *each; each++)
         noted[(unsigned char)*each] = 1;
+    for (each = "bB=(-/#cC"; *each; each++)
+        begins_line[(unsigned char)*each] = 1;
+}
+
+/* The next place of one of these bytes, or of a byte that is `noted`; the length if there is none. */
+static Py_ssize_t next_noted(const char *text, Py_ssize_t at, Py_ssize_t length)
+{
+#ifdef __SSE2__
+    const __m128i space = _mm_set1_epi8(' '), tab = _mm_set1_epi8('\t'), rubout = _mm_set1_epi8(0x7f);
+    const __m128i colon = _mm_set1_epi8(':'), reference = _mm_set1_epi8('&'), backslash = _mm_set1_epi8('\\');
+    const __m128i percent = _mm_set1_epi8('%'), mark = _mm_set1_epi8('!');
+    for (; at + 16 <= length; at += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + at));
+        /* Signed: a byte from 0x80 on is less than a space, too. */
+        __m128i found = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), _mm_cmplt_epi8(bytes, space));
+        unsigned places;
+        found = _mm_or_si128(found, _mm_or_si128(_mm_cmpeq_epi8(bytes, rubout), _mm_cmpeq_epi8(bytes, colon)));
+        found = _mm_or_si128(found, _mm_or_si128(_mm_cmpeq_epi8(bytes, reference), _mm_cmpeq_epi8(bytes, backslash)));
+        found = _mm_or_si128(found, _mm_or_si128(_mm_cmpeq_epi8(bytes, percent), _mm_cmpeq_epi8(bytes, mark)));
+        places = (unsigned)_mm_movemask_epi8(found);
+        if (places)
+            return at + __builtin_ctz(places);
+    }
+#endif
+    while (at < length && !noted[(unsigned char)text[at]])
+        at++;
+    return at;
 }
 
 /* The length of a character of UTF-8 with more than one byte; 0 if it is none. One that is cut off is whole. */
@@ -334,6 +362,26 @@ static int next_character(const char **text, const char *end)
     return code;
 }
 
+/* The next place where a scheme may begin: its first letter, a reference or an escape. */
+static const char *next_of_scheme(const char *text, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i letter = _mm_set1_epi8('d'), small = _mm_set1_epi8(32);
+    const __m128i reference = _mm_set1_epi8('&'), backslash = _mm_set1_epi8('\\');
+    for (; end - text >= 16; text += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)text);
+        const __m128i letters = _mm_cmpeq_epi8(_mm_or_si128(bytes, small), letter);
+        const __m128i others = _mm_or_si128(_mm_cmpeq_epi8(bytes, reference), _mm_cmpeq_epi8(bytes, backslash));
+        unsigned places = (unsigned)_mm_movemask_epi8(_mm_or_si128(letters, others));
+        if (places)
+            return text + __builtin_ctz(places);
+    }
+#endif
+    while (text < end && (*text | 32) != 'd' && *text != '&' && *text != '\\')
+        text++;
+    return text;
+}
+
 static PyObject *has_scheme_written(PyObject *module, PyObject *arguments)
 {
     static const char scheme[] = "data:";
@@ -345,9 +393,12 @@ static PyObject *has_scheme_written(PyObject *module, PyObject *arguments)
         return NULL;
     text = seen.buf;
     end = text + seen.len;
-    while (text < end) {
-        int is_coded = *text == '&' || *text == '\\';
-        int code = is_coded ? next_character(&text, end) : (unsigned char)*text++;
+    while (matched || (text = next_of_scheme(text, end)) < end) {
+        int is_coded, code;
+        if (text >= end)
+            break;
+        is_coded = *text == '&' || *text == '\\';
+        code = is_coded ? next_character(&text, end) : (unsigned char)*text++;
         if (code == 9 || code == 10 || code == 13) {
             escaped |= is_coded;
             continue;
@@ -384,18 +435,18 @@ static int plain(const char *text, Py_ssize_t length)
     int escaped = 0;
     if (length && announces(text, length))
         return TRACE;
-    for (;;) {
-        while (at + 4 <= length && !(noted[(unsigned char)text[at]] | noted[(unsigned char)text[at + 1]] |
-                                     noted[(unsigned char)text[at + 2]] | noted[(unsigned char)text[at + 3]]))
-            at += 4;
-        while (at < length && !noted[(unsigned char)text[at]])
-            at++;
+    for (;; at++) {
+        at = next_noted(text, at, length);
         if (at >= length)
             return escaped ? ESCAPED : PLAIN;
         switch (text[at]) {
+        case '\v':
+        case '\f':
+            break;
         case '\r':
         case '\n':
-            if (at + 1 < length && announces(text + at + 1, length - at - 1))
+            if (at + 1 < length && begins_line[(unsigned char)text[at + 1]] &&
+                announces(text + at + 1, length - at - 1))
                 return TRACE;
             break;
         case ':':
@@ -420,12 +471,15 @@ static int plain(const char *text, Py_ssize_t length)
                 return TRACE;
             break;
         default:
-            size = character((const unsigned char *)text + at, length - at);
-            if (!size)
-                return NOT_TEXT;
-            at += size - 1;
+            /* Letters of other scripts come in rows. */
+            do {
+                size = character((const unsigned char *)text + at, length - at);
+                if (!size)
+                    return NOT_TEXT;
+                at += size;
+            } while (at < length && (unsigned char)text[at] >= 0x80);
+            at--;
         }
-        at++;
     }
 }
 
@@ -441,37 +495,76 @@ static PyObject *plain_text(PyObject *module, PyObject *argument)
     return PyLong_FromLong(found);
 }
 
+enum { GROUPS_DIGITS = 16 };
+
+/* False if no file begins with the Base64 digits at a place. `groups` has for each of the first digits, and each
+ * byte there, one bit for each group of files that may have it. */
+static int may_begin(const char *text, Py_ssize_t left, const char *groups)
+{
+    uint64_t open = ~(uint64_t)0;
+    int digit;
+    /* What is written as escapes is looked at with a pattern. */
+    if (*text == '\\')
+        return 1;
+    for (digit = 0; digit < GROUPS_DIGITS && left > 0; digit++, text++, left--) {
+        uint64_t allowed;
+        if (*text == '\\' && left > 1) {
+            text++;
+            left--;
+        }
+        memcpy(&allowed, groups + 8 * (256 * digit + (unsigned char)*text), sizeof allowed);
+        open &= allowed;
+        if (!open)
+            return 0;
+    }
+    return 1;
+}
+
+/* True if the bytes may be those of a run of at least so many digits, with one at a place that their number divides:
+ * half of it is on one side of that. */
+static int may_be_run(const char *text, Py_ssize_t length, Py_ssize_t at, Py_ssize_t least)
+{
+    Py_ssize_t half = least / 2, step = half / 4;
+    if (!step || at < half || at + half >= length)
+        return 1;
+    return (IS_DIGIT(text[at - step]) && IS_DIGIT(text[at - 2 * step]) && IS_DIGIT(text[at - 3 * step]) &&
+            IS_DIGIT(text[at - half])) ||
+           (IS_DIGIT(text[at + step]) && IS_DIGIT(text[at + 2 * step]) && IS_DIGIT(text[at + 3 * step]) &&
+            IS_DIGIT(text[at + half - 1]));
+}
+
 /* Each run of so many digits includes a place that their number divides, so that only these are looked at. */
 static PyObject *base64_runs(PyObject *module, PyObject *arguments)
 {
-    Py_buffer seen;
+    Py_buffer seen, groups = {0};
     const char *text;
     Py_ssize_t least, at, begin, end = 0;
-    PyObject *found = PyList_New(0);
+    PyObject *found = NULL;
     (void)module;
-    if (!found || !PyArg_ParseTuple(arguments, "y*n", &seen, &least)) {
-        Py_XDECREF(found);
+    if (!PyArg_ParseTuple(arguments, "y*n|y*", &seen, &least, &groups))
         return NULL;
-    }
+    if (groups.buf && groups.len != GROUPS_DIGITS * 256 * 8)
+        PyErr_SetString(PyExc_ValueError, "the groups have another size");
+    else
+        found = PyList_New(0);
     text = seen.buf;
-    for (at = least - 1; least > 0 && at < seen.len; at += least) {
-        if (at < end || !IS_DIGIT(text[at]))
+    for (at = least - 1; found && least > 0 && at < seen.len; at += least) {
+        if (at < end || !IS_DIGIT(text[at]) || !may_be_run(text, seen.len, at, least))
             continue;
         begin = at;
         while (begin > end && IS_DIGIT(text[begin - 1]))
             begin--;
         for (end = at + 1; end < seen.len && IS_DIGIT(text[end]); end++)
             ;
-        if (end - begin >= least) {
+        if (end - begin >= least && (!groups.buf || may_begin(text + begin, seen.len - begin, groups.buf))) {
             PyObject *place = PyLong_FromSsize_t(begin);
-            if (!place || PyList_Append(found, place)) {
-                Py_XDECREF(place);
+            if (!place || PyList_Append(found, place))
                 Py_CLEAR(found);
-                break;
-            }
-            Py_DECREF(place);
+            Py_XDECREF(place);
         }
     }
+    if (groups.buf)
+        PyBuffer_Release(&groups);
     PyBuffer_Release(&seen);
     return found;
 }

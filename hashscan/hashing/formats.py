@@ -308,6 +308,15 @@ def sniff(prefix: bytes | memoryview) -> FileFormat | None:
     Returns:
         The format, or None if the file is neither a known picture nor a known container.
     """
+    return sniff_begin(prefix) or (TEXT if prefix and contains_pictures(bytes(prefix)) else None)
+
+
+def sniff_begin(prefix: bytes | memoryview) -> FileFormat | None:
+    """Return a file's format as `sniff` does, but do not search a text for pictures.
+
+    Args:
+        prefix: as of `sniff`.
+    """
     start = bytes(prefix[:PREFIX_SIZE])
     if not start:
         return None
@@ -317,10 +326,7 @@ def sniff(prefix: bytes | memoryview) -> FileFormat | None:
                 return picture_format
     if is_drawing(prefix):
         return SVG
-    container = container_of(prefix)
-    if container is not None:
-        return container
-    return TEXT if contains_pictures(bytes(prefix)) else None
+    return container_of(prefix)
 
 
 def is_plain_picture(kind: FileFormat, prefix: bytes | memoryview) -> bool:

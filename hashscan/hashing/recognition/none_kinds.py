@@ -48,9 +48,11 @@ def none_kind(file: PreadFile) -> str:
     while piece := file.read(_PIECE_SIZE):
         if not text.feed(piece):
             return ""
-    return "text"
+    return TEXT_PROOF
 
 
+TEXT_PROOF = "text"
+"""Name of the row of texts."""
 _BEGIN_SIZE = 64
 _BLOCK = 512
 _PROBED = 2 << 20

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Final
 
 from hashscan.hashing.containers import CONTAINERS
@@ -74,8 +77,12 @@ def _is_url(found: re.Match[bytes]) -> bool:
     return _BEFORE.search(before) is not None or _TYPE.match(text, end, last) is not None
 
 
-def runs_in_python(text: bytes, least: int, /) -> list[int]:
-    """Return the begin of each run of at least this number of Base64 digits, and backslashes between them."""
+def runs_in_python(text: bytes, least: int, begins: bytes = b"", /) -> list[int]:
+    """Return the begin of each run of at least this number of Base64 digits, and backslashes between them.
+
+    Args:
+        begins: `BEGINS`, by which the loop in C leaves out what is no `is_begin_of_file`.
+    """
     return [run.start() for run in _RUN.finditer(text) if len(run[0]) >= least]
 
 
@@ -116,7 +123,7 @@ class TextProof:
             return False
         if self._markup and b"bin" in text and any(name in text for name in _ELEMENTS):
             return False
-        return not any(is_begin_of_file(text, at) for at in base64_runs(text, RUN_LEAST))
+        return not any(is_begin_of_file(text, at) for at in base64_runs(text, RUN_LEAST, BEGINS))
 
 
 _CONTINUED = bytes(range(0x80, 0xC0))
@@ -129,13 +136,13 @@ _ROOTS_SEARCHED = 4096
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
-def _digits_of(signature: tuple[tuple[int, bytes], ...]) -> bytes:
-    """Return a pattern of the Base64 digits of a file's first bytes; any byte is between the known ones."""
+def _digits_of(signature: tuple[tuple[int, bytes], ...]) -> list[bytes]:
+    """Return which Base64 digits a file's first ones may be; any byte is between the known ones."""
     known: dict[int, int] = {}
     for offset, magic in signature:
         for place, byte in enumerate(magic, offset):
             known |= {place * 8 + bit: byte >> (7 - bit) & 1 for bit in range(8)}
-    pattern = []
+    digits = []
     for first in range(0, max(known) + 1, 6):
         bits = [known.get(bit) for bit in range(first, first + 6)]
         allowed = bytes(
@@ -144,9 +151,8 @@ def _digits_of(signature: tuple[tuple[int, bytes], ...]) -> bytes:
             if all(bit is None or value >> (5 - at) & 1 == bit for at, bit in enumerate(bits))
         )
         allowed += (b"-" if b"+" in allowed else b"") + (b"_" if b"/" in allowed else b"")
-        pattern.append(b"[%b]" % re.escape(allowed))
-    # Programs that write JSON put a backslash before each slash.
-    return rb"\\?".join(pattern)
+        digits.append(allowed)
+    return digits
 
 
 _WITHOUT_SIGNATURE = (
@@ -159,20 +165,45 @@ _WITHOUT_SIGNATURE = (
 )
 _SHORT = 2
 """Length of signatures that count only from the second byte on: one byte occurs in every 256th run."""
-_BEGIN = re.compile(
-    rb"(?:\\[nrt\"'])*\\?(?:"
-    + b"|".join(
-        dict.fromkeys(
-            _digits_of(signature)
-            for signature in (
-                *(each for known in (*FORMATS, *CONTAINERS) for each in known.signatures),
-                *_WITHOUT_SIGNATURE,
-            )
-            if sum(len(magic) for _, magic in signature) >= _SHORT
-        )
+_FIRST_DIGITS = [
+    _digits_of(signature)
+    for signature in (
+        *(each for known in (*FORMATS, *CONTAINERS) for each in known.signatures),
+        *_WITHOUT_SIGNATURE,
     )
-    + b")"
-)
+    if sum(len(magic) for _, magic in signature) >= _SHORT
+]
+# Programs that write JSON put a backslash before each slash.
+_PATTERNS = (rb"\\?".join(b"[%b]" % re.escape(each) for each in digits) for digits in _FIRST_DIGITS)
+_BEGIN = re.compile(rb"(?:\\[nrt\"'])*\\?(?:" + b"|".join(dict.fromkeys(_PATTERNS)) + b")")
+
+
+def _unknown(digits: Sequence[bytes]) -> int:
+    """Return the number of first digits that may be any."""
+    return next(at for at, allowed in enumerate(digits) if len(allowed) < len(_DIGITS))
+
+
+def _groups(first_digits: Iterable[list[bytes]]) -> bytes:
+    """Return a table of 16 digits, the 256 bytes that each may be, and 64 bits: files with such begins."""
+    groups = [[0] * 256 for _ in range(16)]
+    different = sorted({tuple(digits) for digits in first_digits}, key=lambda each: (_unknown(each), each))
+    # Those that are alike share a bit, so that it says nearly as much as one of each would.
+    batches = [
+        same[at : at + 4]
+        for _, some in groupby(different, _unknown)
+        for same in [list(some)]
+        for at in range(0, len(same), 4)
+    ]
+    for number, batch in enumerate(batches):
+        for digits in batch:
+            for row, allowed in zip(groups, [*digits, *[bytes(range(256))] * 16][:16], strict=True):
+                for byte in allowed:
+                    row[byte] |= 1 << number % 64
+    return b"".join(each.to_bytes(8, sys.byteorder) for row in groups for each in row)
+
+
+BEGINS = _groups(_FIRST_DIGITS)
+"""The first Base64 digits of pictures and containers, for `base64_runs`."""
 
 
 def is_begin_of_file(text: bytes, at: int) -> bool:

@@ -22,12 +22,16 @@ from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import (
     PREFIX_SIZE,
     SVG,
+    TEXT,
+    contains_pictures,
     counts_faults,
     is_plain_picture,
     sniff,
+    sniff_begin,
 )
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.none_kinds import none_kind
+from hashscan.hashing.recognition.none_kinds import TEXT_PROOF, none_kind
+from hashscan.hashing.recognition.text_proof import TextProof
 from hashscan.hashing.records import REPLY_MAX, pack_failure, pack_request
 from hashscan.hashing.variants import MADE_FOR_LISTS
 from hashscan.locking import ClosedOnExit
@@ -362,7 +366,9 @@ class Worker(ClosedOnExit):
                 )
             else:
                 first = self._reader.begin_content(opened.content)
-            file.kind = sniff(first)
+            # A file that is whole may be proven to be text without a picture, which takes less.
+            is_whole = opened.stat.size <= len(first)
+            file.kind = sniff_begin(first) if is_whole else sniff(first)
             by_bytes = self._by_bytes and file.kind is not None and is_plain_picture(file.kind, first)
             decoding = (
                 not by_bytes
@@ -398,14 +404,8 @@ class Worker(ClosedOnExit):
             OSError: it can't be read, or became much longer.
         """
         file.exact, file.bytes_read = self._reader.finish()
-        if file.kind is None:
-            # Only where nothing else was recognised: the decoder looks behind a picture.
-            file.kind = container_behind(_last_bytes(opened, first, file.bytes_read))
         if file.kind is None and file.bytes_read:
-            in_memory = first if file.bytes_read == len(first) else opened.content
-            source = opened.descriptor if in_memory is None else bytes(in_memory)
-            file.none_by = none_kind(PreadFile(source))
-            file.kind = None if file.none_by else UNRECOGNISED
+            self._recognise(file, opened, first)
         if file.kind is None:
             if file.none_by:
                 take_name(file)
@@ -416,6 +416,26 @@ class Worker(ClosedOnExit):
                 file.reason, file.detail = Reason.CONTAINER, file.kind.name
         elif file.kind.pillow is None:
             take_undecodable(file)
+
+    def _recognise(self, file: FileTask, opened: OpenFile, first: memoryview) -> None:
+        """Store the kind of a file that its begin does not tell, or the row that proves it to be none.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        # Only where nothing else was recognised: the decoder looks behind a picture.
+        behind = container_behind(_last_bytes(opened, first, file.bytes_read))
+        in_memory = first if file.bytes_read == len(first) else opened.content
+        whole = None if in_memory is None else bytes(in_memory)
+        if behind is None and whole is not None and TextProof().feed(whole):
+            file.none_by = TEXT_PROOF
+        elif file.bytes_read == len(first) and contains_pictures(bytes(first)):
+            file.kind = TEXT
+        elif behind is not None:
+            file.kind = behind
+        else:
+            file.none_by = none_kind(PreadFile(opened.descriptor if whole is None else whole))
+            file.kind = None if file.none_by else UNRECOGNISED
 
     def _read_stream(self, file: FileTask, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:
         """Digest content that can't be stored; a decoder would need all of it."""

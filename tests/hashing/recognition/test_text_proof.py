@@ -10,16 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition import text_proof
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.text_proof import (
+    BEGINS,
     ESCAPED,
     NOT_TEXT,
     PLAIN,
     RUN_LEAST,
     TRACE,
     TextProof,
+    is_begin_of_file,
     plain_in_python,
     runs_in_python,
 )
@@ -62,6 +65,7 @@ PIECES = st.lists(
                 b"{\\rt",
             ),
             *(b"\xc3\xa9", b"\xe5\x86\x99", b"\xc3", b"\xa9", b"\x1b", b"\0", b"\x7f", b"abc/def+", b"-_\\/"),
+            *(b"iVBORw0KGgo", b"\\/9j\\/4AAQ", b"R0lGODlh", b"AAAAGGZ0eXBpc29t", b"%89PNG%0D%0A%1A%0A"),
             *(b"&colon;", b"&#97;", b"&amp;", b"\\64 ", b"\\x64", b"\\n", b"x" * 41, b"/* XPM", b"(This"),
         ]
     ),
@@ -81,7 +85,12 @@ def test_c_and_python_prove_the_same(pieces: list[bytes]) -> None:
     else:
         # In Python, more escapes are looked into, or taken for a trace.
         assert found == expected or (found, expected) in {(PLAIN, ESCAPED), (ESCAPED, TRACE)}
-    assert set(text_proof.base64_runs(text, RUN_LEAST)) == set(runs_in_python(text, RUN_LEAST))
+    runs = runs_in_python(text, RUN_LEAST)
+    assert set(text_proof.base64_runs(text, RUN_LEAST)) == set(runs)
+    begins = {at for at in runs if is_begin_of_file(text, at)}
+    assert begins <= set(text_proof.base64_runs(text, RUN_LEAST, BEGINS)) <= set(runs)
+    # What is proven has no URL or Base64 of a picture for the probe, either.
+    assert not (TextProof().feed(text) and list(texts_with_pictures(PreadFile(text))))
 
 
 PLAIN_TEXTS = {

@@ -10,7 +10,12 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <limits.h>
 #include <string.h>
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define WITH_AVX2 __attribute__((target("avx2")))
+#endif
 
 typedef const unsigned char *Bytes;
 
@@ -63,6 +68,48 @@ enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, PICTURES = 16 };
 
 static unsigned char classes[256], pairs[1 << 16]; /* By the first byte, and by the first two, of a trace. */
 
+/* Of the first three bytes of a trace, which low and high halves they may have, by a bit of each of eight groups. */
+static unsigned char halves[6][16];
+
+static long share(int group, const unsigned char added[6][16])
+{
+    long product = 1;
+    int each, value;
+    for (each = 0; each < 6; each++) {
+        long number = 0;
+        for (value = 0; value < 16; value++)
+            number += (halves[each][value] >> group & 1) | (added && added[each][value]);
+        product *= number;
+    }
+    return product;
+}
+
+/* Add a trace to the group that it makes the least larger. */
+static void group(const char *bytes, size_t length)
+{
+    unsigned char added[6][16] = {{0}};
+    long least = LONG_MAX;
+    int each, value, best = 0;
+    for (each = 0; each < 3; each++)
+        if ((size_t)each < length) {
+            added[2 * each][(unsigned char)bytes[each] & 15] = 1;
+            added[2 * each + 1][(unsigned char)bytes[each] >> 4] = 1;
+        } else {
+            memset(added[2 * each], 1, 16);
+            memset(added[2 * each + 1], 1, 16);
+        }
+    for (each = 0; each < 8; each++) {
+        long more = share(each, added) - share(each, NULL);
+        if (more < least) {
+            least = more;
+            best = each;
+        }
+    }
+    for (each = 0; each < 6; each++)
+        for (value = 0; value < 16; value++)
+            halves[each][value] |= (unsigned char)(added[each][value] << best);
+}
+
 static void mark_pair(const char *bytes, unsigned char bit)
 {
     classes[(unsigned char)bytes[0]] |= bit;
@@ -72,8 +119,10 @@ static void mark_pair(const char *bytes, unsigned char bit)
 static void mark(const Trace *traces, size_t number, unsigned char bit)
 {
     size_t each;
-    for (each = 0; each < number; each++)
+    for (each = 0; each < number; each++) {
         mark_pair(traces[each].bytes, bit);
+        group(traces[each].bytes, traces[each].length);
+    }
 }
 
 static int begins(const Trace *traces, size_t number, Bytes at, size_t left)
@@ -416,55 +465,132 @@ static int is_stream(const Streams *found, Bytes start, size_t length, int whole
                && (is_program_stream(start, length, whole, 0) || is_program_stream(start, length, whole, 1)));
 }
 
+typedef struct {
+    Bytes start, end;
+    unsigned char wanted;
+    int first, weak;
+    Streams found;
+} Search;
+
+/* Look at one place; return 1 if it is a trace by itself. */
+static int visit(Search *search, Bytes at)
+{
+    Bytes start = search->start, end = search->end;
+    unsigned char class = classes[*at] & search->wanted;
+    size_t left = (size_t)(end - at);
+    if (search->first && *at && at > start && at[-1] == 0)
+        take_h261(&search->found, start, at, end);
+    if (!class)
+        return 0;
+    if (class & ~SPECIAL)
+        class &= SPECIAL | (left > 1 ? pairs[at[0] << 8 | at[1]] : 0);
+    if (class & ANYWHERE && begins(anywhere, sizeof anywhere / sizeof *anywhere, at, left))
+        return 1;
+    if (class & WEAK && is_weak_header(start, at, left, &search->weak))
+        return 1;
+    if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
+        return 1;
+    if (class & PICTURES && begins(pictures, sizeof pictures / sizeof *pictures, at, left))
+        return 1;
+    if (!(class & SPECIAL))
+        return 0;
+    if (*at == 'G')
+        return at - start < NEAR && is_transport_stream(at, left);
+    if (at - start >= 2 && at[-1] == 0 && at[-2] == 0) {
+        if (*at == 1) {
+            if (left > 1)
+                take_start_code(&search->found, at + 1, end);
+        } else
+            take_h263(&search->found, at, end);
+    }
+    return 0;
+}
+
+#ifdef WITH_AVX2
+/* Look at the places up to `last` at which `visit` may do anything, 32 at once; set `at` to the first that was not
+ * looked at. The first three bytes of a trace are those of one of eight groups: the bits of all six halves of
+ * these bytes have one in common. */
+WITH_AVX2 static int visit_avx2(Search *search, Bytes *place, Bytes last)
+{
+    const __m256i low = _mm256_set1_epi8(15), half = _mm256_set1_epi8(0x7f), one = _mm256_set1_epi8(1);
+    const __m256i none = _mm256_setzero_si256(), all = _mm256_cmpeq_epi8(low, low);
+    __m256i groups[6];
+    Bytes at = *place;
+    int each, streams = search->first;
+    for (each = 0; each < 6; each++)
+        groups[each] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)halves[each]));
+    for (; last - at >= 32 && search->end - at >= 34; at += 32) {
+        __m256i found = all, bytes[3];
+        unsigned visited;
+        for (each = 0; each < 3; each++) {
+            bytes[each] = _mm256_loadu_si256((const __m256i *)(at + each));
+            found = _mm256_and_si256(found, _mm256_shuffle_epi8(groups[2 * each], _mm256_and_si256(bytes[each], low)));
+            found = _mm256_and_si256(
+                found, _mm256_shuffle_epi8(
+                           groups[2 * each + 1], _mm256_and_si256(_mm256_srli_epi16(bytes[each], 4), low)));
+        }
+        visited = ~(unsigned)_mm256_movemask_epi8(_mm256_cmpeq_epi8(found, none));
+        if (streams) {
+            const __m256i before = _mm256_loadu_si256((const __m256i *)(at - 2));
+            const __m256i zero = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(at - 1)), none);
+            const __m256i zeros = _mm256_and_si256(zero, _mm256_cmpeq_epi8(before, none));
+            const __m256i code = _mm256_or_si256(bytes[0], _mm256_cmpeq_epi8(bytes[0], one));
+            /* Of H.261: the last bit of the byte before the zero is above all of the byte behind. */
+            const __m256i bit = _mm256_and_si256(before, _mm256_sub_epi8(none, before));
+            const __m256i rest = _mm256_and_si256(_mm256_srli_epi16(bytes[0], 1), half);
+            const __m256i above = _mm256_cmpeq_epi8(_mm256_subs_epu8(bit, rest), none);
+            unsigned is_zero = (unsigned)_mm256_movemask_epi8(zero), are_zeros = (unsigned)_mm256_movemask_epi8(zeros);
+            unsigned is_none = (unsigned)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes[0], none));
+            visited |= are_zeros & (unsigned)_mm256_movemask_epi8(code);
+            visited |= is_zero & ~is_none & (are_zeros | ~(unsigned)_mm256_movemask_epi8(above));
+        }
+        for (; visited; visited &= visited - 1)
+            if (visit(search, at + __builtin_ctz(visited)))
+                return 1;
+    }
+    *place = at;
+    return 0;
+}
+#endif
+
+/* Look at all places up to `last`. */
+static int visit_all(Search *search, Bytes at, Bytes last)
+{
+    /* Near the begin, packets are looked for at each place. */
+    for (; at < last && at - search->start < NEAR; at++)
+        if (visit(search, at))
+            return 1;
+#ifdef WITH_AVX2
+    if (__builtin_cpu_supports("avx2") && visit_avx2(search, &at, last))
+        return 1;
+#endif
+    for (; at < last; at++)
+        if (visit(search, at))
+            return 1;
+    return 0;
+}
+
 /* Of a piece of a file. Tar headers begin at each 512th byte of it. */
 static int search(Bytes start, size_t length, int first)
 {
     Bytes end = start + length, at;
-    unsigned char wanted = ANYWHERE | WEAK | (first ? AT_FIRST | SPECIAL : 0) | (first == FIRST ? PICTURES : 0);
-    Py_ssize_t probed = PROBED_FIRST;
-    Streams found;
-    int weak = 0;
-    memset(&found, 0, sizeof found);
+    size_t probed = PROBED_FIRST;
+    Search state = {start, end, ANYWHERE | WEAK, first, 0, {{0}}};
+    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (first == FIRST ? PICTURES : 0);
     for (at = start; end - at >= 512; at += 512)
         if (is_tar_header(at))
             return 1;
-    for (at = start; at < end; at++) {
-        unsigned char class = classes[*at] & wanted;
-        size_t left = (size_t)(end - at);
-        if (first && at - start == probed) {
-            if (is_stream(&found, start, (size_t)probed, probed >= PROBED_LAST)
-                || is_in_packets(start, (size_t)probed))
-                return 1;
-            probed *= 2;
-        }
-        if (first && *at && at > start && at[-1] == 0)
-            take_h261(&found, start, at, end);
-        if (!class)
-            continue;
-        if (class & ~SPECIAL)
-            class &= SPECIAL | (left > 1 ? pairs[at[0] << 8 | at[1]] : 0);
-        if (class & ANYWHERE && begins(anywhere, sizeof anywhere / sizeof *anywhere, at, left))
+    at = start;
+    for (; first && probed < length; probed *= 2) {
+        if (visit_all(&state, at, start + probed))
             return 1;
-        if (class & WEAK && is_weak_header(start, at, left, &weak))
+        at = start + probed;
+        if (is_stream(&state.found, start, probed, probed >= PROBED_LAST) || is_in_packets(start, probed))
             return 1;
-        if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
-            return 1;
-        if (class & PICTURES && begins(pictures, sizeof pictures / sizeof *pictures, at, left))
-            return 1;
-        if (!(class & SPECIAL))
-            continue;
-        if (*at == 'G') {
-            if (at - start < NEAR && is_transport_stream(at, left))
-                return 1;
-        } else if (at - start >= 2 && at[-1] == 0 && at[-2] == 0) {
-            if (*at == 1) {
-                if (left > 1)
-                    take_start_code(&found, at + 1, end);
-            } else
-                take_h263(&found, at, end);
-        }
     }
-    return first && (is_stream(&found, start, length, 1) || is_in_packets(start, length));
+    if (visit_all(&state, at, end))
+        return 1;
+    return first && (is_stream(&state.found, start, length, 1) || is_in_packets(start, length));
 }
 
 static PyObject *has_traces(PyObject *module, PyObject *arguments)
@@ -486,16 +612,20 @@ static PyMethodDef methods[] = {
 
 static int prepare(PyObject *module)
 {
+    static const char weak[] = "-l\x60\xea\x53\xef\xc7\x71\x71\xc7";
     int byte;
     (void)module;
+    memset(halves, 0, sizeof halves);
     prepare_crc();
     mark(anywhere, sizeof anywhere / sizeof *anywhere, ANYWHERE);
     mark(at_first, sizeof at_first / sizeof *at_first, AT_FIRST);
     mark(pictures, sizeof pictures / sizeof *pictures, PICTURES);
     for (byte = 0x80; byte < 0x100; byte++)
         classes[byte] |= SPECIAL;
-    for (byte = 0; byte < 5; byte++)
-        mark_pair(&"-l\x60\xea\x53\xef\xc7\x71\x71\xc7"[2 * byte], WEAK);
+    for (byte = 0; byte < 5; byte++) {
+        mark_pair(&weak[2 * byte], WEAK);
+        group(&weak[2 * byte], 2);
+    }
     classes[1] |= SPECIAL;
     classes['G'] |= SPECIAL;
     return 0;

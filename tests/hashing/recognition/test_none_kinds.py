@@ -275,3 +275,32 @@ def test_this_installation_is_proven_mostly() -> None:
     files = list(Path(none_kinds.__file__).parents[2].glob("**/*.pyc"))
     proven = [none_kind(PreadFile(path.read_bytes())) for path in files]
     assert proven.count("Python bytecode") >= 0.8 * len(proven)
+
+
+def h261(before: int) -> bytes:
+    """Groups of blocks of H.261, of which the codes begin at all bits of a byte."""
+    bits = "1" * before + "".join(f"{1:016b}{group % 13:04b}{'1' * (29 + group % 3)}" for group in range(100))
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "1"), 2).to_bytes(-(-len(bits) // 8))
+
+
+TRACES = [
+    *(
+        b"7z\xbc\xaf\x27\x1c",
+        b"Rar!\x1a\7",
+        b"\x1f\x8b\x08",
+        b"070701",
+        b"\x40\0-lh5-" + bytes(13) + b"\2" + bytes(9),
+        b"MSWIM\0\0\0",
+    ),
+    *(b"OggS", b"\xff\xd8\xff", b"\x1a\x45\xdf\xa3", b"\0\0\1\xb3\0\0\1\0\0\0\1\1", h261(0), h261(3)),
+]
+
+
+@pytest.mark.parametrize("trace", TRACES)
+def test_a_trace_is_found_at_each_place(trace: bytes) -> None:
+    """Many bytes are compared at once, but the first and the last ones."""
+    last = 4096 - len(trace)
+    for at in (*range(1000, 1100), *range(last - 70, last + 1)):
+        content = bytearray(b"x" * 4096)
+        content[at : at + len(trace)] = trace
+        assert none_kinds.has_traces(bytes(content), none_kinds.FIRST)

@@ -8,6 +8,7 @@ from itertools import chain
 
 from msgspec import structs
 
+from hashscan.hashing.archives.held_members import HeldMember
 from hashscan.hashing.archives.iso_structure import iso_doubt, readings
 from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, ArchiveReader, MemberError, is_empty
 from hashscan.hashing.archives.library_time import LibraryTime, TimedFile
@@ -37,7 +38,6 @@ from hashscan.hashing.embedded.metadata import jpegs_in
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
     FORMATS,
-    OVERLAP,
     TEXT,
     WHOLE,
     contains_pictures,
@@ -56,7 +56,6 @@ from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import MOTION_JPEG, Probed, Recogniser
-from hashscan.hashing.recognition.text_proof import TRACE, plain_text
 from hashscan.hashing.records import failure_in, fault_of
 from hashscan.model import MemberLimits, Reason
 
@@ -463,7 +462,7 @@ class MemberReader:
         ending: bytes = b"",
     ) -> Iterator[Member | SampledFrames]:
         running = [algorithm.new() for algorithm in self._hashes]
-        held = _HeldMember(self._limits.member_bytes)
+        held = HeldMember(self._limits.member_bytes, self._recogniser)
         first, tail, size, kind = b"", b"", 0, None
         try:
             for piece in _read(pieces):
@@ -474,7 +473,7 @@ class MemberReader:
                     first = (first + piece)[:SEARCHED]
                     kind = sniff(first)
                 size += len(piece)
-                held.take(piece, first)
+                held.take(piece)
                 tail = piece if len(piece) >= TAIL_SIZE else (tail + piece)[-TAIL_SIZE:]
         except (MemberError, ContainerError) as error:
             # Programs unpack what they can, and viewers show the part of a picture.
@@ -512,7 +511,7 @@ class MemberReader:
             parts.add(name, content, is_text=bool(none_by), is_seen=is_seen)
 
     def _kind_of(
-        self, held: _HeldMember, content: bytes, tail: bytes, depth: int, *, behind: bool
+        self, held: HeldMember, content: bytes, tail: bytes, depth: int, *, behind: bool
     ) -> tuple[FileFormat | None, str]:
         """Return what a member is that its begin does not tell, or which row proves it to be none."""
         if held.is_large:
@@ -545,7 +544,7 @@ class MemberReader:
         none_by = none_kind(PreadFile(content))
         return None if none_by else UNRECOGNISED, none_by
 
-    def _kind_of_large(self, held: _HeldMember, tail: bytes, depth: int) -> tuple[FileFormat | None, str]:
+    def _kind_of_large(self, held: HeldMember, tail: bytes, depth: int) -> tuple[FileFormat | None, str]:
         """Return what a member is of which the begin and end are held; or the row that proves it to be none.
 
         What has nothing that can be recognised there is taken for none: it would be found only by programs
@@ -557,6 +556,10 @@ class MemberReader:
             return found, ""
         if self._recogniser is None:
             return None, ""
+        if held.is_text:
+            return None, "text"
+        if held.has_tar:
+            return UNRECOGNISED, ""
         seen = PreadFile(held.begin + tail)
         if none_by := none_kind(seen):
             return None, none_by
@@ -701,58 +704,6 @@ def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise MemberError(Reason.PART_FAILED, fault_of(error)) from error
 
 
-class _HeldMember:
-    """The bytes of a member; of a large one, the begin, and what is found in the rest while it is read."""
-
-    def __init__(self, most: int) -> None:
-        """Hold none.
-
-        Args:
-            most: number of bytes from which it is large.
-        """
-        self._most = most
-        # Most members are one piece, which is not copied.
-        self._pieces: list[bytes] = []
-        self._size, self._last = 0, b""
-        self.begin = b""
-        """The bytes of a large one that programs look at to tell what a file is."""
-        self.has_pictures = False
-        """True for a large one that is a text with pictures, or with what announces one."""
-
-    @property
-    def is_large(self) -> bool:
-        """True if it is not held."""
-        return self._size > self._most
-
-    def take(self, piece: bytes, first: bytes) -> None:
-        """Hold the next piece, or search it.
-
-        Args:
-            first: the first bytes of the member, by which it is known to be a text or not.
-        """
-        was_large = self.is_large
-        self._size += len(piece)
-        if not self.is_large:
-            self._pieces.append(piece)
-            return
-        if not was_large:
-            piece = b"".join((*self._pieces, piece))
-            self._pieces.clear()
-            self.begin = piece[:_BEGIN_SIZE]
-        # A character may be cut off; the text begins with a whole one.
-        text = self._last.lstrip(_CONTINUED) + piece
-        self.has_pictures = (
-            self.has_pictures or contains_pictures(self._last + piece, first) or plain_text(text) == TRACE
-        )
-        self._last = piece[-OVERLAP:]
-
-    def content(self) -> bytes:
-        """Return all bytes, and hold them no longer; empty for a large one."""
-        content = b"".join(self._pieces)
-        self._pieces.clear()
-        return content
-
-
 def _shows(record: Member | SampledFrames) -> bool:
     """Return True if a record is of bytes or of a picture that were read."""
     if isinstance(record, SampledFrames) or record.exact:
@@ -771,11 +722,8 @@ def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, 
 
 
 _JPEG = next(known for known in FORMATS if known.name == "JPEG")
-_CONTINUED = bytes(range(0x80, 0xC0))
 _CLOCK_EVERY, _CLOCK_BYTES = 16, 1 << 20
 """Members, and bytes, after which the time is checked: asking for it is a system call."""
-_BEGIN_SIZE = 1 << 20
-"""Bytes of a large member that are asked about; FFmpeg asks about as many."""
 _BROKEN = frozenset({Reason.BROKEN, Reason.CONTAINER_BROKEN})
 _OF_ONE = frozenset(
     {Reason.CONTAINER_BROKEN, Reason.ENCRYPTED, Reason.METHOD, Reason.CONTAINER, Reason.TOO_MANY}

@@ -62,8 +62,9 @@ def load(
     library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    probes = [archive_probe, document_probe, picture_probe, texts_with_pictures]
-    recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS), [archives_beside])
+    readers = [document_probe, texts_with_pictures]
+    probes = [archive_probe, picture_probe, *readers]
+    recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS), [archives_beside], readers)
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):
         module, _, name = target.partition(":")

@@ -46,7 +46,7 @@ consist of; a file with more is undecoded, so that the checks do not take long."
 
 TAR_SEARCHED = 64 << 20
 """Bytes of a file of another format in which a tar archive is looked for."""
-_BEHIND = 72 << 10
+SEARCHED_BEHIND = 72 << 10
 """Bytes behind the last place that are read for the checks."""
 _BLOCK = 512
 _PIECE_SIZE = 1 << 20
@@ -490,10 +490,10 @@ def _searched(file: PreadFile, found: dict[str, int]) -> Iterator[tuple[_Sign, i
     Args:
         found: by the name of each kind, the number of places; beyond `DOUBTFUL_MAX`, it is searched no more.
     """
-    content = file.read(ARCHIVES_SEARCHED + _BEHIND)
+    content = file.read(ARCHIVES_SEARCHED + SEARCHED_BEHIND)
     failed: Counter[bytes] = Counter()
     # A check may look behind the end.
-    padded = content + bytes(_BEHIND)
+    padded = content + bytes(SEARCHED_BEHIND)
     for at in _LZMA_BEGINS:
         if evidence := _is_lzma(content, at):
             yield _LZMA, at, evidence == _SURE

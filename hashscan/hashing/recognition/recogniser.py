@@ -56,7 +56,11 @@ class Recogniser:
     """All probes."""
 
     def __init__(
-        self, probes: Sequence[Probe], players: Sequence[Probe] = (), unpackers: Sequence[Probe] = ()
+        self,
+        probes: Sequence[Probe],
+        players: Sequence[Probe] = (),
+        unpackers: Sequence[Probe] = (),
+        readers: Sequence[Probe] = (),
     ) -> None:
         """Take the probes.
 
@@ -64,8 +68,10 @@ class Recogniser:
             players: those of libraries that play a file which is something else for other programs, too.
             unpackers: those that find an archive in a file which is something else; `probes` has one that
                 finds it farther.
+            readers: those that find texts and documents anywhere in a file; `probes` has them, too.
         """
-        self._probes, self._players, self._unpackers = (*probes, *players), players, unpackers
+        self._probes, self._players = (*probes, *players), players
+        self._unpackers, self._readers = unpackers, readers
 
     def played(self, file: PreadFile) -> Iterator[Probed]:
         """Yield what players take a file for that has another format, as `kinds` does."""
@@ -74,6 +80,10 @@ class Recogniser:
     def unpacked(self, file: PreadFile) -> Iterator[Probed]:
         """Yield the archives that programs find in a file that has another format, as `kinds` does."""
         return _asked(self._unpackers, file)
+
+    def read(self, file: PreadFile) -> Iterator[Probed]:
+        """Yield the texts and documents with pictures that programs find in a part of a file."""
+        return _asked(self._readers, file)
 
     def kinds(self, file: PreadFile) -> Iterator[Probed]:
         """Yield all that programs may take a file for, each once at one place; certain ones of a probe first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import random
@@ -14,6 +15,7 @@ from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.containers import UNRECOGNISED
+from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.exact import MD5
 from hashscan.hashing.formats import TEXT, sniff
 from hashscan.hashing.member_records import BEFORE_RISK, ContainerEnd, Member
@@ -26,11 +28,14 @@ from hashscan.hashing.video.opening import VideoOpener
 from hashscan.model import ContainerKind, MemberLimits, Reason
 from tests.hashing.recognition.test_video_probe import NEAR, encoded
 from tests.hashing.video.test_opening import bits_from
+from tests.pictures import encoded as encoded_picture
 from tests.pictures import scene
 
 LARGE = 4096
-PAGE = b'<html><img src="data:image/png;base64,iVBORw0KGgo=">'
-
+_JPEG = encoded_picture(scene(1, 160, 120), "JPEG")
+NOISE = random.Random(2).randbytes(1 << 20)
+PAGE = b'<html><img src="data:image/jpeg;base64,%b">' % base64.b64encode(_JPEG)
+BASE64 = base64.encodebytes(_JPEG)
 UUENCODED = b"begin 644 p.jpg\n#_]C_\n`\nend\n"
 
 
@@ -42,7 +47,7 @@ def members_of(
     content: bytes, recogniser: Recogniser | None = None, **limits: object
 ) -> tuple[list[Member], ContainerEnd]:
     frames = VideoOpener([PDQ()], ("as-shown",), 1 << 26).frames
-    recogniser = recogniser or Recogniser([archive_probe], [load()])
+    recogniser = recogniser or Recogniser([archive_probe], [load()], readers=[texts_with_pictures])
     within = MemberLimits(**limits)  # type: ignore[arg-type]
     library = StandardLibrary()
     reader = MemberReader(library, len(content), [MD5()], None, within, {}, frames, recogniser)
@@ -75,11 +80,20 @@ def reasons(found: tuple[list[Member], ContainerEnd]) -> list[Reason]:
         (bytes(100_000) + archive(b"a" * 100), [Reason.CONTAINER_MEMBER]),
         (b"<html>" + b"some words\n" * 50_000 + PAGE, [Reason.CONTAINER_MEMBER]),
         (b"some words\n" * 50_000 + UUENCODED + b"some words\n" * 200_000, [Reason.CONTAINER_MEMBER]),
+        (NOISE * 2 + gzip.compress(_JPEG) + NOISE, [Reason.CONTAINER_MEMBER]),
+        (NOISE * 7 + b"\0" * 512 + archive(b"a") + NOISE * 3, [Reason.CONTAINER_MEMBER]),
+        (bytes(9 << 20) + archive(b"a") + NOISE, [Reason.CONTAINER_MEMBER]),
+        (b"some words\n" * 300_000 + BASE64 + b"some words\n" * 300_000, [Reason.CONTAINER_MEMBER]),
+        (NOISE * 9 + b"\n" + BASE64 + NOISE * 2, [Reason.CONTAINER_MEMBER]),
+        (b"GET /data:image base64 content-type: x 0123456789abcdef\n" * 100_000, []),
         (b"some words\n" * 50_000, []),
         (random.Random(1).randbytes(100_000), []),
         (bytes(100_000), []),
     ],
-    ids=["video", "stream", "archive", "page", "uuencoded", "text", "random bytes", "zeros"],
+    ids=[
+        *("video", "stream", "archive", "page", "uuencoded", "gzip behind 2 MiB", "tar behind 7 MiB"),
+        *("tar behind 9 MiB", "Base64 in text", "Base64 in noise", "log", "text", "random bytes", "zeros"),
+    ],
 )
 def test_a_member_too_large_to_be_held_is_told_by_its_begin_and_end(
     content: bytes, expected: list[Reason]

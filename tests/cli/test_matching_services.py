@@ -27,7 +27,7 @@ from hashscan.scan.runner import run_scan
 from hashscan.settings.matching import DecodingLimits
 from hashscan.settings.scan import ReportTarget, ScanSettings
 from hashscan.state_dir import StateDir
-from tests.cli.conftest import COMMAND, Ran, Run, environment
+from tests.cli.conftest import COMMAND, Ran, Run, environment, runner
 from tests.cli.opened import opened
 from tests.lists.builders import Filters, read_filter
 from tests.matching_services import (
@@ -39,6 +39,7 @@ from tests.matching_services import (
     service_running,
 )
 from tests.pictures import encoded, scene
+from tests.prefork import PREFORK
 from tests.waiting import until
 
 FILES = 120
@@ -58,10 +59,8 @@ def pdq(content: bytes, folder: Path) -> bytes:
     """The PDQ of a picture, by hashscan itself."""
     path = folder / "one-picture"
     path.write_bytes(content)
-    done = subprocess.run([*COMMAND, "hash", path], capture_output=True, check=True)
-    found = re.search(rb'"pdq"[^0-9a-f]*([0-9a-f]{64})|pdq[^0-9a-f]*([0-9a-f]{64})', done.stdout)
-    assert found is not None, done.stdout
-    return bytes.fromhex((found[1] or found[2]).decode())
+    (hashed,) = runner(folder / "no-state")("hash", path).lines
+    return bytes.fromhex(hashed["digests"]["pdq"])
 
 
 @pytest.fixture
@@ -278,7 +277,7 @@ def test_a_file_that_changes_between_listing_and_reading_is_asked_about(
         (tree / f"{number}").write_bytes(b"7")
     report = tmp_path / "report.jsonl"
     with opened(tree) as count:
-        scanning = subprocess.Popen(
+        scanning = PREFORK.popen(
             [*COMMAND, "scan", tree, "--report", report, "--limit-files", "1"],
             env=environment(state, {"HASHSCAN_WORKERS": "1"}),
             stderr=subprocess.DEVNULL,
@@ -538,7 +537,7 @@ def test_a_match_outlasts_a_kill_while_a_service_is_asked(
     (first / "listed").write_bytes(b"listed")
     answering = threading.Event()
     server.on_request = lambda _: None if server.requests < 2 else answering.wait() and None
-    scanning = subprocess.Popen(
+    scanning = PREFORK.popen(
         [*COMMAND, "scan", first, tree, "--report", tmp_path / "killed.jsonl", "--limit-files", "2"],
         env=environment(state, {"HASHSCAN_WORKERS": "1"}),
         stderr=subprocess.DEVNULL,
@@ -640,7 +639,7 @@ def test_a_scan_that_is_killed_goes_on(
 ) -> None:
     added("--in-flight", "1")
     server.seconds = 0.1
-    scanning = subprocess.Popen(
+    scanning = PREFORK.popen(
         [*COMMAND, "scan", tree, "--report", tmp_path / "killed.jsonl"],
         env=environment(state, {"HASHSCAN_WORKERS": "1"}),
         stderr=subprocess.DEVNULL,

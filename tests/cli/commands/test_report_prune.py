@@ -16,6 +16,7 @@ from hashscan.locking import ScanLock
 from hashscan.reports.records import line_of
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.prefork import PREFORK
 from tests.reports.documents import SCAN, finding, summary
 
 NOW = datetime.now(UTC)
@@ -171,7 +172,7 @@ def test_a_file_that_takes_the_place_of_a_report_stays(state: Path, tmp_path: Pa
 def test_a_kill_leaves_each_report_whole_or_none(state: Path, reports: Path, run: Run) -> None:
     contents = {report(reports, f"{number:03}.jsonl", 400): None for number in range(300)}
     whole = next(iter(contents)).stat().st_size
-    process = subprocess.Popen(
+    process = PREFORK.popen(
         [*COMMAND, *PRUNE], env=environment(state), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdout is not None

@@ -175,6 +175,42 @@ class HeldBy(StrEnum):
     """The new entries of its lists match far more files than the lists did before."""
 
 
+class Doubt(StrEnum):
+    """The reasons why a match is for review only, although it is near enough."""
+
+    FEW_GREYS = "few-greys"
+    """Most of the picture is of one brightness."""
+    ROWS_AND_COLUMNS = "rows-and-columns"
+    """The picture is made of rows and columns."""
+    RESTORED = "restored"
+    """The digest is of a picture that was rotated or enlarged here, to undo what may have been done to it."""
+    SECTION = "section"
+    """The digest is of a section of the picture."""
+    PHOTODNA = "photodna"
+    """PhotoDNA alone, and no setting lets it act."""
+    PHOTODNA_VARIANT = "photodna-variant"
+    """PhotoDNA of a picture that was turned, mirrored or trimmed."""
+    SERVICE = "service"
+    """A matching service has named the entry, and no setting lets it act."""
+    SERVICE_UNCONFIRMED = "service-unconfirmed"
+    """A matching service was asked with a digest that no second decoder has confirmed."""
+    KNOWN_GOOD = "known-good"
+    """A list has the content of the same member of a container as known-good."""
+
+
+DOUBT_TEXTS = {
+    Doubt.FEW_GREYS: "likeness says little of such a picture: most of it is of one brightness",
+    Doubt.ROWS_AND_COLUMNS: "likeness says little of such a picture: it is made of rows and columns",
+    Doubt.RESTORED: "the picture is like it only if it was cropped or rotated a little",
+    Doubt.SECTION: "only a section of the picture is like it",
+    Doubt.PHOTODNA: "PhotoDNA alone is for review of this list, as no [[photodna_distance]] lets it act",
+    Doubt.PHOTODNA_VARIANT: "PhotoDNA of a picture that was turned, mirrored or trimmed is for review only",
+    Doubt.SERVICE: "a service's answer",
+    Doubt.SERVICE_UNCONFIRMED: "a service's answer, on a digest that no second decoder has confirmed",
+    Doubt.KNOWN_GOOD: "a list has the content of the member as known-good",
+}
+
+
 class Weak(StrEnum):
     """Kinds of weak trust in lists and entries; they move nothing unless the settings allow it."""
 
@@ -656,9 +692,8 @@ class Match(Struct, frozen=True):
     """Largest distance at which an entry matches; one that is farther away is a near miss."""
     variant: str = "as stored"
     """Rendering of the picture from which the digest was computed."""
-    doubt: str = ""
-    """The reason why the match is for review only: similarity alone proves little for this picture, or a
-    matching service has named the entry; empty if there is none."""
+    doubt: Doubt | None = None
+    """The reason why the match is for review only, although it is near enough."""
     excepted: ExceptedEntry | None = None
     withheld: str = ""
     """The reason why policy withholds the match for this file; empty if it doesn't."""

@@ -84,7 +84,18 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"lists", "sources", "hashing", "sandbox"}),
     frozenset({"hub_api", "matching_service_api"}),
     frozenset({"schema", "web_transport"}),
-    frozenset({"hash_chain", "locking", "secret_files", "system_log", "text", "timefmt", "web_address"}),
+    frozenset(
+        {
+            "hash_chain",
+            "locking",
+            "secret_files",
+            "shortcomings",
+            "system_log",
+            "text",
+            "timefmt",
+            "web_address",
+        }
+    ),
     frozenset({"model", "errors", "process", "bytecode", "state_dir"}),
     frozenset({"plugins"}),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,15 +27,13 @@ from hashscan.cases.queries import Queries, ScanRun
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.settings.cases_and_alerts import NotifyOn
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 from hashscan.text import path_fields, plural
 from hashscan.timefmt import format_time, short_time
 
 if TYPE_CHECKING:
     from hashscan.matching.list_limits import LimitedList
     from hashscan.scan.reporting.report_writer import ScanResult
-
-_LIST_SHORTCOMING = re.compile(r"list \S+ is [\w-]+")
-"""A scan's shortcomings that a list's own alert describes better."""
 
 
 class AlertBuilder:
@@ -113,7 +110,7 @@ class AlertBuilder:
             figures,
             lists,
             self._outbox.all_failing(),
-            [str(one["subject"]) for one in failed if one["kind"] == Kind.FAILED],
+            [one for one in failed if one["kind"] == Kind.FAILED],
             len(withdrawn),
             details=self._details,
         )
@@ -245,8 +242,8 @@ def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator
             counts={name: n for name, n in found.items() if n},
         )
     if outcome.shortcomings:
-        reasons = outcome.shortcomings if details else map(without_paths, outcome.shortcomings)
-        yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "scan incomplete", tuple(reasons))
+        reasons = _messages(outcome.shortcomings, details=details)
+        yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "scan incomplete", reasons)
     else:
         yield Alert(
             Kind.DONE, (f"done:{name}",), f"scan complete: {plural(outcome.summary.files, 'file')} checked"
@@ -295,14 +292,17 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
         yield Alert(
             Kind.FAILED,
             (f"killed:{scan.uuid}",),
-            KILLED,
+            "scan FAILED: it was killed",
             (f"It began {began}, and what it found is in its unfinished report.",),
+            counts={KILLED: 1},
         )
         return
-    reasons = [reason for reason in scan.incomplete if not _LIST_SHORTCOMING.fullmatch(reason)]
+    # A list's own alert says more of it.
+    reasons = [one for one in scan.incomplete if one.code is not ShortcomingCode.LIST]
     if reasons:
         # The same shortcomings are reported once a week; every night would be too often.
-        trouble = hashlib.sha256(re.sub(r"\d+", "", "\n".join(reasons)).encode()).hexdigest()[:16]
+        named = "\n".join(sorted({f"{one.code} {one.subject}" for one in reasons}))
+        trouble = hashlib.sha256(named.encode()).hexdigest()[:16]
         year, week, _ = datetime.fromtimestamp(now, UTC).isocalendar()
         yield Alert(
             Kind.INCOMPLETE,
@@ -310,7 +310,7 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
             "scan incomplete",
             (
                 f"It began {began} and has checked {scan.files} files. Why it is incomplete:",
-                *(reasons if details else map(without_paths, reasons)),
+                *_messages(reasons, details=details),
             ),
             counts={"files": scan.files},
         )
@@ -322,6 +322,10 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
             (f"It began {began}; {EXIT_MEANINGS.get(scan.exit_code or 0, '')}.",),
             counts={"files": scan.files},
         )
+
+
+def _messages(shortcomings: Iterable[Shortcoming], *, details: bool) -> tuple[str, ...]:
+    return tuple(one.message if details else without_paths(one.message) for one in shortcomings)
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from hashscan.alerts.alert import CASES_IN_TEXT, CASES_NAMED, Alert, Kind, without_paths
 from hashscan.alerts.metrics import ListMetrics
@@ -14,7 +15,8 @@ from hashscan.model import TrustState
 from hashscan.text import human_bytes, plural
 from hashscan.timefmt import short_time
 
-KILLED = "scan FAILED: it was killed"
+KILLED = "killed"
+"""Key in the counts of the alert for a killed scan."""
 """The subject of an alert about a scan that was killed; the digest counts these scans itself."""
 _SCANS_SHOWN = 20
 _REASONS_SHOWN = 5
@@ -31,7 +33,7 @@ def digest_alert(
     figures: DigestFigures,
     lists: Sequence[ListMetrics],
     failing: Sequence[FailingChannel],
-    failed: Sequence[str],
+    failed: Sequence[Mapping[str, Any]],
     withdrawn: int,
     *,
     details: bool,
@@ -41,7 +43,7 @@ def digest_alert(
     Args:
         lists: all hash lists.
         failing: channels whose last delivery failed.
-        failed: subjects of the alerts about scans that failed in this time.
+        failed: documents of the alerts about scans that failed in this time.
         withdrawn: number of items in quarantine that no entry matches any more.
         details: whether reasons name paths.
     """
@@ -80,14 +82,14 @@ def _trouble(
     figures: DigestFigures,
     lists: Sequence[ListMetrics],
     failing: Sequence[FailingChannel],
-    failed: Sequence[str],
+    failed: Sequence[Mapping[str, Any]],
     *,
     details: bool,
 ) -> Iterator[str]:
     if not figures.scans:
         yield "No scan has ended in this time."
-    yield from dict.fromkeys(subject for subject in failed if not subject.endswith(KILLED))
-    reasons = dict.fromkeys(reason for scan in figures.scans for reason in scan.run.incomplete)
+    yield from dict.fromkeys(str(alert["subject"]) for alert in failed if KILLED not in alert["counts"])
+    reasons = dict.fromkeys(one.message for scan in figures.scans for one in scan.run.incomplete)
     for reason in dict.fromkeys(reason if details else without_paths(reason) for reason in reasons):
         yield f"A scan was incomplete: {reason}"
     if killed := sum(scan.run.ended is None for scan in figures.scans):

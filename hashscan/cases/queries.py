@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
 from hashscan.cases.tracker import NOT_FOUND, REFUSED
+from hashscan.shortcomings import Shortcoming, shortcomings_of
 
 _OPEN = "removed IS NULL AND closed IS NULL"
 
@@ -117,7 +118,7 @@ class ScanRun:
     bytes: int
     """Bytes that were read."""
     verdicts: Mapping[str, int]
-    incomplete: Sequence[str]
+    incomplete: Sequence[Shortcoming]
     """Reasons why it is incomplete."""
 
 
@@ -238,7 +239,9 @@ def scans(ledger: Ledger, where: str = "ORDER BY started, id", *parameters: obje
     """
     query = f"SELECT uuid, started, ended, exit_code, files, bytes, verdicts, incomplete FROM sweeps {where}"  # noqa: S608
     for row in ledger.rows(query, *parameters):
-        yield ScanRun(*row[:6], *map(json.loads, row[6:]))
+        uuid, started, ended, exit_code, files, size, verdicts, incomplete = row
+        short = shortcomings_of({"incomplete": json.loads(incomplete)})
+        yield ScanRun(uuid, started, ended, exit_code, files, size, json.loads(verdicts), short)
 
 
 @dataclass(frozen=True, slots=True)

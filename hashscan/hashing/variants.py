@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from hashscan.model import Doubt
+
 RENDERING_VERSION: Final = 9
 """Version of decoding and rendering. It is raised with each change in them, so that cached digests expire."""
 
@@ -235,11 +237,7 @@ Halves and quarters are the pictures of a collage, the middle is a picture betwe
 copy of it.
 """
 
-SIMILARITY_DOUBTS: Final = (
-    "",
-    "most of it is of one brightness, with few others",
-    "it is made of rows and columns",
-)
+SIMILARITY_DOUBTS: Final = (None, Doubt.FEW_GREYS, Doubt.ROWS_AND_COLUMNS)
 """Reasons why similarity alone says little about a picture; see `kernel`."""
 
 FEW_GREYS, ROWS_AND_COLUMNS = 1, 2

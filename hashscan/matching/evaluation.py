@@ -61,6 +61,7 @@ from hashscan.model import (
     CtimeTrust,
     Digest,
     DistanceRule,
+    Doubt,
     ExceptedEntry,
     FileResult,
     Item,
@@ -89,16 +90,9 @@ A query costs 1.4 times as much as at 31; at 36 it would cost 1.8 times as much.
 altered in 60 ways, none came within 80 bits of another one's entry (`benchmarks/recall/near_copies.py` alters
 them).
 """
-RENDERING_DOUBTS = {
-    RESTORED: "the picture is like it only if it was cropped or rotated a little",
-    SECTION: "only a section of the picture is like it",
-}
+RENDERING_DOUBTS = {RESTORED: Doubt.RESTORED, SECTION: Doubt.SECTION}
 """Why matches of these renderings are for review only: there are 30 such chances for each picture, and many
 pictures of one site have the same frame."""
-
-VECTOR_DOUBT = "PhotoDNA alone is for review of this list, as no [[photodna_distance]] lets it act"
-"""Why a match of PhotoDNA is for review only where the settings have no distance for more."""
-VECTOR_VARIANT_DOUBT = "PhotoDNA of a picture that was turned, mirrored or trimmed is for review only"
 
 CONFIRMING = frozenset({"phash", "dhash", "photodna"})
 """Algorithms that confirm a review by PDQ. The other two of 64 bits say little more than where a picture is
@@ -161,10 +155,10 @@ class Query(NamedTuple):
     """The run of a picture's digests; None for a digest of bytes."""
 
     @property
-    def doubt(self) -> str:
-        """The reason why similarity alone proves little for the picture; empty if there is none."""
+    def doubt(self) -> Doubt | None:
+        """The reason why similarity alone proves little for the picture."""
         if self.run is None:
-            return ""
+            return None
         return RENDERING_DOUBTS.get(self.run.rendering) or SIMILARITY_DOUBTS[self.run.doubt]
 
     def match(self, place: int, found: Match) -> Match:
@@ -290,11 +284,11 @@ class Matcher:
             rule, query = distance_rule(self._distances, match.list_name), queries[asked]
             if distance > rule.review:
                 continue
-            doubt = VECTOR_DOUBT if rule.match is None else ""
+            doubt = Doubt.PHOTODNA if rule.match is None else None
             if query.run is not None and has_tight_threshold(
                 query.run.rendering, query.run.turns[place], query.run.shown
             ):
-                doubt = VECTOR_VARIANT_DOUBT
+                doubt = Doubt.PHOTODNA_VARIANT
             threshold = rule.review if rule.match is None else rule.match
             yield asked, query.match(place, structs.replace(match, threshold=threshold, doubt=doubt))
 
@@ -376,7 +370,7 @@ def closest_of_each(matches: Iterable[Match]) -> list[Match]:
 
 
 def _weight(match: Match) -> tuple[bool, int]:
-    return bool(match.doubt) or match.near_miss, match.distance
+    return match.doubt is not None or match.near_miss, match.distance
 
 
 @dataclass(slots=True)
@@ -590,7 +584,7 @@ def _confirms(match: Match) -> bool:
     """
     if match.algorithm not in CONFIRMING or match.near_miss or match.excepted is not None:
         return False
-    doubted = match.doubt and match.doubt not in {VECTOR_DOUBT, VECTOR_VARIANT_DOUBT}
+    doubted = match.doubt and match.doubt not in {Doubt.PHOTODNA, Doubt.PHOTODNA_VARIANT}
     return not doubted and match.distance <= ALGORITHMS[match.algorithm].threshold
 
 
@@ -605,7 +599,7 @@ def _is_confirmable(match: Match) -> bool:
 
 def _acting(match: Match) -> Match:
     """Return a confirmed match: one that accuses."""
-    return structs.replace(match, threshold=TIGHT_REACH if match.near_miss else match.threshold, doubt="")
+    return structs.replace(match, threshold=TIGHT_REACH if match.near_miss else match.threshold, doubt=None)
 
 
 def _shown(file: FileTask, query: Query, match: Match) -> tuple[int, Part | None, str, str, str]:

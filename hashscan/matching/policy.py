@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from hashscan.hashing.variants import SIMILARITY_DOUBTS
 from hashscan.model import (
     ACTING_CATEGORIES,
     ALGORITHMS,
+    DOUBT_TEXTS,
     KNOWN_GOOD_CATEGORY,
     STAY_DOWN_LIST,
     TEST_CATEGORY,
     Action,
+    Doubt,
     ExceptedContent,
     ExceptedEntry,
     FileStat,
@@ -260,9 +261,8 @@ def matches_of_member(matches: Sequence[Match], sha256: bytes | None, policy: Po
         sha256: of the member.
     """
     accusing = [match for match in matches if match.category != KNOWN_GOOD_CATEGORY]
-    if good := [match for match in matches if match.category == KNOWN_GOOD_CATEGORY and _identifies(match)]:
-        doubt = f"list {good[0].list_name} has the content of the member as known-good"
-        return [structs.replace(match, doubt=doubt) for match in accusing]
+    if any(match.category == KNOWN_GOOD_CATEGORY and _identifies(match) for match in matches):
+        return [structs.replace(match, doubt=Doubt.KNOWN_GOOD) for match in accusing]
     return list(_with_excepted_content(accusing, NO_SUBJECT._replace(sha256=sha256), policy))
 
 
@@ -356,9 +356,7 @@ def _doubt(match: Match) -> str:
         return "the algorithm is too weak to accuse by itself"
     if match.near_miss:
         return "a near miss, for a look only"
-    if match.doubt and match.doubt in SIMILARITY_DOUBTS:
-        return f"likeness says little of such a picture: {match.doubt}"
-    return match.doubt
+    return "" if match.doubt is None else DOUBT_TEXTS[match.doubt]
 
 
 def _identifies(match: Match) -> bool:

@@ -68,7 +68,7 @@ def reason_of(record: Record) -> str:
 def shortcomings(report: Report) -> list[str]:
     """Return messages that say why the report is incomplete; empty if it is complete."""
     summary = report.summary
-    return [KILLED] if summary is None else list(summary.get("incomplete", ()))
+    return [KILLED] if summary is None else [one["message"] for one in summary.get("incomplete", ())]
 
 
 def remark_on_tests(report: Report) -> str:

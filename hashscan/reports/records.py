@@ -189,8 +189,8 @@ def match_fields(match: Match) -> dict[str, Any]:
     }
     if match.excepted is not None:
         fields["excepted"] = {"reason": match.excepted.reason, "until": match.excepted.until}
-    if match.doubt:
-        fields["doubt"] = match.doubt
+    if match.doubt is not None:
+        fields["doubt"] = match.doubt.value
     if match.withheld:
         fields["withheld"] = match.withheld
     return fields

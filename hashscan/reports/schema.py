@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 
 from hashscan.lists.storage.manifest import LIST_NAME
-from hashscan.model import HeldBy, TrustState
+from hashscan.model import Doubt, HeldBy, TrustState
 from hashscan.schema import NUMBER_MAX, Count, Natural, Text, validated
+from hashscan.shortcomings import Shortcoming
 from hashscan.timefmt import parse_zoned
 
 SCHEMA = 1
@@ -64,7 +65,7 @@ class MatchFields(Struct, kw_only=True, gc=False):
     member: Text = ""
     of_video: bool = False
     scanned_share: Count = 0
-    doubt: str = ""
+    doubt: Doubt | UnsetType = UNSET
     withheld: str = ""
     excepted: ReasonFields | UnsetType = UNSET
 
@@ -437,7 +438,7 @@ class SummaryRecord(Struct, kw_only=True, tag_field="type", tag="summary"):
     low_quality_pictures: Count
     bytes: Count
     unchanged: Count
-    incomplete: list[str]
+    incomplete: list[Shortcoming]
     only_test_entries: bool
     exit_code: Count
     files: Count = 0

@@ -21,6 +21,7 @@ from hashscan.model import (
     Verdict,
 )
 from hashscan.reports.records import Record
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 from hashscan.sources.base import NonFileCounts
 from hashscan.text import plural
 
@@ -151,26 +152,34 @@ class Summary:
                 raise ValueError(f"{name!r} is not a kind of trust in a ctime")
             self.ctime[_CTIME[name]] += n
 
-    def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[str]:
-        """Return messages that say why the scan is incomplete; empty if it is complete."""
-        short: list[str] = []
+    def shortcomings(self, lists: Iterable[ListInfo], *, strict: bool) -> list[Shortcoming]:
+        """Return why the scan is incomplete; empty if it is complete."""
+        short: list[Shortcoming] = []
         if unreadable := self.verdicts[Verdict.UNREADABLE]:
-            short.append(f"{unreadable} unreadable files")
+            short.append(Shortcoming(ShortcomingCode.UNREADABLE, f"{unreadable} unreadable files"))
         if closed := self.folder_reasons.total():
-            short.append(f"{closed} folders not entered")
+            short.append(Shortcoming(ShortcomingCode.FOLDERS, f"{closed} folders not entered"))
         if self.empty_targets:
-            short.append(f"{self.empty_targets} empty targets")
+            short.append(Shortcoming(ShortcomingCode.EMPTY_TARGETS, f"{self.empty_targets} empty targets"))
         again = Counter({r: sum(self.reasons[v, r] for v in Verdict) for r in INCOMPLETE})
         short.extend(
-            f"{number} {'files' if reason is Reason.PENDING else 'pictures'}: {reason.value}"
+            Shortcoming(
+                ShortcomingCode.REASON,
+                f"{number} {'files' if reason is Reason.PENDING else 'pictures'}: {reason.value}",
+                reason.value,
+            )
             for reason, number in again.items()
             if number
         )
         containers = sum(self.reasons[Verdict.UNDECODED, reason] for reason in CONTAINER_REASONS)
         undecoded = self.verdicts[Verdict.UNDECODED] - containers
         if strict and undecoded:
-            short.append(f"{undecoded} undecoded pictures")
-        short.extend(f"list {info.name} is {info.state.value}" for info in lists if not info.state.is_good)
+            short.append(Shortcoming(ShortcomingCode.UNDECODED, f"{undecoded} undecoded pictures"))
+        short.extend(
+            Shortcoming(ShortcomingCode.LIST, f"list {info.name} is {info.state.value}", info.name)
+            for info in lists
+            if not info.state.is_good
+        )
         return short
 
     def found(self, fail_on: FailOn) -> bool:

@@ -19,6 +19,7 @@ from hashscan.matching.worker_setup import WorkerSetup, licensed_by
 from hashscan.model import ALWAYS_COMPUTED, FileResult, Reason, StoredContentData, Verdict
 from hashscan.scan.single_checks import check_file
 from hashscan.scan.workers.worker import Worker
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 
 _FAILURES = frozenset(
     {
@@ -66,8 +67,8 @@ class DecodingCount:
             count = owners[result.stat.uid] = [0, 0]
         count[failed] += 1
 
-    def shortcomings(self, probe: Probe, decoded_before: Callable[[str], int]) -> Iterator[str]:
-        """Yield the reasons why decoding makes the scan incomplete, for people.
+    def shortcomings(self, probe: Probe, decoded_before: Callable[[str], int]) -> Iterator[Shortcoming]:
+        """Yield the reasons why decoding makes the scan incomplete.
 
         Args:
             probe: returns the formats that are not decoded here, see `undecoded_samples`; called only if
@@ -82,11 +83,13 @@ class DecodingCount:
             broken = probe() if broken is None else broken
             counts = f"{failed} of {decoded + failed} {name} files that were read are undecoded"
             if name in broken and (broken[name] != Reason.UNSUPPORTED or decoded_before(name)):
-                yield f"{counts}, and a {name} picture of our own is: {broken[name]}; see `hashscan selftest`"
+                why = f"a {name} picture of our own is: {broken[name]}; see `hashscan selftest`"
+                yield Shortcoming(ShortcomingCode.DECODER, f"{counts}, and {why}", name)
                 continue
             affected = sum(count[1] > count[0] for count in owners.values())
             if affected >= max(FEWEST_OWNERS, len(owners) / 2) and decoded_before(name) > failed:
-                yield f"{counts}, those of {affected} owners, and earlier ones were decoded"
+                why = f"those of {affected} owners, and earlier ones were decoded"
+                yield Shortcoming(ShortcomingCode.DECODER, f"{counts}, {why}", name)
 
 
 def undecoded_samples(setup: WorkerSetup) -> dict[str, str]:

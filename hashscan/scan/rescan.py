@@ -14,6 +14,7 @@ from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_writer import ScanResult
 from hashscan.scan.session import ScanSession, start_scan
 from hashscan.settings.scan import ScanSettings
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 from hashscan.sources.patterns import Patterns
 from hashscan.state.queries.rescan import KnownFiles
 from hashscan.text import plural
@@ -51,18 +52,21 @@ class _KnownFilesRun:
         """Return an empty list: no process reads files."""
         return []
 
-    def shortcomings(self) -> Iterator[str]:
-        """Yield the reasons why the iteration is incomplete, for people."""
+    def shortcomings(self) -> Iterator[Shortcoming]:
+        """Yield the reasons why the iteration is incomplete."""
         if not self.summary.files and not self.stopped:
-            yield "nothing is known of any file" + (" of these targets" if self._targets else "")
+            of_targets = " of these targets" if self._targets else ""
+            yield Shortcoming(ShortcomingCode.UNKNOWN, f"nothing is known of any file{of_targets}")
         if self._known.unmatched:
-            yield f"{self._known.unmatched} files must be read again, which the next scan does"
+            unmatched = f"{self._known.unmatched} files must be read again, which the next scan does"
+            yield Shortcoming(ShortcomingCode.READ_AGAIN, unmatched)
         if self._known.services is not None:
             yield from self._known.services.shortcomings()
         if self.standing:
-            yield (
+            yield Shortcoming(
+                ShortcomingCode.STANDING,
                 f"{plural(self.standing, 'earlier finding')} still open: no digests are cached, or lists or "
-                "options were not used"
+                "options were not used",
             )
 
     def __iter__(self) -> Iterator[Record]:

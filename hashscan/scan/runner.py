@@ -32,6 +32,7 @@ from hashscan.scan.workers.pool import Pool, ProcessPool
 from hashscan.scan.workers.throttle import LoadGate, RateLimiter
 from hashscan.settings.resources import PrioritySettings
 from hashscan.settings.scan import ScanSettings
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 from hashscan.sources.base import Listing, ListingOptions, Source
 from hashscan.sources.name_list import NameList
 from hashscan.sources.patterns import Patterns
@@ -277,33 +278,38 @@ class _Scan:
         act = mover.mover_function(self._begun, lambda: run.stopped, self._moving_deadline)
         return reports.settle(run.summary, act, () if whole else mover.kept())
 
-    def _shortcomings(self, run: ScanPipeline, outcome: ScanOutcome, *, moving: bool) -> Iterator[str]:
+    def _shortcomings(
+        self, run: ScanPipeline, outcome: ScanOutcome, *, moving: bool
+    ) -> Iterator[Shortcoming]:
         """Yield the reasons why the scan is incomplete, besides those that every session has."""
         memory, mover = self._memory, self._mover
         decoded_before: Callable[[str], int] = memory.decoded if memory is not None else lambda _: 0
         yield from run.decoding.shortcomings(lambda: undecoded_samples(self._setup), decoded_before)
         if self._failure:
-            yield self._failure
+            yield Shortcoming(ShortcomingCode.FAILED, self._failure)
         for target, before, found in outcome.shrunken:
-            yield (
-                f"{target.decode(errors='replace')} has {found} files and had {before}: no file counts "
-                "as gone without --accept-shrink"
+            name = target.decode(errors="replace")
+            message = (
+                f"{name} has {found} files and had {before}: no file counts as gone without --accept-shrink"
             )
+            yield Shortcoming(ShortcomingCode.SHRUNKEN, message, name)
         if memory is not None and memory.answers is not None:
             yield from memory.answers.shortcomings()
         if memory is not None and memory.rereading.changed:
-            yield f"{memory.rereading.changed} files have changed undetected"
+            changed = f"{memory.rereading.changed} files have changed undetected"
+            yield Shortcoming(ShortcomingCode.CHANGED, changed)
         if outcome.standing:
-            yield (
+            yield Shortcoming(
+                ShortcomingCode.STANDING,
                 f"{plural(len(outcome.standing), 'earlier finding')} still open: files that it did not "
-                "reach, or lists or options that it did not use"
+                "reach, or lists or options that it did not use",
             )
         if run.cut_short and not run.stopped and not self._failure:
-            yield "the time budget is used up; the next scan continues"
+            yield Shortcoming(ShortcomingCode.TIME, "the time budget is used up; the next scan continues")
         if mover is not None and not moving:
-            yield "it was cut short, so that nothing was moved"
+            yield Shortcoming(ShortcomingCode.NOT_MOVED, "it was cut short, so that nothing was moved")
         if mover is not None and mover.not_moved:
-            yield f"{mover.not_moved} findings were not moved"
+            yield Shortcoming(ShortcomingCode.NOT_MOVED, f"{mover.not_moved} findings were not moved")
 
     def _public_decoders(self, run: ScanPipeline) -> list[str]:
         """Return the formats that this machine decodes without Pillow's faster private functions."""

@@ -59,6 +59,7 @@ from hashscan.scan.reporting.observer import Observer
 from hashscan.scan.reporting.report_paths import report_paths
 from hashscan.scan.reporting.report_writer import ScanResult, open_reports
 from hashscan.settings.scan import ScanSettings
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 from hashscan.sources.patterns import Patterns
 from hashscan.text import path_fields, plural
 
@@ -67,7 +68,7 @@ _log = logging.getLogger(__name__)
 _PATTERNS_SHOWN = 100
 """The number of patterns shown, because an ignore file may have very many."""
 
-StoreEnd = Callable[[Record, int, Sequence[str]], None]
+StoreEnd = Callable[[Record, int, Sequence[Shortcoming]], None]
 """Stores the end of a run in the state: the counts, the exit code and the shortcomings."""
 
 
@@ -253,7 +254,7 @@ class ScanSession:
     def conclude(
         self,
         run: EndedRun,
-        shortcomings: Iterable[str],
+        shortcomings: Iterable[Shortcoming],
         fields: Mapping[str, Any],
         store_end: StoreEnd | None,
     ) -> ScanResult:
@@ -267,11 +268,11 @@ class ScanSession:
         summary, settings = run.summary, self._settings
         reasons = summary.shortcomings(self.infos, strict=settings.strict)
         if self._policy_trouble:
-            reasons.append(self._policy_trouble)
+            reasons.append(Shortcoming(ShortcomingCode.POLICY, self._policy_trouble))
         reasons += shortcomings
         exit_code = exit_code_of(found=summary.found(settings.fail_on), incomplete=bool(reasons))
         if run.stopped:
-            reasons.append("stopped before its end")
+            reasons.append(Shortcoming(ShortcomingCode.STOPPED, "stopped before its end"))
             exit_code = self._observer.stop_exit_code() or exit_code
         seconds = time.monotonic() - self._start.clock
         result = self.reports.conclude(summary, self.infos, exit_code, reasons, seconds, fields)

@@ -14,6 +14,7 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Batch, BatchResult, CtimeTrust, FileResult, Item, Reason
 from hashscan.reports.records import FINDINGS, Record, path_bytes
 from hashscan.settings.scan import ScanSettings
+from hashscan.shortcomings import Shortcoming
 from hashscan.sources.base import Source, full_path
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.objects.source import ObjectSource
@@ -321,7 +322,7 @@ class ScanState(WritableState):
             begin_account(self._database, self._scopes.scan, begun)
             self._commit()
 
-    def store_end(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
+    def store_end(self, summary: Record, exit_code: int, incomplete: Sequence[Shortcoming]) -> None:
         """Store the end of the scan."""
         with errors_explained(self._folder):
             conclude_account(self._database, self._scopes.scan, summary, exit_code, incomplete)

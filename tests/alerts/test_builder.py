@@ -17,6 +17,7 @@ from hashscan.cases.outbox import Outbox
 from hashscan.settings.cases_and_alerts import NotifyOn
 from hashscan.state_dir import StateDir
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_scan, change_case
+from tests.shortcomings import shortcoming
 
 NOW = 1_800_000_000
 SECRET_PATH = "/srv/customers/alice/secret.jpg"
@@ -65,7 +66,10 @@ def test_whoever_begins_late_is_alerted_to_what_is_open_and_to_the_last_scan(led
     still = add_case(ledger, "/new", NOW)
     for night in range(5):
         add_scan(
-            ledger, f"s{night}", NOW + night * DAY, incomplete=[f"{night} kinds of trouble {'x' * night}"]
+            ledger,
+            f"s{night}",
+            NOW + night * DAY,
+            incomplete=[shortcoming(f"{night} kinds of trouble", subject="x" * night)],
         )
     found, scan = new_alerts(ledger)
     assert found["cases"] == [still]
@@ -115,14 +119,14 @@ def test_what_is_held_has_no_deadline(ledger: Ledger) -> None:
 def test_scans(ledger: Ledger) -> None:
     add_scan(ledger, "good", NOW)
     assert new_alerts(ledger) == []
-    add_scan(ledger, "bad", NOW + DAY, exit_code=3, incomplete=["3 unreadable files"])
+    add_scan(ledger, "bad", NOW + DAY, exit_code=3, incomplete=[shortcoming("3 unreadable files")])
     (alert,) = new_alerts(ledger)
     assert alert["subject"] == "hashscan on web1: scan incomplete"
     assert "3 unreadable files" in alert["text"]
     # The same trouble the night after is none that needs another alert; a week later it is.
-    add_scan(ledger, "bad2", NOW + 2 * DAY, exit_code=3, incomplete=["4 unreadable files"])
+    add_scan(ledger, "bad2", NOW + 2 * DAY, exit_code=3, incomplete=[shortcoming("4 unreadable files")])
     assert new_alerts(ledger, NOW + 2 * DAY) == []
-    add_scan(ledger, "bad3", NOW + 9 * DAY, exit_code=3, incomplete=["4 unreadable files"])
+    add_scan(ledger, "bad3", NOW + 9 * DAY, exit_code=3, incomplete=[shortcoming("4 unreadable files")])
     assert len(new_alerts(ledger, NOW + 9 * DAY)) == 1
     add_scan(ledger, "killed", NOW + 10 * DAY, ended=None, exit_code=None, whole=0)
     (alert,) = new_alerts(ledger, NOW + 10 * DAY)
@@ -130,7 +134,9 @@ def test_scans(ledger: Ledger) -> None:
 
 
 def test_a_stale_list_is_reported_once_and_not_by_each_scan(ledger: Ledger) -> None:
-    add_scan(ledger, "s", NOW, exit_code=3, incomplete=["list national is stale"])
+    add_scan(
+        ledger, "s", NOW, exit_code=3, incomplete=[shortcoming("list national is stale", "list", "national")]
+    )
     stale = [ListMetrics("national", "stale", 5, 3, NOW, NOW), ListMetrics("own", "local", 5, 1, None, None)]
     (alert,) = new_alerts(ledger, lists=stale)
     assert alert["subject"] == "hashscan on web1: list national is stale"
@@ -192,7 +198,7 @@ def test_reasons_name_no_path(message: str, expected: str) -> None:
 def test_all_is_reported_together_or_not_at_all(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is stopped in the midst of it leaves all to the next."""
     add_case(ledger, "/a", NOW)
-    add_scan(ledger, "bad", NOW, incomplete=["3 unreadable files"])
+    add_scan(ledger, "bad", NOW, incomplete=[shortcoming("3 unreadable files")])
     calls: list[object] = []
 
     def add(self: Outbox, *arguments: Any) -> int | None:

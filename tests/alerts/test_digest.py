@@ -17,6 +17,7 @@ from hashscan.cases.ledger import REASONS_TABLE, Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.state_dir import StateDir
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_scan, change_case
+from tests.shortcomings import shortcoming
 
 NOW = 1_800_000_000
 LIST = ListMetrics("national", "fresh", 10, 3, NOW + 5 * DAY, NOW - 7200)
@@ -107,7 +108,12 @@ def test_what_is_built_in_a_transaction_that_fails_is_built_again(
 
 def test_trouble(ledger: Ledger) -> None:
     add_scan(ledger, "killed", NOW - 500, ended=None, exit_code=None)
-    add_scan(ledger, "short", NOW - 400, incomplete=["3 unreadable files", "/srv/secret: not there"])
+    add_scan(
+        ledger,
+        "short",
+        NOW - 400,
+        incomplete=[shortcoming("3 unreadable files"), shortcoming("/srv/secret: not there", "failed")],
+    )
     Outbox(ledger).failed("notify:1", "mailto (12345678)", "no answer", NOW)
     stale = replace(LIST, state="stale", expires=NOW - 3 * DAY)
     document = digest(ledger, lists=(stale,))

@@ -11,8 +11,10 @@ from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import LedgerStats, Queries, ScanRun, ledger_stats
 from hashscan.settings.cases_and_alerts import CaseSettings
+from hashscan.shortcomings import shortcomings_of
 from hashscan.state_dir import StateDir
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_scan
+from tests.shortcomings import shortcoming
 
 
 @pytest.fixture
@@ -82,8 +84,8 @@ def test_all_of_it(tmp_path: Path) -> None:
     with Ledger(StateDir(tmp_path)) as ledger:
         add_scan(ledger, "good", NOW)
         add_scan(ledger, "known", NOW + 100, known=1)
-        add_scan(ledger, "bad", NOW + DAY, exit_code=4, incomplete=["1 unreadable files", "list a is stale"],
-                  verdicts='{"match": 2}')  # fmt: skip
+        short = [shortcoming("1 unreadable files"), shortcoming("list a is stale", "list", "a")]
+        add_scan(ledger, "bad", NOW + DAY, exit_code=4, incomplete=short, verdicts='{"match": 2}')
         for name, values in (
             ("a", {}), ("b", {"disputed": NOW}), ("c", {"verdict": "held"}), ("d", {"removed": NOW}),
             ("e", {"closed": NOW}),
@@ -105,7 +107,7 @@ def test_all_of_it(tmp_path: Path) -> None:
             100,
             5000,
             {"match": 2},
-            ["1 unreadable files", "list a is stale"],
+            shortcomings_of({"incomplete": short}),
         ),
         NOW + 60,
         {"match": 2, "held": 1},

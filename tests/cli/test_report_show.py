@@ -15,6 +15,7 @@ from hashscan.reports.records import line_of
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.prefork import PREFORK
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
+from tests.shortcomings import shortcoming
 
 
 def test_what_a_report_says(run: Run, tmp_path: Path) -> None:
@@ -54,7 +55,10 @@ def test_a_killed_scan_and_one_that_was_not_whole_say_so(run: Run, tmp_path: Pat
     assert ran.code == 0
     assert "incomplete    the scan was killed" in ran.out
     path = tmp_path / "r.jsonl"
-    path.write_bytes(line_of(SCAN) + line_of(summary([], incomplete=["list l is stale"], exit_code=3)))
+    path.write_bytes(
+        line_of(SCAN)
+        + line_of(summary([], incomplete=[shortcoming("list l is stale", "list", "l")], exit_code=3))
+    )
     assert "incomplete    list l is stale" in run("report", "show", path).out
 
 

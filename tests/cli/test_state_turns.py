@@ -16,6 +16,7 @@ from hashscan.state.store.listings import from_bytes
 from tests.cli.conftest import Ran, Run
 from tests.cli.opened import opened
 from tests.object_server import object_server, statistics
+from tests.shortcomings import codes, messages
 from tests.sources.objects.buckets import credentials
 
 Records = list[dict[str, Any]]
@@ -78,7 +79,7 @@ def test_a_budget_stops_in_good_order_and_the_next_scan_goes_on(
                 break
             assert "the next scan continues" in ran.err
             assert ran.code in {3, 4}
-            assert any("time budget" in message for message in records[-1]["incomplete"])
+            assert "time" in codes(records[-1])
     assert ran.code == 1
     assert records[-1]["files"] == 413
     assert len(unchanged) >= 3
@@ -166,7 +167,7 @@ def test_a_target_that_has_shrunk_is_not_believed(
     ran, shrunk = scan(run, tree, tmp_path)
     assert ran.code == 4
     assert names(shrunk, "standing") == ["0.jpg", "10.jpg", "20.jpg"]
-    assert any("had 413" in message for message in shrunk[-1]["incomplete"])
+    assert any("had 413" in message for message in messages(shrunk[-1]))
     assert kept(state) == 413
     ran, accepted = scan(run, tree, tmp_path, "--accept-shrink")
     assert (ran.code, names(accepted, "standing")) == (1, [])

@@ -12,6 +12,7 @@ from hashscan.model import Entry, TrustState
 from tests.cli.conftest import Run
 from tests.cli.later import days_later
 from tests.cli.published import DAYS, publish_exactly, pull, with_canary
+from tests.shortcomings import codes
 
 NAME = "national"
 
@@ -72,7 +73,7 @@ def test_beside_a_good_list_and_alone(
         local_list: "local",
     }
     message = f"list {NAME} is {state_word.value}"
-    assert ran.lines[-1]["incomplete"] == ([] if good else [message])
+    assert codes(ran.lines[-1]) == ([] if good else ["list"])
     assert (f"hashscan: incomplete: {message}" in ran.err) is not good
     assert (f"hashscan: {message}: " in ran.err) is not good, "with what to do"
     assert ran.lines[-1]["verdicts"]["match"] == 2, "the good list is used"

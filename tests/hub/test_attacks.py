@@ -53,6 +53,7 @@ from tests.hub.intake.reports import NOW, finding, lines, organisation, push, re
 from tests.hub.pages.browsing import Browser, make_context, signed_in
 from tests.hub.serving import new_key, node
 from tests.service.engine.serving import store_list
+from tests.shortcomings import shortcoming
 
 DAY = 86_400
 
@@ -215,7 +216,7 @@ def test_no_line_of_the_log_is_replaced(database: Database) -> None:
 def test_a_long_path_keeps_no_report_from_the_hub(database: Database) -> None:
     owner = organisation(database)
     path = "/srv/" + "x" * RECORD_BYTES_MAX
-    name, records = report(finding(path), incomplete=[f"can't read {path}"] * 500)
+    name, records = report(finding(path), incomplete=[shortcoming(f"can't read {path}", "failed")] * 500)
     sent = [json.loads(sent_line(record, "", names=True)) for record in records]
     assert push(database, owner, name, sent).complete
     case = row_of(database, CASES)

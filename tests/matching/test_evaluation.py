@@ -15,7 +15,6 @@ from hashscan.hashing.variants import (
     RENDERINGS,
     RESTORED,
     SECTION,
-    SIMILARITY_DOUBTS,
     TURNS,
     WHOLE,
     DigestRun,
@@ -34,7 +33,7 @@ from hashscan.matching.evaluation import (
     match_files,
 )
 from hashscan.matching.policy import judge
-from hashscan.model import DistanceRule, Entry, FileStat, Item, Match, Picture, Verdict
+from hashscan.model import DistanceRule, Doubt, Entry, FileStat, Item, Match, Picture, Verdict
 
 ENTRY = Entry("e", "pdq", np.random.default_rng(1).bytes(32), "A1")
 OF_64_BITS = np.random.default_rng(2).bytes(8)
@@ -289,7 +288,7 @@ def test_each_digest_of_a_run_is_asked_about(tmp_path: Path) -> None:
 def test_a_doubt_is_said(tmp_path: Path) -> None:
     with matcher(tmp_path) as asked:
         ((_, match),) = asked.ask("pdq", [query(3, doubt=1)])
-    assert match.doubt == SIMILARITY_DOUBTS[1]
+    assert match.doubt is Doubt.FEW_GREYS
 
 
 def test_nothing_is_found_where_there_is_nothing(tmp_path: Path) -> None:
@@ -299,7 +298,7 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path: Path) -> None:
         assert asked.algorithms == {"pdq"}
 
 
-def match(distance: int, variant: str, entry: str = "e", doubt: str = "") -> Match:
+def match(distance: int, variant: str, entry: str = "e", doubt: Doubt | None = None) -> Match:
     return Match("ours", entry, "pdq", "A1", distance, 31, variant, doubt)
 
 
@@ -307,7 +306,7 @@ def test_an_entry_is_named_once_by_the_variant_that_says_most() -> None:
     found = [
         match(9, "as stored"),
         match(4, "512x512"),
-        match(2, "mirrored", doubt="a doubt"),
+        match(2, "mirrored", doubt=Doubt.SERVICE),
         match(40, "as stored", "far"),
         match(12, "as stored", "other"),
     ]

@@ -29,6 +29,7 @@ from hashscan.model import (
     ALGORITHMS,
     CATEGORIES,
     Action,
+    Doubt,
     ExceptedContent,
     ExceptedEntry,
     FileStat,
@@ -110,7 +111,7 @@ def test_a_near_miss_is_for_review() -> None:
 
 
 def test_a_doubted_likeness_is_for_review() -> None:
-    doubted = replace(match("pdq", distance=4), doubt="it is made of rows and columns")
+    doubted = replace(match("pdq", distance=4), doubt=Doubt.ROWS_AND_COLUMNS)
     verdict, because, _ = judge([doubted], None)
     assert verdict is Verdict.REVIEW
     assert because.endswith("likeness says little of such a picture: it is made of rows and columns")
@@ -246,7 +247,7 @@ def many(draw: st.DrawFn) -> list[Match]:
             st.sampled_from([None, None, "a logo"]),
         ),
         st.sampled_from(LISTS),
-        st.sampled_from(["", "", "one colour"]),
+        st.sampled_from([None, None, Doubt.FEW_GREYS]),
     )
     return draw(st.lists(made, max_size=5))
 

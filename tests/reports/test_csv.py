@@ -14,6 +14,7 @@ from hashscan.reports.csv import COLUMNS, Csv
 from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
+from tests.shortcomings import shortcoming
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH COMMERCIAL AT}")
 
@@ -71,7 +72,14 @@ def test_a_table_that_is_not_whole_says_why(tmp_path: Path) -> None:
     assert last["record"] == "incomplete"
     assert "killed" in last["detail"]
     path = tmp_path / "r.jsonl"
-    ending = summary([], incomplete=["2 folders not entered", "list l is stale"], exit_code=3)
+    ending = summary(
+        [],
+        incomplete=[
+            shortcoming("2 folders not entered", "folders"),
+            shortcoming("list l is stale", "list", "l"),
+        ],
+        exit_code=3,
+    )
     path.write_bytes(line_of(SCAN) + line_of(ending))
     assert [row["detail"] for row in rows(path)] == ["2 folders not entered", "list l is stale"]
 

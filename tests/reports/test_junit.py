@@ -18,6 +18,7 @@ from hashscan.reports.report import Report
 from hashscan.text import printable
 from tests.reports.checkers import junit_schema
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
+from tests.shortcomings import shortcoming
 
 STANDING = {"type": "standing", "schema": 1, "path": "/srv/s", "was": "held", "because": "b", "first": "x",
             "last": "2026-11-02"}  # fmt: skip
@@ -109,7 +110,10 @@ def test_the_scan_itself_is_a_case(tmp_path: Path) -> None:
     assert killed.get("name") == case.get("name")
     assert "killed" in (killed[0].text or "")
     path = tmp_path / "i.jsonl"
-    path.write_bytes(line_of(SCAN) + line_of(summary([], incomplete=["a", "b"], exit_code=3)))
+    path.write_bytes(
+        line_of(SCAN)
+        + line_of(summary([], incomplete=[shortcoming("a"), shortcoming("b", "folders")], exit_code=3))
+    )
     (short,) = suites(path)["hashscan.sweep"]
     assert short[0].get("message") == "a; b"
 

@@ -16,6 +16,7 @@ from hashscan.reports.records import line_of
 from hashscan.reports.report import Report
 from hashscan.text import printable
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
+from tests.shortcomings import shortcoming
 
 OURS = {"h2", "h3", "p", "ul", "li", "strong", "table", "thead", "tbody", "tr", "th", "td", "code"}
 
@@ -82,7 +83,7 @@ def test_what_is_not_whole_says_so(tmp_path: Path) -> None:
     assert "It was killed." in killed
     assert "Not everything was checked" in killed
     path = tmp_path / "r.jsonl"
-    short = [f"- {number}) folders" for number in range(25)]
+    short = [shortcoming(f"- {number}) folders") for number in range(25)]
     path.write_bytes(line_of(SCAN) + line_of(summary([], incomplete=short, exit_code=3)))
     text = document(path)
     assert "- and 5 more" in text

@@ -21,6 +21,7 @@ from hashscan.reports.report import Report
 from hashscan.reports.sarif import Sarif, rule_of, uri_of
 from tests.reports.checkers import node_module
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
+from tests.shortcomings import shortcoming
 
 STANDING = {"type": "standing", "schema": 1, "path": "/srv/s", "was": "match", "because": "b", "first": "x",
             "last": "2026-11-02"}  # fmt: skip
@@ -45,7 +46,13 @@ def everything(path: Path) -> Path:
     changed = {"type": "silent-change", "schema": 1, "path": "/srv/changed"}
     records = [*map(finding, HOSTILE), *map(unreadable, HOSTILE), finding(b"/h", "held"),
                finding(b"/r", "review"), STANDING]  # fmt: skip
-    lines = [SCAN, *records, folder, changed, summary(records, exit_code=4, incomplete=["1 folders"])]
+    lines = [
+        SCAN,
+        *records,
+        folder,
+        changed,
+        summary(records, exit_code=4, incomplete=[shortcoming("1 folders")]),
+    ]
     path.write_bytes(b"".join(map(line_of, lines)))
     return path
 

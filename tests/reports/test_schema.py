@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from hashscan.errors import UsageError
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.report import Report
+from hashscan.shortcomings import ShortcomingCode
 from tests.reports.documents import CONTEXT, SCAN, finding, summary, unreadable, written
+from tests.shortcomings import shortcoming
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.just(-(10**400)) | st.text(max_size=5),
@@ -217,7 +219,9 @@ SUMMARIES = st.fixed_dictionaries(
     optional={
         "ended": MOMENTS,
         "exit_code": NUMBERS,
-        "incomplete": st.lists(TEXTS, max_size=2),
+        "incomplete": st.lists(
+            st.builds(shortcoming, TEXTS, st.sampled_from(ShortcomingCode), TEXTS), max_size=2
+        ),
         "verdicts": st.dictionaries(VERDICTS, NUMBERS, max_size=2),
         "bytes": NUMBERS,
     },

@@ -63,7 +63,7 @@ def test_what_the_circuit_breaker_holds_sets_the_exit_code(record: dict[str, Any
 def test_a_list_that_is_not_as_it_should_be_makes_the_scan_incomplete(state: TrustState) -> None:
     lists = [FRESH, ListInfo("bad", state)]
     assert summary(Verdict.CLEAN).exit_code(lists, fail_on="match", strict=False) == 3
-    assert any("bad" in message for message in summary().shortcomings(lists, strict=False))
+    assert any("bad" in one.message for one in summary().shortcomings(lists, strict=False))
 
 
 def test_a_folder_not_entered_and_an_empty_target_make_it_incomplete() -> None:

@@ -17,6 +17,7 @@ from hashscan.model import FileResult, FileStat, Reason, StoredContentData, Verd
 from hashscan.scan.decoder_check import DecodingCount
 from tests.cli.conftest import Run, runner
 from tests.pictures import encoded, scene
+from tests.shortcomings import messages
 
 JPEG = StoredContentData((), 0, None, confirmed=False)
 WORKS: Mapping[str, str] = {}
@@ -38,7 +39,7 @@ def counted(*files: tuple[int, int, Reason | None]) -> DecodingCount:
 
 
 def short(count: DecodingCount, broken: Mapping[str, str] = WORKS, before: int = 0) -> list[str]:
-    return list(count.shortcomings(lambda: broken, lambda name: before))
+    return [one.message for one in count.shortcomings(lambda: broken, lambda name: before)]
 
 
 def test_broken_files_of_one_or_two_customers_are_no_failure_of_the_scan() -> None:
@@ -175,7 +176,7 @@ def test_a_decoder_that_is_broken_makes_a_scan_incomplete(run: Run, tmp_path: Pa
     for no_state in ((), ("--no-state",)):
         ran = run(*scan, *no_state, env=env)
         assert ran.code == 3, ran.err
-        (message,) = summary_of(tmp_path / "r.jsonl")["incomplete"]  # type: ignore[misc]
+        (message,) = messages(summary_of(tmp_path / "r.jsonl"))
         assert "PNG" in message
     tested = run("selftest", env=env)
     assert tested.code == 70

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat
+from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat, Skipped, SkipReason
 from hashscan.lists.formats.text import LineError, shown, text_lines
 
 COLUMNS = ("url", "path", "reference", "sender", "received", "deadline", "category", *fields.DIGESTS)
@@ -44,7 +44,7 @@ class CsvNotices(NoticeFormat):
             )
         for column in columns:
             if column not in COLUMNS:
-                self.passed_over[f"column {shown(column)} means nothing here"] = 1
+                self.passed_over[Skipped(SkipReason.UNKNOWN_COLUMN, shown(column))] = 1
         for number, row in rows:
             if len(row) != len(columns):
                 raise LineError(

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat
+from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat, Skipped, SkipReason
 from hashscan.cases.notices.xarf import NotXarfError, notice_of, parse
 
 _MAIL_MAX = 48 << 20
@@ -67,7 +67,7 @@ class MailNotices(NoticeFormat):
             raise NoticeError(f"{label}: {error}", advice=_ADVICE) from error
         except (MessageError, RecursionError) as error:
             raise NoticeError(f"{label}: a mail that can't be taken apart", advice=_ADVICE) from error
-        if not found and not any(reason.startswith("of another kind") for reason in self.passed_over):
+        if not found and not any(skipped.reason is SkipReason.OTHER_ABUSE for skipped in self.passed_over):
             raise NoticeError(f"{label}: there is no XARF report in the mail", advice=_ADVICE)
         yield from found
 
@@ -88,7 +88,7 @@ class MailNotices(NoticeFormat):
         value = parse(text)
         for document in value if isinstance(value, list) else [value]:
             if isinstance(document, dict) and not {"xarf_version", "ReporterInfo"} & document.keys():
-                self.passed_over["JSON that is no XARF"] += 1
+                self.passed_over[Skipped(SkipReason.NOT_XARF)] += 1
                 continue
             notice = notice_of(document)
             if isinstance(notice, Notice):

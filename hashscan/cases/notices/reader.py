@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, NamedTuple
 
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.formats.text import BOM
@@ -65,14 +66,33 @@ class NoticeError(UsageError):
     advice = "Correct the file and import it again; a notice that is known already makes no second case."
 
 
+class SkipReason(StrEnum):
+    """Why a record of a file of notices makes no case."""
+
+    OTHER_ABUSE = "of another kind of abuse"
+    NOT_XARF = "JSON that is no XARF"
+    UNKNOWN_COLUMN = "a column that means nothing here"
+
+
+class Skipped(NamedTuple):
+    """A kind of records that make no case."""
+
+    reason: SkipReason
+    what: str = ""
+    """The kind of abuse or the column, as printable text."""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.what}" if self.what else str(self.reason)
+
+
 class NoticeFormat(ABC):
     """A format of notices; their senders may be malicious."""
 
     name: ClassVar[str]
 
     def __init__(self) -> None:
-        self.passed_over: Counter[str] = Counter()
-        """Number of skipped records by reason; complete when `notices` has ended."""
+        self.passed_over: Counter[Skipped] = Counter()
+        """Number of skipped records by kind; complete when `notices` has ended."""
 
     @abstractmethod
     def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
@@ -124,8 +144,8 @@ class Notices(Iterator[Notice]):
         self._notices = self._format.notices(self._stream, self.label)
 
     @property
-    def passed_over(self) -> dict[str, int]:
-        """Number of skipped records, by reason as printable text; complete at the end."""
+    def passed_over(self) -> dict[Skipped, int]:
+        """Number of skipped records by kind; complete at the end."""
         return dict(self._format.passed_over)
 
     def __next__(self) -> Notice:

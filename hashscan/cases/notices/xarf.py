@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat
+from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat, Skipped, SkipReason
 from hashscan.lists.formats.text import BOM, shown
 
 DOCUMENT_MAX = 32 << 20
@@ -60,8 +60,8 @@ def parse(data: bytes | str) -> Any:
         raise NotXarfError("it is no JSON") from error
 
 
-def notice_of(document: object) -> Notice | str:
-    """Return the notice in a XARF document, or a message if it reports another kind of abuse.
+def notice_of(document: object) -> Notice | Skipped:
+    """Return the notice in a XARF document, or the kind of other abuse that it reports.
 
     Raises:
         NotXarfError: it is not XARF, or a value is invalid.
@@ -102,13 +102,13 @@ def _line(stream: BinaryIO) -> bytes:
     return stream.readline(DOCUMENT_MAX + 1)
 
 
-def _version_4(report: Mapping[str, Any]) -> Notice | str:
+def _version_4(report: Mapping[str, Any]) -> Notice | Skipped:
     version = _text(report, "xarf_version")
     if not version.startswith("4."):
         raise NotXarfError(f"it is XARF {shown(version)}, and known are 3 and 4")
     kind = _text(report, "category"), _text(report, "type")
     if kind[0] != "content" or kind[1] not in _V4_TYPES:
-        return f"of another kind of abuse: {shown('/'.join(kind))}"
+        return Skipped(SkipReason.OTHER_ABUSE, shown("/".join(kind)))
     reporter = _table(report, "reporter")
     values = _table(report, "hash_values")
     return Notice(
@@ -123,11 +123,11 @@ def _version_4(report: Mapping[str, Any]) -> Notice | str:
     )
 
 
-def _version_3(document: Mapping[str, Any]) -> Notice | str:
+def _version_3(document: Mapping[str, Any]) -> Notice | Skipped:
     report, reporter = _table(document, "Report"), _table(document, "ReporterInfo")
     kind = _text(report, "ReportType")
     if kind.replace("-", "").replace(" ", "").casefold() != "childabuse":
-        return f"of another kind of abuse: {shown(kind)}"
+        return Skipped(SkipReason.OTHER_ABUSE, shown(kind))
     url = _text(report, "SourceUrl") or _text(report, "Url") or _text(_table(report, "Source"), "URL")
     sender = next(
         filter(None, (_text(reporter, f"Reporter{name}") for name in ("ContactEmail", "OrgEmail", "Org"))), ""

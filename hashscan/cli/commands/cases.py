@@ -190,8 +190,8 @@ def _print_imported(notices: Notices, counts: ImportCounts) -> None:
         f"{notices.label}: {plural(counts.notices, 'notice')}: {plural(counts.new, 'new case')}, "
         f"{counts.joined} of known cases, {counts.known} known already, {counts.unmapped} without a path"
     )
-    for reason, number in notices.passed_over.items():
-        print_message(f"{number} skipped: {reason}")
+    for skipped, number in notices.passed_over.items():
+        print_message(f"{number} skipped: {skipped}")
 
 
 @click.command(

@@ -99,8 +99,8 @@ def command(
                 write_json_line(record)
             else:
                 write_stdout(verdict_line(record, colours))
-        for message in asker.shortcomings() if asker else ():
-            print_message(message, ERROR)
+        for shortcoming in asker.shortcomings() if asker else ():
+            print_message(shortcoming.message, ERROR)
             incomplete = True
     return summary.exit_code(opened.lists.infos, fail_on=fail_on, strict=strict, incomplete=incomplete)
 

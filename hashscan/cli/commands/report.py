@@ -343,7 +343,7 @@ def merge(reports: tuple[Path, ...], output: Path | None) -> int:
         f"exit {merged.exit_code} ({EXIT_MEANINGS[merged.exit_code]})"
     )
     if merged.shortcomings:
-        print_message(f"incomplete: {', '.join(merged.shortcomings)}")
+        print_message(f"incomplete: {', '.join(one.message for one in merged.shortcomings)}")
     if output is not None:
         print_message(f"report: {output}")
     return merged.exit_code

@@ -413,7 +413,7 @@ def _run_scan(settings: ScanSettings, alerts: ScanAlerts) -> tuple[int, Path | N
     for message in _summary_messages(settings, result):
         print_message(message)
     if result.shortcomings:
-        print_message(f"incomplete: {', '.join(result.shortcomings)}", ERROR)
+        print_message(f"incomplete: {', '.join(one.message for one in result.shortcomings)}", ERROR)
     exit_code = result.exit_code
     if watcher.lines is not None and (trouble := watcher.lines.trouble) is not None:
         kept = "; the report has them" if result.reports else ""

@@ -60,7 +60,7 @@ class ListedServer(Struct, kw_only=True):
     """Share of its files that are `undecoded`, from 0 to 1."""
     lists: dict[str, int]
     """Versions of the lists, by name."""
-    incomplete: tuple[str, ...]
+    incomplete: tuple[dict[str, str], ...]
 
 
 @click.group(cls=HashscanGroup)

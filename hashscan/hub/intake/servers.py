@@ -67,7 +67,8 @@ class ServerState(Struct, frozen=True, kw_only=True):
     """Share of its files that are `undecoded`, from 0 to 1."""
     lists: Mapping[str, int] = {}
     """Versions of the lists that it used, by name."""
-    incomplete: tuple[str, ...] = ()
+    incomplete: tuple[dict[str, str], ...] = ()
+    """The reasons why it is incomplete; see `shortcomings.Shortcoming`."""
     open_cases: int = 0
 
     def scan_age(self, now: int) -> int:

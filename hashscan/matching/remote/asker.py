@@ -25,6 +25,7 @@ from hashscan.lists.services.settings import StoredService, key_headers, read_ke
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.matching_service_api import Changes, FilterAddress
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 
 if TYPE_CHECKING:
     from hashscan.lists.filters.fetching import FilterCache
@@ -169,15 +170,19 @@ class Asker(ClosedOnExit):
             return True
         return bool(self.trouble) and time.monotonic() - self._answered > self._settings.patience
 
-    def shortcomings(self, refused: Sequence[str]) -> list[str]:
-        """Return why contents may have no answer, for people.
+    def shortcomings(self, refused: Sequence[str]) -> list[Shortcoming]:
+        """Return why contents may have no answer.
 
         Args:
             refused: algorithms that the service should take, and does not.
         """
         why = [self.refusal or self.trouble]
         why += [f"does not take {name}: files with such a digest are not clean" for name in refused]
-        return [f"matching service {self.name} {reason}" for reason in why if reason]
+        return [
+            Shortcoming(ShortcomingCode.SERVICE, f"matching service {self.name} {reason}", self.name)
+            for reason in why
+            if reason
+        ]
 
     @property
     def ready(self) -> bool:

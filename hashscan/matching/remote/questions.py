@@ -9,10 +9,7 @@ from hashscan.hashing.variants import SIMILARITY_DOUBTS, DigestRun
 from hashscan.lists.exceptions import service_fingerprint
 from hashscan.lists.services.adapter import AskedDigest
 from hashscan.lists.services.settings import StoredService
-from hashscan.model import ALGORITHMS, ExceptedEntry, Match
-
-_NOT_CONFIRMED = "a service's answer, on a digest that no second decoder has confirmed"
-_FOR_REVIEW = "a service's answer"
+from hashscan.model import ALGORITHMS, Doubt, ExceptedEntry, Match
 
 
 class Question(NamedTuple):
@@ -20,7 +17,7 @@ class Question(NamedTuple):
 
     content: int
     variant: str
-    doubt: str
+    doubt: Doubt | None
     digest: AskedDigest
 
 
@@ -43,7 +40,7 @@ def questions_about(
     """
     for name in algorithms:
         if name in exact:
-            yield Question(content, "as stored", "", AskedDigest(name, exact[name]))
+            yield Question(content, "as stored", None, AskedDigest(name, exact[name]))
     for run in runs:
         known = ALGORITHMS[run.algorithm]
         if run.algorithm not in algorithms or run.quality < known.min_quality:
@@ -70,7 +67,7 @@ def match_of(
     excepted: Mapping[str, ExceptedEntry],
     algorithm: str,
     variant: str,
-    doubt: str,
+    doubt: Doubt | None,
     entry: str,
     category: str,
     distance: int | None,
@@ -85,9 +82,9 @@ def match_of(
     known = ALGORITHMS[algorithm]
     threshold = 0 if known.metric == "exact" else max(known.threshold, distance or 0)
     if not service.settings.acts:
-        doubt = _FOR_REVIEW
+        doubt = Doubt.SERVICE
     elif known.of_picture and not confirmed:
-        doubt = _NOT_CONFIRMED
+        doubt = Doubt.SERVICE_UNCONFIRMED
     return Match(
         service.name,
         entry,

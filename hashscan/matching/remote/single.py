@@ -19,6 +19,7 @@ from hashscan.matching.remote.asker import Asker
 from hashscan.matching.remote.questions import Question, excepted_of, match_of, questions_about
 from hashscan.model import ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
+from hashscan.shortcomings import Shortcoming
 
 if TYPE_CHECKING:
     from hashscan.hashing.variants import DigestRun
@@ -156,9 +157,9 @@ class SingleAsker(ClosedOnExit):
         """True if a service is not asked any more, since it did not answer."""
         return any(service.asker.down for service in self._services)
 
-    def shortcomings(self) -> list[str]:
+    def shortcomings(self) -> list[Shortcoming]:
         """Return which services did not answer, and why."""
-        return [text for service in self._services for text in service.asker.shortcomings(service.refused)]
+        return [each for service in self._services for each in service.asker.shortcomings(service.refused)]
 
     def close(self) -> None:
         """Stop asking."""

@@ -64,7 +64,7 @@ def exit_words(summary: Record | None) -> str:
 
 def shortcomings(summary: Record | None) -> list[str]:
     """Return messages that say why a scan is incomplete."""
-    return [] if summary is None else list(summary.get("incomplete", ()))
+    return [] if summary is None else [one["message"] for one in summary.get("incomplete", ())]
 
 
 def steps(

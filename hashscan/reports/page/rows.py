@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
 from hashscan.locking import ClosedOnExit
-from hashscan.model import ALGORITHMS, Verdict
+from hashscan.model import ALGORITHMS, DOUBT_TEXTS, Doubt, Verdict
 from hashscan.reports.common import deciding_match
 from hashscan.reports.page.frame import format_bytes, number
 from hashscan.reports.records import Record, path_text
@@ -150,7 +150,8 @@ def _match_text(match: Record) -> str:
     excepted = match.get("excepted", {})
     if excepted:
         text += f"; excepted until {excepted['until']}: {excepted['reason']}"
-    return "; ".join(filter(None, (text, match.get("doubt", ""), match.get("withheld", ""))))
+    doubt = DOUBT_TEXTS[Doubt(match["doubt"])] if "doubt" in match else ""
+    return "; ".join(filter(None, (text, doubt, match.get("withheld", ""))))
 
 
 def _quarantine(moved: Record) -> Iterator[str]:

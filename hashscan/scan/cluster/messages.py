@@ -279,7 +279,7 @@ def _file_result(item: Item, answer: _FileAnswer) -> FileResult:
 
 def _check_match(match: Match) -> None:
     excepted = () if match.excepted is None else structs.astuple(match.excepted)
-    texts = (match.list_name, match.variant, match.member, match.doubt, match.withheld, *excepted)
+    texts = (match.list_name, match.variant, match.member, match.withheld, *excepted)
     if not (
         match.algorithm in ALGORITHMS
         and match.category in CATEGORIES

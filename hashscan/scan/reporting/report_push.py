@@ -227,13 +227,19 @@ def sent_line(record: Record, host: str, *, names: bool) -> bytes:
             }
         )
     if record["type"] == "summary":
-        reasons = [reason[:_REASON_MAX] for reason in record["incomplete"][:_REASONS_MAX]]
-        if not names:
-            reasons = [reason if "/" not in reason else _HIDDEN for reason in reasons]
+        reasons = [_shown(reason, names=names) for reason in record["incomplete"][:_REASONS_MAX]]
         return line_of({**_chosen(record, _OF_SUMMARY), "incomplete": reasons})
     line = _line_of_file(record, names=names)
     # A path may be as long as its owner likes; its report must be sent all the same.
     return line if len(line) < RECORD_BYTES_MAX else _line_of_file(record, names=False)
+
+
+def _shown(reason: Record, *, names: bool) -> Record:
+    """Return a reason why a scan is incomplete as it is sent; with `names`, also what names a path."""
+    sent = {key: text[:_REASON_MAX] for key, text in reason.items()}
+    if not names and "/" in reason["message"]:
+        return {"code": sent["code"], "message": _HIDDEN}
+    return sent
 
 
 def _line_of_file(record: Record, *, names: bool) -> bytes:

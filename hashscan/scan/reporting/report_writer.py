@@ -32,6 +32,7 @@ from hashscan.scan.reporting.push_spool import keep_open_report
 from hashscan.scan.reporting.report_paths import ReportPaths
 from hashscan.settings.matching import BreakerLimits
 from hashscan.settings.scan import ScanSettings
+from hashscan.shortcomings import Shortcoming, fields_of
 from hashscan.sources.filesystem.walk_stack import temporary_file_errors
 from hashscan.state.queries.digest_lookup import FindingDigests
 from hashscan.state_dir import StateDir
@@ -77,7 +78,7 @@ class ScanResult:
     exit_code: int
     summary: Summary
     lists: tuple[ListInfo, ...]
-    shortcomings: tuple[str, ...]
+    shortcomings: tuple[Shortcoming, ...]
     seconds: float
     reports: tuple[Path, ...]
     record: Path | None = None
@@ -322,7 +323,7 @@ class ReportWriter:
         summary: Summary,
         lists: tuple[ListInfo, ...],
         exit_code: int,
-        shortcomings: Sequence[str],
+        shortcomings: Sequence[Shortcoming],
         seconds: float,
         further: Record | None = None,
     ) -> ScanResult:
@@ -332,7 +333,7 @@ class ReportWriter:
                 {
                     **summary.fields(),
                     **(further or {}),
-                    "incomplete": list(shortcomings),
+                    "incomplete": fields_of(shortcomings),
                     "only_test_entries": only_test_entries(lists),
                     "seconds": round(seconds, 3),
                     "ended": datetime.now(UTC).isoformat(),

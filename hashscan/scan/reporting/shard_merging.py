@@ -15,6 +15,8 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from hashscan import __version__
 from hashscan.errors import UsageError
 from hashscan.model import ListInfo, TrustState
@@ -24,6 +26,7 @@ from hashscan.reports.schema import SANDBOX_LEVELS, SANDBOX_MODES, SCHEMA
 from hashscan.reports.summary import Summary, exit_code_of
 from hashscan.scan.reporting.report_writer import DeferredFindings
 from hashscan.scan.reporting.shard_report import ShardReport, open_report
+from hashscan.shortcomings import Shortcoming, ShortcomingCode, fields_of, shortcomings_of
 
 SAME_FIELDS: Mapping[str, str] = {
     "targets": "scanned other targets than the second",
@@ -153,7 +156,7 @@ def _list_label(info: ListInfo) -> str:
     return f"{info.name} version {info.version} ({info.entries} entries{state})"
 
 
-def listing_differences(reports: Sequence[ShardReport]) -> list[str]:
+def listing_differences(reports: Sequence[ShardReport]) -> list[Shortcoming]:
     """Return reasons to assume that shards listed different files; call it after reading the reports."""
     scanned = [report for report in reports if report.summary is not None and "listed" in report.summary]
     if not scanned:
@@ -165,36 +168,35 @@ def listing_differences(reports: Sequence[ShardReport]) -> list[str]:
     least, most = min(scanned, key=listed), max(scanned, key=listed)
     named = "files_from" in reports[0].scan
     if listed(least) < listed(most) * (1 if named else LISTED_RATIO_MIN):
-        return [
-            f"shards did not have the same before them: {least.name} was shown {listed(least)} files, "
-            f"{most.name} {listed(most)}"
-        ]
+        message = f"{least.name} was shown {listed(least)} files, {most.name} {listed(most)}"
+        return [_listed_apart(message)]
     if named:
         for report in scanned[1:]:
             if _sum(report) != _sum(scanned[0]):
-                return [
-                    f"shards did not have the same before them: --files-from named other files to "
-                    f"{report.name} than to {scanned[0].name}"
-                ]
+                message = f"--files-from named other files to {report.name} than to {scanned[0].name}"
+                return [_listed_apart(message)]
     return []
+
+
+def _listed_apart(message: str) -> Shortcoming:
+    return Shortcoming(ShortcomingCode.LISTING, f"shards did not have the same before them: {message}")
 
 
 def _sum(report: ShardReport) -> str:
     return "" if report.summary is None else str(report.summary["listed_sum"])
 
 
-def time_gaps(reports: Sequence[ShardReport]) -> list[str]:
-    """Return messages about shards that may be of an earlier scan: they ended long before others began."""
+def time_gaps(reports: Sequence[ShardReport]) -> list[Shortcoming]:
+    """Return the shards that may be of an earlier scan: they ended long before others began."""
     by_start = sorted(reports, key=lambda report: report.started)
     last = by_start[0]
     short = []
     for report in by_start[1:]:
         gap = report.started - (last.ended or last.started)
         if gap > GAP_MAX:
-            short.append(
-                f"{last.name} was done {gap // timedelta(hours=1)} hours before {report.name} began, "
-                f"and may be of an earlier scan"
-            )
+            hours = gap // timedelta(hours=1)
+            message = f"was done {hours} hours before {report.name} began, and may be of an earlier scan"
+            short.append(Shortcoming(ShortcomingCode.APART, f"{last.name} {message}", last.name))
         if (report.ended or report.started) > (last.ended or last.started):
             last = report
     return short
@@ -209,7 +211,7 @@ class MergeResult:
     """The result of merging reports."""
 
     summary: Summary
-    shortcomings: tuple[str, ...]
+    shortcomings: tuple[Shortcoming, ...]
     shards: int
     exit_code: int
     said: tuple[str, ...]
@@ -324,7 +326,7 @@ def _conclude(
     fields = {
         **total.fields(),
         **settlement.fields(),
-        "incomplete": short,
+        "incomplete": fields_of(short),
         "only_test_entries": bool(summaries) and all(s["only_test_entries"] for s in summaries),
         "merged": datetime.now(UTC).isoformat(),
         "exit_code": exit_code,
@@ -339,7 +341,7 @@ def _conclude(
     return MergeResult(total, tuple(short), len(reports), exit_code, tuple(settlement.breaker_messages()))
 
 
-def _missing(reports: Sequence[ShardReport]) -> list[str]:
+def _missing(reports: Sequence[ShardReport]) -> list[Shortcoming]:
     count = reports[0].shard.count
     there = {report.shard.index for report in reports}
     number = count - len(there)
@@ -349,19 +351,22 @@ def _missing(reports: Sequence[ShardReport]) -> list[str]:
     if number > len(named):
         named.append(f"{number - len(named)} more")
     if len(named) == 1:
-        return [f"shard {named[0]} of {count} is missing"]
-    return [f"shards {', '.join(named[:-1])} and {named[-1]} of {count} are missing"]
+        message = f"shard {named[0]} of {count} is missing"
+    else:
+        message = f"shards {', '.join(named[:-1])} and {named[-1]} of {count} are missing"
+    return [Shortcoming(ShortcomingCode.SHARDS, message)]
 
 
-def _shard_shortcomings(reports: Sequence[ShardReport], *, strict: bool) -> Iterator[str]:
+def _shard_shortcomings(reports: Sequence[ShardReport], *, strict: bool) -> Iterator[Shortcoming]:
     """Yield the reasons why single shards are incomplete, beyond what their counts show."""
     for report in reports:
         if report.summary is None:
-            yield f"{report.name} was not scanned to its end: {report.path.name} has no summary"
+            message = f"{report.name} was not scanned to its end: {report.path.name} has no summary"
+            yield Shortcoming(ShortcomingCode.UNFINISHED, message, report.name)
             continue
         own = Summary()
         own.add_fields(report.summary)
-        known = own.shortcomings(report.lists, strict=strict)
-        for message in report.summary["incomplete"]:
-            if message not in known:
-                yield f"{report.name}: {message}"
+        known = {(one.code, one.subject) for one in own.shortcomings(report.lists, strict=strict)}
+        for one in shortcomings_of(report.summary):
+            if (one.code, one.subject) not in known:
+                yield structs.replace(one, message=f"{report.name}: {one.message}")

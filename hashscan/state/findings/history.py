@@ -15,6 +15,7 @@ from typing import NamedTuple
 from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.reports.records import Record
+from hashscan.shortcomings import Shortcoming, fields_of
 from hashscan.state.store.database import FILE, READABLE, checked_row, closed_on_failure, open_snapshot
 from hashscan.state_dir import StateDir
 
@@ -39,7 +40,11 @@ _OF_LISTS = ("name", "state", "version", "entries", "expires")
 
 
 def conclude_account(
-    database: sqlite3.Connection, scan: int, summary: Record, exit_code: int, incomplete: Sequence[str]
+    database: sqlite3.Connection,
+    scan: int,
+    summary: Record,
+    exit_code: int,
+    incomplete: Sequence[Shortcoming],
 ) -> None:
     """Store how a scan ended."""
     database.execute(
@@ -47,7 +52,7 @@ def conclude_account(
         (
             exit_code,
             json.dumps(summary["verdicts"]),
-            json.dumps(list(incomplete)),
+            json.dumps(fields_of(incomplete)),
             summary["files"],
             summary["bytes"],
             scan,

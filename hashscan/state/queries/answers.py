@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,8 +41,9 @@ from hashscan.matching.policy import sort_key
 from hashscan.matching.remote.asker import AskedBatch, Asker, Introduction, OwnerTurns
 from hashscan.matching.remote.questions import Question, excepted_of, match_of, questions_about
 from hashscan.matching_service_api import Changes
-from hashscan.model import ALGORITHMS, ExceptedEntry, Match
+from hashscan.model import ALGORITHMS, Doubt, ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
+from hashscan.shortcomings import Shortcoming
 from hashscan.state.queries.overview import remember_taken, taken_before
 from hashscan.state.store.contents import CONFIRMED, NOWHERE, OPAQUE, Contents, file_task_of
 from hashscan.state.store.profile import meaning_of
@@ -57,6 +59,11 @@ _CONTENTS_MAX = 10_000
 """Most contents in a batch; many may have no digest that the service takes."""
 _DELAY = 1.0
 """Seconds after which a batch is sent although it is not full."""
+
+
+_StoredMatch = tuple[str, str, Doubt | None, str, str, int | None]
+"""Algorithm, variant and doubt of the digest asked about; entry, category and distance."""
+_stored_matches = msgspec.json.Decoder(list[_StoredMatch])
 
 
 class _Batch(NamedTuple):
@@ -373,17 +380,17 @@ class _ServiceAnswers(ClosedOnExit):
         for run in np.split(whole, np.flatnonzero(np.diff(whole) != 1) + 1):
             if run.size:
                 self._store_range(int(run[0]), len(run), hour)
-        found: dict[int, list[list[Any]]] = {}
+        found: dict[int, list[_StoredMatch]] = {}
         for content in batch.partly & self.positive:
             if kept := [fields for fields in self._answer(content) if fields[0] in self._refused]:
                 found[content] = kept
         for match in answer.matches:
             asked = batch.digests[match.digest]
             found.setdefault(asked.content, []).append(
-                [
+                (
                     *(asked.digest.algorithm, asked.variant, asked.doubt),
                     *(match.entry, match.category, match.distance),
-                ]
+                )
             )
         for content in self.positive.intersection(batch.contents) - found.keys():
             self.positive.remove(content)
@@ -411,14 +418,14 @@ class _ServiceAnswers(ClosedOnExit):
             for fields in self._answer(content)
         ]
 
-    def _answer(self, content: int) -> list[Any]:
+    def _answer(self, content: int) -> list[_StoredMatch]:
         """Return the stored answer about a content for which the service has named entries."""
         (text,) = self._database.execute(
             "SELECT answer FROM answers WHERE service=? AND content=?", (self._key, content)
         ).fetchone()
-        return list(json.loads(text))
+        return _stored_matches.decode(text)
 
-    def shortcomings(self) -> list[str]:
+    def shortcomings(self) -> list[Shortcoming]:
         """Return why contents may have no answer."""
         return self.asker.shortcomings(self._refused)
 
@@ -507,9 +514,9 @@ class Answers(ClosedOnExit):
             found += service.pump(flush=flush, timeout=part)
         return found
 
-    def shortcomings(self) -> list[str]:
+    def shortcomings(self) -> list[Shortcoming]:
         """Return which services did not answer, and why."""
-        return [text for service in self._services for text in service.shortcomings()]
+        return [each for service in self._services for each in service.shortcomings()]
 
     def close(self) -> None:
         """Stop asking."""

@@ -18,6 +18,7 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import FileResult, FileStat, Item, Verdict
 from hashscan.reports.records import FINDINGS, Record, path_bytes
 from hashscan.reports.summary import Summary
+from hashscan.shortcomings import Shortcoming
 from hashscan.sources.base import full_path
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import Findings, Place
@@ -245,7 +246,7 @@ class KnownFiles(WritableState):
         with errors_explained(self._folder):
             begin_account(self._database, self._scan, begun)
 
-    def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[str]) -> None:
+    def conclude(self, summary: Record, exit_code: int, incomplete: Sequence[Shortcoming]) -> None:
         """Store the end of this rescan, after `finish`."""
         with errors_explained(self._folder):
             self._database.execute("BEGIN IMMEDIATE")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.cases.notices.reader import Notice, NoticeError, Notices
+from hashscan.cases.notices.reader import Notice, NoticeError, Notices, SkipReason
 from hashscan.errors import UsageError
 from tests.cases.notices.examples import SPAM, V4, text
 
@@ -22,7 +22,7 @@ def test_what_is_of_another_kind_is_counted(tmp_path: Path) -> None:
     path.write_bytes(text(V4, SPAM, SPAM))
     found = Notices(path)
     assert len(list(found)) == 1
-    assert found.passed_over == {"of another kind of abuse: 'messaging/spam'": 2}
+    assert found.passed_over == {(SkipReason.OTHER_ABUSE, "'messaging/spam'"): 2}
 
 
 def test_a_column_that_means_nothing_is_reported(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_column_that_means_nothing_is_reported(tmp_path: Path) -> None:
     path.write_bytes(b"url,\x1b[31m\nhttps://a.example/,1\n")
     found = Notices(path)
     assert len(list(found)) == 1
-    assert list(found.passed_over) == ["column '\\x1b[31m' means nothing here"]
+    assert list(found.passed_over) == [(SkipReason.UNKNOWN_COLUMN, "'\\x1b[31m'")]
 
 
 def test_notices_before_a_fault_are_good(tmp_path: Path) -> None:

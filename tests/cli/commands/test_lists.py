@@ -21,6 +21,7 @@ import pytest
 from hashscan.lists.pulling.assembly import AT_ONCE
 from tests.cli.conftest import COMMAND, Ran, Run, environment, runner
 from tests.prefork import PREFORK
+from tests.shortcomings import shortcoming
 from tests.web import send, served, serving
 
 
@@ -165,7 +166,7 @@ def test_a_list_on_a_folder_goes_stale_and_is_still_used(
     ran = run("scan", uploads, "--report", "-", env=two_days_on)
     assert ran.code == 4
     assert ran.lines[0]["lists"][0]["state"] == "stale"
-    assert "list short is stale" in ran.lines[-1]["incomplete"]
+    assert shortcoming("list short is stale", "list", "short") in ran.lines[-1]["incomplete"]
     assert run("lists", "status", env=two_days_on).code == 3
 
 
@@ -424,7 +425,7 @@ def test_a_server_blocked_for_a_week(
     ran = run("scan", uploads, "--report", "-", env=week)
     assert ran.code == 4
     assert ran.lines[0]["lists"][0]["state"] == "stale"
-    assert "list national is stale" in ran.lines[-1]["incomplete"]
+    assert shortcoming("list national is stale", "list", "national") in ran.lines[-1]["incomplete"]
     assert "stale" in ran.err
     (uploads / "listed.jpg").unlink()
     (uploads / "alike.jpg").unlink()

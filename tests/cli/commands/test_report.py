@@ -25,6 +25,7 @@ from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
 from tests.prefork import PREFORK, Prefork
 from tests.scan.made_reports import clean, listed, many_findings
+from tests.shortcomings import codes, messages, shortcoming
 
 SHARDS = 6
 FOUND = (
@@ -152,7 +153,7 @@ def test_together_they_equal_one_scan(scanned: Path, reports: list[Path], tmp_pa
         "exit_code", "test_findings", "low_quality_pictures", "only_test_entries", "sandbox",
     )  # fmt: skip
     assert {key: joined[-1][key] for key in same} == {key: whole[-1][key] for key in same}
-    assert whole[-1]["incomplete"] == ["4 unreadable files", "4 folders not entered", "1 empty targets"]
+    assert messages(whole[-1]) == ["4 unreadable files", "4 folders not entered", "1 empty targets"]
     assert whole[-1]["verdicts"]["match"] == 6 + 6 + 3
     # A file with names in several shards is read in each.
     assert joined[-1]["bytes"] >= whole[-1]["bytes"]
@@ -178,7 +179,7 @@ def test_shards_had_a_part_each(reports: list[Path]) -> None:
 def test_missing_ones_are_named(reports: list[Path], tmp_path: Path, run: Run) -> None:
     ran = run("report", "merge", *reports[:2], reports[3], *reports[5:], "--output", "-")
     assert ran.code == 4
-    assert "shards 3 and 5 of 6 are missing" in ran.lines[-1]["incomplete"]
+    assert "shards 3 and 5 of 6 are missing" in messages(ran.lines[-1])
     assert "shards 3 and 5 of 6 are missing" in ran.err
 
 
@@ -188,17 +189,24 @@ def test_all_clean_is_complete_and_one_missing_is_not(tmp_path: Path, run: Run) 
     assert (ran.code, ran.lines[-1]["files"], ran.lines[-1]["incomplete"]) == (0, 15, [])
     assert ran.lines[-1]["seconds"] == 1.0
     ran = run("report", "merge", parts[0], parts[2], "--output", tmp_path / "out")
-    assert (ran.code, read(tmp_path / "out")[-1]["incomplete"]) == (3, ["shard 2 of 3 is missing"])
+    assert (ran.code, messages(read(tmp_path / "out")[-1])) == (3, ["shard 2 of 3 is missing"])
     assert read(tmp_path / "out")[-1]["exit_code"] == 3
 
 
 def test_what_a_shard_fell_short_of_stays(tmp_path: Path, run: Run) -> None:
-    one = clean(tmp_path / "1", 1, 3, incomplete=["stopped before its end"], exit_code=143, listed=None)
+    one = clean(
+        tmp_path / "1",
+        1,
+        3,
+        incomplete=[shortcoming("stopped before its end", "stopped")],
+        exit_code=143,
+        listed=None,
+    )
     two = clean(tmp_path / "2", 2, 3, lists=[listed(4, "stale")])
     three = clean(tmp_path / "3", 3, 3, started="2026-11-25T09:59:58+00:00")
     ran = run("report", "merge", one, two, three, "--output", "-")
     assert ran.code == 3
-    assert ran.lines[-1]["incomplete"] == ["list l is stale", "shard 1: stopped before its end"]
+    assert messages(ran.lines[-1]) == ["list l is stale", "shard 1: stopped before its end"]
     assert ran.lines[0]["lists"][0]["state"] == "stale"
     assert ran.lines[0]["started"] == "2026-11-25T09:59:58+00:00"
     assert ran.lines[-1]["seconds"] == 3.0
@@ -209,7 +217,7 @@ def test_a_shard_that_saw_far_less_is_suspicious(tmp_path: Path, run: Run) -> No
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2, listed=7)
     ran = run("report", "merge", one, two, "--output", "-")
     assert ran.code == 3
-    assert "shard 2 was shown 7 files, shard 1 10" in ran.lines[-1]["incomplete"][0]
+    assert "shard 2 was shown 7 files, shard 1 10" in messages(ran.lines[-1])[0]
     ran = run("report", "merge", one, clean(tmp_path / "2", 2, 2, listed=8), "--output", "-")
     assert ran.code == 0
 
@@ -274,7 +282,7 @@ def test_a_killed_shard(cut: int, reports: list[Path], scanned: Path, tmp_path: 
         # Nothing of the summary is lost but the end of its line.
         assert ran.lines[-1]["incomplete"] == read(scanned / "reports" / "one")[-1]["incomplete"]
         return
-    (message,) = [w for w in ran.lines[-1]["incomplete"] if "not scanned to its end" in w]
+    (message,) = [w for w in messages(ran.lines[-1]) if "not scanned to its end" in w]
     assert torn.name in message
     whole = read(scanned / "reports" / "one")
     assert facts(ran.lines) == facts(whole)
@@ -403,7 +411,7 @@ def test_lists_of_one_size_but_other_content(tmp_path: Path, run: Run) -> None:
     assert "import the same lists everywhere" in ran.err
     ran = run("report", "merge", reports[0], reports[2], "--output", "-")
     assert ran.code in {3, 4}, ran.err
-    assert ran.lines[-1]["incomplete"] == ["shard 2 of 3 is missing"]
+    assert codes(ran.lines[-1]) == ["shards"]
 
 
 @pytest.mark.parametrize(
@@ -449,7 +457,7 @@ def test_file_lists_of_one_length_but_other_names(tmp_path: Path, run: Run) -> N
             )
         ran = run("report", "merge", *reports, "--output", "-")
         assert ran.code == (3 if expected else 0)
-        assert [w.split(": ")[-1] for w in ran.lines[-1]["incomplete"]] == expected
+        assert [w.split(": ")[-1] for w in messages(ran.lines[-1])] == expected
 
 
 @pytest.mark.slow
@@ -471,7 +479,7 @@ def test_findings_that_stand_are_joined_too(tmp_path: Path, run: Run) -> None:
     kinds = Counter(record["type"] for record in ran.lines)
     assert (kinds["finding"], kinds["standing"]) == (4, 44)
     assert ran.lines[-1]["files"] == 4
-    assert any("still open" in message for message in ran.lines[-1]["incomplete"])
+    assert "standing" in codes(ran.lines[-1])
 
 
 def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) -> None:
@@ -482,7 +490,7 @@ def test_a_report_that_was_left_from_the_night_before(tmp_path: Path, run: Run) 
     )
     ran = run("report", "merge", one, left, three, "--output", "-")
     assert ran.code == 3
-    (message,) = ran.lines[-1]["incomplete"]
+    (message,) = messages(ran.lines[-1])
     assert message == "shard 2 was done 23 hours before shard 1 began, and may be of an earlier scan"
 
 
@@ -501,7 +509,7 @@ def test_what_is_withheld_by_some_shards_only_says_so(tmp_path: Path, run: Run) 
 
 
 def test_what_reports_say_is_no_command_to_a_terminal(tmp_path: Path, run: Run) -> None:
-    one = clean(tmp_path / "1", 1, 1, incomplete=["\x1b[31m"])
+    one = clean(tmp_path / "1", 1, 1, incomplete=[shortcoming("\x1b[31m")])
     ran = run("report", "merge", one, "--output", tmp_path / "out")
     assert ran.code == 3
     assert "\x1b" not in ran.err

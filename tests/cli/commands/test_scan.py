@@ -19,6 +19,7 @@ from hashscan.state_dir import StateDir
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.pictures import encoded, scene
 from tests.prefork import PREFORK
+from tests.shortcomings import codes
 from tests.waiting import until
 
 ROOT = os.geteuid() == 0
@@ -123,7 +124,7 @@ def test_an_empty_folder_is_incomplete(run: Run, tmp_path: Path, local_list: str
     (tmp_path / "empty").mkdir()
     code, lines = scan(run, tmp_path / "empty")
     assert code == 3
-    assert lines[-1]["incomplete"] == ["1 empty targets"]
+    assert codes(lines[-1]) == ["empty-targets"]
 
 
 def test_one_empty_target_of_two_is_incomplete(
@@ -537,7 +538,7 @@ def test_asked_to_stop(
     assert summary["type"] == "summary"
     assert summary["exit_code"] == code
     assert summary["files"] == summary["verdicts"]["match"] == len(lines) - 2 < 300
-    assert "stopped before its end" in summary["incomplete"]
+    assert "stopped" in codes(summary)
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_whole_group(

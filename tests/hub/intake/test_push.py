@@ -27,6 +27,7 @@ from tests.hub.intake.reports import finding, lines, report, scan_record
 from tests.hub.serving import Node, new_key, node
 from tests.prefork import PREFORK
 from tests.service.engine.serving import store_list
+from tests.shortcomings import shortcoming
 
 
 @pytest.fixture
@@ -131,9 +132,11 @@ def test_no_name_leaves_the_server_unless_asked(tmp_path: Path) -> None:
         scan,
         finding(f"/{SECRET}", **names, because=SECRET, matches=[match], quarantine={"detail": SECRET}),
         {"type": "folder", "schema": 1, "path": f"/{SECRET}", "reason": "unreadable", "detail": SECRET},
-        report(incomplete=[f"/{SECRET} has 3 files and had 9"], withdrawn=[SECRET], cluster={"a": SECRET})[1][
-            -1
-        ],
+        report(
+            incomplete=[shortcoming(f"/{SECRET} has 3 files and had 9", "shrunken", f"/{SECRET}")],
+            withdrawn=[SECRET],
+            cluster={"a": SECRET},
+        )[1][-1],
     ]
     for record in records:
         assert SECRET not in sent_line(record, "web1", names=False).decode()

@@ -33,6 +33,7 @@ from tests.hub.intake.reports import (
     scan_record,
     summary,
 )
+from tests.shortcomings import shortcoming
 
 
 def rows(database: Database, table: Table) -> list[Row[Any]]:
@@ -128,7 +129,7 @@ def test_a_case_ends_only_if_that_is_certain(database: Database) -> None:
     owner = organisation(database)
     push(database, owner, *report(finding("/srv/a"), finding("/srv/b"), finding("/srv/c")))
     seen = [{"type": "undecoded", "schema": 1, "path": "/srv/b", "verdict": "undecoded", "reason": "x"}]
-    push(database, owner, *report(*seen, incomplete=["a target is smaller"]))
+    push(database, owner, *report(*seen, incomplete=[shortcoming("a target is smaller")]))
     push(database, owner, *report(*seen), scope="")
     push(database, owner, *report(*seen), host="web2")
     name, records = report(*seen)

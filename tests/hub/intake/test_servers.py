@@ -23,6 +23,7 @@ from hashscan.hub.storage.tables import SERVERS
 from hashscan.settings.cases_and_alerts import NO_ALERTS, AlertSettings
 from hashscan.state_dir import StateDir
 from tests.hub.intake.reports import NOW, finding, organisation, push, report
+from tests.shortcomings import shortcoming
 
 DAY = 86_400
 PAGE = Path(__file__).parents[3] / "docs" / "hub-servers.md"
@@ -31,7 +32,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "hub-servers.md"
 def test_the_view_over_servers(database: Database) -> None:
     owner, other = organisation(database), organisation(database, "other")
     push(database, owner, *report(finding("/srv/a")))
-    push(database, owner, *report(finding("/srv/a"), incomplete=["x"], exit_code=4), host="web2")
+    push(database, owner, *report(finding("/srv/a"), incomplete=[shortcoming("x")], exit_code=4), host="web2")
     push(database, other, report()[0], [], host="web1")
     with database.reading() as connection:
         first, second = servers(connection, NOW + 3 * DAY, owner)
@@ -39,7 +40,7 @@ def test_the_view_over_servers(database: Database) -> None:
     assert (first.name, first.exit_code, first.version, first.files) == ("web1", 1, "0.1.0", 10)
     assert (first.lists, first.undecoded, first.open_cases) == ({"national": 3}, 0.2, 1)
     assert (first.silent, first.scan_age(NOW + 60), first.received) == (True, 60, NOW)
-    assert (second.exit_code, second.incomplete) == (4, ("x",))
+    assert (second.exit_code, second.incomplete) == (4, (shortcoming("x"),))
     assert [(each.organisation, each.scan == "", each.silent) for each in everybody] == [
         ("hoster", False, False), ("hoster", False, False), ("other", True, False),
     ]  # fmt: skip

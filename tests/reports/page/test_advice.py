@@ -9,6 +9,7 @@ import pytest
 
 from hashscan.cli.main import cli
 from hashscan.reports.page.advice import Step, exit_words, headline, steps
+from tests.shortcomings import shortcoming
 
 NONE: dict[str, int | None] = dict.fromkeys(
     ("match", "held", "review", "unreadable", "undecoded", "skipped", "clean"), 0
@@ -38,7 +39,7 @@ def test_nothing_is_asked_for_without_need() -> None:
         (of({}, standing=3), "Note 3 findings"),
         (of({}, state="stale"), "Pull list national, which is stale"),
         (of({}, undecoded=1), "Note that 1 file"),
-        (of({"incomplete": ["x"]}), "Make the next scan complete"),
+        (of({"incomplete": [shortcoming("x")]}), "Make the next scan complete"),
         (of(None), "Scan again"),
         (of({"withdrawn": ["1", "2"]}), "Restore 2 files"),
         (of({"breaker": {"entries": 2}}), "Ask the list's owner about 2 entries"),

@@ -23,6 +23,7 @@ from hashscan.text import path_fields
 from tests.browser import faults
 from tests.examples import examples
 from tests.reports.documents import HOSTILE, SCAN, finding, summary, unreadable, written
+from tests.shortcomings import shortcoming
 
 
 def page(path: Path, context: ReportContext | None = None) -> str:
@@ -67,7 +68,9 @@ def test_no_markup_of_strangers_is_markup(tmp_path: Path) -> None:
     record = finding(
         hostile.encode(), customer=hostile, because=hostile, matches=[match, match], action=hostile
     )
-    text = page_of(tmp_path, [record, {**unreadable(b"/b"), "reason": hostile}], incomplete=[hostile])
+    text = page_of(
+        tmp_path, [record, {**unreadable(b"/b"), "reason": hostile}], incomplete=[shortcoming(hostile)]
+    )
     assert "<img" not in text
     assert "<!--" not in text
     assert text.count("<script") == text.count("</script>") == 3
@@ -109,7 +112,7 @@ def test_what_was_not_checked_is_reported_too(tmp_path: Path) -> None:
         {"type": "silent-change", "schema": 1, **path_fields(b"/srv/rot"), "size": 1, "mtime_ns": 1},
         unreadable(b"/srv/x"),
     ]  # fmt: skip
-    text = page_of(tmp_path, records, incomplete=["1 folders not entered"])
+    text = page_of(tmp_path, records, incomplete=[shortcoming("1 folders not entered")])
     assert {row[0]: row[1] for row in rows_of(text)} == {
         "standing": "/srv/old", "silent-change": "/srv/rot", "folder": "/srv/closed", "unreadable": "/srv/x"
     }  # fmt: skip
@@ -122,11 +125,15 @@ def test_what_was_not_checked_is_reported_too(tmp_path: Path) -> None:
     ("records", "end", "visible"),
     [
         ([], {}, "Nothing found"),
-        ([], {"incomplete": ["list a is stale"]}, "Nothing found, but the scan is incomplete"),
+        (
+            [],
+            {"incomplete": [shortcoming("list a is stale", "list", "a")]},
+            "Nothing found, but the scan is incomplete",
+        ),
         ([finding(b"/a")], {}, "1 file matches what is on the lists"),
         (
             [finding(b"/a"), finding(b"/b")],
-            {"incomplete": ["x"]},
+            {"incomplete": [shortcoming("x")]},
             "2 files match what is on the lists, and the scan is incomplete",
         ),
         ([finding(b"/a")], {"only_test_entries": True}, "1 file matches test entries<"),

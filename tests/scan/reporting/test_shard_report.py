@@ -216,7 +216,7 @@ def test_a_path_longer_than_one_call_of_the_system_takes(tmp_path: Path) -> None
 
 def test_very_many_missing_shards(tmp_path: Path) -> None:
     joined, _ = merged(clean(tmp_path / "1", 7, 999_999))
-    (message,) = joined.shortcomings
+    (message,) = [one.message for one in joined.shortcomings]
     assert message.startswith("shards 1, 2, 3, 4, 5, 6, 8, ")
     assert message.endswith(" and 999968 more of 999999 are missing")
 

@@ -368,7 +368,7 @@ def _reason(error: Exception) -> Reason:
 
 _EMPTY_MAX = 512
 """Length in bytes of an empty file, at most; a header may hold a name."""
-_ZIP = b"PK\5\6" + bytes(18)
+_EMPTY = {"ZIP": b"PK\5\6" + bytes(18), "ar": b"!<arch>\n"}
 _7Z_SIZE, _7Z_NUMBERS = 32, 12
 
 _UNPACKERS: dict[str, Callable[[], Any]] = {
@@ -390,8 +390,8 @@ def is_empty(file: PreadFile, kind: str) -> bool:
         return False
     file.seek(0)
     content = file.read()
-    if kind == "ZIP":
-        return content == _ZIP
+    if kind in _EMPTY:
+        return content == _EMPTY[kind]
     if kind == "7z":
         return len(content) == _7Z_SIZE and not any(content[_7Z_NUMBERS:])
     if kind not in _UNPACKERS:

@@ -147,6 +147,8 @@ class PdfOpener:
         Raises:
             ContainerError: the rest can't be read.
         """
+        if _is_about_documents(file):
+            return
         with self._opened(file) as document:
             pages = _pdfium.FPDF_GetPageCount(document)
             if pages <= 0:
@@ -235,6 +237,21 @@ _PICTURE = re.compile(_OBJECT + rb"/(?:Image\b|[A-Za-z]{0,9}#)", re.DOTALL)
 _REPEATED = re.compile(_OBJECT + _TILING, re.DOTALL)
 _APPENDED = 4_000_000
 """Number of the first appended object, below the greatest that PDFium knows."""
+
+
+_BEGIN_OF_OBJECT = re.compile(rb"(?:[0-9]|%[^\r\n%]*+)[\0\s]++obj")
+"""Begin of an object: two numbers and a word, between which comments may stand."""
+
+
+def _is_about_documents(file: PreadFile) -> bool:
+    """Return True for a file that names the mark of a document, and has no object: no viewer opens it."""
+    if file.size > READ_MAX:
+        return False
+    file.seek(0)
+    begin = file.read(_PIECE_SIZE)
+    if begin.startswith(_HEADER) or _BEGIN_OF_OBJECT.search(begin) is not None:
+        return False
+    return file.size == len(begin) or _BEGIN_OF_OBJECT.search(begin + file.read()) is None
 
 
 def _shows_elsewhere(file: PreadFile) -> bool:

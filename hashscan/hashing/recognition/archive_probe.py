@@ -11,13 +11,14 @@ follows it, which is sure where that has a checksum or takes few values.
 from __future__ import annotations
 
 import binascii
+import bz2
 import lzma
 import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,11 +33,13 @@ from hashscan.hashing.containers import (
     is_old_tar,
 )
 from hashscan.hashing.format_signatures import number
+from hashscan.hashing.formats import contains_pictures, sniff
+from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.recognition.none_kinds import none_kind
 from hashscan.hashing.recognition.recogniser import Probed
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat
-    from hashscan.hashing.pread import PreadFile
 
 DOUBTFUL_MAX = 8
 """Places that may be the begin of an archive of one kind; a file with more is undecoded."""
@@ -66,6 +69,21 @@ class _Sign(NamedTuple):
     check: _Check
     lead: int = 0
     """Number of bytes of the archive before its signature."""
+
+
+class _Unpacker(Protocol):
+    """A decompressor of the standard library."""
+
+    @property
+    def eof(self) -> bool:
+        """True behind the end of the stream."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the stream of what was given."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Return what data gives."""
 
 
 def _sure(_content: bytes, _at: int) -> int:
@@ -162,7 +180,10 @@ _CPIO_OCTAL = re.compile(rb"[0-7]{70}"), 59, 76, 8
 
 
 def _is_binary_cpio(content: bytes, at: int) -> int:
-    """Check the type of the file, that its name ends in a zero within it, and is no more than a path."""
+    """Check that it is a file with content, that its name ends in a zero, and is no more than a path.
+
+    What precedes the first file with content shows nothing.
+    """
     swapped = content[at] != _CPIO_LITTLE
 
     def field(offset: int) -> int:
@@ -171,12 +192,14 @@ def _is_binary_cpio(content: bytes, at: int) -> int:
     # The checks that are quick first: data may consist of such signatures.
     length = field(20)
     end = at + 26 + length
-    if not 1 < length <= _NAME_MAX or content[end - 1] or field(6) >> 12 not in _CPIO_TYPES:
+    if not 1 < length <= _NAME_MAX or content[end - 1] or field(6) >> 12 != _CPIO_FILE:
+        return _NO
+    if not 0 < field(22) << 16 | field(24) < 1 << 31:
         return _NO
     return _MAYBE if _CONTROL.search(content, at + 26, end - 1) is None else _NO
 
 
-_CPIO_LITTLE, _CPIO_TYPES = 0xC7, frozenset({1, 2, 4, 6, 8, 10, 12})
+_CPIO_LITTLE, _CPIO_FILE = 0xC7, 8
 
 
 def _is_tar(content: bytes, at: int) -> int:
@@ -184,7 +207,7 @@ def _is_tar(content: bytes, at: int) -> int:
 
 
 def _is_gzip(content: bytes, at: int) -> int:
-    """Unpack the begin, without the checksum: programs show what they have unpacked."""
+    """Unpack it; a wrong checksum makes it doubtful only, since programs show what they have unpacked."""
     flags, place = content[at + 3], at + 10
     if flags & 0xE0:
         return _NO
@@ -196,7 +219,50 @@ def _is_gzip(content: bytes, at: int) -> int:
             if place <= 0:
                 return _NO
     place += flags & 2
-    return _unpacks(zlib.decompressobj(-zlib.MAX_WBITS), content[place : place + _NAME_MAX])
+    # The begin first: random bytes have many such signatures.
+    if _unpacks(zlib.decompressobj(-zlib.MAX_WBITS), content[place : place + _NAME_MAX]) == _NO:
+        return _NO
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacked, is_broken = _unpacked(unpacker, content, place)
+    if unpacker.eof:
+        is_broken = unpacker.unused_data[:4] != binascii.crc32(unpacked).to_bytes(4, "little")
+    return _worth(unpacked) if is_broken else _SURE
+
+
+def _unpacked(unpacker: _Unpacker, content: bytes, at: int) -> tuple[bytes, bool]:
+    """Return the begin of what a stream is unpacked to, and True if it breaks there."""
+    unpacked = bytearray()
+    try:
+        while at < len(content) and not unpacker.eof and len(unpacked) < _UNPACKED_MAX:
+            unpacked += unpacker.decompress(content[at : at + _STREAM_PIECE])
+            at += _STREAM_PIECE
+    except (zlib.error, lzma.LZMAError, OSError):
+        return bytes(unpacked), True
+    return bytes(unpacked), False
+
+
+_UNPACKED_MAX, _STREAM_PIECE = 4 << 20, 1024
+
+
+def _worth(unpacked: bytes) -> int:
+    """Return if a stream that breaks is an archive, by what programs show of it before.
+
+    Compressed files lie in blocks of others, and are cut there. Of a text without pictures nothing is shown.
+    Few bytes may be by chance.
+    """
+    # Some bytes of what follows were unpacked, too.
+    if len(unpacked) <= _BY_CHANCE_MAX or none_kind(PreadFile(unpacked[:-_BY_CHANCE_MAX])):
+        shows = sniff(unpacked) is not None or contains_pictures(unpacked[-2 * _BY_CHANCE_MAX :])
+        return _SURE if shows else _MAYBE
+    return _SURE
+
+
+_BY_CHANCE_MAX = 4096
+
+
+def _is_bzip2(content: bytes, at: int) -> int:
+    unpacked, is_broken = _unpacked(bz2.BZ2Decompressor(), content, at)
+    return _worth(unpacked) if is_broken and unpacked else _SURE
 
 
 def _unpacks(unpacker: zlib._Decompress, packed: bytes) -> int:
@@ -220,17 +286,63 @@ _PICTURE_MIN = 32
 
 def _is_xz(content: bytes, at: int) -> int:
     stated = number(content, at + 8, 4)
-    return _sure_if(condition=stated == binascii.crc32(content[at + 6 : at + 8]) and content[at + 6] == 0)
+    if stated != binascii.crc32(content[at + 6 : at + 8]) or content[at + 6]:
+        return _NO
+    try:
+        unpacked, is_broken = _unpacked(lzma.LZMADecompressor(lzma.FORMAT_XZ), content, at)
+    except MemoryError:
+        return _SURE
+    return _worth(unpacked) if is_broken and unpacked else _SURE
 
 
 def _is_zstandard(content: bytes, at: int) -> int:
-    """Check the descriptor of a frame, and the header of its first block."""
+    """Check the headers of a frame, of its blocks, and of the literals of the first one (RFC 8878, 3.1)."""
     descriptor = content[at + 4]
-    single = descriptor >> 5 & 1
-    sizes = (single, 2, 4, 8)
-    block = at + 5 + (not single) + (0, 1, 2, 4)[descriptor & 3] + sizes[descriptor >> 6]
-    header = number(content, block, 3)
-    return _MAYBE if not descriptor & 8 and header >> 1 & 3 != 3 and header >> 3 <= 128 << 10 else _NO
+    single, form = descriptor >> 5 & 1, descriptor >> 6
+    sized = (single, 2, 4, 8)[form]
+    first = at + 5 + (not single) + (0, 1, 2, 4)[descriptor & 3] + sized
+    stated = number(content, first - sized, sized) + (256 if sized == 2 else 0)
+    if descriptor & 8:
+        return _NO
+    blocks, place, is_last = 0, first, False
+    while not is_last and blocks < _ZSTANDARD_BLOCKS:
+        header = number(content, place, 3)
+        is_last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+        if kind == _RESERVED or size > _ZSTANDARD_BLOCK or place + 3 > len(content):
+            return _MAYBE if blocks else _NO
+        if not blocks and not _has_literals(content[place + 3 : place + 8], kind, size):
+            return _MAYBE
+        if is_last and kind == 0 and not blocks and sized and size != stated:
+            return _MAYBE
+        place += 3 + (1 if kind == 1 else size)
+        blocks += size > 0
+        if not size and not is_last:
+            return _MAYBE
+    # A single block without compression says too little.
+    return _SURE if blocks > 1 or (blocks and number(content, first, 3) >> 1 & 3 == _PACKED) else _MAYBE
+
+
+def _has_literals(begin: bytes, kind: int, size: int) -> bool:
+    """Return True if the literals that begin a block are as long as it permits."""
+    if kind != _PACKED:
+        return True
+    bits, form = number(begin, 0, 5), begin[0] >> 2 & 3
+    if begin[0] & 2:
+        head, width = ((3, 10), (3, 10), (4, 14), (5, 18))[form]
+        packed = bits >> 4 + width & (1 << width) - 1
+        # The first block has no tree to repeat.
+        return not begin[0] & 1 and head + packed < size
+    head, length = (
+        (1, bits >> 3 & 31),
+        (2, bits >> 4 & 0xFFF),
+        (1, bits >> 3 & 31),
+        (3, bits >> 4 & 0xFFFFF),
+    )[form]
+    return head + (1 if begin[0] & 1 else length) < size
+
+
+_ZSTANDARD_BLOCK, _ZSTANDARD_BLOCKS = 128 << 10, 8
+_RESERVED, _PACKED = 3, 2
 
 
 def _is_lha(content: bytes, at: int) -> int:
@@ -407,7 +519,7 @@ _SIGNS = (
     _Sign(_KINDS["binary cpio"], b"\x71\xc7", _is_binary_cpio),
     _Sign(_KINDS["tar"], b"ustar", _is_tar, 257),
     _Sign(_KINDS["gzip"], b"\x1f\x8b\x08", _is_gzip),
-    *(_Sign(_KINDS["bzip2"], b"BZh%d1AY&SY" % level, _sure) for level in range(1, 10)),
+    *(_Sign(_KINDS["bzip2"], b"BZh%d1AY&SY" % level, _is_bzip2) for level in range(1, 10)),
     _Sign(_KINDS["xz"], b"\xfd7zXZ\0", _is_xz),
     _Sign(_KINDS["Zstandard"], b"\x28\xb5\x2f\xfd", _is_zstandard),
     _Sign(_KINDS["LHA"], b"-lh", _is_lha, 2),

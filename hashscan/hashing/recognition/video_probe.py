@@ -34,6 +34,9 @@ Score = Callable[[bytes], tuple[str, int]]
 """Returns the demuxer that takes bytes for its own, and its score; an empty name and 0 if none does. The name
 is empty and the score is not if several have the same."""
 
+_KEY, _KEYS_MIN = b"\x06\x0e\x2b\x34", 2
+"""Begin of the label of an element of MXF."""
+
 _MUSIC = "music with a picture"
 _BY_NAME = {known.name: known for known in FORMATS}
 
@@ -76,10 +79,19 @@ class VideoProbe:
         """Yield what FFmpeg takes the file for; what it would take it for if it were longer, too."""
         for demuxer, score in dict.fromkeys(self._scores(file)):
             kind = kind_of(demuxer)
-            if kind is not None:
+            if kind is not None and not (demuxer == "mxf" and self._names_keys_only(file)):
                 # Players show no cover of broken music; a broken cover makes the file undecoded by itself.
                 certain = score > DOUBTFUL and kind != _MUSIC
                 yield Probed(_BY_NAME[kind], certain, by=f"libavformat: {demuxer}", score=score)
+
+    @staticmethod
+    def _names_keys_only(file: PreadFile) -> bool:
+        """Return True for a file that has the key of a header of MXF, as one about formats, and no other key.
+
+        Each element of MXF has one (SMPTE 377-1, 9.3), and FFmpeg opens none without an element of essence.
+        """
+        file.seek(0)
+        return file.size <= _SIZE_MAX and file.read().count(_KEY) < _KEYS_MIN
 
     def _scores(self, file: PreadFile) -> Iterator[tuple[str, int]]:
         if self._score is None:

@@ -306,6 +306,14 @@ def unknown_picture() -> bytes:
     return page_of(PLACED, [stream(entries, bytes(range(200)))])
 
 
+def test_a_text_about_documents_is_none(opened: Open) -> None:
+    rules = b'patterns = {pdf = [[%PDF-1.7]], object = "obj", 5 % 3}\n' * 9
+    members, end = opened(rules)
+    assert (members, end.reason) == ([], None)
+    for hidden in (rules + LETTER, rules + LETTER.replace(b"1 0 obj", b"1 0%5\n\0obj")):
+        assert by_place(opened(hidden)[0])
+
+
 @pytest.mark.parametrize(
     ("made", "expected"),
     [

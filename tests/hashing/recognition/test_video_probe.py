@@ -127,6 +127,14 @@ def test_a_disguised_video_is_not_opened_where_none_are(junk: bytes, tmp_path: o
             assert not any(member.reply for member in members)
 
 
+def test_a_file_that_names_the_key_of_mxf_is_none() -> None:
+    key = bytes.fromhex("060e2b34020501010d010201010204000000")
+    rules = bytes(10) + b"[50:application/mxf]\n>0=\0\x0e" + key[:14] + b"\n[50:audio/ogg]\n" * 100
+    assert list(load()(PreadFile(rules))) == []
+    video = rules + key + b"\x83\0\0\x58" + bytes(88) + bytes.fromhex("060e2b34010201010d01030115010500")
+    assert [probed.by for probed in load()(PreadFile(video))] == ["libavformat: mxf"]
+
+
 def test_excluded_demuxers_are_none() -> None:
     playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttp://localhost/a.ts\n"
     lyrics = b"[ti:Song]\n[00:01.00]Words\n[00:02.00]More\n" * 20

@@ -1,12 +1,14 @@
 """Measure what it costs to recognise files, by kind, beside another version.
 
     python -m benchmarks.scan.recognition --base CHECKOUT [--tree /usr] [--photographs CORPUS]
-                                     [--files N] [--runs R] [--no-tree] [--work DIR]
+                                     [--kinds KIND,...] [--files N] [--copies N] [--runs R]
+                                     [--no-tree] [--work DIR]
 
 The base is a checkout whose parts in C are built (`python setup.py build_ext --inplace`); both run with this
 Python and its libraries. Files of each kind are copied from the tree, or made. A scan of them without a
 state, by one worker, is timed in turn with that of the base, in processor time of all processes, less the
-least that a scan of one small file of random bytes took, which starts the sandboxes. Then the whole tree is
+least that a scan of one small file of random bytes took, which starts the sandboxes: over a second, so that
+it takes thousands of small files for a figure (`--copies`). Then the whole tree is
 scanned once by each. What is undecoded by the one and not by the other is counted, and printed to stderr.
 """
 
@@ -53,16 +55,16 @@ def files_of(tree: Path) -> Iterator[Path]:
 def lay_out(options: argparse.Namespace, scratch: Path) -> dict[str, Path]:
     """Copy files of each kind to a folder of its own; return the folders."""
     random.seed(1)
-    found: dict[str, list[Path]] = {kind: [] for kind in _IS_KIND}
+    found: dict[str, list[Path]] = {kind: [] for kind in options.kinds or _IS_KIND if kind in _IS_KIND}
     for path in files_of(options.tree):
         try:
             with path.open("rb") as file:
                 begin = file.read(BEGIN)
         except OSError:
             continue
-        for kind, is_kind in _IS_KIND.items():
-            if is_kind(begin):
-                found[kind].append(path)
+        for kind, paths in found.items():
+            if _IS_KIND[kind](begin):
+                paths.append(path)
     if options.photographs is not None:
         found["photographs"] = list(files_of(options.photographs))
     made: dict[str, Path] = {}
@@ -70,12 +72,18 @@ def lay_out(options: argparse.Namespace, scratch: Path) -> dict[str, Path]:
         folder = made[kind] = scratch / kind
         folder.mkdir()
         for number, path in enumerate(random.sample(paths, min(options.files, len(paths)))):
-            shutil.copyfile(path, folder / f"{number}{path.suffix}")
-    folder = made["random bytes, 100 kB"] = scratch / "random"
-    folder.mkdir()
-    for number in range(options.files):
-        (folder / str(number)).write_bytes(random.randbytes(100_000))
+            for copy in range(options.copies):
+                shutil.copyfile(path, folder / f"{number}-{copy}{path.suffix}")
+    if not options.kinds or "random" in options.kinds:
+        made["random bytes, 100 kB"] = _lay_out_random(options.files, scratch / "random")
     return {kind: folder for kind, folder in made.items() if any(folder.iterdir())}
+
+
+def _lay_out_random(files: int, folder: Path) -> Path:
+    folder.mkdir()
+    for number in range(files):
+        (folder / str(number)).write_bytes(random.randbytes(100_000))
+    return folder
 
 
 def timed(checkout: Path, folder: Path, scratch: Path) -> tuple[float, set[str]]:
@@ -133,7 +141,14 @@ def main() -> int:
     )
     parser.add_argument("--tree", type=Path, default=Path("/usr"), help="where files are taken from")
     parser.add_argument("--photographs", type=Path, metavar="CORPUS", help="a folder of photographs")
+    parser.add_argument(
+        "--kinds",
+        type=lambda text: text.split(","),
+        metavar="KIND,...",
+        help=f"random, {', '.join(_IS_KIND)}",
+    )
     parser.add_argument("--files", type=int, default=3000, help="of each kind")
+    parser.add_argument("--copies", type=int, default=1, help="of each file that is taken from the tree")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-tree", action="store_true", help="leave out the scan of the whole tree")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where the files are put for the time being")

@@ -6,7 +6,7 @@ Prints for each file its verdict and reason, the processor seconds of all decode
 file of its kind and size, the processor seconds of the scan's other processes beyond those for a harmless
 document, and the most memory that one process had resident. With `--owners`
 (as root): how long a scan with one worker needs for 1,000 listed JPEGs, and for the same beside twenty
-hostile files of another owner with two workers and with one, until the last of the 1,000 is reported; in
+hostile files of another owner with two workers and with one, until the last of the 1,000 has its verdict; in
 turns, with the ratios of the medians.
 """
 
@@ -30,9 +30,17 @@ from benchmarks.lib.memory import descendants
 from hashscan.hashing.container_kinds import seconds_to_open
 from hashscan.hashing.containers import UNRECOGNISED
 from hashscan.hashing.formats import sniff
+from hashscan.hashing.media.picture_opening import DEFAULT_MAX_PIXELS
 from hashscan.lists.store import ListStore
+from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Entry, MemberLimits
+from hashscan.sandbox.client import SandboxOptions
+from hashscan.scan.pipeline import ScanPipeline
+from hashscan.scan.workers.pool import ProcessPool
 from hashscan.settings.matching import DecodingLimits
+from hashscan.sources.base import ListingOptions
+from hashscan.sources.filesystem.source import FilesystemSource
+from hashscan.sources.patterns import Patterns
 from tests.hostile_files import FILES, one_page
 from tests.pictures import encoded, scene
 
@@ -86,14 +94,11 @@ class Processes:
         self._thread.join()
 
 
-def _command(target: Path, state: Path) -> list[str]:
-    options = ["--state", str(state), "--foreground", "-q", "--report", "-"]
-    return [sys.executable, "-m", "hashscan", "scan", str(target), *options]
-
-
 def scan(target: Path, state: Path, *options: str) -> list[dict[str, object]]:
     """Return the records of a scan."""
-    done = subprocess.run([*_command(target, state), *options], stdout=subprocess.PIPE, check=False)
+    command = [sys.executable, "-m", "hashscan", "scan", str(target), "--state", str(state), "--foreground"]
+    command += ["-q", "--report", "-", *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -145,20 +150,28 @@ def listed_files(folder: Path, number: int) -> list[Entry]:
     return entries
 
 
-def seconds_to_report(target: Path, state: Path, number: int, workers: int) -> float:
-    """Return the seconds from the start of a scan until so many matches are reported."""
-    command = [*_command(target, state), "--workers", str(workers)]
-    begun, found = time.monotonic(), 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            found += json.loads(line).get("verdict") == "match"
-            if found == number:
-                taken = time.monotonic() - begun
-                process.terminate()
-                # The pipe ends when the last of its processes has ended.
-                process.stdout.read()
-                return taken
+def seconds_to_verdicts(target: Path, state: Path, number: int, workers: int) -> float:
+    """Return the seconds from the start of the workers until so many files have matched.
+
+    A scan writes its findings to the report when it knows how many there are.
+    """
+    options = ListingOptions(exclude=Patterns.compile((), None))
+    listings = FilesystemSource([os.fsencode(target)], options).listings()
+    found = 0
+    with ListStore(state / "lists").open(["ours"], datetime.now(UTC)) as opened:
+        setup = WorkerSetup(
+            lists=opened.handles,
+            sandbox=SandboxOptions("auto"),
+            algorithms=("md5", "sha1", "sha256", "pdq"),
+            max_pixels=DEFAULT_MAX_PIXELS,
+            containers=MemberLimits(),
+        )
+        begun = time.monotonic()
+        with ProcessPool(setup, workers) as pool:
+            for record in ScanPipeline(listings, pool):
+                found += record.get("verdict") == "match"
+                if found == number:
+                    return time.monotonic() - begun
     raise AssertionError(f"{found} of {number} were found")
 
 
@@ -182,7 +195,7 @@ def owners(work: Path, number: int, rounds: int) -> None:
     for _ in range(rounds):
         for name, target, workers in ways:
             with_list(work / "state", *entries)
-            taken[name].append(seconds_to_report(target, work / "state", number, workers))
+            taken[name].append(seconds_to_verdicts(target, work / "state", number, workers))
             print(f"{name}: {taken[name][-1]:.1f} s", flush=True)
     alone = median(taken["alone, one worker"])
     for name in list(taken)[1:]:

@@ -136,7 +136,7 @@ def test_time_beyond_the_ordinary_makes_an_owner_slow() -> None:
         mine.charge(3, 1.0, 100 << 20, given_up=True)
     assert [owner in mine for owner in (1, 2, 3, 4)] == [False, True, True, False]
     # Who has many ordinary files has earned some time for others.
-    mine.charge(1, 4.0, 0, given_up=True)
+    mine.charge(1, 3.0, 0, given_up=True)
     assert 1 not in mine
     all_of_them.add(mine.report())
     assert mine.report() == {}

@@ -14,18 +14,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from hashscan.sandbox.client import PARTS_BYTES, TRIAL_SHARE
+from hashscan.sandbox.client import TRIAL_SHARE
 
 PICTURE_SECONDS = 2.0
 """Processor time of a picture on trial."""
 
-_ORDINARY_SECONDS = 0.5
-"""Processor time that nearly all files stay below; for each `PARTS_BYTES` of a file, a second more."""
+_ORDINARY_SECONDS, _ORDINARY_BYTES = 0.25, 8 << 20
+"""Processor time that nearly all files stay below; for each so many bytes of a file, a second more."""
 
 _CONTAINER_FACTOR = 2.0
 """Processor time of a container on trial, as a multiple of the ordinary."""
 
-_OWNER_SECONDS = 2.0
+_OWNER_SECONDS = 1.0
 """Processor time beyond the ordinary from which an owner's files are slow."""
 
 _EARNED_SHARE = 0.1
@@ -92,4 +92,4 @@ def container_seconds(limit: float, size: int) -> float:
 
 
 def _ordinary_seconds(size: int) -> float:
-    return _ORDINARY_SECONDS + size / PARTS_BYTES
+    return _ORDINARY_SECONDS + size / _ORDINARY_BYTES

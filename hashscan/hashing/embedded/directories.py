@@ -47,9 +47,8 @@ _ONE_STRIP = frozenset({(6,), (7,)})
 _SIZES = {3: (2, "H"), 4: (4, "I"), 13: (4, "I"), 7: (1, "B")}
 """Size in bytes and `struct` letter of a value, by type, for the types of the tags above."""
 
-_MAX_TAGS = 512
-_MAX_DIRECTORIES, _MAX_PAGES = 16, 1024
-"""Maximum directories of EXIF data, and of a TIFF, of which the limit on pictures is lower."""
+_MAX_TAGS, _MAX_DIRECTORIES = 1 << 16, 1024
+"""Maximum number of tags in all directories together, and of directories."""
 _MAX_PICTURES = 16
 _MAX_INDEXED = 64
 
@@ -79,6 +78,8 @@ class _Bounded:
     """The state of a walk over directories."""
 
     ended = False
+    tags = _MAX_TAGS
+    """Number of tags that may still be read."""
 
 
 def read_directories(read: ReadAt, pages: bool = False) -> TiffTags:
@@ -95,9 +96,7 @@ def read_directories(read: ReadAt, pages: bool = False) -> TiffTags:
     others: list[int] = []
     unsupported = False
     bound = _Bounded()
-    for place, (values, below, start) in enumerate(
-        _walk(read, bound, _MAX_PAGES if pages else _MAX_DIRECTORIES)
-    ):
+    for place, (values, below, start) in enumerate(_walk(read, bound, _MAX_DIRECTORIES)):
         if place == 0:
             (orientation,) = values.get(_ORIENTATION, ())[:1] or (1,)
             unsupported = values.get(_SAMPLE_FORMAT, ())[:1] in _FLOATS
@@ -172,9 +171,10 @@ def _directory(read: ReadAt, order: str, offset: int, bound: _Bounded) -> tuple[
     if len(counted) < 2:
         return {}, 0
     (count,) = struct.unpack(order + "H", counted)
-    bound.ended |= count > _MAX_TAGS
-    count = min(count, _MAX_TAGS)
+    bound.ended |= count > bound.tags
+    count = min(count, bound.tags)
     body = read(offset + 2, 12 * count + 4)
+    bound.tags -= min(count, len(body) // 12)
     values: _Values = {}
     for place in range(0, min(12 * count, len(body) - 11), 12):
         tag, kind, number = struct.unpack_from(order + "HHI", body, place)
@@ -264,7 +264,7 @@ def other_directories(image: HasInfo, file: PreadFile, pillow_format: str) -> tu
         found = _exif(image)
     held.seek(0)
     order: Literal["little", "big"] = "little" if held.read(2) == b"II" else "big"
-    more = pillow_format == "TIFF" and (found.more or len(found.others) > _MAX_PICTURES)
+    more = found.more or len(found.others) > _MAX_PICTURES
     return [
         PatchedFile(held, [(4, start.to_bytes(4, order))]) for start in found.others[:_MAX_PICTURES]
     ], more

@@ -218,14 +218,24 @@ def below(number: int) -> bytes:
 
 
 def tags(number: int) -> bytes:
-    return b"II*\0" + struct.pack("<I", 8) + directory(number)
+    """A TIFF of two pages with so many tags."""
+    first = directory(60_000, 8 + 6 + 12 * 60_000)
+    return b"II*\0" + struct.pack("<I", 8) + first + directory(number - 60_000)
 
 
-@pytest.mark.parametrize(("make", "bound"), [(chain, 1024), (below, 16), (tags, 512)])
+@pytest.mark.parametrize(("make", "bound"), [(chain, 1024), (below, 16), (tags, 65_536)])
 def test_directories(make: Callable[[int], bytes], bound: int) -> None:
     image: Any = Image.new("L", (1, 1))
     assert not directories.other_directories(image, PreadFile(make(bound)), "TIFF")[1]
     assert directories.other_directories(image, PreadFile(make(bound + 1)), "TIFF")[1]
+
+
+@pytest.mark.parametrize(("make", "bound"), [(below, 16), (tags, 65_536)])
+def test_directories_of_exif_data(make: Callable[[int], bytes], bound: int) -> None:
+    image: Any = Image.new("L", (1, 1))
+    for number in (bound, bound + 1):
+        image.info["exif"] = make(number)
+        assert directories.other_directories(image, PreadFile(b""), "PNG")[1] is (number > bound)
 
 
 @pytest.mark.parametrize(

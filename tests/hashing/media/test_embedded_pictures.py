@@ -73,7 +73,7 @@ def test_an_endless_chain_is_left_after_a_while() -> None:
         return directory("<", following=offset + 6)[:size] if size == 2 else number("<", offset + 4)
 
     assert read_directories(read) == TiffTags(more=True)
-    assert len(asked) < 50
+    assert len(asked) < 2100
 
 
 def test_a_directory_that_claims_more_than_there_is() -> None:
@@ -104,6 +104,6 @@ def test_the_index_of_several_pictures() -> None:
 def test_any_bytes_at_all(content: bytes, head: bytes) -> None:
     found = read_directories(reader(head + content))
     assert 1 <= found.orientation <= 8
-    assert len(found.previews) <= 16
+    assert len(found.previews) <= 400
     assert all(length > 0 for _, length in found.previews)
     assert len(read_picture_index(reader(head + content))) <= 64

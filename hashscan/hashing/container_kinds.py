@@ -84,6 +84,7 @@ _DOCUMENTS = {
     TEXT.name: DocumentOpener(f"{_HERE}.texts", "TextOpener"),
     "uuencoded file": DocumentOpener(f"{_HERE}.mail", "UuOpener"),
     "contact with a photo": DocumentOpener(f"{_HERE}.texts", "ContactOpener"),
+    "font with pictures": DocumentOpener(f"{_HERE}.fonts", "FontOpener"),
     "PDF": DocumentOpener(f"{_HERE}.pdf", "PdfOpener", "pypdfium2_raw"),
     "compound file": DocumentOpener(f"{_HERE}.compound", "CompoundOpener", "olefile"),
     "RTF": DocumentOpener(f"{_HERE}.rtf", "RtfOpener"),

@@ -239,6 +239,7 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
         FileFormat("mail", None),
         FileFormat("uuencoded file", None, (at(b"begin "), at(b"begin-base64 ")), _is_uuencoded),
         FileFormat("contact with a photo", None, (at(b"BEGIN:VCARD"),), _is_card_with_photo),
+        FileFormat("font with pictures", None),
         FileFormat("thumbnails", None, (at(b"CMMM"), at(b"IMMM"))),
         FileFormat("MP4 or QuickTime", None),
         FileFormat("Matroska or WebM", None, (at(b"\x1a\x45\xdf\xa3"),)),

@@ -19,6 +19,7 @@ from hashscan.hashing.archives.openers import READ_MAX
 from hashscan.hashing.containers import CONTAINERS, SEARCHED
 from hashscan.hashing.documents.mail import has_uuencoded
 from hashscan.hashing.documents.texts import PICTURE_LEAST, base64_files, contents_of_urls, decoded_text
+from hashscan.hashing.font_tables import may_have_pictures
 from hashscan.hashing.formats import TEXT, sniff
 from hashscan.hashing.recognition.recogniser import Probed
 from hashscan.hashing.svg.forms import base64_content
@@ -137,7 +138,7 @@ def _is_literal(begin: bytes) -> bool:
 
 def _shows_picture(text: bytes, source: bytes = b"") -> bool:
     return any(
-        sniff(content[:SEARCHED]) is not None
+        sniff(content[:SEARCHED]) is not None or may_have_pictures(content[:SEARCHED])
         for contents in (contents_of_urls(source or text), base64_files(text))
         for content in contents
         if len(content) >= PICTURE_LEAST

@@ -16,6 +16,7 @@ from hashscan.hashing.archives.members import Frames, MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.archives.unpacking import load_deflate64
 from hashscan.hashing.container_kinds import LOSSLESS_DECODER, VIDEO_OPENER, library_installed, openers_of
+from hashscan.hashing.documents.fonts import font_kinds
 from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import pack_messages
@@ -63,7 +64,7 @@ def load(
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
     readers = [document_probe, texts_with_pictures]
-    probes = [archive_probe, picture_probe, *readers]
+    probes = [archive_probe, font_kinds, picture_probe, *readers]
     recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS), [archives_beside], readers)
     exact: list[ExactHash] = []
     for target in options["exact"].split(","):

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from hashscan.hashing.font_tables import may_have_pictures
 from hashscan.hashing.recognition.text_proof import TextProof
 
 if TYPE_CHECKING:
@@ -163,12 +164,17 @@ def _is_font(file: PreadFile, begin: bytes) -> bool:
     if len(directory) < 16 * tables:
         return False
     ends = [offset + length for _, _, offset, length in struct.iter_unpack(">4sIII", directory)]
-    return bool(0 <= file.size - max(ends) < 4)
+    return bool(0 <= file.size - max(ends) < 4) and not _shows_pictures(file)
 
 
 def _is_web_font(file: PreadFile, begin: bytes) -> bool:
     """Return True for a font (WOFF, WOFF2) that is as long as its header says."""
-    return int.from_bytes(begin[8:12]) == file.size
+    return int.from_bytes(begin[8:12]) == file.size and not _shows_pictures(file)
+
+
+def _shows_pictures(file: PreadFile) -> bool:
+    file.seek(0)
+    return may_have_pictures(file.read(4096))
 
 
 def _is_class(file: PreadFile, begin: bytes) -> bool:

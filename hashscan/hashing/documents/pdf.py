@@ -15,7 +15,8 @@ laid behind a mask, stored inverted, or drawn by lines, patterns and letters. So
 A document whose members could all be read is checked in full. An embedded film, sound, or drawing in three
 dimensions is a member with `Reason.CONTAINER`, as is a form that draws pages (XFA). Not seen is a picture of
 several parts that do not touch, one whose shapes lie over another shape that is larger, what a script draws,
-how a button looks while it is pressed; nor an earlier version of a changed document.
+shapes by which a button looks otherwise while it is pressed, shapes of hidden layers; nor an earlier version
+of a changed document.
 
 PDFium reads through a function of ours; it gets no file, and no fonts of the system. It is loaded before the
 sandbox is closed, since the function needs executable memory, and started by a document of one page.
@@ -27,9 +28,10 @@ import ctypes
 import hashlib
 import math
 import re
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count
+from contextlib import contextmanager, suppress
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -170,17 +172,17 @@ class PdfOpener:
     def _of_patterns(self, file: PreadFile, seen: set[bytes]) -> Iterator[Found]:
         """Yield the embedded pictures that are on no page, and what patterns repeat, drawn.
 
-        Such are those of small letters and patterns, and alternates. They are put on pages that are appended
-        to the document.
+        Such are those of small letters and patterns, alternates, and other looks of buttons. They are put on
+        pages that are appended to the document.
         """
-        if _LETTERS not in seen and not _shows_elsewhere(file):
+        if not {_LETTERS, _BUTTONS} & seen and not _shows_elsewhere(file):
             return
         if file.size > READ_MAX:
             yield failed(b"pattern", Reason.CONTAINER_BYTES)
             return
         file.seek(0)
         content = file.read()
-        appended = _with_page_of_pictures(content)
+        appended, patterns = _with_pages_of_pictures(content, letters=_LETTERS in seen)
         if appended is None:
             yield failed(b"pattern", Reason.TOO_MANY)
             return
@@ -190,8 +192,9 @@ class PdfOpener:
                 if not page:
                     raise ContainerError(Reason.CONTAINER_BROKEN)
                 try:
-                    if number == 0:
-                        yield from _embedded(page, b"pattern", seen, _IDENTITY, [])
+                    if number == 0 or number > patterns:
+                        name = b"letter=%d" % (number - patterns) if number else b"pattern"
+                        yield from _embedded(page, name, seen, _IDENTITY, [])
                     else:
                         yield from _drawn(page, b"pattern=%d" % number, _WHOLE, _SIDE, _SIDE)
                 finally:
@@ -231,6 +234,8 @@ _ELSEWHERE = re.compile(_TILING + rb"|/(?:Alternates|Al[a-z]{0,8}#[A-Za-z0-9#]{0
 """A pattern that repeats something, or an alternate of a picture."""
 _LETTERS = b"letters"
 """Among the digests of pictures: there are small letters that may be pictures."""
+_BUTTONS = b"buttons"
+"""Among the digests of pictures: there are fields of forms, which look otherwise while they are pressed."""
 _OBJECT = rb"([0-9]{1,7})\s{1,9}([0-9]{1,5})\s{1,9}obj\b(?:(?!endobj|stream|\sobj).){1,65536}?"
 _PICTURE = re.compile(_OBJECT + rb"/(?:Image\b|[A-Za-z]{0,9}#)", re.DOTALL)
 """A picture's number and that of its version, and its type, or a name with an escape."""
@@ -268,24 +273,58 @@ def _shows_elsewhere(file: PreadFile) -> bool:
 _PIECE_SIZE, _OVERLAP = 1 << 20, 1024
 
 
-def _with_page_of_pictures(content: bytes) -> bytes | None:
-    """Return a document with one page on which all embedded pictures are, and one for each pattern; None if
-    they are too many.
+_STREAM = re.compile(_OBJECT + rb"stream\r?\n", re.DOTALL)
+_FILTER = re.compile(rb"/(?:F|Filter)\s*\[?\s*/([A-Za-z0-9]+)")
+_IS_LETTER = re.compile(rb"\s*(?:%|(?:[-+.0-9]+\s+){2,6}d[01]\b)")
+_SIDES = re.compile(rb"/(?:W|H|Width|Height)\s*([0-9]{1,6})")
+_LETTER_BEGIN, _LETTER_SIDE = 4096, 96
+"""Bytes of a letter that are looked at, and pixels of the longer side from which its picture counts."""
+
+
+def _letters(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the streams that may be letters (Type 3) with a picture of some size among their operators."""
+    for found in _STREAM.finditer(content):
+        packed = _FILTER.search(found[0])
+        begin, is_whole = content[found.end() : found.end() + _LETTER_BEGIN], False
+        if packed is not None and packed[1] not in {b"FlateDecode", b"Fl"}:
+            if b"/Subtype" not in found[0]:
+                yield int(found[1]), int(found[2])
+            continue
+        if packed is not None:
+            unpacker = zlib.decompressobj()
+            with suppress(zlib.error):
+                begin = unpacker.decompress(content[found.end() : found.end() + READ_MAX], _LETTER_BEGIN)
+            is_whole = unpacker.eof
+        elif (end := begin.find(b"endstream")) >= 0:
+            begin, is_whole = begin[:end], True
+        if _IS_LETTER.match(begin) is None or (is_whole and b"BI" not in begin):
+            continue
+        sides = [int(side) for side in _SIDES.findall(begin)]
+        is_small = len(sides) == 2 and max(sides) < _LETTER_SIDE and begin.count(b"BI") == 1
+        if not (is_whole and is_small):
+            yield int(found[1]), int(found[2])
+
+
+def _with_pages_of_pictures(content: bytes, *, letters: bool) -> tuple[bytes | None, int]:
+    """Return a document with one page on which all embedded pictures are, then one for each pattern, and one
+    for each letter that may be a picture; None if they are too many. Then the number of patterns.
 
     Its table of objects is wrong, so that PDFium searches for them. A pattern is the look of a stamp, which
-    fills its page.
+    fills its page; a letter is the content of its page.
     """
     found = {(int(each[1]), int(each[2])) for each in _PICTURE.finditer(content)}
     patterns = {(int(each[1]), int(each[2])) for each in _REPEATED.finditer(content)}
-    if len(found) > OBJECTS_MAX or len(patterns) > PATTERNS_MAX:
-        return None
+    written = set(islice(_letters(content), OBJECTS_MAX + 1)) if letters else set()
+    if max(len(found), len(written)) > OBJECTS_MAX or len(patterns) > PATTERNS_MAX:
+        return None, 0
     first = _APPENDED
     names = b"".join(b"/I%d %d %d R" % (at, *each) for at, each in enumerate(sorted(found)))
     drawn = b"".join(b"/I%d Do " % at for at in range(len(found)))
-    pages = b"".join(b" %d 0 R" % (first + 4 + at) for at in range(len(patterns)))
+    number = len(patterns) + len(written)
+    pages = b"".join(b" %d 0 R" % (first + 4 + at) for at in range(number))
     parts = (
         b"<</Type/Catalog/Pages %d 0 R>>" % (first + 1),
-        b"<</Type/Pages/Kids[%d 0 R%b]/Count %d>>" % (first + 2, pages, 1 + len(patterns)),
+        b"<</Type/Pages/Kids[%d 0 R%b]/Count %d>>" % (first + 2, pages, 1 + number),
         b"<</Type/Page/Parent %d 0 R/MediaBox[0 0 9 9]/Contents %d 0 R/Resources<</XObject<<%b>>>>>>"
         % (first + 1, first + 3, names),
         b"<</Length %d>>stream\n%b\nendstream" % (len(drawn), drawn),
@@ -294,13 +333,14 @@ def _with_page_of_pictures(content: bytes) -> bytes | None:
             b"/Rect[0 0 512 512]/AP<</N %d %d R>>>>]>>" % (first + 1, *each)
             for each in sorted(patterns)
         ),
+        *(
+            b"<</Type/Page/Parent %d 0 R/MediaBox[0 0 9 9]/Contents %d %d R>>" % (first + 1, *each)
+            for each in sorted(written)
+        ),
     )
     objects = b"".join(b"%d 0 obj\n%b\nendobj\n" % (first + at, part) for at, part in enumerate(parts))
-    return content + b"\n%btrailer\n<</Root %d 0 R/Size %d>>\nstartxref\n0\n%%%%EOF\n" % (
-        objects,
-        first,
-        first + len(parts),
-    )
+    trailer = b"trailer\n<</Root %d 0 R/Size %d>>\nstartxref\n0\n%%%%EOF\n" % (first, first + len(parts))
+    return content + b"\n" + objects + trailer, len(patterns)
 
 
 _HEADER, _HEADER_SEARCHED = b"%PDF", 1028
@@ -763,6 +803,8 @@ def _annotation(
         here, file: the names of the annotation, and of its file.
     """
     kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
+    if kind == _pdfium.FPDF_ANNOT_WIDGET:
+        seen.add(_BUTTONS)
     if kind in _UNOPENED:
         yield failed(here, Reason.CONTAINER)
     elif kind == _pdfium.FPDF_ANNOT_FILEATTACHMENT:
@@ -794,7 +836,10 @@ def _attachment(attachment: Any, name: bytes) -> Iterator[Found]:
         _pdfium.FPDFAttachment_GetName(attachment, text, length)
         name += b"/" + bytes(text)[:-2].decode("utf-16-le", "replace").encode()
     size = ctypes.c_ulong()
-    _pdfium.FPDFAttachment_GetFile(attachment, None, 0, ctypes.byref(size))
+    if not _pdfium.FPDFAttachment_GetFile(attachment, None, 0, ctypes.byref(size)):
+        # Other programs find a file whose key is another one than that of its name.
+        yield failed(name, Reason.AMBIGUOUS)
+        return
     if size.value > READ_MAX:
         yield failed(name, Reason.CONTAINER_BYTES)
         return

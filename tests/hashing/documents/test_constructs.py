@@ -258,6 +258,36 @@ FOUND |= {
         ],
     ),
 }
+IN_LETTER = TYPE_3.replace(b"/Resources<</XObject<</I 7 0 R>>>>", b"")
+WRITTEN = b"320 0 d0 q 320 0 0 240 0 0 cm " + INLINE + b"Q"
+BUTTON = (
+    b"/Annots[<</Type/Annot/Subtype/Widget/FT/Btn/Ff 65536/F 4/Rect[100 300 420 540]"
+    b"/AP<</N 7 0 R%b>>/MK<<%b>>>>]"
+)
+EMPTY = form(b"", b"")
+FOUND |= {
+    "inline-letter.pdf": large_page(
+        b"BT /F .03 Tf 100 300 Td (a) Tj ET", SMALL, [IN_LETTER, stream(b"", WRITTEN)], USUAL
+    ),
+    "packed-inline-letter.pdf": large_page(
+        b"BT /F .03 Tf 100 300 Td (a) Tj ET",
+        SMALL,
+        [IN_LETTER, stream(b"/Filter/FlateDecode", zlib.compress(WRITTEN))],
+        USUAL,
+    ),
+    "pressed-button.pdf": large_page(
+        b"",
+        b"",
+        [form(WHOLE, b"/XObject<</I 6 0 R>>"), pixel_stream(), EMPTY],
+        USUAL + BUTTON % (b"/D 5 0 R", b""),
+    ),
+    "icon-of-a-button.pdf": large_page(
+        b"",
+        b"",
+        [form(WHOLE, b"/XObject<</I 6 0 R>>"), pixel_stream(), EMPTY],
+        USUAL + BUTTON % (b"", b"/I 5 0 R/TP 1"),
+    ),
+}
 FOUND |= {
     "background.xls": workbook(0xE9, BACKGROUND),
     "older-picture.xls": workbook(0x7F, BACKGROUND),
@@ -299,6 +329,11 @@ BEGINS = {
     "stamps.fdf": b"%FDF-1.2",
     "pages.djvu": b"FORM\0\0\0\x20DJVM",
 }
+ATTACHED = (
+    b"<</Type/Catalog/Pages 2 0 R/Names<</EmbeddedFiles<</Names[(a)<</F(p.jpg)/EF<</UF 4 0 R>>>>]>>>>>>"
+)
+PAGES = [b"<</Type/Pages/Kids[3 0 R]/Count 1>>", b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>"]
+IN_DOUBT["attached.pdf"] = pdf([ATTACHED, *PAGES, stream(b"", JPEG)]), Reason.AMBIGUOUS
 IN_DOUBT |= {name: (begin + NOISE, Reason.CONTAINER) for name, begin in BEGINS.items()}
 CLEAN = {
     "chart-of-lines.odt": odt("ObjectReplacements/1", star_view(LINE, (109, bytes(40)))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,20 +15,25 @@ from tests.hashing.video.test_frames import FILES, of_codec
 PLUGIN = Plugin("tests.hashing.video.plugin:load", (), 4096)
 
 
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
+        yield sandbox
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("sampling", Sampling)
-def test_confined_decoders_find_the_same(sampling: Sampling) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
-        for file in (
-            *FILES,
-            ("avi", "rawvideo", "bgr24"),
-            ("mov", "qtrle", "rgb24"),
-            ("nut", "ffv1", "bgr0"),
-        ):
-            content = of_codec(*file)
-            descriptor = os.memfd_create("video")
-            os.write(descriptor, content)
-            reply = sandbox.finish(sandbox.begin(descriptor, sampling.encode(), owner=1))
-            os.close(descriptor)
-            found, _ = read(content, sampling)
-            assert reply == b"".join(frame.runs[0].values[:32] for frame in found) + b"None", file
+def test_confined_decoders_find_the_same(sampling: Sampling, sandbox: Sandbox) -> None:
+    for file in (
+        *FILES,
+        ("avi", "rawvideo", "bgr24"),
+        ("mov", "qtrle", "rgb24"),
+        ("nut", "ffv1", "bgr0"),
+    ):
+        content = of_codec(*file)
+        descriptor = os.memfd_create("video")
+        os.write(descriptor, content)
+        reply = sandbox.finish(sandbox.begin(descriptor, sampling.encode(), owner=1))
+        os.close(descriptor)
+        found, _ = read(content, sampling)
+        assert reply == b"".join(frame.runs[0].values[:32] for frame in found) + b"None", file

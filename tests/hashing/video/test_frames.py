@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from functools import cache
 from pathlib import Path
 
 import av
@@ -51,6 +52,7 @@ OPTIONS = {
 }
 
 
+@cache
 def of_codec(form: str, codec: str, pixels: str, seeds: range = range(3)) -> bytes:
     return video(scenes(seeds), form=form, codec=codec, pixels=pixels, options=OPTIONS.get(codec, {}))
 

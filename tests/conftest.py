@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -205,13 +204,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture(scope="module")
 def forked_zygotes() -> Iterator[None]:
     """Fork the zygotes of workers in this process from it, as each that is started loads the decoder."""
-    from hashscan.sandbox import launch
-    from tests.forked_zygote import fork_zygotes, preload
+    from tests.forked_zygote import zygotes_forked
 
-    preload()
-    fork_zygotes()
-    yield
-    launch.subprocess = subprocess
+    with zygotes_forked():
+        yield
 
 
 @pytest.fixture(scope="module")

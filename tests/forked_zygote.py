@@ -1,8 +1,8 @@
 """Fork zygotes from a process that has loaded the decoder, as loading takes longer than most scans.
 
 `preload` loads it; in its process, and those forked from it, `fork_zygotes` has the sandbox fork its zygotes
-where it would start an interpreter. A forked zygote differs in that the decoder was loaded before, and in the
-command line that other processes see.
+where it would start an interpreter, and `zygotes_forked` does both for a while. A forked zygote differs in
+that the decoder was loaded before, and in the command line that other processes see.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -24,6 +27,7 @@ from hashscan.registry import EXACT_HASHES, PICTURE_HASHES
 from hashscan.sandbox import launch, zygote
 
 
+@cache
 def preload() -> None:
     """Import all that the decoder needs, also for containers of all kinds, and use it once."""
     exact = ",".join(row.target for row in EXACT_HASHES.rows.values())
@@ -35,6 +39,18 @@ def preload() -> None:
 def fork_zygotes() -> None:
     """Fork all zygotes of this process from now on."""
     launch.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": _Forked})  # type: ignore[assignment]
+
+
+@contextmanager
+def zygotes_forked() -> Iterator[None]:
+    """Fork all zygotes of this process meanwhile."""
+    before = launch.subprocess
+    preload()
+    fork_zygotes()
+    try:
+        yield
+    finally:
+        launch.subprocess = before
 
 
 class _Forked(subprocess.Popen[bytes]):

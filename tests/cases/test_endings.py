@@ -52,6 +52,8 @@ from hashscan.state_dir import StateDir
 from tests.examples import examples
 from tests.pictures import encoded, scene
 
+pytestmark = pytest.mark.usefixtures("forked_zygotes")
+
 LISTS = ("one", "two")
 PATHS = ("a/1.jpg", "a/2", "b/3.jpg", "b/4")
 SCENE = scene(5)

@@ -26,6 +26,8 @@ from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from tests.hashing.drawings import clouds, mirrored, scene
 
+pytestmark = pytest.mark.usefixtures("forked_zygotes")
+
 SETUP = WorkerSetup(
     lists=(),
     sandbox=SandboxOptions("auto"),

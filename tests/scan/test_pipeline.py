@@ -41,6 +41,8 @@ from hashscan.sources.base import (
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 
+pytestmark = pytest.mark.usefixtures("forked_zygotes")
+
 
 class Inline(Pool):
     """Runs batches where it stands; keeps what it was asked to do."""

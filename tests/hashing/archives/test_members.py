@@ -32,6 +32,7 @@ from hashscan.hashing.records import DecodedPicture, pack_request
 from hashscan.model import MemberLimits, Reason
 from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
+from tests.forked_zygote import zygotes_forked
 from tests.pictures import encoded, scene
 
 pytestmark = pytest.mark.integration
@@ -61,7 +62,8 @@ def sandbox(libraries: str) -> Iterator[Sandbox]:
         f"libraries={libraries}",
     )
     plugin = Plugin("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX)
-    with Sandbox(plugin, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as made:
+    options = SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)
+    with zygotes_forked(), Sandbox(plugin, options) as made:
         made.start()
         yield made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hashscan.hashing.records import pack_request
 from hashscan.model import ContainerKind, MemberLimits
 from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
+from tests.forked_zygote import zygotes_forked
 
 EXACT = ("md5", "sha1", "sha256")
 LIMITS = MemberLimits(members=5000, bytes=256 << 20, member_bytes=64 << 20, ratio=200, depth=4, seconds=60)
@@ -25,7 +27,8 @@ Opened = tuple[list[Member], ContainerEnd]
 Open = Callable[..., Opened]
 
 
-def made(*arguments: str, kinds: tuple[ContainerKind, ...] = tuple(ContainerKind)) -> Sandbox:
+@contextmanager
+def made(*arguments: str, kinds: tuple[ContainerKind, ...] = tuple(ContainerKind)) -> Iterator[Sandbox]:
     """A sandbox whose decoders open containers."""
     all_of_them = (
         "hashscan.hashing.pdq:PDQ",
@@ -35,7 +38,11 @@ def made(*arguments: str, kinds: tuple[ContainerKind, ...] = tuple(ContainerKind
         *arguments,
     )
     plugin = Plugin("hashscan.hashing.media.decoder:load", all_of_them, REPLY_MAX)
-    return Sandbox(plugin, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0))
+    with (
+        zygotes_forked(),
+        Sandbox(plugin, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as sandbox,
+    ):
+        yield sandbox
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from hashscan.sources.patterns import Patterns
 from tests.hashing.svg.test_rendering import RED, svg
 from tests.pictures import encoded, scene
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("forked_zygotes")]
 
 SETUP = WorkerSetup(
     lists=(),

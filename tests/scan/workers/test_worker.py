@@ -46,6 +46,7 @@ from hashscan.sources.base import ListingOptions, OpenFolder
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.patterns import Patterns
 from hashscan.state.store.members import unpack_members
+from tests.forked_zygote import zygotes_forked
 from tests.pictures import encoded, scene
 from tests.scan.hostile import LIE, MARKS, value_of_frame
 
@@ -118,7 +119,7 @@ def worker_with(
         )
         if decoder is not None:
             setup = replace(setup, decoder=decoder)
-        with Worker(setup) as worker:
+        with zygotes_forked(), Worker(setup) as worker:
             yield worker
 
 

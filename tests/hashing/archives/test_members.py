@@ -63,8 +63,9 @@ def sandbox(libraries: str) -> Iterator[Sandbox]:
     )
     plugin = Plugin("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX)
     options = SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)
-    with zygotes_forked(), Sandbox(plugin, options) as made:
-        made.start()
+    with Sandbox(plugin, options) as made:
+        with zygotes_forked():
+            made.start()
         yield made
 
 

@@ -38,17 +38,15 @@ def made(*arguments: str, kinds: tuple[ContainerKind, ...] = tuple(ContainerKind
         *arguments,
     )
     plugin = Plugin("hashscan.hashing.media.decoder:load", all_of_them, REPLY_MAX)
-    with (
-        zygotes_forked(),
-        Sandbox(plugin, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as sandbox,
-    ):
+    with Sandbox(plugin, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as sandbox:
+        with zygotes_forked():
+            sandbox.start()
         yield sandbox
 
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     with made() as sandbox:
-        sandbox.start()
         yield sandbox
 
 

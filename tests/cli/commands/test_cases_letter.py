@@ -11,7 +11,6 @@ import pytest
 
 from tests.alerts.mailbox import Mailbox, mailbox
 from tests.cli.conftest import COMMAND, Ran, Run, environment
-from tests.prefork import PREFORK
 
 CUSTOMER = "customer@example.net"
 
@@ -102,7 +101,7 @@ def test_a_letter_killed_after_its_server_took_it_is_sent_again_as_the_same_mail
         began: list[subprocess.Popen[bytes]] = []
         box.accepted = lambda: began[0].kill()
         words = ("--config", str(settings), "cases", "letter", "1", "--to", CUSTOMER, "--notify", box.url)
-        with PREFORK.popen([*COMMAND, *words], env=environment(state)) as process:
+        with subprocess.Popen([*COMMAND, *words], env=environment(state)) as process:
             began.append(process)
             assert process.wait(60) == -signal.SIGKILL
         box.accepted = lambda: None

@@ -11,7 +11,6 @@ import pytest
 
 from tests.alerts.mailbox import mailbox
 from tests.cli.conftest import COMMAND, Run, environment
-from tests.prefork import PREFORK
 
 
 def test_a_digest_is_mailed_once_a_day(run: Run, uploads: Path, local_list: str) -> None:
@@ -48,7 +47,7 @@ def test_a_killed_digest_is_sent_again_as_the_same_mail(
         began: list[subprocess.Popen[bytes]] = []
         box.accepted = lambda: began[0].kill()
         options: Sequence[str] = ("--notify", box.url, "--notify-on", "found", "--state", str(state))
-        with PREFORK.popen([*COMMAND, "alerts", "digest", *options], env=environment(state)) as process:
+        with subprocess.Popen([*COMMAND, "alerts", "digest", *options], env=environment(state)) as process:
             began.append(process)
             assert process.wait(60) == -signal.SIGKILL
         box.accepted, box.reply = lambda: None, "250 OK"

@@ -8,24 +8,16 @@ UTF-16 without a mark of the byte order, or one that a script puts together.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from hashscan.hashing.containers import (
-    ARCHIVES_SEARCHED,
     CONTAINERS,
     SEARCHED,
-    TAIL_SIZE,
-    UNRECOGNISED,
     container_of,
-    containers_of,
-    may_hold_archive,
 )
 from hashscan.hashing.format_signatures import FileFormat, at, number, starting_with
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 PREFIX_SIZE = 272
 """Number of a file's first bytes in which the format is recognised. They include the brands of an ISO base
@@ -363,11 +355,6 @@ def is_drawing(prefix: bytes | memoryview) -> bool:
     return len(prefix) >= SEARCHED and _UNENDED.match(text, root.end()) is not None
 
 
-def searched_bytes(known: FileFormat | None) -> int:
-    """Return how many bytes from the start of a file `all_containers_of` needs."""
-    return _DRAWING_MAX if known == SVG else TAIL_SIZE
-
-
 def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
     """Return True if a text contains pictures, or an URL of one.
 
@@ -392,67 +379,25 @@ def contains_pictures(text: bytes, begin: bytes | None = None) -> bool:
     return _REFERRED.search(text) is not None and has_scheme(text, True)
 
 
-def all_containers_of(known: FileFormat | None, prefix: bytes, tail: bytes) -> tuple[FileFormat, ...]:
-    """Return all containers that programs may see in a file, a page around another one or in a picture too.
+def is_page_too(known: FileFormat | None, found: Sequence[FileFormat], prefix: bytes, tail: bytes) -> bool:
+    """Return True if a file is a page around another container, or a picture with a page in it.
 
     A picture is shown as a page where its name or the server says that it is one. Pages in the middle of long
     pictures are not noticed.
 
     Args:
         known, tail: as of `containers.containers_of`.
-        prefix: the first `searched_bytes`, or the whole file if it is shorter.
+        found: all other containers that it is.
+        prefix: its begin, or all of a drawing (SVG) up to `DRAWING_MAX`.
     """
-    found = containers_of(known, prefix, tail)
-    if TEXT in found:
-        return found
     if known == SVG:
-        return (*found, TEXT) if contains_pictures(prefix) else found
+        return contains_pictures(prefix)
     if found and _first_of_text(prefix) == _MARKUP and contains_pictures(prefix):
-        return *found, TEXT
+        return True
     if has_data_url(prefix, True) or has_data_url(tail, True):
         begin = sniff(prefix[:PREFIX_SIZE])
-        if begin is not None and (begin.pillow is not None or begin.name == "Windows metafile"):
-            return *found, TEXT
-    return found
-
-
-def containers_within(file: PreadFile, known: FileFormat | None) -> tuple[tuple[FileFormat, ...], bytes]:
-    """Return all containers that programs may see in a file, and the file's last `TAIL_SIZE` bytes.
-
-    What it is besides is asked in the sandbox, where it has an archive in it, or was known by its end alone.
-
-    Args:
-        known: what the file was recognised as.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    file.seek(0)
-    prefix = file.read(searched_bytes(known))
-    file.seek(max(0, file.size - TAIL_SIZE))
-    tail = file.read(TAIL_SIZE)
-    found = all_containers_of(known, prefix, tail)
-    if UNRECOGNISED in found:
-        return found, tail
-    begin = sniff(prefix)
-    if begin is not None and begin.name in WHOLE:
-        return found, tail
-    if file.size > len(prefix):
-        file.seek(0)
-        prefix = file.read(ARCHIVES_SEARCHED)
-    if (begin is None and found) or may_hold_archive(prefix):
-        found = *found, UNRECOGNISED
-    return found, tail
-
-
-WHOLE = frozenset(
-    {
-        *("ZIP", "tar", "gzip", "bzip2", "xz", "Zstandard", "LZMA", "compress", "other compressed file"),
-        *("7z", "RAR", "CAB", "cpio", "binary cpio", "ar", "RPM", "LHA", "ARJ", "other archive"),
-        "compound file",
-    }
-)
-"""Names of formats that begin a file so that no program looks for another archive within it."""
+        return begin is not None and (begin.pillow is not None or begin.name == "Windows metafile")
+    return False
 
 
 def _first_of_text(begin: bytes) -> int:
@@ -487,7 +432,7 @@ _PROLOG = re.compile(
 """All that may precede the root element of a document of XML."""
 _ROOT = re.compile(rb"<(?:[^\s<>/:&!?]+:)?svg[\s/>]")
 _UNENDED = re.compile(rb"<[!?]|\Z")
-_DRAWING_MAX = 64 << 20
+DRAWING_MAX = 64 << 20
 
 _BINARY = frozenset({*range(9), *range(14, 32), 127})
 """Bytes that no text begins with."""

@@ -61,6 +61,19 @@ class PreadFile(io.RawIOBase):
         self._block_start = 0
         self.ran_out = False
         """True if a read of a given size found no more bytes."""
+        self.end_of_picture: int | None = None
+        """The offset of the end of the picture, where its decoder has found it."""
+
+    def hold(self) -> bytes:
+        """Return the whole content, and read from that copy from now on.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        self._position = 0
+        content = self.read()
+        self._source, self._start, self._position = content, 0, 0
+        return content
 
     @property
     def place(self) -> tuple[int | bytes, int, int]:
@@ -83,6 +96,11 @@ class PreadFile(io.RawIOBase):
         """
         left = max(0, self.size - self._position)
         wanted = left if size is None or size < 0 else min(size, left)
+        if isinstance(self._source, bytes):
+            start = self._start + self._position
+            self._position += wanted
+            self.ran_out |= not wanted and size is not None and size > 0
+            return self._source[start : start + wanted]
         if 0 < wanted < _BLOCK_SIZE:
             offset = self._position - self._block_start
             if not 0 <= offset <= len(self._block) - wanted:
@@ -103,10 +121,8 @@ class PreadFile(io.RawIOBase):
 
     def _pread(self, size: int) -> bytes:
         """Read at the position, without moving it."""
-        place = self._start + self._position
-        if isinstance(self._source, bytes):
-            return self._source[place : place + size]
-        return os.pread(self._source, size, place)
+        assert isinstance(self._source, int)
+        return os.pread(self._source, size, self._start + self._position)
 
     def readall(self) -> bytes:
         """Read all bytes up to the end."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct, structs
 
-from hashscan.hashing.containers import UNRECOGNISED
-from hashscan.hashing.embedded.ends import containers_in
-from hashscan.hashing.formats import searched_bytes, sniff
+from hashscan.hashing.containers import TAIL_SIZE, UNRECOGNISED
+from hashscan.hashing.embedded.within import containers_within
+from hashscan.hashing.formats import sniff
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.names import BEGIN_SIZE, claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
@@ -64,8 +64,8 @@ def explanation_of(descriptor: int, name: bytes, setup: WorkerSetup) -> Explanat
         SandboxError: the demanded sandbox level is not available.
     """
     file = PreadFile(descriptor)
-    kind = sniff(file.read(searched_bytes(None)))
-    containers, _ = containers_in(kind, file)
+    kind = sniff(file.read(TAIL_SIZE))
+    containers, _ = containers_within(file, kind)
     known = dict.fromkeys(each.name for each in (kind, *containers) if each is not None)
     found = Explanation(list(known))
     if not known and file.size:

@@ -33,13 +33,12 @@ from hashscan.hashing.containers import (
     is_doubtful,
     is_later_part,
 )
-from hashscan.hashing.embedded.ends import containers_in
 from hashscan.hashing.embedded.metadata import jpegs_in
+from hashscan.hashing.embedded.within import WHOLE, containers_within
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import (
     FORMATS,
     TEXT,
-    WHOLE,
     contains_pictures,
     is_plain_picture,
     sniff,
@@ -717,7 +716,7 @@ def _reason_of(member: Member) -> Reason | None:
 
 def _containers_in(file: PreadFile, kind: FileFormat) -> list[tuple[FileFormat, bool]]:
     """Return all containers that programs may see in a file; True for those that it need not be."""
-    found, tail = containers_in(kind, file)
+    found, tail = containers_within(file, kind)
     return [(each, is_doubtful(each, found, tail)) for each in found]
 
 

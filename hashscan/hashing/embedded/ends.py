@@ -14,11 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from hashscan.hashing.containers import APPENDED, UNRECOGNISED
-from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import containers_within
 from hashscan.hashing.pread import PictureFile, PreadFile
-from hashscan.hashing.recognition.none_kinds import FIRST, FIRST_OF_PICTURE, FURTHER, may_hold_others
 
 Span = tuple[int, int]
 """Offset and length in bytes."""
@@ -27,10 +23,10 @@ LEAST = 24
 """Length in bytes of what is too short for any picture, video or archive with content."""
 _JPEGS_MAX = 64
 _PARTS_MAX = 1 << 17
-_SEGMENTS_MAX = 1 << 14
+SEGMENTS_MAX = 1 << 14
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_END_OF_JPEG, _SCAN = b"\xff\xd9", 0xDA
-_WITHOUT_LENGTH = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xD9)})
+_END_OF_JPEG, SCAN = b"\xff\xd9", 0xDA
+WITHOUT_LENGTH = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xD9)})
 _READ_SIZE = 1 << 20
 _PADDING = re.compile(rb"[^\0\xff \t\r\n]")
 
@@ -49,20 +45,20 @@ class Behind(NamedTuple):
 NOTHING = Behind()
 
 
-def behind(file: PictureFile, pillow_format: str, end: int | None = None) -> Behind:
+def behind(file: PreadFile, pillow_format: str) -> Behind:
     """Return what is behind a picture.
 
     Args:
         pillow_format: Pillow's name of its format; of some formats the end is not known.
-        end: the offset of its end, if it was found already.
 
     Raises:
         OSError: the file can't be read.
     """
-    if pillow_format in _BOXED:
+    if pillow_format in BOXED:
         return _in_boxes(file)
+    end = file.end_of_picture
     if end is None:
-        finder = _ENDS.get(pillow_format)
+        finder = ENDS.get(pillow_format)
         try:
             end = None if finder is None else finder(file)
         except NotImplementedError:
@@ -118,19 +114,19 @@ def end_of_jpeg(file: PictureFile, start: int = 0) -> int | None:
     The bytes of its marker are in no scan, though they can be in a table between two scans.
     """
     place = start + 2
-    for _ in range(_SEGMENTS_MAX):
+    for _ in range(SEGMENTS_MAX):
         file.seek(place)
         head = file.read(4)
         if len(head) < 4:
             return None
-        if head[0] != 0xFF or head[1] in _WITHOUT_LENGTH:
+        if head[0] != 0xFF or head[1] in WITHOUT_LENGTH:
             # libjpeg skips such bytes, too.
             place += 1
             continue
         if head[1] == 0xD9:
             return place + 2
         place += 2 + int.from_bytes(head[2:4])
-        if head[1] == _SCAN:
+        if head[1] == SCAN:
             break
     file.seek(place)
     last = b""
@@ -208,7 +204,7 @@ def _end_of_bitmap(file: PictureFile) -> int | None:
     return max(start + pixels, stated if stated <= file.size and not pixels else 0)
 
 
-_ENDS: dict[str, Callable[[PictureFile], int | None]] = {
+ENDS: dict[str, Callable[[PictureFile], int | None]] = {
     "BMP": _end_of_bitmap,
     "GIF": _end_of_gif,
     "JPEG": end_of_jpeg,
@@ -216,7 +212,7 @@ _ENDS: dict[str, Callable[[PictureFile], int | None]] = {
     "WEBP": _end_of_riff,
 }
 
-_BOXED = frozenset({"AVIF", "HEIF", "JXL", "JPEG2000"})
+BOXED = frozenset({"AVIF", "HEIF", "JXL", "JPEG2000"})
 _KNOWN_BOXES = frozenset(
     {
         *(b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"sidx", b"ssix", b"pdin"),
@@ -226,6 +222,8 @@ _KNOWN_BOXES = frozenset(
     }
 )
 _UNKNOWN_MAX = 256
+BARE = frozenset({b"\xff\x0a", b"\xff\x4f"})
+"""Begin of the data of JPEG XL and JPEG 2000 without boxes."""
 
 
 def _unknown_boxes(file: PictureFile) -> Iterator[Span]:
@@ -236,7 +234,7 @@ def _unknown_boxes(file: PictureFile) -> Iterator[Span]:
     """
     place, typed = 0, False
     file.seek(0)
-    if file.read(2) in _BARE:
+    if file.read(2) in BARE:
         return
     for _ in range(_PARTS_MAX):
         file.seek(place)
@@ -262,107 +260,6 @@ def _unknown_boxes(file: PictureFile) -> Iterator[Span]:
     if place and file.size - place >= LEAST:
         yield place, file.size - place
 
-
-def may_hold_unseen(file: PreadFile, pillow_format: str) -> bool:
-    """Return True if programs may find an archive or a video in a picture, where `behind` does not look.
-
-    That is all of a picture of which the end is not known; of others, the parts that are no pixels.
-    """
-    if pillow_format in _PARTS:
-        first = FIRST_OF_PICTURE if pillow_format in _AFTER_VIDEOS else FURTHER
-        return any(
-            length >= LEAST and may_hold_others(file.subfile(start, length), first)
-            for start, length in _PARTS[pillow_format](file)
-        )
-    if pillow_format in _ENDS:
-        return False
-    file.seek(0)
-    if pillow_format in _BOXED and file.read(2) not in _BARE:
-        return False
-    if pillow_format in _OF_FFMPEG:
-        return may_hold_others(file, FURTHER)
-    # All icons of an ICNS are hashed: they are pictures with signatures of their own.
-    return may_hold_others(file, FIRST_OF_PICTURE if pillow_format == "ICNS" else FIRST)
-
-
-def _segments_of_jpeg(file: PictureFile) -> Iterator[Span]:
-    """Yield the segments before the first scan from the first to the last one of an unknown kind."""
-    place, first, last = 2, 0, 0
-    for _ in range(_SEGMENTS_MAX):
-        file.seek(place)
-        head = file.read(16)
-        if len(head) < 4 or head[1] in {0xD9, _SCAN}:
-            break
-        if head[0] != 0xFF or head[1] in _WITHOUT_LENGTH:
-            first, last, place = first or place, place + 1, place + 1
-            continue
-        length = 2 + int.from_bytes(head[2:4])
-        if (head[1] >= _APPLICATION and not head.startswith(_METADATA, 4)) or (
-            head[1] < _APPLICATION and length > _TABLES_MAX
-        ):
-            first, last = first or place, place + length
-        place += length
-    if first:
-        yield first, min(last, file.size) - first
-
-
-_APPLICATION = 0xE0
-"""The first of the markers of applications and comments; those of tables are below."""
-_METADATA = (
-    *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"ICC_PROFILE\0", b"Adobe", b"MPF\0", b"Photoshop 3."),
-    *(b"http://ns.ad", b"Ducky"),
-)
-_TABLES_MAX = 700
-"""Length of a segment with all tables of a kind."""
-
-
-def _chunks_of_png(file: PictureFile) -> Iterator[Span]:
-    place = len(_PNG)
-    for _ in range(_PARTS_MAX):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
-            return
-        length = int.from_bytes(head[:4])
-        if head[4:] not in {b"IDAT", b"fdAT", b"PLTE"}:
-            yield place + 8, min(length, max(0, file.size - place - 8))
-        place += length + 12
-
-
-def _chunks_of_webp(file: PictureFile) -> Iterator[Span]:
-    place = 12
-    for _ in range(_PARTS_MAX):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        length = int.from_bytes(head[4:], "little")
-        if head[:4] not in {b"VP8 ", b"VP8L", b"ALPH", b"ANMF"}:
-            yield place + 8, min(length, max(0, file.size - place - 8))
-        place += 8 + length + length % 2
-
-
-def _gap_of_bitmap(file: PictureFile) -> Iterator[Span]:
-    """Yield what is between the header and the pixels, with the palette."""
-    file.seek(10)
-    yield 14, max(0, min(int.from_bytes(file.read(4), "little"), file.size) - 14)
-
-
-_PARTS: dict[str, Callable[[PictureFile], Iterator[Span]]] = {
-    "BMP": _gap_of_bitmap,
-    "JPEG": _segments_of_jpeg,
-    "PNG": _chunks_of_png,
-    "WEBP": _chunks_of_webp,
-}
-"""Parts of a picture that are no pixels, by its format."""
-_AFTER_VIDEOS = frozenset({"JPEG"})
-"""Formats of which FFmpeg is less sure than of a stream in the metadata."""
-_OF_FFMPEG = frozenset(
-    {"BMP", "DDS", "GIF", "ICO", "JXL", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN", "SVG", "TIFF"}
-)
-"""Formats that FFmpeg is sure of, whatever stream follows; many hold pictures of others."""
-_BARE = frozenset({b"\xff\x0a", b"\xff\x4f"})
-"""Begin of the data of JPEG XL and JPEG 2000 without boxes."""
 
 _SOUGHT = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|\0\0.{2}ftyp|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|PK\x03\x04|\x1a\x45\xdf\xa3",
@@ -412,32 +309,3 @@ def _end_of_boxes(file: PictureFile, place: int) -> int:
             break
         place += length
     return place
-
-
-def containers_in(known: FileFormat | None, file: PreadFile) -> tuple[tuple[FileFormat, ...], bytes]:
-    """Return all containers that programs may see in a file, and its last bytes.
-
-    Args:
-        known: what the file was recognised as.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    found, tail = containers_within(file, known)
-    if known is None or known.pillow is None:
-        return found, tail
-    if UNRECOGNISED not in found and may_hold_unseen(file, known.pillow):
-        found = *found, UNRECOGNISED
-    rest, more = behind(file, known.pillow)[1:]
-    if more:
-        return (*found, APPENDED), tail
-    names = {each.name for each in found}
-    for start, _ in rest:
-        file.seek(start)
-        # An archive alone is found by its end, and opened as such.
-        if _ARCHIVE_STARTS.get(file.read(4)) not in names:
-            return (*found, APPENDED), tail
-    return found, tail
-
-
-_ARCHIVE_STARTS = {b"PK\3\4": "ZIP", b"Rar!": "RAR"}

@@ -72,14 +72,9 @@ def pictures_in_metadata(image: HasInfo, file: PreadFile, pillow_format: str) ->
     return Found(found[:_MOST], reason)
 
 
-def jpegs_behind(file: PreadFile, pillow_format: str, end: int | None) -> tuple[list[PreadFile], bool]:
-    """Return the JPEGs that directly follow a picture; and True if something else may be behind it, too.
-
-    Args:
-        end: the end of the picture; None to search for it.
-    """
-    found = behind(file, pillow_format, end)
-    return [file.subfile(start, length) for start, length in found.jpegs], bool(found.rest) or found.more
+def jpegs_behind(file: PreadFile, pillow_format: str) -> list[PreadFile]:
+    """Return the JPEGs that directly follow a picture."""
+    return [file.subfile(start, length) for start, length in behind(file, pillow_format).jpegs]
 
 
 def _in_segments(file: PreadFile, image: HasInfo) -> tuple[list[PreadFile], bool]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from msgspec import Struct, json, structs
 
-from hashscan.hashing.embedded.ends import may_hold_unseen
+from hashscan.hashing.embedded.within import containers_within
 from hashscan.hashing.format_signatures import FileFormat
-from hashscan.hashing.formats import FORMATS, containers_within
+from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.hash_algorithms import PictureHash, take_failure
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import (
@@ -265,8 +265,8 @@ def _decoder(
             )
         found = _DigestCollector(hashes, wanted, parts=parts)
         shortfall, fault = None, ""
+        file = PreadFile(source) if isinstance(source, int) else source
         try:
-            file = PreadFile(source) if isinstance(source, int) else source
             for frame in decode_frames(file, picture_format, within):
                 found.take(frame)
                 if found.room < 0:
@@ -277,7 +277,7 @@ def _decoder(
             shortfall = Reason.MEMORY
         if found.fault and shortfall is not Reason.MEMORY:
             shortfall, fault = Reason.PART_FAILED, found.fault
-        shortfall = _shortfall(shortfall, source, picture_format, hashes, opened)
+        shortfall = _shortfall(shortfall, file, picture_format, hashes, opened)
         if shortfall is Reason.MEMORY and memory:
             # Raises if the system lacks a quarter of our memory limit: then the picture isn't the cause.
             _try_to_take((large or memory) // 4)
@@ -290,22 +290,18 @@ def _decoder(
 
 def _shortfall(
     before: Reason | None,
-    source: int | PreadFile,
+    file: PreadFile,
     picture_format: FileFormat,
     hashes: Sequence[PictureHash],
     opened: bool,
 ) -> Reason | None:
     """Return the first reason why a picture is not decoded in full: one from before, or another."""
     failed = take_failure(hashes)
-    if before is Reason.CONTAINER and opened:
-        before = None
     if before is not None or failed:
         return before or Reason.HASH_FAILED
-    file = PreadFile(source) if isinstance(source, int) else PreadFile(*source.place)
     if opened or picture_format.pillow is None:
         return None
-    found = containers_within(file, picture_format)[0] or may_hold_unseen(file, picture_format.pillow)
-    return Reason.CONTAINER if found else None
+    return Reason.CONTAINER if containers_within(file, picture_format)[0] else None
 
 
 class _DigestCollector:

@@ -133,8 +133,6 @@ def decode_frames(
         raise UndecodedError(Reason.UNSUPPORTED)
     if reader.shortfall is not None:
         raise UndecodedError(reader.shortfall, reader.fault)
-    if reader.appended:
-        raise UndecodedError(Reason.CONTAINER)
 
 
 def _drawn_frames(file: PreadFile, limits: Limits) -> Iterator[Frame]:
@@ -173,12 +171,8 @@ class _Reader(PictureLoader):
         """True if the first picture was decoded completely."""
         self._read_to: list[int] = []
         """The offset up to which Pillow has read the data of a PNG, if it has decoded all rows."""
-        self._end: int | None = None
-        """The offset of the end of a JPEG, where that is known without searching."""
         self._indexed: set[tuple[int, int]] = set()
         """Offset and length of the JPEGs that an index names."""
-        self.appended = False
-        """True if there is something in the file that decoders of pictures pass over."""
         self._animation_fault: Reason | None = None
         """Why an animated PNG is not read as an animation; None if it is, or isn't animated."""
 
@@ -351,7 +345,7 @@ class _Reader(PictureLoader):
         if self._file.size > LARGEST_FILE:
             return None
         try:
-            content = self._file.read(self._file.size)
+            content = self._file.hold()
             header = read_header(content)
             if header is None:
                 return None
@@ -369,7 +363,7 @@ class _Reader(PictureLoader):
         self._note_faults(faults)
         self._plain = header
         left = bytes_behind()
-        self._end = None if left is None else self._file.size - left
+        self._file.end_of_picture = None if left is None else self._file.size - left
         self._pixels += luma.size
         width, height = header.size
         frame = Frame(luma, width, height, (height, width) if scale > 1 else None, orientation_of(header))
@@ -458,13 +452,11 @@ class _Reader(PictureLoader):
             icons = self._tried(lambda: mac_icons(self._original)) or ()
             for number, (file, only) in enumerate(icons, start=_FIRST_IN_DIRECTORY):
                 yield from self.guarded(self._read_again(file, number, only))
-        behind = self._tried(lambda: jpegs_behind(self._original, self._format, self._end))
-        if behind is not None:
-            jpegs, self.appended = behind
-            for number, source in enumerate(jpegs, start=_FIRST_BEHIND):
-                if source.place[1:] in self._indexed:
-                    continue
-                yield from self.guarded(self._jpeg(source, Part(Kind.FURTHER, number)))
+        behind = self._tried(lambda: jpegs_behind(self._original, self._format)) or ()
+        for number, source in enumerate(behind, start=_FIRST_BEHIND):
+            if source.place[1:] in self._indexed:
+                continue
+            yield from self.guarded(self._jpeg(source, Part(Kind.FURTHER, number)))
 
     def _in_other_directories(self, described: HasInfo) -> Iterator[Frame]:
         """Yield the pictures of a TIFF, or of EXIF data, that no viewer of pages shows."""

@@ -61,8 +61,9 @@ static const Trace pictures[] = {
     TRACE("\xff\xd8\xff"), TRACE("\x89PNG\r\n"), TRACE("GIF8"),
 };
 
-/* What is searched for in bytes that are not the first of a file; in its first; in the first of a picture. */
-enum { FURTHER, FIRST, FIRST_OF_PICTURE };
+/* What is searched for in bytes that are not the first of a file; in its first; in the first of a picture; for
+ * archives alone in all bytes of a file. */
+enum { FURTHER, FIRST, FIRST_OF_PICTURE, WHOLE };
 
 enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, PICTURES = 16 };
 
@@ -156,20 +157,20 @@ static unsigned long crc32(Bytes at, size_t length)
 }
 
 /* A header of ARJ: its size, and the checksum over it. */
-static int is_arj(Bytes at, size_t left)
+static int is_arj(Bytes at, size_t left, int cut)
 {
     size_t size = at[2] | (size_t)at[3] << 8;
     Bytes sum;
     if (size < 30 || size > 2600)
         return 0;
     if (left < size + 8)
-        return 1;
+        return cut;
     sum = at + 4 + size;
     return crc32(at + 4, size) == ((unsigned long)sum[3] << 24 | (unsigned long)sum[2] << 16 | sum[1] << 8 | sum[0]);
 }
 
 /* A header of LHA with "-lh" or "-lz" at its third byte: its size, and the sum of its bytes, where it has one. */
-static int is_lha(Bytes at, size_t left)
+static int is_lha(Bytes at, size_t left, int cut)
 {
     size_t each, size = at[0];
     unsigned sum = 0;
@@ -180,14 +181,14 @@ static int is_lha(Bytes at, size_t left)
     if (size < 21)
         return 0;
     if (left < size + 2)
-        return 1;
+        return cut;
     for (each = 2; each < size + 2; each++)
         sum += at[each];
     return (sum & 0xff) == at[1];
 }
 
 /* A header of binary cpio: a type of file, and a name without control characters, which ends in a zero. */
-static int is_binary_cpio(Bytes at, size_t left)
+static int is_binary_cpio(Bytes at, size_t left, int cut)
 {
     int little = at[0] == 0xc7;
     unsigned mode = at[little ? 7 : 6];
@@ -195,7 +196,7 @@ static int is_binary_cpio(Bytes at, size_t left)
     if (at[0] + at[1] != 0xc7 + 0x71 || !((0x1556 >> (mode >> 4)) & 1) || size < 2 || size > 4096)
         return 0;
     if (left < 26 + size)
-        return 1;
+        return cut;
     for (each = 26; each < 25 + size; each++)
         if (at[each] < ' ')
             return 0;
@@ -203,24 +204,24 @@ static int is_binary_cpio(Bytes at, size_t left)
 }
 
 /* A header that is known by two bytes, and by all that `archive_probe` checks: of LHA, ARJ, binary cpio; a volume
- * of ext. One that the bytes end in is taken for one; so is the next after so many that were looked at. */
-static int is_weak_header(Bytes start, Bytes at, size_t left, int *looked_at)
+ * of ext. So is the next after so many that were looked at. `cut` is returned of one that the bytes end in. */
+static int is_weak_header(Bytes start, Bytes at, size_t left, int *looked_at, int cut)
 {
     if (left < 30)
-        return left >= 22;
+        return cut && left >= 22;
     switch (at[0]) {
     case '-':
         if (at - start < 2 || at[1] != 'l' || (at[2] != 'h' && at[2] != 'z') || at[4] != '-')
             return 0;
-        return ++*looked_at > WEAK_MAX || is_lha(at - 2, left + 2);
+        return ++*looked_at > WEAK_MAX || is_lha(at - 2, left + 2, cut);
     case 0x60:
-        return at[1] == 0xea && (++*looked_at > WEAK_MAX || is_arj(at, left));
+        return at[1] == 0xea && (++*looked_at > WEAK_MAX || is_arj(at, left, cut));
     case 0x53:
         return at[1] == 0xef && at[3] == 0 && at[5] == 0 && at[4] >= 1 && at[4] <= 3;
     default:
         if (at[1] != 0xc7 + 0x71 - at[0])
             return 0;
-        return ++*looked_at > WEAK_MAX || is_binary_cpio(at, left);
+        return ++*looked_at > WEAK_MAX || is_binary_cpio(at, left, cut);
     }
 }
 
@@ -240,7 +241,8 @@ static int is_tar_header(Bytes block)
         else if (block[at] != ' ' && block[at] != 0 && !(block[at] >= '\t' && block[at] <= '\r'))
             return 0;
     }
-    if (!digits)
+    /* As `is_old_tar` of containers.py. */
+    if (digits < 3 || (at < 156 && block[at] != ' ' && block[at]))
         return 0;
     for (at = 0; at < 512; at++)
         if (at < 148 || at >= 156) {
@@ -469,8 +471,18 @@ typedef struct {
     Bytes start, end;
     unsigned char wanted;
     int first, weak;
+    int cut; /* Nonzero if the bytes may go on. */
     Streams found;
 } Search;
+
+/* The header of a gzip file as 7-Zip takes it for one behind other bytes: no reserved flags, a known level of
+ * compression, and a block of a kind that there is. */
+static int is_gzip(Bytes at, size_t left)
+{
+    if (left < 11)
+        return left >= 10;
+    return !(at[3] & 0xe0) && (at[8] == 0 || at[8] == 2 || at[8] == 4) && (at[3] || (at[10] & 6) != 6);
+}
 
 /* Look at one place; return 1 if it is a trace by itself. */
 static int visit(Search *search, Bytes at)
@@ -485,8 +497,8 @@ static int visit(Search *search, Bytes at)
     if (class & ~SPECIAL)
         class &= SPECIAL | (left > 1 ? pairs[at[0] << 8 | at[1]] : 0);
     if (class & ANYWHERE && begins(anywhere, sizeof anywhere / sizeof *anywhere, at, left))
-        return 1;
-    if (class & WEAK && is_weak_header(start, at, left, &search->weak))
+        return search->first || *at != 0x1f || is_gzip(at, left);
+    if (class & WEAK && is_weak_header(start, at, left, &search->weak, search->cut))
         return 1;
     if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
         return 1;
@@ -570,13 +582,17 @@ static int visit_all(Search *search, Bytes at, Bytes last)
     return 0;
 }
 
-/* Of a piece of a file. Tar headers begin at each 512th byte of it. */
-static int search(Bytes start, size_t length, int first)
+/* Of a piece of a file, or of all of it. Tar headers begin at each 512th byte of it. */
+static int search(Bytes start, size_t length, int kind)
 {
     Bytes end = start + length, at;
     size_t probed = PROBED_FIRST;
-    Search state = {start, end, ANYWHERE | WEAK, first, 0, {{0}}};
-    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (first == FIRST ? PICTURES : 0);
+    int first = kind == FIRST || kind == FIRST_OF_PICTURE;
+    Search state = {start, end, ANYWHERE | WEAK, first, 0, kind != WHOLE, {{0}}};
+    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (kind == FIRST ? PICTURES : 0);
+    if (!first)
+        /* So that as many are checked in each MiB. */
+        state.weak = -WEAK_MAX * (int)(length >> 20);
     for (at = start; end - at >= 512; at += 512)
         if (is_tar_header(at))
             return 1;

@@ -58,11 +58,12 @@ _BEGIN_SIZE = 64
 _BLOCK = 512
 _PROBED = 2 << 20
 """Bytes that libavformat and mpv look at, at most, to decide what a file is."""
-_REST_SIZE = 1 << 20
+_REST_SIZE, _AT_ONCE_MAX = 1 << 20, 16 << 20
 
 
-FURTHER, FIRST, FIRST_OF_PICTURE = range(3)
-"""Kinds of traces in `_traces.c`: of archives; of videos and pictures, too; of videos, too."""
+FURTHER, FIRST, FIRST_OF_PICTURE, _OF_ALL = range(4)
+"""Kinds of traces in `_traces.c`: of archives; of videos and pictures, too; of videos, too; of archives in
+bytes that nothing follows."""
 
 
 def may_hold_others(file: PreadFile, first: int = FIRST) -> bool:
@@ -76,6 +77,8 @@ def may_hold_others(file: PreadFile, first: int = FIRST) -> bool:
 
 def _has_traces(file: PreadFile, first: int) -> bool:
     file.seek(0)
+    if first == FURTHER and file.size <= _AT_ONCE_MAX:
+        return has_traces(file.read(), _OF_ALL)
     if has_traces(file.read(_PROBED), first):
         return True
     # Blocks of tar archives are aligned, and so are the pieces; each overlaps with the one before.

@@ -22,7 +22,7 @@ from hashscan.hashing.container_kinds import (
     seconds_to_open,
 )
 from hashscan.hashing.containers import UNRECOGNISED
-from hashscan.hashing.embedded import ends
+from hashscan.hashing.embedded.within import containers_within
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.member_records import RECORD_MAX
 from hashscan.hashing.pread import PreadFile
@@ -78,7 +78,7 @@ class ContainerOpening(ClosedOnExit):
         if opened is None:
             file.detail += "; there was no room in TMPDIR to open it"
             return
-        containers = containers_in(file.kind, opened)
+        containers, _ = containers_within(PreadFile(opened.descriptor), file.kind)
         opening = [each for each in containers if is_opened(each, self._limits.kinds)]
         missing = list(filter(None, map(missing_extra, opening)))
         if len(missing) == len(opening):
@@ -235,12 +235,3 @@ def opening_plugin(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> 
         *(() if setup.videos is None else ("videos=vpdq",)),
     )
     return Plugin(plugin.target, arguments, max(REPLY_MAX, RECORD_MAX), plugin.libraries)
-
-
-def containers_in(kind: FileFormat | None, opened: OpenFile) -> tuple[FileFormat, ...]:
-    """Return the containers that a file is, or that a picture is, too.
-
-    Args:
-        kind: what the file was recognised as.
-    """
-    return ends.containers_in(kind, PreadFile(opened.descriptor))[0]

@@ -18,6 +18,7 @@ from typing import NoReturn
 from msgspec import json
 
 from hashscan.hashing.containers import TAIL_SIZE, UNRECOGNISED, container_behind, is_later_part
+from hashscan.hashing.embedded.within import containers_within
 from hashscan.hashing.exact import ExactReader, FileGrewError
 from hashscan.hashing.formats import (
     PREFIX_SIZE,
@@ -63,7 +64,7 @@ from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
 from hashscan.sandbox.client import PendingFile, Plugin, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
-from hashscan.scan.workers.container_opening import ContainerOpening, containers_in
+from hashscan.scan.workers.container_opening import ContainerOpening
 from hashscan.scan.workers.decode_cache import DecodeCache
 from hashscan.scan.workers.large_memory import granted_memory, turn_on_machine, usable_memory
 from hashscan.scan.workers.slow_files import PICTURE_SECONDS, SlowOwners, cost_of
@@ -412,7 +413,7 @@ class Worker(ClosedOnExit):
             return
         if by_bytes:
             # As the decoder does, which would have looked behind the picture.
-            if containers_in(file.kind, opened):
+            if containers_within(PreadFile(opened.descriptor), file.kind)[0]:
                 file.reason, file.detail = Reason.CONTAINER, file.kind.name
         elif file.kind.pillow is None:
             take_undecodable(file)

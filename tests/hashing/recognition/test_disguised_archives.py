@@ -27,7 +27,8 @@ from hashscan.hashing.archives.library import ArchiveLibrary
 from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.containers import ARCHIVES_SEARCHED, SEARCHED, TAIL_SIZE, UNRECOGNISED, container_behind
-from hashscan.hashing.formats import containers_within, sniff
+from hashscan.hashing.embedded.within import containers_within
+from hashscan.hashing.formats import sniff
 from hashscan.hashing.hash_algorithms import ExactHash, Hasher
 from hashscan.hashing.member_records import ContainerEnd, Member
 from hashscan.hashing.pread import PreadFile

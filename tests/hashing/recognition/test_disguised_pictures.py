@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -18,9 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hashscan.hashing.containers import UNRECOGNISED
+from hashscan.hashing.embedded.within import containers_within
+from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.picture_opening import MISSING
 from hashscan.hashing.media.samples import samples
 from hashscan.hashing.pdq import PDQ
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import ContainerKind, Entry, MemberLimits, Verdict
 from tests.hashing.recognition.disguises import LENGTHS, disguised
 from tests.hashing.recognition.videos import Form, drawn
@@ -154,6 +159,8 @@ def hidden_within(hosts: dict[str, bytes], hidden: dict[str, bytes]) -> Iterator
         yield f"JPEG comment {name}", jpeg[:2] + comments + jpeg[2:]
         if name == "transport stream":
             continue
+        # Behind the last pixel: libjpeg passes over what is in front of the end.
+        yield f"JPEG before its end {name}", jpeg[:-2] + content + jpeg[-2:]
         chunk = struct.pack(">I", len(content)) + b"prVt" + content
         yield f"PNG chunk {name}", png[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + png[33:]
         even = content + bytes(len(content) % 2)
@@ -168,6 +175,18 @@ def hidden_within(hosts: dict[str, bytes], hidden: dict[str, bytes]) -> Iterator
             bitmap[:10] + start + bitmap[14:pixels] + content + bitmap[pixels:],
         )
         yield f"AVIF free box {name}", avif + struct.pack(">I4s", 8 + len(content), b"free") + content
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_archives_before_the_end_of_a_picture_are_noticed(form: str) -> None:
+    """7z opens each of these wherever it is in a picture."""
+    content, listed = encoded(SHOWN, form), encoded(scene(6), "PNG")
+    kind = sniff(content)
+    assert UNRECOGNISED not in containers_within(PreadFile(content), kind)[0]
+    archives = [_tar(listed), _zip(listed) + bytes(80_000), lzma.compress(listed), bz2.compress(listed)]
+    for archive in (gzip.compress(listed), *archives):
+        file = PreadFile(content[:-2] + archive + content[-2:])
+        assert UNRECOGNISED in containers_within(file, kind)[0]
 
 
 @pytest.mark.slow

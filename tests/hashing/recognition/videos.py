@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.video.drawn import unchanged_scheduling
 from hashscan.hashing.archives.members import MemberReader
 from hashscan.hashing.containers import TAIL_SIZE, UNRECOGNISED, container_behind
-from hashscan.hashing.formats import searched_bytes, sniff
+from hashscan.hashing.formats import sniff
 from hashscan.hashing.member_records import BEFORE_RISK, ContainerEnd, Member
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
@@ -208,7 +208,7 @@ class Reader:
 
     def outcome(self, content: bytes, size: tuple[int, int]) -> str:
         """Return "match", `CLEAN`, "picture" for one that is decoded as such, or why it is undecoded."""
-        kind = sniff(content[: searched_bytes(None)]) or container_behind(content[-TAIL_SIZE:])
+        kind = sniff(content[:TAIL_SIZE]) or container_behind(content[-TAIL_SIZE:])
         if kind is None:
             if none_kind(PreadFile(content)):
                 return CLEAN

@@ -78,7 +78,6 @@ def test_what_lies_behind_many_parts(
     assert (len(within.rest), within.more) == (parts, False)
     beyond = PreadFile(make(bound + 1))
     assert ends.behind(beyond, form).more
-    assert metadata.jpegs_behind(beyond, form, None)[1]
     if form != "HEIF":
         with pytest.raises(ContainerError) as caught:
             list(AppendedOpener().members(beyond))
@@ -94,7 +93,7 @@ def test_jpegs_behind_another(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_jpeg_of_many_segments_ends_where_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the first mark of an end counts, which lies no later."""
-    monkeypatch.setattr(ends, "_SEGMENTS_MAX", 20)
+    monkeypatch.setattr(ends, "SEGMENTS_MAX", 20)
     for number in (1, 50):
         content = with_segments(*[segment(0xE5, b"")] * number)
         assert ends.end_of_jpeg(PreadFile(content + MARK)) == len(content)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.published import BAD, national, signed
-from tests.shortcomings import codes
+from tests.shortcomings import messages
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 
@@ -32,7 +32,7 @@ def scanned(run: Run, www: Path) -> tuple[int, int, int, list[str]]:
     """Exit code, matches, held ones, and why it is incomplete."""
     ran = run("scan", www, "--report", "-")
     summary = ran.lines[-1]
-    return ran.code, summary["verdicts"]["match"], summary["verdicts"]["held"], codes(summary)
+    return ran.code, summary["verdicts"]["match"], summary["verdicts"]["held"], messages(summary)
 
 
 @pytest.mark.parametrize(

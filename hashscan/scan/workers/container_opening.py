@@ -79,6 +79,9 @@ class ContainerOpening(ClosedOnExit):
             file.detail += "; there was no room in TMPDIR to open it"
             return
         containers, _ = containers_within(PreadFile(opened.descriptor), file.kind)
+        if not self._limits.kinds and containers != (UNRECOGNISED,):
+            # It is a container, whatever else it is.
+            return
         opening = [each for each in containers if is_opened(each, self._limits.kinds)]
         missing = list(filter(None, map(missing_extra, opening)))
         if len(missing) == len(opening):

@@ -15,6 +15,7 @@ from hashscan.model import (
     Batch,
     BatchResult,
     Digest,
+    Doubt,
     ExceptedEntry,
     FileResult,
     FileStat,
@@ -36,7 +37,7 @@ from hashscan.scan.cluster.messages import (
 
 STAT = FileStat(1, 2, 3, 4, 5, 6, 7)
 EXCEPTED = ExceptedEntry("ours", "e-1", "md5", "A1", "f", "a theme", "2027-01-31T00:00:00Z", "root", "2026")
-MATCH = Match("ours", "e-1", "pdq", "A1", 3, 31, "turned", "of few greys", EXCEPTED, "rule 1: held")
+MATCH = Match("ours", "e-1", "pdq", "A1", 3, 31, "turned", Doubt.FEW_GREYS, EXCEPTED, "rule 1: held")
 FOUND = FileResult(
     b"found",
     STAT,

@@ -7,6 +7,7 @@ are compressed by Brotli, which no library here decompresses.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ _END = b"IEND"
 _AS_PNG = frozenset({17, 18, 19})
 """Forms of the pictures in `CBDT`; others are pixels."""
 _GZIP = 16 + zlib.MAX_WBITS
+_MAY_HAVE_PICTURE = re.compile(rb"data:|[&\\]", re.IGNORECASE)
+"""A URL of a picture, or an escape of XML or CSS by which it may be written."""
 
 
 _FONT = next(known for known in CONTAINERS if known.name == "font with pictures")
@@ -139,8 +142,12 @@ def _of_svg(content: bytes, head: bytes, name: bytes) -> Iterator[ArchiveMember]
     for place, size in sorted(entries):
         drawing = content[first + place : first + place + size]
         if drawing.startswith(b"\x1f\x8b"):
-            drawing = zlib.decompressobj(_GZIP).decompress(drawing, READ_MAX)
-        if b"data:" in drawing or b"&" in drawing or drawing.count(b"<") >= ELEMENTS_LEAST:
+            unpacker = zlib.decompressobj(_GZIP)
+            drawing = unpacker.decompress(drawing, READ_MAX)
+            if unpacker.unconsumed_tail:
+                yield failed(name + b",drawing=%d" % place, Reason.CONTAINER_BYTES)
+                continue
+        if _MAY_HAVE_PICTURE.search(drawing) is not None or drawing.count(b"<") >= ELEMENTS_LEAST:
             if b"viewBox" not in drawing:
                 seen_at = b"<svg viewBox='0 -%d %d %d' " % (units, units, 2 * units)
                 drawing = drawing.replace(b"<svg ", seen_at, 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.hashing.archives.openers import READ_MAX
 from hashscan.hashing.documents.fonts import FontOpener
 from hashscan.hashing.font_tables import may_have_pictures
 from hashscan.hashing.pread import PreadFile
@@ -92,6 +93,7 @@ FOUND = {
     "svg.ttf": font(svg(IMAGE)),
     "packed-svg.ttf": font(svg(gzip.compress(IMAGE))),
     "sbix.woff": web_font(sbix(PNG)),
+    "capitals-svg.woff": web_font(svg(IMAGE.replace(b"data:", b"DATA:"))),
     "svg.woff": web_font(svg(IMAGE)),
     "collection.ttc": COLLECTION,
     "no-name": font(sbix(PNG)),
@@ -103,6 +105,10 @@ IN_DOUBT = {
     "sbix.woff2": (web_font_2(b"\x25"), Reason.METHOD),
     "named.woff2": (web_font_2(b"\x3fsbix"), Reason.METHOD),
     "pixels.ttf": (font(cbdt(PNG, 1)), Reason.UNSUPPORTED),
+    "long-svg.woff": (
+        web_font(svg(gzip.compress(bytes(READ_MAX).replace(b"\0", b" ") + IMAGE))),
+        Reason.CONTAINER_BYTES,
+    ),
     "cut.ttf": (font(sbix(PNG))[:100], Reason.CONTAINER_BROKEN),
 }
 CLEAN = {

@@ -141,6 +141,8 @@ def _segments_of_jpeg(file: PictureFile) -> Iterator[Span]:
         ):
             first, last = first or place, place + length
         place += length
+    else:
+        first, last = first or place, file.size
     if first:
         yield first, min(last, file.size) - first
 

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from hashscan.hashing.containers import UNRECOGNISED
+from hashscan.hashing.embedded.ends import SEGMENTS_MAX
 from hashscan.hashing.embedded.within import containers_within
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.media.picture_opening import MISSING
@@ -187,6 +188,18 @@ def test_archives_before_the_end_of_a_picture_are_noticed(form: str) -> None:
     for archive in (gzip.compress(listed), *archives):
         file = PreadFile(content[:-2] + archive + content[-2:])
         assert UNRECOGNISED in containers_within(file, kind)[0]
+
+
+def test_streams_behind_many_fill_bytes_of_a_jpeg_are_noticed() -> None:
+    content = encoded(SHOWN, "JPEG")
+    kind = sniff(content)
+    packets = encoded_video(Form("mpegts", "libx264"))[: 188 * 300]
+    comment = b"\xff\xfe" + struct.pack(">H", len(packets) + 2) + packets
+    for fill in (b"", b"\xff" * SEGMENTS_MAX):
+        file = PreadFile(content[:2] + fill + comment + content[2:])
+        assert UNRECOGNISED in containers_within(file, kind)[0]
+    file = PreadFile(content[:2] + fill + content[2:])
+    assert UNRECOGNISED not in containers_within(file, kind)[0]
 
 
 @pytest.mark.slow

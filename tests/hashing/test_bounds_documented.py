@@ -8,7 +8,7 @@ import pytest
 
 from hashscan.hashing import avif_items, containers
 from hashscan.hashing.archives import openers, warc
-from hashscan.hashing.documents import compound, mail, metafiles, pdf, rtf, text_probe, texts
+from hashscan.hashing.documents import compound, fonts, mail, metafiles, pdf, rtf, text_probe, texts
 from hashscan.hashing.embedded import directories, ends, metadata
 from hashscan.hashing.media.picture_opening import Limits
 from hashscan.hashing.recognition import archive_probe, text_proof
@@ -50,9 +50,12 @@ def stated() -> dict[str, int]:
         "{} pictures in the index of a JPEG or in an ICNS": directories._MAX_INDEXED,
         "in an ICNS; {} further pictures": avif_items._OTHERS_MAX,
         "or {:,} boxes, of an AVIF or HEIF": avif_items._BOXES_MAX,
-        "{} directories below the pages of a TIFF": directories._MAX_DIRECTORIES,
-        "{} tags in one": directories._MAX_TAGS,
-        "{:,} directories in all": directories._MAX_PAGES,
+        "{} pictures below the pages of a TIFF": directories._MAX_PICTURES,
+        "{:,} directories, and": directories._MAX_DIRECTORIES,
+        "{:,} tags in all of them": directories._MAX_TAGS,
+        "{} pixels; a drawing": fonts.SIDE_LEAST,
+        "of fewer than {} elements": fonts.ELEMENTS_LEAST,
+        "a letter below {} pixels": pdf._LETTER_SIDE,
         "{} JPEGs directly behind another": ends._JPEGS_MAX,
         "| PDF | {:,} pages;": pdf.PAGES_MAX,
         "{:,} objects of a page with those of groups": pdf.OBJECTS_MAX,

@@ -104,8 +104,8 @@ class MemberReader:
         self._members = self._bytes = self._reported = self._reported_bytes = 0
         self._deadline = 0.0
         self._library_time = LibraryTime(size, limits.seconds)
-        self._jpegs_seen: set[bytes] = set()
-        """Digests of the JPEGs that were members."""
+        self._jpegs_seen: set[tuple[bytes, ...]] = set()
+        """All digests of each of the JPEGs that were members: one alone, such as MD5, can be forged."""
         self._unclocked = 0
         """Bytes since the time was checked."""
 
@@ -291,7 +291,7 @@ class MemberReader:
         """Yield each JPEG of a file that was no member before."""
         for start, length in jpegs_in(file):
             content = file.subfile(start, length)
-            if self._hashes and _digest(self._hashes[0], content) in self._jpegs_seen:
+            if self._hashes and _digests(self._hashes, content) in self._jpegs_seen:
                 continue
             self._count()
             yield BEFORE_RISK
@@ -495,7 +495,8 @@ class MemberReader:
                 raise
             return
         content = held.content()
-        self._jpegs_seen |= {hasher.digest() for hasher in running[:1] if kind == _JPEG}
+        exact = tuple(hasher.digest() for hasher in running)
+        self._jpegs_seen |= {exact} if kind == _JPEG else set()
         none_by = ""
         tail = tail[-TAIL_SIZE:]
         if kind is None:
@@ -503,7 +504,7 @@ class MemberReader:
                 yield BEFORE_RISK
             kind, none_by = self._kind_of(held, content, tail, depth, behind=behind)
         reason = self._reason_by_name(place, kind, none_by, size, ending)
-        member = Member(place, size, tuple(hasher.digest() for hasher in running), reason=reason)
+        member = Member(place, size, exact, reason=reason)
         looked_into = self._looked_into(member, kind, content, depth, ending)
         is_seen = yield from _seen_in(looked_into, kind)
         if parts is not None:
@@ -660,11 +661,12 @@ def _pieces(file: PreadFile) -> Iterator[bytes]:
         yield piece
 
 
-def _digest(algorithm: ExactHash, file: PreadFile) -> bytes:
-    hasher = algorithm.new()
+def _digests(algorithms: Iterable[ExactHash], file: PreadFile) -> tuple[bytes, ...]:
+    running = [algorithm.new() for algorithm in algorithms]
     for piece in _pieces(file):
-        hasher.update(piece)
-    return hasher.digest()
+        for hasher in running:
+            hasher.update(piece)
+    return tuple(hasher.digest() for hasher in running)
 
 
 def _named(place: bytes, ending: bytes, none_by: str = "", begin: bytes = b"") -> Reason | None:

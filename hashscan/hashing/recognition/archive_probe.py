@@ -80,7 +80,7 @@ class _Unpacker(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What follows the stream of what was given."""
+        """Return the bytes behind the end of the stream."""
 
     def decompress(self, data: bytes, /) -> bytes:
         """Return what data gives."""

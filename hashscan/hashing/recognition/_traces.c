@@ -21,7 +21,7 @@ typedef const unsigned char *Bytes;
 
 enum { PROBED_FIRST = 2048 }; /* Bytes that libavformat looks at first; then twice as many, and so on. */
 enum { PACKETS = 5, NEAR = 1024 }; /* Packets in a row that begin near the begin of a file, for VLC. */
-enum { WEAK_MAX = 256 }; /* Headers in a piece that are checked, of those that two bytes announce. */
+enum { WEAK_MAX = 256 }; /* Headers in a piece of which the sum or the name is checked, of those that two bytes announce. */
 enum { PROBED_LAST = 1 << 20 }; /* Bytes that FFmpeg looks at, at most; here a low score counts, too. */
 enum { BLOCK = 100 }; /* Packets that libavformat counts together. */
 
@@ -39,10 +39,10 @@ static const Trace anywhere[] = {
     TRACE("070701"), TRACE("070702"), TRACE("070707"), TRACE("LZIP\1"), TRACE("hsqs"), TRACE("sqsh"), TRACE("xar!"),
     TRACE("CD001"), TRACE("%PDF"), TRACE("\nbegin "), TRACE("\nbegin-base64 "), TRACE("\n=ybegin "),
     TRACE("MSWIM\0\0\0"), TRACE("\xed\xab\xee\xdb"), TRACE("!<arch>\n"), TRACE("**ACE**"),
-    TRACE("APETAGEX"), TRACE("\xef\xbe\xad\xdeNull"), TRACE("WARC/"), TRACE("\x89LZO"), TRACE("\x04\x22\x4d\x18"),
+    TRACE("APETAGEX"), TRACE("\xef\xbe\xad\xdeNull"), TRACE("WARC/"), TRACE("\x89LZO\0\r\n\x1a\n"), TRACE("\x04\x22\x4d\x18"),
     TRACE("ustar\0"), TRACE("ustar "), TRACE("StuffIt"), TRACE("BEA01"), TRACE("ITSF\3"), TRACE("ITOLITLS"), TRACE("SZDD\x88\xf0\x27"), TRACE("shsq"),
     TRACE("qshs"), TRACE("FAT1"), TRACE("FAT32   "), TRACE("NTFS    "), TRACE("EFI PART"), TRACE("KDMV"),
-    TRACE("QFI\xfb"), TRACE("vhdxfile"), TRACE("conectix"), TRACE("koly"), TRACE("\x7f\x10\xda\xbe"),
+    TRACE("QFI\xfb"), TRACE("vhdxfile"), TRACE("conectix"), TRACE("koly\0\0\0\4\0\0\2\0"), TRACE("\x7f\x10\xda\xbe\1\0\1\0"),
     TRACE("Compressed ROMFS"), TRACE("H+\0\4"), TRACE("HX\0\5"),
 };
 
@@ -69,15 +69,17 @@ enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, PICTURES = 16 };
 
 static unsigned char classes[256], pairs[1 << 16]; /* By the first byte, and by the first two, of a trace. */
 
-/* Of the first three bytes of a trace, which low and high halves they may have, by a bit of each of eight groups. */
-static unsigned char halves[6][16];
+/* Of the first bytes of a trace, which low and high halves they may have, by a bit of each of eight groups. */
+enum { COMPARED = 4 };
+typedef unsigned char Halves[2 * COMPARED][16];
+static Halves of_archives, of_all;
 
-static long share(int group, const unsigned char added[6][16])
+static long long share(Halves halves, int group, Halves added)
 {
-    long product = 1;
+    long long product = 1;
     int each, value;
-    for (each = 0; each < 6; each++) {
-        long number = 0;
+    for (each = 0; each < 2 * COMPARED; each++) {
+        long long number = 0;
         for (value = 0; value < 16; value++)
             number += (halves[each][value] >> group & 1) | (added && added[each][value]);
         product *= number;
@@ -86,12 +88,12 @@ static long share(int group, const unsigned char added[6][16])
 }
 
 /* Add a trace to the group that it makes the least larger. */
-static void group(const char *bytes, size_t length)
+static void group(Halves halves, const char *bytes, size_t length)
 {
-    unsigned char added[6][16] = {{0}};
-    long least = LONG_MAX;
+    Halves added = {{0}};
+    long long least = LLONG_MAX;
     int each, value, best = 0;
-    for (each = 0; each < 3; each++)
+    for (each = 0; each < COMPARED; each++)
         if ((size_t)each < length) {
             added[2 * each][(unsigned char)bytes[each] & 15] = 1;
             added[2 * each + 1][(unsigned char)bytes[each] >> 4] = 1;
@@ -100,13 +102,13 @@ static void group(const char *bytes, size_t length)
             memset(added[2 * each + 1], 1, 16);
         }
     for (each = 0; each < 8; each++) {
-        long more = share(each, added) - share(each, NULL);
+        long long more = share(halves, each, added) - share(halves, each, NULL);
         if (more < least) {
             least = more;
             best = each;
         }
     }
-    for (each = 0; each < 6; each++)
+    for (each = 0; each < 2 * COMPARED; each++)
         for (value = 0; value < 16; value++)
             halves[each][value] |= (unsigned char)(added[each][value] << best);
 }
@@ -122,7 +124,9 @@ static void mark(const Trace *traces, size_t number, unsigned char bit)
     size_t each;
     for (each = 0; each < number; each++) {
         mark_pair(traces[each].bytes, bit);
-        group(traces[each].bytes, traces[each].length);
+        group(of_all, traces[each].bytes, traces[each].length);
+        if (bit == ANYWHERE)
+            group(of_archives, traces[each].bytes, traces[each].length);
     }
 }
 
@@ -157,7 +161,7 @@ static unsigned long crc32(Bytes at, size_t length)
 }
 
 /* A header of ARJ: its size, and the checksum over it. */
-static int is_arj(Bytes at, size_t left, int cut)
+static int is_arj(Bytes at, size_t left, int *looked_at, int cut)
 {
     size_t size = at[2] | (size_t)at[3] << 8;
     Bytes sum;
@@ -165,12 +169,14 @@ static int is_arj(Bytes at, size_t left, int cut)
         return 0;
     if (left < size + 8)
         return cut;
+    if (++*looked_at > WEAK_MAX)
+        return 1;
     sum = at + 4 + size;
     return crc32(at + 4, size) == ((unsigned long)sum[3] << 24 | (unsigned long)sum[2] << 16 | sum[1] << 8 | sum[0]);
 }
 
 /* A header of LHA with "-lh" or "-lz" at its third byte: its size, and the sum of its bytes, where it has one. */
-static int is_lha(Bytes at, size_t left, int cut)
+static int is_lha(Bytes at, size_t left, int *looked_at, int cut)
 {
     size_t each, size = at[0];
     unsigned sum = 0;
@@ -182,13 +188,15 @@ static int is_lha(Bytes at, size_t left, int cut)
         return 0;
     if (left < size + 2)
         return cut;
+    if (++*looked_at > WEAK_MAX)
+        return 1;
     for (each = 2; each < size + 2; each++)
         sum += at[each];
     return (sum & 0xff) == at[1];
 }
 
 /* A header of binary cpio: a type of file, and a name without control characters, which ends in a zero. */
-static int is_binary_cpio(Bytes at, size_t left, int cut)
+static int is_binary_cpio(Bytes at, size_t left, int *looked_at, int cut)
 {
     int little = at[0] == 0xc7;
     unsigned mode = at[little ? 7 : 6];
@@ -197,14 +205,18 @@ static int is_binary_cpio(Bytes at, size_t left, int cut)
         return 0;
     if (left < 26 + size)
         return cut;
+    if (at[25 + size])
+        return 0;
+    if (++*looked_at > WEAK_MAX)
+        return 1;
     for (each = 26; each < 25 + size; each++)
         if (at[each] < ' ')
             return 0;
-    return at[25 + size] == 0;
+    return 1;
 }
 
 /* A header that is known by two bytes, and by all that `archive_probe` checks: of LHA, ARJ, binary cpio; a volume
- * of ext. So is the next after so many that were looked at. `cut` is returned of one that the bytes end in. */
+ * of ext. So is the next after `WEAK_MAX`. `cut` is returned of one that the bytes end in. */
 static int is_weak_header(Bytes start, Bytes at, size_t left, int *looked_at, int cut)
 {
     if (left < 30)
@@ -213,15 +225,15 @@ static int is_weak_header(Bytes start, Bytes at, size_t left, int *looked_at, in
     case '-':
         if (at - start < 2 || at[1] != 'l' || (at[2] != 'h' && at[2] != 'z') || at[4] != '-')
             return 0;
-        return ++*looked_at > WEAK_MAX || is_lha(at - 2, left + 2, cut);
+        return is_lha(at - 2, left + 2, looked_at, cut);
     case 0x60:
-        return at[1] == 0xea && (++*looked_at > WEAK_MAX || is_arj(at, left, cut));
+        return at[1] == 0xea && is_arj(at, left, looked_at, cut);
     case 0x53:
         return at[1] == 0xef && at[3] == 0 && at[5] == 0 && at[4] >= 1 && at[4] <= 3;
     default:
         if (at[1] != 0xc7 + 0x71 - at[0])
             return 0;
-        return ++*looked_at > WEAK_MAX || is_binary_cpio(at, left, cut);
+        return is_binary_cpio(at, left, looked_at, cut);
     }
 }
 
@@ -484,6 +496,97 @@ static int is_gzip(Bytes at, size_t left)
     return !(at[3] & 0xe0) && (at[8] == 0 || at[8] == 2 || at[8] == 4) && (at[3] || (at[10] & 6) != 6);
 }
 
+static unsigned long number(Bytes at, int size, int big)
+{
+    unsigned long value = 0;
+    int each;
+    for (each = 0; each < size; each++)
+        value = value << 8 | at[big ? each : size - 1 - each];
+    return value;
+}
+
+static int is_power_of_two(unsigned long value)
+{
+    return value && !(value & (value - 1));
+}
+
+static int is_squashfs(Bytes at)
+{
+    int big = at[0] != 'h';
+    unsigned long version = number(at + 28, 2, big), bits = number(at + 22, 2, big), old_bits = number(at + 34, 2, big);
+    if (version == 4)
+        return bits < 32 && number(at + 12, 4, big) == 1UL << bits && number(at + 30, 2, big) == 0;
+    return version >= 1 && version < 4 && old_bits >= 12 && old_bits <= 20;
+}
+
+static int is_zip(Bytes at, size_t left)
+{
+    size_t each, size;
+    unsigned long method;
+    if (left < 30)
+        return 1;
+    size = number(at + 26, 2, 0);
+    method = number(at + 8, 2, 0);
+    if (at[4] > 63 || !(method <= 20 || (method >= 90 && method < 100)) || size < 1 || size > 4096)
+        return 0;
+    for (each = 30; each < 30 + size && each < left; each++)
+        if (at[each] < ' ')
+            return 0;
+    return 1;
+}
+
+static int is_zstandard(Bytes at, size_t left)
+{
+    static const unsigned char ids[] = {0, 1, 2, 4}, sizes[] = {0, 2, 4, 8};
+    int single = at[4] >> 5 & 1, form = at[4] >> 6;
+    size_t first = 5 + (size_t)!single + ids[at[4] & 3] + (form ? sizes[form] : (size_t)single);
+    unsigned long header;
+    if (at[4] & 8)
+        return 0;
+    if (left < first + 3)
+        return 1;
+    header = number(at + first, 3, 0);
+    return (header >> 1 & 3) != 3 && header >> 3 <= 128 << 10;
+}
+
+/* Check what follows a signature of four bytes, which photographs have by chance: the fields that `archive_probe`
+ * checks. */
+static int is_whole(Bytes start, Bytes at, size_t left)
+{
+    unsigned long version;
+    switch (number(at, left < 4 ? 0 : 4, 1)) {
+    case 0x68737173: /* hsqs */
+    case 0x73717368: /* sqsh */
+    case 0x73687371: /* shsq */
+    case 0x71736873: /* qshs */
+        return left < 36 || is_squashfs(at);
+    case 0x504b0304:
+        return is_zip(at, left);
+    case 0x28b52ffd:
+        return left < 5 || is_zstandard(at, left);
+    case 0x78617221: /* xar! */
+        return left < 8 || number(at + 4, 4, 1) == 0x1c0001;
+    case 0xedabeedb: /* RPM */
+        return left < 80 || (at[4] == 3 && at[5] <= 1 && at[6] == 0 && at[7] <= 1 && number(at + 78, 2, 1) == 5);
+    case 0x04224d18: /* LZ4: the version, and the bits that are reserved */
+        return left < 6 || ((at[4] & 0xc2) == 0x40 && !(at[5] & 0x8f));
+    case 0x46415431: /* FAT1 */
+        return left < 458 || at - start < 54
+               || (at[456] == 0x55 && at[457] == 0xaa && is_power_of_two(number(at - 43, 2, 0)));
+    case 0x4b444d56: /* KDMV */
+        version = left < 8 ? 1 : number(at + 4, 4, 0);
+        return version >= 1 && version <= 3;
+    case 0x514649fb: /* QFI */
+        version = left < 8 ? 1 : number(at + 4, 4, 1);
+        return version >= 1 && version <= 3;
+    case 0x482b0004: /* HFS+ */
+    case 0x48580005:
+        return left < 44 || (number(at + 40, 4, 1) >= 512 && is_power_of_two(number(at + 40, 4, 1)));
+    default:
+        return 1;
+    }
+}
+
 /* Look at one place; return 1 if it is a trace by itself. */
 static int visit(Search *search, Bytes at)
 {
@@ -496,8 +599,9 @@ static int visit(Search *search, Bytes at)
         return 0;
     if (class & ~SPECIAL)
         class &= SPECIAL | (left > 1 ? pairs[at[0] << 8 | at[1]] : 0);
-    if (class & ANYWHERE && begins(anywhere, sizeof anywhere / sizeof *anywhere, at, left))
-        return search->first || *at != 0x1f || is_gzip(at, left);
+    if (class & ANYWHERE && begins(anywhere, sizeof anywhere / sizeof *anywhere, at, left)
+        && (search->first || *at != 0x1f ? is_whole(start, at, left) : is_gzip(at, left)))
+        return 1;
     if (class & WEAK && is_weak_header(start, at, left, &search->weak, search->cut))
         return 1;
     if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
@@ -520,21 +624,22 @@ static int visit(Search *search, Bytes at)
 
 #ifdef WITH_AVX2
 /* Look at the places up to `last` at which `visit` may do anything, 32 at once; set `at` to the first that was not
- * looked at. The first three bytes of a trace are those of one of eight groups: the bits of all six halves of
- * these bytes have one in common. */
+ * looked at. The first bytes of a trace are those of one of eight groups: the bits of all halves of these bytes
+ * have one in common. */
 WITH_AVX2 static int visit_avx2(Search *search, Bytes *place, Bytes last)
 {
     const __m256i low = _mm256_set1_epi8(15), half = _mm256_set1_epi8(0x7f), one = _mm256_set1_epi8(1);
     const __m256i none = _mm256_setzero_si256(), all = _mm256_cmpeq_epi8(low, low);
-    __m256i groups[6];
+    __m256i groups[2 * COMPARED];
     Bytes at = *place;
     int each, streams = search->first;
-    for (each = 0; each < 6; each++)
-        groups[each] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)halves[each]));
-    for (; last - at >= 32 && search->end - at >= 34; at += 32) {
-        __m256i found = all, bytes[3];
+    for (each = 0; each < 2 * COMPARED; each++)
+        groups[each] = _mm256_broadcastsi128_si256(
+            _mm_loadu_si128((const __m128i *)(streams ? of_all : of_archives)[each]));
+    for (; last - at >= 32 && search->end - at >= 32 + COMPARED - 1; at += 32) {
+        __m256i found = all, bytes[COMPARED];
         unsigned visited;
-        for (each = 0; each < 3; each++) {
+        for (each = 0; each < COMPARED; each++) {
             bytes[each] = _mm256_loadu_si256((const __m256i *)(at + each));
             found = _mm256_and_si256(found, _mm256_shuffle_epi8(groups[2 * each], _mm256_and_si256(bytes[each], low)));
             found = _mm256_and_si256(
@@ -631,17 +736,20 @@ static int prepare(PyObject *module)
     static const char weak[] = "-l\x60\xea\x53\xef\xc7\x71\x71\xc7";
     int byte;
     (void)module;
-    memset(halves, 0, sizeof halves);
+    memset(of_archives, 0, sizeof of_archives);
+    memset(of_all, 0, sizeof of_all);
     prepare_crc();
+    /* The shortest first, which would make the group of any other one larger. */
+    for (byte = 0; byte < 5; byte++) {
+        mark_pair(&weak[2 * byte], WEAK);
+        group(of_archives, &weak[2 * byte], 2);
+        group(of_all, &weak[2 * byte], 2);
+    }
     mark(anywhere, sizeof anywhere / sizeof *anywhere, ANYWHERE);
     mark(at_first, sizeof at_first / sizeof *at_first, AT_FIRST);
     mark(pictures, sizeof pictures / sizeof *pictures, PICTURES);
     for (byte = 0x80; byte < 0x100; byte++)
         classes[byte] |= SPECIAL;
-    for (byte = 0; byte < 5; byte++) {
-        mark_pair(&weak[2 * byte], WEAK);
-        group(&weak[2 * byte], 2);
-    }
     classes[1] |= SPECIAL;
     classes['G'] |= SPECIAL;
     return 0;

@@ -304,3 +304,31 @@ def test_a_trace_is_found_at_each_place(trace: bytes) -> None:
         content = bytearray(b"x" * 4096)
         content[at : at + len(trace)] = trace
         assert none_kinds.has_traces(bytes(content), none_kinds.FIRST)
+
+
+CHECKED = (b"hsqs", b"sqsh", b"shsq", b"qshs", b"PK\3\4", b"\x28\xb5\x2f\xfd", b"xar!", b"\xed\xab\xee\xdb\3")
+CHECKED_DISKS = (b"KDMV", b"QFI\xfb", b"H+\0\4", b"HX\0\5", b"FAT1")
+
+
+@pytest.mark.parametrize("signature", [*CHECKED, *CHECKED_DISKS])
+def test_a_signature_by_chance_is_no_trace_unless_a_probe_takes_it(signature: bytes) -> None:
+    chance = random.Random(signature)
+    found = 0
+    for _ in range(300):
+        # Small numbers are the commonest in headers.
+        fields = [
+            chance.randrange(3) if chance.random() < 0.5 else chance.randrange(256) for _ in range(2048)
+        ]
+        content = bytes(1024) + signature + bytes(fields)
+        has_trace = none_kinds.has_traces(content, none_kinds.FURTHER)
+        found += has_trace
+        assert has_trace or not any(archive_probe(PreadFile(content)))
+    assert found < 150
+
+
+def test_headers_of_two_bytes_that_fail_at_once_are_not_counted() -> None:
+    """A photograph of one colour repeats them."""
+    assert not none_kinds.has_traces((b"\xc7\x71" + b"\xff" * 30) * 10_000, none_kinds.FURTHER)
+    header = b"\xc7\x71" + bytes(5) + b"\x80" + bytes(12) + b"\3\0" + bytes(4) + b"\1x\0"
+    for count, is_found in ((256, False), (2000, True)):
+        assert none_kinds.has_traces(header * count + bytes(64), none_kinds.FURTHER) is is_found

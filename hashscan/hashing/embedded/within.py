@@ -125,20 +125,21 @@ _OF_FFMPEG = frozenset({"DDS", "ICO", "JXL", "PCX", "PPM", "PSD", "QOI", "SGI", 
 
 
 def _segments_of_jpeg(file: PictureFile) -> Iterator[Span]:
-    """Yield the segments before the first scan from the first to the last one of an unknown kind."""
+    """Yield the segments before the first scan from the first to the last one that may hold a stream.
+
+    FFmpeg plays a stream whatever its segment is named: EXIF, a profile, XMP.
+    """
     place, first, last = 2, 0, 0
     for _ in range(SEGMENTS_MAX):
         file.seek(place)
-        head = file.read(16)
+        head = file.read(4)
         if len(head) < 4 or head[1] in {0xD9, SCAN}:
             break
         if head[0] != 0xFF or head[1] in WITHOUT_LENGTH:
             first, last, place = first or place, place + 1, place + 1
             continue
         length = 2 + int.from_bytes(head[2:4])
-        if (head[1] >= _APPLICATION and not head.startswith(_METADATA, 4)) or (
-            head[1] < _APPLICATION and length > _TABLES_MAX
-        ):
+        if head[1] >= _APPLICATION or length > _TABLES_MAX:
             first, last = first or place, place + length
         place += length
     else:
@@ -149,9 +150,5 @@ def _segments_of_jpeg(file: PictureFile) -> Iterator[Span]:
 
 _APPLICATION = 0xE0
 """The first of the markers of applications and comments; those of tables are below."""
-_METADATA = (
-    *(b"JFIF\0", b"JFXX\0", b"Exif\0", b"ICC_PROFILE\0", b"Adobe", b"MPF\0", b"Photoshop 3."),
-    *(b"http://ns.ad", b"Ducky"),
-)
 _TABLES_MAX = 700
 """Length of a segment with all tables of a kind."""

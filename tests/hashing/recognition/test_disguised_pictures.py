@@ -202,6 +202,23 @@ def test_streams_behind_many_fill_bytes_of_a_jpeg_are_noticed() -> None:
     assert UNRECOGNISED not in containers_within(file, kind)[0]
 
 
+@pytest.mark.parametrize(
+    ("marker", "name"), [(0xE0, b"JFIF\0"), (0xE1, b"Exif\0\0"), (0xE2, b"ICC_PROFILE\0\1\1"), (0xFE, b"")]
+)
+@pytest.mark.parametrize("form", ["mpegts", "mpeg"])
+def test_streams_that_ffmpeg_plays_in_any_segment_are_noticed(form: str, marker: int, name: bytes) -> None:
+    content = encoded(SHOWN, "JPEG")
+    stream = encoded_video(Form(form, "mpeg2video"))
+    segments = b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(name) + len(part) + 2) + name + part
+        for part in (stream[at : at + 65000] for at in range(0, len(stream), 65000))
+    )
+    file = content[:2] + segments + content[2:]
+    with av.open(io.BytesIO(file)) as played:
+        assert played.format.name == form
+    assert UNRECOGNISED in containers_within(PreadFile(file), sniff(file))[0]
+
+
 @pytest.mark.slow
 def test_what_is_hidden_behind_and_within_pictures_is_found(tmp_path: Path) -> None:
     """FFmpeg plays a stream in the comments of a JPEG, and 7z opens archives anywhere in a file."""

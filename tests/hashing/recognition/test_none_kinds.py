@@ -327,7 +327,6 @@ def test_a_signature_by_chance_is_no_trace_unless_a_probe_takes_it(signature: by
 
 
 def test_headers_of_two_bytes_that_fail_at_once_are_not_counted() -> None:
-    """A photograph of one colour repeats them."""
     assert not none_kinds.has_traces((b"\xc7\x71" + b"\xff" * 30) * 10_000, none_kinds.FURTHER)
     header = b"\xc7\x71" + bytes(5) + b"\x80" + bytes(12) + b"\3\0" + bytes(4) + b"\1x\0"
     for count, is_found in ((256, False), (2000, True)):

@@ -62,7 +62,7 @@ class PreadFile(io.RawIOBase):
         self.ran_out = False
         """True if a read of a given size found no more bytes."""
         self.end_of_picture: int | None = None
-        """The offset of the end of the picture, where its decoder has found it."""
+        """The offset of the end of the picture, where its decoder or `embedded.ends.behind` has found it."""
 
     def hold(self) -> bytes:
         """Return the whole content, and read from that copy from now on.

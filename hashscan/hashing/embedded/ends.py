@@ -63,6 +63,8 @@ def behind(file: PreadFile, pillow_format: str) -> Behind:
             end = None if finder is None else finder(file)
         except NotImplementedError:
             return Behind(more=True)
+        # It is asked for once by who decodes and once by who searches.
+        file.end_of_picture = end
     if end is None or file.size - end < LEAST:
         return NOTHING
     jpegs: list[Span] = []

@@ -18,6 +18,7 @@ import pytest
 
 from hashscan.hashing.containers import SEARCHED, TAIL_SIZE, UNRECOGNISED, container_behind
 from hashscan.hashing.documents.text_probe import texts_with_pictures
+from hashscan.hashing.documents.texts import decoded_text
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.none_kinds import none_kind
@@ -246,3 +247,13 @@ def test_the_picture_is_found(decoder: Sandbox, tmp_path: Path, before: str, kin
     members, _ = records_of(decoder, tmp_path / "text", content, found or UNRECOGNISED)
     assert digests(JPEG) in {member.exact for member in members}, by_place(members)
     assert set(reasons(members).values()) <= ({Reason.AMBIGUOUS} if "space" in kind else set())
+
+
+def test_zeros_of_a_program_are_not_those_of_wide_characters() -> None:
+    words = b"".join(number.to_bytes(8, "little") for number in range(2048))
+    # Without its zeros, it would have lines with the header of a mail.
+    program = words.replace(b"\1", b"\0") + b"text\n\0Content-Type: a/b\r\n\0" + words
+    assert decoded_text(program) == program
+    page = "<img src='data:image/png;base64,'>" * 200
+    for coding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        assert decoded_text(page.encode(coding)) == page.encode()

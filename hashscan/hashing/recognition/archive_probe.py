@@ -82,8 +82,8 @@ class _Unpacker(Protocol):
     def unused_data(self) -> bytes:
         """Return the bytes behind the end of the stream."""
 
-    def decompress(self, data: bytes, /) -> bytes:
-        """Return what data gives."""
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Return what data gives, as far as the length permits."""
 
 
 def _sure(_content: bytes, _at: int) -> int:
@@ -234,7 +234,8 @@ def _unpacked(unpacker: _Unpacker, content: bytes, at: int) -> tuple[bytes, bool
     unpacked = bytearray()
     try:
         while at < len(content) and not unpacker.eof and len(unpacked) < _UNPACKED_MAX:
-            unpacked += unpacker.decompress(content[at : at + _STREAM_PIECE])
+            # A piece of bzip2 may give gigabytes.
+            unpacked += unpacker.decompress(content[at : at + _STREAM_PIECE], _UNPACKED_MAX)
             at += _STREAM_PIECE
     except (zlib.error, lzma.LZMAError, OSError):
         return bytes(unpacked), True

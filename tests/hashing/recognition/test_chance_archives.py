@@ -7,6 +7,7 @@ import gzip
 import lzma
 import random
 import struct
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -63,6 +64,16 @@ def test_a_stream_behind_one_that_breaks_is_found() -> None:
     behind = gzip.compress(b"x" * 100)
     found = archive_probe(PreadFile(b"\0" + text[:3000] + behind + RANDOM.randbytes(5000)))
     assert [(each.certain, each.start) for each in found] == [(False, 1), (True, 3001)]
+
+
+def test_no_more_is_unpacked_of_a_bomb_than_is_looked_at() -> None:
+    bomb = bz2.compress(bytes(50_000_000))
+    tracemalloc.start()
+    found = list(archive_probe(PreadFile(b"\0" + bomb)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(each.certain, each.start) for each in found] == [(True, 1)]
+    assert peak < 30_000_000
 
 
 def test_frames_of_zstandard_in_a_program_are_told_from_its_signature() -> None:

@@ -333,7 +333,9 @@ ATTACHED = (
     b"<</Type/Catalog/Pages 2 0 R/Names<</EmbeddedFiles<</Names[(a)<</F(p.jpg)/EF<</UF 4 0 R>>>>]>>>>>>"
 )
 PAGES = [b"<</Type/Pages/Kids[3 0 R]/Count 1>>", b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>"]
-IN_DOUBT["attached.pdf"] = pdf([ATTACHED, *PAGES, stream(b"", JPEG)]), Reason.AMBIGUOUS
+FOUND["attached.pdf"] = pdf([ATTACHED, *PAGES, stream(b"", JPEG)])
+PACKED = stream(b"/Filter/FlateDecode", zlib.compress(JPEG))
+IN_DOUBT["attached-packed.pdf"] = pdf([ATTACHED, *PAGES, PACKED]), Reason.AMBIGUOUS
 IN_DOUBT |= {name: (begin + NOISE, Reason.CONTAINER) for name, begin in BEGINS.items()}
 CLEAN = {
     "chart-of-lines.odt": odt("ObjectReplacements/1", star_view(LINE, (109, bytes(40)))),

@@ -94,7 +94,7 @@ def test_other_programs_content_is_opened_too(check: Check) -> None:
         made.writestr("a.svg", svg('<g systemLanguage="de"/>'))
     found = check(
         {
-            "document": svg(RED, head="<!--%PDF-1.4 -->"),
+            "document": svg(RED, head="<!--%PDF-1.4\n1 0 obj<</Type/Page>>endobj -->"),
             "archive.svg": svg(RED) + archive.getvalue(),
             "archive.zip": archive.getvalue(),
             "plain": svg(RED),

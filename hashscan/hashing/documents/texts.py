@@ -30,7 +30,13 @@ from hashscan.hashing.containers import SEARCHED
 from hashscan.hashing.documents.xml_text import xml_texts
 from hashscan.hashing.formats import has_scheme, sniff
 from hashscan.hashing.member_records import ContainerError
-from hashscan.hashing.recognition.text_proof import RUN_LEAST, base64_runs, is_begin_of_file
+from hashscan.hashing.recognition.text_proof import (
+    RUN_LEAST,
+    base64_runs,
+    digits_from,
+    is_begin_of_file,
+    is_by_chance,
+)
 from hashscan.hashing.svg.forms import base64_content
 from hashscan.model import Reason
 
@@ -216,15 +222,6 @@ def _views(text: bytes) -> Iterator[tuple[bytes, bool]]:
 
 _XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
 _CODED_DIGIT = re.compile(rb"\\u00(2[bBfF]|3[dD])")
-_JOINED = (
-    rb"\\[nrt]|\\(?=/)|[ \t]+(?=[A-Za-z0-9+/_-]{16})"
-    rb"|(?:=\r?\n|\s*\\?\r?\n\s*)(?=[A-Za-z0-9+/_\\-]+={0,2}\s*(?:[\r\n\"'<,\\]|\Z))"
-    rb"|(?:\\n)?[\"']\s*[,+.]?\s*[\"'](?=[A-Za-z0-9+/_-])"
-)
-"""Stands between two pieces of Base64: the ends of lines, of quoted-printable, of strings in JSON."""
-_BODY = re.compile(rb"(?:[A-Za-z0-9+/_-]|" + _JOINED + rb")++")
-_JOINS = re.compile(_JOINED)
-_FROM_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
 def base64_files(text: bytes) -> Iterator[bytes]:
@@ -237,11 +234,9 @@ def base64_files(text: bytes) -> Iterator[bytes]:
             continue
         if not is_begin_of_file(text, at):
             continue
-        body = _BODY.match(text, at)
-        if body is None:
+        digits, end = digits_from(text, at)
+        if is_by_chance(text, at, digits):
             continue
-        end = body.end()
-        digits = _JOINS.sub(b"", body[0]).replace(b"\\", b"").translate(_FROM_URL_ALPHABET)
         content = base64_content(digits)
         kind = sniff(content[:SEARCHED])
         if kind is not None and not _is_by_chance(kind.name, content, digits):

@@ -21,7 +21,8 @@ from itertools import groupby
 from typing import Final
 
 from hashscan.hashing.containers import CONTAINERS
-from hashscan.hashing.formats import FORMATS, has_scheme
+from hashscan.hashing.formats import FORMATS, has_scheme, sniff
+from hashscan.hashing.svg.forms import base64_content
 
 PLAIN, NOT_TEXT, TRACE, ESCAPED = range(4)
 
@@ -123,9 +124,13 @@ class TextProof:
             return False
         if self._markup and b"bin" in text and any(name in text for name in _ELEMENTS):
             return False
-        return not any(is_begin_of_file(text, at) for at in base64_runs(text, RUN_LEAST, BEGINS))
+        begins = [at for at in base64_runs(text, RUN_LEAST, BEGINS) if is_begin_of_file(text, at)]
+        # Each costs some microseconds; a text made of them is asked about in the sandbox.
+        few = len(begins) <= _BEGINS_LEAST + len(text) // _BYTES_PER_BEGIN
+        return few and not any(may_be_file(text, at) for at in begins)
 
 
+_BEGINS_LEAST, _BYTES_PER_BEGIN = 16, 4096
 _CONTINUED = bytes(range(0x80, 0xC0))
 _ELEMENTS = (b"binary-data", b"binaryData", b"binData", b"<binary", b":binary")
 """Names of elements of XML that hold files, or parts of them."""
@@ -165,17 +170,29 @@ _WITHOUT_SIGNATURE = (
 )
 _SHORT = 2
 """Length of signatures that count only from the second byte on: one byte occurs in every 256th run."""
-_FIRST_DIGITS = [
-    _digits_of(signature)
+_SIGNATURES = [
+    signature
     for signature in (
         *(each for known in (*FORMATS, *CONTAINERS) for each in known.signatures),
         *_WITHOUT_SIGNATURE,
     )
     if sum(len(magic) for _, magic in signature) >= _SHORT
 ]
-# Programs that write JSON put a backslash before each slash.
-_PATTERNS = (rb"\\?".join(b"[%b]" % re.escape(each) for each in digits) for digits in _FIRST_DIGITS)
-_BEGIN = re.compile(rb"(?:\\[nrt\"'])*\\?(?:" + b"|".join(dict.fromkeys(_PATTERNS)) + b")")
+_FIRST_DIGITS = [_digits_of(signature) for signature in _SIGNATURES]
+_BY_CHANCE = 2
+"""Length of signatures that a run of random digits, such as a digest, has now and then."""
+
+
+def _begins_with_one(of: Iterable[Sequence[bytes]]) -> re.Pattern[bytes]:
+    # Programs that write JSON put a backslash before each slash.
+    patterns = (rb"\\?".join(b"[%b]" % re.escape(each) for each in digits) for digits in of)
+    return re.compile(rb"(?:\\[nrt\"'])*\\?(?:" + b"|".join(dict.fromkeys(patterns)) + b")")
+
+
+_BEGIN = _begins_with_one(_FIRST_DIGITS)
+_CERTAIN_BEGIN = _begins_with_one(
+    map(_digits_of, (each for each in _SIGNATURES if sum(len(magic) for _, magic in each) > _BY_CHANCE))
+)
 
 
 def _unknown(digits: Sequence[bytes]) -> int:
@@ -209,3 +226,62 @@ BEGINS = _groups(_FIRST_DIGITS)
 def is_begin_of_file(text: bytes, at: int) -> bool:
     """Return True if the Base64 digits at a place of a text may be those of a picture or container."""
     return _BEGIN.match(text, at) is not None
+
+
+_JOINED = (
+    rb"\\[nrt]|\\(?=/)|[ \t]+(?=[A-Za-z0-9+/_-]{16})"
+    rb"|(?:=\r?\n|\s*\\?\r?\n\s*)(?=[A-Za-z0-9+/_\\-]+={0,2}\s*(?:[\r\n\"'<,\\]|\Z))"
+    rb"|(?:\\n)?[\"']\s*[,+.]?\s*[\"'](?=[A-Za-z0-9+/_-])"
+)
+"""Stands between two pieces of Base64: the ends of lines, of quoted-printable, of strings in JSON."""
+_BODY = re.compile(rb"(?:[A-Za-z0-9+/_-]|" + _JOINED + rb")++")
+_JOINS = re.compile(_JOINED)
+_FROM_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+
+FEW_DIGITS: Final = 200
+"""Number of Base64 digits that are too few for a picture, if the file's signature has two bytes.
+
+They are 150 bytes. The least file with such a signature that had the PDQ of a photograph had 234 (JPEG XL).
+"""
+
+
+def digits_from(text: bytes, at: int) -> tuple[bytes, int]:
+    """Return the Base64 digits at a place, joined and in the usual alphabet, and where they end."""
+    body = _BODY.match(text, at)
+    if body is None:
+        return b"", at
+    return _JOINS.sub(b"", body[0]).replace(b"\\", b"").translate(_FROM_URL_ALPHABET), body.end()
+
+
+def is_by_chance(text: bytes, at: int, digits: bytes) -> bool:
+    """Return True if the digits at a place begin like a file, but are too few for a picture."""
+    return len(digits) < FEW_DIGITS and _CERTAIN_BEGIN.match(text, at) is None
+
+
+_HEAD = 2048
+_SPACED = re.compile(rb"\s{64}")
+_GOES_ON = re.compile(rb"[&%]|\\[^\"'\\]|=[0-9A-Fa-f]{2}")
+_BETWEEN = re.compile(rb"[^A-Za-z0-9+/_\\\s\"'=,.<-]")
+"""A byte that ends the digits wherever it stands behind them."""
+
+
+def may_be_file(text: bytes, at: int) -> bool:
+    """Return False if Base64 digits that are those `is_begin_of_file` tells are no file.
+
+    Args:
+        text: a part of a text; less than `_OVERLAP` bytes before its end, digits may go on behind it.
+    """
+    if _CERTAIN_BEGIN.match(text, at) is not None:
+        return True
+    head = text[at : at + _HEAD]
+    # Escapes, and whatever the patterns would take long for.
+    if b"\\u00" in head or _SPACED.search(head) is not None:
+        return True
+    digits, end = digits_from(head, 0)
+    if not digits or _GOES_ON.match(head, end) is not None:
+        return True
+    if len(head) == _HEAD and end < _HEAD and _BETWEEN.search(head, end) is None:
+        return True
+    if end < len(head) and is_by_chance(head, 0, digits):
+        return False
+    return sniff(base64_content(digits)) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
 
 import pytest
@@ -109,6 +110,35 @@ PLAIN_TEXTS = {
 @pytest.mark.parametrize("name", PLAIN_TEXTS)
 def test_a_text_without_a_picture_is_proven(name: str) -> None:
     assert none_kind(PreadFile(PLAIN_TEXTS[name])) == "text"
+
+
+def test_digests_and_tokens_that_begin_like_files_are_proven() -> None:
+    # By chance, one of some hundred digests begins like a file with a signature of two bytes.
+    digests = b"".join(b"%d GET /a?id=%b HTTP/1.1\n" % (at, sha512(b"%d" % at)) for at in range(3000))
+    tokens = b"".join(
+        b'"%b", 200 at %d\n' % (base64.b64encode(begin + bytes(94)), 1) for begin in SHORT_BEGINS
+    )
+    for text in (digests, tokens):
+        assert any(is_begin_of_file(text, at) for at in text_proof.base64_runs(text, RUN_LEAST, BEGINS))
+        assert none_kind(PreadFile(text)) == "text"
+
+
+SHORT_BEGINS = (b"BM", b"P4 9 9 ", b"\xff\x0a", b"\x01\xda", b"\x1f\x9d\x90", b"\x60\xea", b"\xc7\x71")
+
+
+def sha512(content: bytes) -> bytes:
+    return hashlib.sha512(content).hexdigest().encode()
+
+
+@pytest.mark.parametrize("name", ["BMP", "PPM", "SGI"])
+@pytest.mark.parametrize(
+    "between",
+    [b"", b"\n", b"\r\n  ", b'",\n"', b'" + "', b"\n" * 99, b"\\n", b"=\n", b"%2B", b"&#43;", b"\\u002b"],
+)
+def test_pictures_with_short_signatures_do_not_hide_as_digests(name: str, between: bytes) -> None:
+    digits = base64.b64encode(as_format(name))
+    lines = [digits[at : at + 76] for at in range(0, len(digits), 76)]
+    assert none_kind(PreadFile(PROSE + b'x = "' + between.join(lines) + b'";\n' + PROSE * 99)) == ""
 
 
 def as_format(name: str, **options: object) -> bytes:

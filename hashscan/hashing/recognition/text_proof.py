@@ -21,6 +21,7 @@ from itertools import groupby
 from typing import Final
 
 from hashscan.hashing.containers import CONTAINERS
+from hashscan.hashing.format_signatures import contains
 from hashscan.hashing.formats import FORMATS, has_scheme, sniff
 from hashscan.hashing.svg.forms import base64_content
 
@@ -108,7 +109,7 @@ class TextProof:
         if self.holds and piece:
             if self._markup is None:
                 self._markup = piece[:256].lstrip(b"\xef\xbb\xbf \t\n\v\f\r").startswith(b"<")
-                if self._markup and _ROOTS.search(piece, 0, _ROOTS_SEARCHED) is not None:
+                if self._markup and _has_root(piece[:_ROOTS_SEARCHED]):
                     self.holds = False
                     return False
             else:
@@ -122,7 +123,7 @@ class TextProof:
         found = plain_text(text)
         if found in {NOT_TEXT, TRACE} or (found == ESCAPED and has_scheme(text, True)):
             return False
-        if self._markup and b"bin" in text and any(name in text for name in _ELEMENTS):
+        if self._markup and contains(text, b"bin") and any(name in text for name in _ELEMENTS):
             return False
         begins = [at for at in base64_runs(text, RUN_LEAST, BEGINS) if is_begin_of_file(text, at)]
         # Each costs some microseconds; a text made of them is asked about in the sandbox.
@@ -134,9 +135,16 @@ _BEGINS_LEAST, _BYTES_PER_BEGIN = 16, 4096
 _CONTINUED = bytes(range(0x80, 0xC0))
 _ELEMENTS = (b"binary-data", b"binaryData", b"binData", b"<binary", b":binary")
 """Names of elements of XML that hold files, or parts of them."""
-_ROOTS = re.compile(rb"[<:](?:plist|en-export|abiword)\b")
+_ROOT_NAMES = (b"plist", b"en-export", b"abiword")
+_ROOTS = re.compile(rb"[<:](?:" + b"|".join(_ROOT_NAMES) + rb")\b")
 """Documents of XML that hold files in elements of common names, in lines of any length."""
 _ROOTS_SEARCHED = 4096
+
+
+def _has_root(begin: bytes) -> bool:
+    # A word is searched for in a twentieth of the time of a pattern.
+    return any(contains(begin, name) for name in _ROOT_NAMES) and _ROOTS.search(begin) is not None
+
 
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 

@@ -20,7 +20,7 @@ from functools import cache
 
 from msgspec import structs
 
-from hashscan.hashing.format_signatures import FileFormat, at, contains, number, starting_with
+from hashscan.hashing.format_signatures import Candidates, FileFormat, at, contains, number, starting_with
 
 SEARCHED = 256 * 1024
 """Number of a file's first bytes that are searched, at most."""
@@ -280,7 +280,7 @@ asked in the sandbox (`recognition.recogniser`). It is opened as a container of 
 
 
 @cache
-def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
+def _candidates(first_byte: int) -> Candidates:
     """Return the containers possible for a file that starts with this byte."""
     return starting_with(CONTAINERS, first_byte)
 
@@ -308,9 +308,8 @@ def container_of(prefix: bytes | memoryview) -> FileFormat | None:
         prefix: the first `SEARCHED` bytes, or the whole file if it is shorter; at least one byte.
     """
     start = bytes(prefix[:START_SIZE])
-    for known in _candidates(start[0]):
-        if known.has_signature(start) and (known.check is None or known.check(bytes(prefix))):
-            return known
+    if (known := _candidates(start[0]).first(start, prefix)) is not None:
+        return known
     if (late := _LATE.get(start[4:8]) or _LATE.get(start[7:14]) or _LATE.get(start[20:24])) is not None:
         return late
     if start[1:4] in _ZSTANDARD and start[0] in _ZSTANDARD[start[1:4]]:
@@ -395,11 +394,12 @@ def is_ext(superblock: bytes) -> bool:
 
     How it acts on errors, its revision and the time of its last check may be unset.
     """
+    if superblock[56:58] != b"\x53\xef":
+        return False
     blocks, first, log_size = (number(superblock, place, 4) for place in (4, 20, 24))
     of_group, inodes = number(superblock, 32, 4), number(superblock, 40, 4)
     return (
-        superblock[56:58] == b"\x53\xef"
-        and blocks > 0
+        blocks > 0
         and first <= 1
         and log_size <= 6
         and all(0 < each <= 8 << 10 + log_size for each in (of_group, inodes))

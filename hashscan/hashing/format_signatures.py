@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -45,16 +47,43 @@ class FileFormat(Struct, frozen=True):
         return False
 
 
-def starting_with(formats: Iterable[FileFormat], first_byte: int) -> tuple[FileFormat, ...]:
+class Candidates(NamedTuple):
+    """The formats that are possible for files with one first byte."""
+
+    formats: tuple[FileFormat, ...]
+    pattern: re.Pattern[bytes]
+    """Matches all files with one of their signatures: one match takes the time of two comparisons."""
+
+    def first(self, start: bytes, prefix: bytes | memoryview) -> FileFormat | None:
+        """Return the first format with a signature in `start`, and a check that the prefix passes."""
+        if self.pattern.match(start) is not None:
+            for known in self.formats:
+                if known.has_signature(start) and (known.check is None or known.check(bytes(prefix))):
+                    return known
+        return None
+
+
+def starting_with(formats: Iterable[FileFormat], first_byte: int) -> Candidates:
     """Return the formats that have a signature possible for a file that starts with this byte."""
-    return tuple(
-        known
+    possible = [
+        (known, signature)
         for known in formats
-        if any(
-            all(magic[0] == first_byte for offset, magic in signature if offset == 0)
-            for signature in known.signatures
-        )
+        for signature in known.signatures
+        if all(magic[0] == first_byte for offset, magic in signature if offset == 0)
+    ]
+    pattern = b"|".join(_pattern(signature) for _, signature in possible)
+    return Candidates(
+        tuple(dict.fromkeys(known for known, _ in possible)), re.compile(pattern or b"(?!)", re.DOTALL)
     )
+
+
+def _pattern(signature: Signature) -> bytes:
+    pattern, end = b"", 0
+    for offset, magic in sorted(signature):
+        assert offset >= end
+        pattern += b".{%d}%b" % (offset - end, re.escape(magic))
+        end = offset + len(magic)
+    return pattern
 
 
 def at(*parts: bytes | tuple[int, bytes]) -> Signature:

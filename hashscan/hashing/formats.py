@@ -17,7 +17,7 @@ from hashscan.hashing.containers import (
     SEARCHED,
     container_of,
 )
-from hashscan.hashing.format_signatures import FileFormat, at, number, starting_with
+from hashscan.hashing.format_signatures import Candidates, FileFormat, at, number, starting_with
 
 PREFIX_SIZE = 272
 """Number of a file's first bytes in which the format is recognised. They include the brands of an ISO base
@@ -312,10 +312,8 @@ def sniff_begin(prefix: bytes | memoryview) -> FileFormat | None:
     start = bytes(prefix[:PREFIX_SIZE])
     if not start:
         return None
-    if start[0] not in _BEGINS_LIKE_NONE or _LATE.match(start) is not None:
-        for picture_format in _candidates(start[0]):
-            if picture_format.recognises(start):
-                return picture_format
+    if (picture_format := _candidates(start[0]).first(start, start)) is not None:
+        return picture_format
     if is_drawing(prefix):
         return SVG
     return container_of(prefix)
@@ -495,30 +493,9 @@ def counting_hint() -> str:
 
 # Every scanned file is sniffed, and most are no pictures. Cached on demand: a short command sees few values.
 @cache
-def _candidates(first_byte: int) -> tuple[FileFormat, ...]:
+def _candidates(first_byte: int) -> Candidates:
     """Return the formats possible for a file that starts with this byte."""
     return starting_with(_PICTURES, first_byte)
-
-
-_LATE_SIGNATURES = tuple(
-    signature
-    for picture_format in _PICTURES
-    for signature in picture_format.signatures
-    if all(offset for offset, _ in signature)
-)
-"""Signatures that do not include a file's first byte; their formats are candidates for every first byte."""
-
-_LATE = re.compile(
-    b"|".join(b".{%d}%s" % (offset, re.escape(magic)) for ((offset, magic), *_) in _LATE_SIGNATURES),
-    re.DOTALL,
-)
-_BEGINS_LIKE_NONE = frozenset(range(256)) - {
-    magic[0]
-    for picture_format in _PICTURES
-    for signature in picture_format.signatures
-    for offset, magic in signature
-    if offset == 0
-}
 
 
 def installed_extras() -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from hashscan.hashing.documents.texts import PICTURE_LEAST, base64_files, conten
 from hashscan.hashing.font_tables import may_have_pictures
 from hashscan.hashing.formats import TEXT, sniff
 from hashscan.hashing.recognition.recogniser import Probed
-from hashscan.hashing.svg.forms import base64_content
+from hashscan.hashing.recognition.text_proof import base64_content
 
 if TYPE_CHECKING:
     from hashscan.hashing.format_signatures import FileFormat

@@ -32,12 +32,12 @@ from hashscan.hashing.formats import has_scheme, sniff
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.recognition.text_proof import (
     RUN_LEAST,
+    base64_content,
     base64_runs,
     digits_from,
     is_begin_of_file,
     is_by_chance,
 )
-from hashscan.hashing.svg.forms import base64_content
 from hashscan.model import Reason
 
 if TYPE_CHECKING:

@@ -13,6 +13,8 @@ UTF-16; bytes that are not UTF-8.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import codecs
 import re
 import sys
@@ -23,7 +25,6 @@ from typing import Final
 from hashscan.hashing.containers import CONTAINERS
 from hashscan.hashing.format_signatures import contains
 from hashscan.hashing.formats import FORMATS, has_scheme, sniff
-from hashscan.hashing.svg.forms import base64_content
 
 PLAIN, NOT_TEXT, TRACE, ESCAPED = range(4)
 
@@ -293,3 +294,18 @@ def may_be_file(text: bytes, at: int) -> bool:
     if end < len(head) and is_by_chance(head, 0, digits):
         return False
     return sniff(base64_content(digits)) is not None
+
+
+def base64_content(text: bytes) -> bytes:
+    """Decode the Base64 digits at the begin of a text, as browsers do."""
+    digits = _DIGIT_RUN.match(text)
+    assert digits is not None
+    # One digit more than a multiple of four is no byte.
+    kept = digits[0][: len(digits[0]) - (len(digits[0]) % 4 == 1)]
+    try:
+        return base64.b64decode(kept + b"=" * (-len(kept) % 4))
+    except binascii.Error:
+        return b""
+
+
+_DIGIT_RUN = re.compile(rb"[A-Za-z0-9+/]*")

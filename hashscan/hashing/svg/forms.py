@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import codecs
 import re
 from urllib.parse import unquote_to_bytes
 
+from hashscan.hashing.recognition.text_proof import base64_content
 from hashscan.hashing.svg.values import HUGE, NUMBER, SPACE, RefusedError
 
 for _name in ("cp1252", "utf-16-le", "utf-16-be"):
@@ -31,7 +30,6 @@ _UNITS = {
 _VIEW_BOX = re.compile(rf"({NUMBER})[\s,]+({NUMBER})[\s,]+({NUMBER})[\s,]+({NUMBER})", re.ASCII)
 _SIDES = 1e-6, 1e9
 """Least and greatest length of a side, in pixels or units."""
-_DIGITS = re.compile(rb"[A-Za-z0-9+/]*")
 
 
 def decoded(content: bytes) -> str:
@@ -112,15 +110,3 @@ def content_of_url(kind: str, body: str) -> bytes:
     if not kind.strip(SPACE).lower().endswith("base64"):
         return content
     return base64_content(content.translate(None, b" \t\r\n\f"))
-
-
-def base64_content(text: bytes) -> bytes:
-    """Decode the Base64 digits at the begin of a text, as browsers do."""
-    digits = _DIGITS.match(text)
-    assert digits is not None
-    # One digit more than a multiple of four is no byte.
-    kept = digits[0][: len(digits[0]) - (len(digits[0]) % 4 == 1)]
-    try:
-        return base64.b64decode(kept + b"=" * (-len(kept) % 4))
-    except binascii.Error:
-        return b""

@@ -20,7 +20,7 @@ from hashscan.hashing.recognition.archive_probe import TAR_SEARCHED, archives_be
 from hashscan.model import ContainerKind, Entry, MemberLimits, Verdict
 from tests.hashing.recognition.videos import Form, drawn
 from tests.hashing.recognition.videos import encoded as encoded_video
-from tests.pictures import encoded, scene
+from tests.pictures import counts_faults, encoded, scene
 from tests.scan.workers.test_worker import check, worker_with
 
 pytestmark = pytest.mark.integration
@@ -86,6 +86,7 @@ def verdicts(tmp_path: Path, files: dict[str, bytes], *shown: object) -> dict[st
     return {name: found[f"{number:03}"].verdict for number, name in enumerate(files)}
 
 
+@counts_faults
 def test_an_archive_in_a_video_or_document_is_found(tmp_path: Path) -> None:
     hosts = {**{name: encoded_video(form) for name, form in HOSTS.items()}, "pdf": pdf()}
     listed = encoded(SHOWN, "JPEG")
@@ -95,6 +96,7 @@ def test_an_archive_in_a_video_or_document_is_found(tmp_path: Path) -> None:
     assert {found[host] for host in hosts} == {Verdict.CLEAN}
 
 
+@counts_faults
 def test_jpegs_that_players_show_of_a_document_are_found(tmp_path: Path) -> None:
     """FFmpeg takes a document with JPEGs for Motion JPEG, wherever in it they are."""
     document = pdf()

@@ -57,7 +57,7 @@ def test_each_changed_archive_has_a_verdict(
     for number in range(COPIES * len(made)):
         (tmp_path / "files" / str(number)).write_bytes(changed(made[number % len(made)], chance))
     options = SandboxOptions(sandbox, seconds=5.0)
-    with worker_with(tmp_path, NOTHING, containers=CONTAINERS, sandbox=options) as worker:
+    with worker_with(tmp_path, NOTHING, containers=CONTAINERS, sandbox=options, forked=False) as worker:
         found = check(worker, tmp_path / "files")
     assert len(found) == COPIES * len(made)
     counts = Counter(result.verdict for result in found.values())

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,9 @@ def worker_with(
     excepted: tuple[ExceptedEntry, ...] = (),
     containers: MemberLimits | None = None,
     sandbox: SandboxOptions = SETUP.sandbox,
+    forked: bool = True,
 ) -> Iterator[Worker]:
+    """A worker with a list of these entries; its zygotes are forked from here unless `forked` is False."""
     store = ListStore(tmp_path / "lists")
     store.import_entries("ours", entries, "test")
     with store.open(["ours"], datetime.now(UTC)) as opened:
@@ -119,7 +121,7 @@ def worker_with(
         )
         if decoder is not None:
             setup = replace(setup, decoder=decoder)
-        with zygotes_forked(), Worker(setup) as worker:
+        with zygotes_forked() if forked else nullcontext(), Worker(setup) as worker:
             yield worker
 
 

@@ -259,7 +259,7 @@ class MemberReader:
     ) -> Iterator[Member | SampledFrames]:
         """Yield what unpackers and players show of a container that is none of theirs.
 
-        A stream may follow what it is; an archive may lie in a part of it that nobody else looks at.
+        A stream may follow the container; an archive may lie in a part that its opener does not read.
         """
         names = [kind.name for kind, _ in containers]
         if self._recogniser is None or not names or UNRECOGNISED.name in names:
@@ -496,7 +496,7 @@ class MemberReader:
             return
         content = held.content()
         exact = tuple(hasher.digest() for hasher in running)
-        self._jpegs_seen |= {exact} if kind == _JPEG else set()
+        self._jpegs_seen.update((exact,) if kind == _JPEG else ())
         none_by = ""
         tail = tail[-TAIL_SIZE:]
         if kind is None:

@@ -143,7 +143,7 @@ def _walk(read: ReadAt, bound: _Bounded, most: int) -> Iterator[tuple[_Values, b
     """Yield the wanted values of each directory and its sub-directories, True for the latter, and its offset.
 
     Args:
-        bound: its field `more` becomes True if there is more than was read.
+        bound: its field `ended` becomes True if there is more than was read.
         most: number of directories that are read.
     """
     header = read(0, 8)

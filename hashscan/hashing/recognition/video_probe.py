@@ -80,7 +80,7 @@ class VideoProbe:
         for demuxer, score in dict.fromkeys(self._scores(file)):
             kind = kind_of(demuxer)
             if kind is not None and not (demuxer == "mxf" and self._names_keys_only(file)):
-                # Players show no cover of broken music; a broken cover makes the file undecoded by itself.
+                # Players show no cover of a broken music file; a broken cover is found when it is decoded.
                 certain = score > DOUBTFUL and kind != _MUSIC
                 yield Probed(_BY_NAME[kind], certain, by=f"libavformat: {demuxer}", score=score)
 

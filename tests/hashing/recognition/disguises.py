@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+import tarfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -30,3 +32,13 @@ def disguised(content: bytes, lengths: tuple[int, ...] = LENGTHS) -> Iterator[Di
         for name, junk in added.items():
             yield Disguised(f"{length} {name} before", junk + content)
             yield Disguised(f"{length} {name} behind", content + junk)
+
+
+def tar_of(content: bytes) -> bytes:
+    """A tar archive with one picture."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("p.jpg")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()

@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import struct
-import tarfile
 import warnings
 import zipfile
 import zlib
@@ -28,7 +27,7 @@ from hashscan.hashing.media.samples import samples
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import ContainerKind, Entry, MemberLimits, Verdict
-from tests.hashing.recognition.disguises import LENGTHS, disguised
+from tests.hashing.recognition.disguises import LENGTHS, disguised, tar_of
 from tests.hashing.recognition.videos import Form, drawn
 from tests.hashing.recognition.videos import encoded as encoded_video
 from tests.pictures import counts_faults, encoded, scene
@@ -123,15 +122,6 @@ def _zip(content: bytes) -> bytes:
     return file.getvalue()
 
 
-def _tar(content: bytes) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        member = tarfile.TarInfo("p.jpg")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return file.getvalue()
-
-
 HIDING = ("CUR", "DDS", "DIB", "ICNS", "ICO", "PCX", "PPM", "QOI", "SGI", "TIFF")
 """Formats of which the end is not known."""
 
@@ -143,7 +133,7 @@ def hidden_behind(hosts: dict[str, bytes], listed: bytes) -> Iterator[tuple[str,
         host = hosts[form]
         yield f"{form} gzip", host + gzip.compress(listed)
         yield f"{form} xz", host + lzma.compress(listed)
-        yield f"{form} tar", host + bytes(-len(host) % 512) + _tar(listed)
+        yield f"{form} tar", host + bytes(-len(host) % 512) + tar_of(listed)
         yield f"{form} ZIP before junk", host + _zip(listed) + junk
 
 
@@ -184,7 +174,7 @@ def test_archives_before_the_end_of_a_picture_are_noticed(form: str) -> None:
     content, listed = encoded(SHOWN, form), encoded(scene(6), "PNG")
     kind = sniff(content)
     assert UNRECOGNISED not in containers_within(PreadFile(content), kind)[0]
-    archives = [_tar(listed), _zip(listed) + bytes(80_000), lzma.compress(listed), bz2.compress(listed)]
+    archives = [tar_of(listed), _zip(listed) + bytes(80_000), lzma.compress(listed), bz2.compress(listed)]
     for archive in (gzip.compress(listed), *archives):
         file = PreadFile(content[:-2] + archive + content[-2:])
         assert UNRECOGNISED in containers_within(file, kind)[0]

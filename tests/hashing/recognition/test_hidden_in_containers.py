@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import struct
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import TAR_SEARCHED, archives_beside
 from hashscan.model import ContainerKind, Entry, MemberLimits, Verdict
+from tests.hashing.recognition.disguises import tar_of
 from tests.hashing.recognition.videos import Form, drawn
 from tests.hashing.recognition.videos import encoded as encoded_video
 from tests.pictures import counts_faults, encoded, scene
@@ -35,15 +34,6 @@ HOSTS = {
 }
 
 
-def tar(content: bytes) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        member = tarfile.TarInfo("p.jpg")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return file.getvalue()
-
-
 def pdf() -> bytes:
     return encoded(scene(9, 200, 150), "PDF")
 
@@ -54,7 +44,7 @@ def hidden(listed: bytes, host: str, content: bytes) -> Iterator[tuple[str, byte
         "gzip": gzip.compress(listed),
         "bzip2": bz2.compress(listed),
         "xz": lzma.compress(listed),
-        "tar": tar(listed),
+        "tar": tar_of(listed),
     }
     for name, archive in packed.items():
         yield f"{host} {name} behind", content + bytes(-len(content) % 512) + archive
@@ -116,7 +106,7 @@ def test_a_tar_archive_is_looked_for_up_to_a_bound(start: int, tmp_path: Path) -
     """A longer video is not read again to its end."""
     with open(tmp_path / "file", "w+b") as file:
         file.seek(start)
-        file.write(tar(b"harmless"))
+        file.write(tar_of(b"harmless"))
         file.flush()
         places = [probed.start for probed in archives_beside(PreadFile(file.fileno()))]
     assert places == ([start] if start < TAR_SEARCHED else [])

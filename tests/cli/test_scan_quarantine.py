@@ -305,7 +305,7 @@ def test_who_uses_up_the_time_budget_keeps_nothing_from_being_moved(
     (www / "one").write_bytes(BAD)
     os.chown(www / "one", 1001, 1001)
     code, verdicts, why = scanned(*budget)
-    assert (code, verdicts["match"], any("time budget" in message for message in why)) == (4, 1, True)
+    assert (code, verdicts["match"], "time" in why) == (4, 1, True)
     assert os.listdir(www) == []
     # No entry is believed for longer by scans that see a part than by one that sees all.
     (www / "two").write_bytes(BAD)

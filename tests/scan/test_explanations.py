@@ -11,6 +11,7 @@ from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.sandbox.client import SandboxOptions
 from hashscan.scan.single_checks import explain_file
 from tests import pictures
+from tests.compiled import needs_traces
 from tests.hashing.recognition.test_video_probe import encoded
 
 
@@ -37,6 +38,7 @@ def test_a_text_is_proven_and_not_probed(setup: WorkerSetup, tmp_path: Path) -> 
     assert (found.none_by, found.named, found.probes) == ("text", False, None)
 
 
+@needs_traces
 @pytest.mark.integration
 def test_a_picture_has_its_signature(setup: WorkerSetup, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pictures.encoded(pictures.scene(1)))

@@ -29,6 +29,7 @@ from hashscan.sandbox.decoders import DecoderLost
 from hashscan.sandbox.libraries import check_library
 from hashscan.state.store.profile import profile_of
 from tests import hash_library
+from tests.compiled import needs_traces
 from tests.pictures import scene
 
 HASHES = ("hashscan.hashing.pdq:PDQ", "hashscan.hashing.photodna:PhotoDNA")
@@ -122,6 +123,7 @@ def faulty(width: int) -> bytes:
     return png(PICTURE.resize((width, 80)))
 
 
+@needs_traces
 @pytest.mark.parametrize("width", [hash_library.SHORT, hash_library.ERROR, hash_library.UNTOUCHED])
 def test_a_failed_call_leaves_the_picture_undecoded(sandbox: Sandbox, width: int) -> None:
     found = decoded(sandbox, faulty(width))
@@ -132,6 +134,7 @@ def test_a_failed_call_leaves_the_picture_undecoded(sandbox: Sandbox, width: int
     assert decoded(sandbox, png(PICTURE)).damage is None
 
 
+@needs_traces
 def test_a_value_may_say_that_there_is_no_digest(sandbox: Sandbox) -> None:
     found = decoded(sandbox, faulty(hash_library.NOTHING))
     assert found.damage is None

@@ -67,7 +67,7 @@ def load(
     probes = [archive_probe, font_kinds, picture_probe, *readers]
     recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS), [archives_beside], readers)
     exact: list[ExactHash] = []
-    for target in options["exact"].split(","):
+    for target in filter(None, options["exact"].split(",")):
         module, _, name = target.partition(":")
         exact.append(getattr(importlib.import_module(module), name)())
 

@@ -20,9 +20,9 @@ from hashscan.hashing.media.picture_opening import MISSING
 from hashscan.hashing.media.samples import samples
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.none_kinds import has_traces
 from hashscan.hashing.records import DIGESTS_MAX
 from hashscan.model import Reason
+from tests.compiled import needs_traces
 from tests.pictures import scene
 
 # After loading, every import and every opened file is noted: in the sandbox it would fail. The pictures are
@@ -138,9 +138,6 @@ def test_nothing_is_imported_or_opened_after_loading() -> None:
 def test_there_is_one_thread(answered: dict) -> None:
     assert answered["threads"] == 1
     assert answered["blas"] == "1"
-
-
-needs_traces = pytest.mark.skipif(has_traces is None, reason="without it any picture may hold something")
 
 
 def test_every_format_gets_the_digests_asked_for_in_their_order(answered: dict) -> None:

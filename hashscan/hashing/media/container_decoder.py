@@ -63,9 +63,14 @@ def load(
     library = _archive_reader(by_python=by_python)
     openers = load_openers(limits.kinds, by_python=by_python)
     frames = None if by_python else _video_frames(hashes, wanted, max_pixels, samples="videos" in options)
-    readers = [document_probe, texts_with_pictures]
-    probes = [archive_probe, font_kinds, picture_probe, *readers]
-    recogniser = Recogniser(probes, [] if by_python else _loaded(_PLAYERS), [archives_beside], readers)
+    recogniser = Recogniser(
+        archives=[archive_probe],
+        documents=[document_probe],
+        headers=[font_kinds, picture_probe],
+        texts=[texts_with_pictures],
+        players=[] if by_python else _loaded(_PLAYERS),
+        unpackers=[archives_beside],
+    )
     exact: list[ExactHash] = []
     for target in filter(None, options["exact"].split(",")):
         module, _, name = target.partition(":")

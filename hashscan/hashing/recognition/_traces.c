@@ -48,7 +48,7 @@ static const Trace anywhere[] = {
 
 /* In the first bytes, as far as libavformat and mpv probe. */
 static const Trace at_first[] = {
-    TRACE("RIFF"), TRACE("RIFX"), TRACE("RF64"), TRACE("ftyp"), TRACE("moov"), TRACE("FLV\1"),
+    TRACE("RIFF"), TRACE("RIFX"), TRACE("RF64"), TRACE("FLV\1"),
     TRACE("\x30\x26\xb2\x75\x8e\x66"), TRACE("OggS"), TRACE("\x1a\x45\xdf\xa3"), TRACE("\x06\x0e\x2b\x34"),
     TRACE("NM\x7aV"), TRACE("nut/multimedia"), TRACE("NSVf"), TRACE("NSVs"), TRACE("\xf5\x46\x7a\xbd"),
     TRACE("Interplay MVE"), TRACE("DICM"), TRACE(".RMF"), TRACE("PCD_"), TRACE("ID3\2"),
@@ -58,12 +58,12 @@ static const Trace at_first[] = {
 
 /* There, too, unless the bytes are those of a picture, which has others in its metadata. */
 static const Trace pictures[] = {
-    TRACE("\xff\xd8\xff"), TRACE("\x89PNG\r\n"), TRACE("GIF8"),
+    TRACE("\xff\xd8"),
 };
 
 /* What is searched for in bytes that are not the first of a file; in its first; in the first of a picture; for
- * archives alone in all bytes of a file. */
-enum { FURTHER, FIRST, FIRST_OF_PICTURE, WHOLE };
+ * archives alone in all bytes of a file; in its first for videos and pictures alone. */
+enum { FURTHER, FIRST, FIRST_OF_PICTURE, WHOLE, STREAMS };
 
 enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, PICTURES = 16 };
 
@@ -237,13 +237,11 @@ static int is_weak_header(Bytes start, Bytes at, size_t left, int *looked_at, in
     }
 }
 
-/* A header of a tar archive: of POSIX, or one with a checksum that agrees. */
-static int is_tar_header(Bytes block)
+/* A header of a tar archive with a checksum that agrees. */
+static int is_checked_tar(Bytes block)
 {
     long stated = 0, sum = 8 * ' ', sum_signed = 8 * ' ';
     int at, digits = 0;
-    if (memcmp(block + 257, "ustar", 5) == 0)
-        return 1;
     for (at = 148; at < 156; at++) {
         if (block[at] >= '0' && block[at] <= '7') {
             stated = stated * 8 + (block[at] - '0');
@@ -262,6 +260,12 @@ static int is_tar_header(Bytes block)
             sum_signed += (signed char)block[at];
         }
     return stated == sum || stated == sum_signed;
+}
+
+/* A header of a tar archive: of POSIX, or one with a checksum that agrees. */
+static int is_tar_header(Bytes block)
+{
+    return memcmp(block + 257, "ustar", 5) == 0 || is_checked_tar(block);
 }
 
 static int is_transport_stream(Bytes at, size_t left)
@@ -339,10 +343,13 @@ static int is_packet(Bytes at, Bytes end)
 
 typedef struct {
     unsigned char seen[256]; /* By the byte behind a start code. */
-    int vc1, vvc_sps, vvc_pps, packets;
+    int vc1, packets, vvc; /* Bits of VVC: sequence, parameters of a picture, picture, invalid. */
     long h261_valid, h261_invalid, h261_next, h261_format;
     long h263_valid, h263_invalid, h263_format, h263_changes, h263_group;
 } Streams;
+
+/* vvc_probe() needs all three, and counts nothing behind a header that is invalid. */
+enum { VVC_WHOLE = 7, VVC_INVALID = 8 };
 
 static void take_start_code(Streams *found, Bytes at, Bytes end)
 {
@@ -351,9 +358,12 @@ static void take_start_code(Streams *found, Bytes at, Bytes end)
         found->seen[code]++;
     if (code == 0x0f)
         found->vc1 |= end - at < 2 || ((at[1] & 0xc6) == 0xc2 && (at[1] >> 3 & 7) < 5);
-    if (code == 0 && end - at > 1) {
-        found->vvc_sps |= at[1] >> 3 == 15;
-        found->vvc_pps |= at[1] >> 3 == 16;
+    if (found->vvc < VVC_WHOLE) {
+        unsigned type = end - at > 1 ? at[1] >> 3 : 0;
+        if (end - at > 1 && (code & 0x80 || !(at[1] & 7)))
+            found->vvc |= VVC_INVALID;
+        else
+            found->vvc |= type == 15 ? 1 : type == 16 ? 2 : type >= 7 && type <= 10 ? 4 : 0;
     }
     if (((code >= 0xc0 && code <= 0xef) || code == 0xfd) && is_packet(at, end))
         found->packets++;
@@ -471,7 +481,7 @@ static int is_stream(const Streams *found, Bytes start, size_t length, int whole
     }
     /* libavformat takes a low score only of all bytes that it looks at, and a high one of fewer, too. */
     return (seen[0xb3] && seen[0] && slices) || (sps && pps && pictures && !forbidden)
-           || (seen[0x40] && seen[0x42] && seen[0x44]) || (found->vvc_sps && found->vvc_pps)
+           || (seen[0x40] && seen[0x42] && seen[0x44]) || found->vvc == VVC_WHOLE
            || (volumes && seen[0xb6]) || (found->vc1 && seen[0x0e] && (seen[0x0b] || seen[0x0c] || seen[0x0d]))
            || (seen[0xb0] && seen[0xb6]) || found->h261_valid > 2 * found->h261_invalid + (whole ? 2 : 6)
            || found->h263_valid > 2 * found->h263_invalid + (whole ? 0 : 2 * found->h263_changes + 2)
@@ -484,16 +494,28 @@ typedef struct {
     unsigned char wanted;
     int first, weak;
     int cut; /* Nonzero if the bytes may go on. */
+    Bytes no_jpeg; /* Before it, no JPEG begins. */
     Streams found;
 } Search;
 
 /* The header of a gzip file as 7-Zip takes it for one behind other bytes: no reserved flags, a known level of
- * compression, and a block of a kind that there is. */
+ * compression, and the header of a block that there is (RFC 1951, 3.2). */
 static int is_gzip(Bytes at, size_t left)
 {
     if (left < 11)
         return left >= 10;
-    return !(at[3] & 0xe0) && (at[8] == 0 || at[8] == 2 || at[8] == 4) && (at[3] || (at[10] & 6) != 6);
+    if (at[3] & 0xe0 || (at[8] != 0 && at[8] != 2 && at[8] != 4))
+        return 0;
+    if (at[3] || left < 16)
+        return 1;
+    switch (at[10] >> 1 & 3) {
+    case 0:
+        return (at[11] ^ at[13]) == 0xff && (at[12] ^ at[14]) == 0xff;
+    case 2:
+        return at[10] >> 3 <= 29 && (at[11] & 31) <= 29;
+    default:
+        return (at[10] & 6) != 6;
+    }
 }
 
 static unsigned long number(Bytes at, int size, int big)
@@ -549,10 +571,18 @@ static int is_zstandard(Bytes at, size_t left)
     return (header >> 1 & 3) != 3 && header >> 3 <= 128 << 10;
 }
 
+static int are_digits(Bytes at, int number, int octal)
+{
+    for (; number && ((*at >= '0' && *at <= (octal ? '7' : '9')) || (!octal && (*at | 32) >= 'a' && (*at | 32) <= 'f')); at++)
+        number--;
+    return !number;
+}
+
 /* Check what follows a signature of four bytes, which photographs have by chance: the fields that `archive_probe`
  * checks. */
 static int is_whole(Bytes start, Bytes at, size_t left)
 {
+    Bytes end = at + left;
     unsigned long version;
     switch (number(at, left < 4 ? 0 : 4, 1)) {
     case 0x68737173: /* hsqs */
@@ -562,6 +592,19 @@ static int is_whole(Bytes start, Bytes at, size_t left)
         return left < 36 || is_squashfs(at);
     case 0x504b0304:
         return is_zip(at, left);
+    case 0xfd377a58: /* xz: its flags, and the checksum over them */
+        return left < 12 || (at[6] == 0 && number(at + 8, 4, 0) == crc32(at + 6, 2));
+    case 0x30373037: /* cpio: digits alone */
+        return left < 110 || are_digits(at + 6, at[5] == '7' ? 70 : 104, at[5] == '7');
+    case 0x75737461: /* ustar */
+        return at - start >= 257 && (left < 255 || is_checked_tar(at - 257));
+    case 0x213c6172: /* !<arch> */
+        return left < 68 || (at[66] == '`' && at[67] == '\n');
+    case 0x0a626567: /* A line "begin", with the mode of a file */
+        for (at += at[6] == '-' ? 14 : 7, left = 0; left < 3; left++)
+            if (at + left < end && (at[left] < '0' || at[left] > '7'))
+                return 0;
+        return 1;
     case 0x28b52ffd:
         return left < 5 || is_zstandard(at, left);
     case 0x78617221: /* xar! */
@@ -587,6 +630,53 @@ static int is_whole(Bytes start, Bytes at, size_t left)
     }
 }
 
+/* A JPEG from its begin to its end: mjpeg_probe() of libavformat, which passes over any bytes between markers, but
+ * not over some markers. One that the bytes end in counts, too. */
+static int is_jpeg(Search *search, Bytes at)
+{
+    enum { START, FRAME, SCAN } state = START;
+    Bytes end = search->end;
+    if (at < search->no_jpeg)
+        return 0;
+    for (at++; end - at > 2 && (at = memchr(at, 0xff, (size_t)(end - at) - 1)); at++) {
+        unsigned char marker = at[1];
+        if (marker == 0xd8)
+            state = START;
+        else if (marker == 0xf7 || (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc))
+            state = state == START ? FRAME : state;
+        else if (marker == 0xda)
+            state = state == FRAME ? SCAN : state;
+        else if (marker == 0xd9 && state == SCAN)
+            return 1;
+        else if ((marker >= 2 && marker <= 0xbf) || marker == 0xc8) {
+            search->no_jpeg = at;
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Boxes of which one is of a video: mov_probe() of libavformat, which steps from the first byte on. */
+static int is_in_boxes(Bytes start, size_t length)
+{
+    static const char types[] = "moovmdatpnotudtaftypediwwideednwfreejunkpictskipuuidprfl\x82\x82\x7f\x7d";
+    size_t at = 0, each;
+    while (at + 8 <= length) {
+        unsigned long long size = number(start + at, 4, 1), least = 8;
+        if (size == 1 && at + 16 <= length) {
+            size = (unsigned long long)number(start + at + 8, 4, 1) << 32 | number(start + at + 12, 4, 1);
+            least = 16;
+        }
+        for (each = 0; each < sizeof types - 1; each += 4)
+            if (memcmp(start + at + 4, types + each, 4) == 0)
+                return 1;
+        if (size >= length - at && size)
+            return 0;
+        at += size < least ? 4 : (size_t)size;
+    }
+    return 0;
+}
+
 /* Look at one place; return 1 if it is a trace by itself. */
 static int visit(Search *search, Bytes at)
 {
@@ -600,13 +690,13 @@ static int visit(Search *search, Bytes at)
     if (class & ~SPECIAL)
         class &= SPECIAL | (left > 1 ? pairs[at[0] << 8 | at[1]] : 0);
     if (class & ANYWHERE && begins(anywhere, sizeof anywhere / sizeof *anywhere, at, left)
-        && (search->first || *at != 0x1f ? is_whole(start, at, left) : is_gzip(at, left)))
+        && (*at != 0x1f ? is_whole(start, at, left) : is_gzip(at, left)))
         return 1;
     if (class & WEAK && is_weak_header(start, at, left, &search->weak, search->cut))
         return 1;
     if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
         return 1;
-    if (class & PICTURES && begins(pictures, sizeof pictures / sizeof *pictures, at, left))
+    if (class & PICTURES && left > 1 && at[1] == 0xd8 && is_jpeg(search, at))
         return 1;
     if (!(class & SPECIAL))
         return 0;
@@ -692,15 +782,17 @@ static int search(Bytes start, size_t length, int kind)
 {
     Bytes end = start + length, at;
     size_t probed = PROBED_FIRST;
-    int first = kind == FIRST || kind == FIRST_OF_PICTURE;
-    Search state = {start, end, ANYWHERE | WEAK, first, 0, kind != WHOLE, {{0}}};
-    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (kind == FIRST ? PICTURES : 0);
+    int first = kind == FIRST || kind == FIRST_OF_PICTURE || kind == STREAMS;
+    Search state = {start, end, kind == STREAMS ? 0 : ANYWHERE | WEAK, first, 0, kind != WHOLE, start, {{0}}};
+    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (kind == FIRST || kind == STREAMS ? PICTURES : 0);
     if (!first)
         /* So that as many are checked in each MiB. */
         state.weak = -WEAK_MAX * (int)(length >> 20);
-    for (at = start; end - at >= 512; at += 512)
+    for (at = start; kind != STREAMS && end - at >= 512; at += 512)
         if (is_tar_header(at))
             return 1;
+    if (first && is_in_boxes(start, length))
+        return 1;
     at = start;
     for (; first && probed < length; probed *= 2) {
         if (visit_all(&state, at, start + probed))

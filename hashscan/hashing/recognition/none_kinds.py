@@ -29,41 +29,54 @@ except ImportError:
 _PIECE_SIZE = 256 << 10
 
 
-def none_kind(file: PreadFile) -> str:
+def none_kind(file: PreadFile, *, text: bool = True) -> str:
     """Return the name of the row that proves a file to be none; empty if no row does.
 
     Args:
         file: one that no signature tells, whole.
+        text: False for one that is no text.
 
     Raises:
         OSError: it can't be read.
+    """
+    row = structure(file)
+    if row is not None:
+        return "" if may_hold_others(file) else row
+    if not text:
+        return ""
+    file.seek(0)
+    proof = TextProof()
+    while piece := file.read(_PIECE_SIZE):
+        if not proof.feed(piece):
+            return ""
+    return TEXT_PROOF
+
+
+def structure(file: PreadFile) -> str | None:
+    """Return the row whose structure a file has to its end, whatever may be hidden in it.
+
+    It is empty for a file with the first bytes of a row alone; None for one without.
     """
     file.seek(0)
     begin = file.read(_BEGIN_SIZE)
     for row in _ROWS.get(begin[:2], ()):
         if begin.startswith(row.magic):
-            proven = row.holds(file, begin) and not may_hold_others(file)
-            return row.name if proven else ""
-    file.seek(0)
-    text = TextProof()
-    while piece := file.read(_PIECE_SIZE):
-        if not text.feed(piece):
-            return ""
-    return TEXT_PROOF
+            return row.name if row.holds(file, begin) else ""
+    return None
 
 
 TEXT_PROOF = "text"
 """Name of the row of texts."""
 _BEGIN_SIZE = 64
 _BLOCK = 512
-_PROBED = 2 << 20
+PROBED = 2 << 20
 """Bytes that libavformat and mpv look at, at most, to decide what a file is."""
 _REST_SIZE, _AT_ONCE_MAX = 1 << 20, 16 << 20
 
 
-FURTHER, FIRST, FIRST_OF_PICTURE, _OF_ALL = range(4)
+FURTHER, FIRST, FIRST_OF_PICTURE, _OF_ALL, _STREAMS = range(5)
 """Kinds of traces in `_traces.c`: of archives; of videos and pictures, too; of videos, too; of archives in
-bytes that nothing follows."""
+bytes that nothing follows; of videos and pictures alone."""
 
 
 def may_hold_others(file: PreadFile, first: int = FIRST) -> bool:
@@ -79,14 +92,19 @@ def _has_traces(file: PreadFile, first: int) -> bool:
     file.seek(0)
     if first == FURTHER and file.size <= _AT_ONCE_MAX:
         return has_traces(file.read(), _OF_ALL)
-    if has_traces(file.read(_PROBED), first):
+    if has_traces(file.read(PROBED), first):
         return True
     # Blocks of tar archives are aligned, and so are the pieces; each overlaps with the one before.
-    for start in range(_PROBED - _BLOCK, file.size - _BLOCK, _REST_SIZE):
+    for start in range(PROBED - _BLOCK, file.size - _BLOCK, _REST_SIZE):
         file.seek(start)
         if has_traces(file.read(_REST_SIZE + _BLOCK), FURTHER):
             return True
     return False
+
+
+def may_be_played(begin: bytes) -> bool:
+    """Return True if FFmpeg may find a video in the first bytes of a file that it does not begin with."""
+    return has_traces is None or has_traces(begin, _STREAMS)
 
 
 class Row(NamedTuple):
@@ -160,7 +178,7 @@ def _is_font(file: PreadFile, begin: bytes) -> bool:
     """Return True if a font (OpenType) of at most 2 MiB ends where the last of its tables ends."""
     tables = int.from_bytes(begin[4:6])
     # Their number is the type of a first box of 64 KiB for libavformat, which would look behind that.
-    if not 0 < tables <= 64 or file.size > _PROBED:
+    if not 0 < tables <= 64 or file.size > PROBED:
         return False
     file.seek(12)
     directory = file.read(16 * tables)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from hashscan.hashing.recognition.none_kinds import FURTHER, PROBED, may_be_played, may_hold_others, structure
 from hashscan.schema import Count, Text
 
 if TYPE_CHECKING:
@@ -57,21 +58,26 @@ class Recogniser:
 
     def __init__(
         self,
-        probes: Sequence[Probe],
+        *,
+        archives: Sequence[Probe] = (),
+        documents: Sequence[Probe] = (),
+        headers: Sequence[Probe] = (),
+        texts: Sequence[Probe] = (),
         players: Sequence[Probe] = (),
         unpackers: Sequence[Probe] = (),
-        readers: Sequence[Probe] = (),
     ) -> None:
         """Take the probes.
 
         Args:
+            archives: those that find an archive anywhere in a file.
+            documents: those that find a document anywhere in a file.
+            headers: those that look at a file's first bytes.
+            texts: those that find a text with pictures anywhere in a file.
             players: those of libraries that play a file which is something else for other programs, too.
-            unpackers: those that find an archive in a file which is something else; `probes` has one that
-                finds it farther.
-            readers: those that find texts and documents anywhere in a file; `probes` has them, too.
+            unpackers: those that find an archive in a file which is something else; `archives` find it farther.
         """
-        self._probes, self._players = (*probes, *players), players
-        self._unpackers, self._readers = unpackers, readers
+        self._archives, self._documents, self._headers, self._texts = archives, documents, headers, texts
+        self._players, self._unpackers = players, unpackers
 
     def played(self, file: PreadFile) -> Iterator[Probed]:
         """Yield what players take a file for that has another format, as `kinds` does."""
@@ -83,7 +89,7 @@ class Recogniser:
 
     def read(self, file: PreadFile) -> Iterator[Probed]:
         """Yield the texts and documents with pictures that programs find in a part of a file."""
-        return _asked(self._readers, file)
+        return _asked((*self._documents, *self._texts), file)
 
     def kinds(self, file: PreadFile) -> Iterator[Probed]:
         """Yield all that programs may take a file for, each once at one place; certain ones of a probe first.
@@ -93,7 +99,40 @@ class Recogniser:
         Raises:
             Exception: the first that a probe has raised, after all else was yielded.
         """
-        return _asked(self._probes, file)
+        return _asked(self._probes_of(file), file)
+
+    def _probes_of(self, file: PreadFile) -> Iterator[Probe]:
+        """Yield the probes that may find something.
+
+        Of a file with the structure of a format that no viewer shows, `none_kinds` would have proven that it
+        is none if it had no traces; so those that follow the traces are asked.
+        """
+        is_bare = bool(structure(file))
+        if not is_bare or may_hold_others(file, FURTHER):
+            yield from self._archives
+            yield from self._documents
+        file.seek(0)
+        is_played = not is_bare or may_be_played(file.read(PROBED))
+        if is_played:
+            yield from self._headers
+        if not is_bare or _has_word(file):
+            yield from self._texts
+        if is_played:
+            yield from self._players
+
+
+_LINES = b"\nbegin", b"\n=ybegin "
+"""Begins of lines by which programs find a file in a text that they take any bytes for."""
+
+
+def _has_word(file: PreadFile) -> bool:
+    last = b""
+    file.seek(0)
+    while piece := file.read(PROBED):
+        if any(line in last + piece for line in _LINES):
+            return True
+        last = piece[-16:]
+    return False
 
 
 def _asked(probes: Iterable[Probe], file: PreadFile) -> Iterator[Probed]:

@@ -9,7 +9,6 @@ Source of the numbers: libavformat/format.c and avformat.h of FFmpeg, versions 4
 from __future__ import annotations
 
 import ctypes
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ import av
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.demuxers import kind_of
+from hashscan.hashing.recognition.none_kinds import may_be_played
 from hashscan.hashing.recognition.recogniser import Probe, Probed
 
 _SIZE_MIN, _SIZE_MAX, _PADDING = 2048, 1 << 20, 64
@@ -26,9 +26,8 @@ until a score is above `DOUBTFUL`, or it has as many as it asks for at all."""
 DOUBTFUL = 25
 """AVPROBE_SCORE_RETRY. FFmpeg opens a file with such a score, and says that it may be something else."""
 
-_SCANNED_FOR = re.compile(rb"\0\0[\x01\x80-\x83]|\x1f\x07\0")
-"""Codes that streams without a container are recognised by: of MPEG, H.263, H.264 and later ones, and of DV.
-Behind them, other bytes can lower the score of the whole below that of its begin."""
+_BEGIN_SIZE = 32 << 10
+"""Bytes of which it is asked where no stream can begin behind them: signatures lie in these."""
 
 Score = Callable[[bytes], tuple[str, int]]
 """Returns the demuxer that takes bytes for its own, and its score; an empty name and 0 if none does. The name
@@ -64,14 +63,15 @@ def load() -> Probe:
     Raises:
         ImportError, OSError: PyAV can't be loaded.
     """
-    return VideoProbe(_score_function())
+    return VideoProbe(score_function())
 
 
 class VideoProbe:
     """The probe of videos, of music that may have a cover, and of pictures that FFmpeg decodes."""
 
-    def __init__(self, score: Score | None) -> None:
-        self._score = score
+    def __init__(self, score: Score | None, may_be_played: Callable[[bytes], bool] = may_be_played) -> None:
+        """Take what asks the library, and what proves of bytes that it finds nothing behind their begin."""
+        self._score, self._may_be_played = score, may_be_played
         self.by_library = score is not None
         """False if files are opened to see what they are."""
 
@@ -98,22 +98,23 @@ class VideoProbe:
             yield from _opened(file)
             return
         begin = file.read(_SIZE_MAX)
-        name, score = self._score(begin)
+        is_searched = self._may_be_played(begin)
+        name, score = self._score(begin if is_searched else begin[: _BEGIN_SIZE])
         if name:
             yield name, score
-        if score or _SCANNED_FOR.search(begin):
-            size = _SIZE_MIN
-            while size < len(begin):
-                name, score = self._score(begin[:size])
-                if name and score > DOUBTFUL:
-                    # Here FFmpeg would stop.
-                    yield name, score
-                    return
-                size *= 2
+        # Bytes behind a begin can lower the score of the whole below that of its begin.
+        size = _SIZE_MIN if score or is_searched else len(begin)
+        while size < len(begin):
+            name, score = self._score(begin[:size])
+            if name and score > DOUBTFUL:
+                # Here FFmpeg would stop.
+                yield name, score
+                return
+            size *= 2
 
 
-def _score_function() -> Score | None:
-    """Return the function that asks the library; None if that can't be done."""
+def score_function() -> Score | None:
+    """Return the function that asks the library; None if it can't be called."""
     function = _symbol("av_probe_input_format3")
     if function is None:
         return None

@@ -435,7 +435,9 @@ class Worker(ClosedOnExit):
         elif behind is not None:
             file.kind = behind
         else:
-            file.none_by = none_kind(PreadFile(opened.descriptor if whole is None else whole))
+            file.none_by = none_kind(
+                PreadFile(opened.descriptor if whole is None else whole), text=whole is None
+            )
             file.kind = None if file.none_by else UNRECOGNISED
 
     def _read_stream(self, file: FileTask, opened: OpenFile, pieces: Iterator[bytes | memoryview]) -> None:

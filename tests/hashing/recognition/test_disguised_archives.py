@@ -221,7 +221,7 @@ def seen(content: bytes, library: ArchiveLibrary) -> tuple[bool, Reason | None]:
         if none_kind(PreadFile(content)):
             return False, None
         kind = UNRECOGNISED
-    recogniser = Recogniser((archive_probe,))
+    recogniser = Recogniser(archives=[archive_probe])
     reader = MemberReader(
         library, len(content), (Begin(),), None, LIMITS, {}, None, recogniser, by_bytes=True
     )

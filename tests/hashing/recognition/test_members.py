@@ -47,7 +47,9 @@ def members_of(
     content: bytes, recogniser: Recogniser | None = None, **limits: object
 ) -> tuple[list[Member], ContainerEnd]:
     frames = VideoOpener([PDQ()], ("as-shown",), 1 << 26).frames
-    recogniser = recogniser or Recogniser([archive_probe], [load()], readers=[texts_with_pictures])
+    recogniser = recogniser or Recogniser(
+        archives=[archive_probe], players=[load()], texts=[texts_with_pictures]
+    )
     within = MemberLimits(**limits)  # type: ignore[arg-type]
     library = StandardLibrary()
     reader = MemberReader(library, len(content), [MD5()], None, within, {}, frames, recogniser)
@@ -117,7 +119,7 @@ def test_where_videos_are_not_opened_one_behind_an_archive_is_undecoded() -> Non
 
 
 def test_a_probe_that_fails_costs_no_other_and_is_not_passed_over() -> None:
-    recogniser = Recogniser([failing], [load()])
+    recogniser = Recogniser(archives=[failing], players=[load()])
     members, _ = found = members_of(archive(b"\0" + encoded("avi")), recogniser)
     assert reasons(found) == [Reason.PART_FAILED]
     assert any(bits_from(member, scene(1, 160, 120)) <= NEAR for member in members)
@@ -129,7 +131,7 @@ def test_an_opener_that_fails_costs_nothing_else_that_a_file_may_be() -> None:
             raise RuntimeError("an opener that fails")
 
     video = b"\0" + encoded("avi")
-    recogniser = Recogniser([lambda _: [Probed(TEXT, True)], load()])
+    recogniser = Recogniser(headers=[lambda _: [Probed(TEXT, True)]], players=[load()])
     frames = VideoOpener([PDQ()], ("as-shown",), 1 << 26).frames
     reader = MemberReader(
         None, len(video), [MD5()], None, MemberLimits(), {TEXT.name: Failing()}, frames, recogniser

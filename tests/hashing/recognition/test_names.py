@@ -81,7 +81,7 @@ def test_a_part_of_a_mail_is_what_its_type_says(kind: str, expected: Reason | No
     message.add_attachment(NOISE, maintype=main, subtype=sub)
     content = message.as_bytes()
     reader = MemberReader(
-        None, len(content), (), None, MemberLimits(), {MAIL.name: MailOpener()}, recogniser=Recogniser(())
+        None, len(content), (), None, MemberLimits(), {MAIL.name: MailOpener()}, recogniser=Recogniser()
     )
     *members, end = reader.records(PreadFile(content), MAIL)
     assert isinstance(end, ContainerEnd)
@@ -110,7 +110,7 @@ def tarred(name: str, content: bytes) -> bytes:
 def test_members_are_named_too(name: str, content: bytes, expected: Reason | None) -> None:
     archive = tarred(name, content)
     reader = MemberReader(
-        StandardLibrary(), len(archive), (), None, MemberLimits(), {}, recogniser=Recogniser(())
+        StandardLibrary(), len(archive), (), None, MemberLimits(), {}, recogniser=Recogniser()
     )
     *members, end = reader.records(PreadFile(archive), TAR)
     assert isinstance(end, ContainerEnd)
@@ -122,7 +122,9 @@ def test_what_was_probed_and_holds_nothing_is_not_recognised() -> None:
     def unsure(file: PreadFile) -> Iterator[Probed]:
         yield Probed(TAR, False)
 
-    reader = MemberReader(None, len(NOISE), (), None, MemberLimits(), {}, recogniser=Recogniser([unsure]))
+    reader = MemberReader(
+        None, len(NOISE), (), None, MemberLimits(), {}, recogniser=Recogniser(headers=[unsure])
+    )
     assert list(reader.records(PreadFile(NOISE), UNRECOGNISED))[-1] == ContainerEnd(0, 0, None)
 
 
@@ -133,7 +135,13 @@ def test_a_member_in_which_one_of_two_readings_holds_nothing_is_recognised() -> 
         made.writestr("a", b"words\n")
     archive = tarred("a.jar", b"#!/bin/sh\nexec java -jar $0\n\xff" + zipped.getvalue())
     reader = MemberReader(
-        StandardLibrary(), len(archive), (), None, MemberLimits(), {}, recogniser=Recogniser([archive_probe])
+        StandardLibrary(),
+        len(archive),
+        (),
+        None,
+        MemberLimits(),
+        {},
+        recogniser=Recogniser(archives=[archive_probe]),
     )
     records = [each for each in reader.records(PreadFile(archive), TAR) if isinstance(each, Member)]
     assert Reason.NAMED not in {each.reason for each in records}

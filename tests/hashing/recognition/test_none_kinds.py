@@ -24,6 +24,8 @@ from hashscan.hashing.recognition import none_kinds
 from hashscan.hashing.recognition.archive_probe import archive_probe
 from hashscan.hashing.recognition.names import claims_to_be_shown
 from hashscan.hashing.recognition.none_kinds import none_kind
+from hashscan.hashing.recognition.recogniser import Probe
+from tests.pictures import encoded, scene
 
 pytestmark = pytest.mark.skipif(none_kinds.has_traces is None, reason="the search in C is not built")
 
@@ -170,12 +172,17 @@ def test_an_archive_hides_in_none(name: str) -> None:
         assert none_kind(PreadFile(held)) == "", kind
 
 
+def asks_all() -> Probe:
+    """The probe of videos, without what proves that there is none."""
+    from hashscan.hashing.recognition.video_probe import VideoProbe, score_function
+
+    return VideoProbe(score_function(), lambda begin: True)
+
+
 @pytest.mark.parametrize("name", HOLDERS)
 def test_a_video_hides_in_none(name: str) -> None:
     """Whatever libavformat takes for a video is asked about."""
-    from hashscan.hashing.recognition import video_probe
-
-    probe = video_probe.load()
+    probe = asks_all()
     bites = 0
     for kind, content in videos().items():
         for before in (b"", bytes(1000), RANDOM.randbytes(777)):
@@ -208,9 +215,7 @@ STREAM_PIECES = (
 def test_any_start_codes_that_libavformat_takes_are_asked_about(seed: int) -> None:
     """The rules of its probes are copied: packets that are few, false or within others count as there."""
     pytest.importorskip("av")
-    from hashscan.hashing.recognition import video_probe
-
-    probe, choose = video_probe.load(), random.Random(seed)
+    probe, choose = asks_all(), random.Random(seed)
     bites = 0
     for _ in range(150):
         pieces = choose.sample(STREAM_PIECES, choose.randint(2, 6))
@@ -219,6 +224,60 @@ def test_any_start_codes_that_libavformat_takes_are_asked_about(seed: int) -> No
         bites += bool(found)
         assert not (found and none_kind(file)), (pieces, found)
     assert bites > 15
+
+
+MARKERS = (
+    *(0xD8, 0xC0, 0xC2, 0xC4, 0xC8, 0xCC, 0xDA, 0xD9, 0xF7, 0xC9),
+    *(0xFF, 0, 1, 2, 0xBF, 0xE0, 0xD0, 0xFE),
+)
+JPEG_PIECES = (
+    *(bytes((0xFF, marker)) for marker in MARKERS),
+    *(b"\0", b"ab"),
+    *(b"\xff\xd8\xff\xc0\xff\xda\xff\xd9", b"\xff\xd8\xff\xe0\xff\xc2\xff\xda") * 8,
+)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_markers_that_libavformat_takes_for_a_jpeg_are_asked_about(seed: int) -> None:
+    pytest.importorskip("av")
+    probe, choose = asks_all(), random.Random(seed)
+    bites = 0
+    for _ in range(1000):
+        content = b"".join(choose.choices(JPEG_PIECES, k=choose.randint(3, 30)))
+        file = PreadFile(elf(bytes(300) + content + bytes(2100)))
+        found = [each for each in probe(file) if each.score > 1]
+        bites += bool(found)
+        assert not (found and none_kind(file)), (content, found)
+    assert bites > 15
+
+
+@pytest.mark.parametrize("junk", [b"", b"\0", b"\xff", b"\x0f\x0f", b"\xff\x01", b"\xff\xd0", b"\xff\0"])
+def test_a_jpeg_with_bytes_before_its_first_segment_hides_in_none(junk: bytes) -> None:
+    """FFmpeg passes over them and shows the picture."""
+    content = encoded(scene(1))
+    held = elf(bytes(5) + content[:2] + junk + content[2:])
+    assert none_kind(PreadFile(held)) == ""
+
+
+def test_jpegs_that_do_not_end_are_searched_once() -> None:
+    """Or the bytes behind each of the begins would be."""
+    assert none_kind(PreadFile(elf(b"\xff\xd8" * 500_000 + b"\xff\xbf" + bytes(9)))) == "ELF"
+
+
+def boxed(tag: bytes, size: int) -> bytes:
+    """A font of which the second box, for libavformat, is of this type and size."""
+    head = b"\0\1\0\0\0\1\0\x10\0\0\0\0" + struct.pack(">4sIII", b"glyf", 0, 28, 70_000)
+    return (head.ljust(65536, b"x") + struct.pack(">I4s", size, tag)).ljust(70_028, b"x")
+
+
+@pytest.mark.parametrize("tag", [b"ftyp", b"moov", b"mdat", b"wide", b"uuid"])
+def test_boxes_are_followed_as_libavformat_follows_them(tag: bytes) -> None:
+    assert none_kind(PreadFile(boxed(b"abcd", 100))) == "font"
+    for size in (0, 1, 7, 8, 100, 0x61626364):
+        file = PreadFile(boxed(tag, size))
+        assert none_kind(file) == "" or not any(each.score > 1 for each in asks_all()(file)), size
+    assert none_kind(PreadFile(boxed(tag, 100))) == ""
+    assert none_kind(PreadFile(elf(b"a bad " + tag + b"es" + bytes(3000)))) == "ELF"
 
 
 def test_headers_known_by_two_bytes_hide_in_none() -> None:
@@ -287,12 +346,19 @@ TRACES = [
     *(
         b"7z\xbc\xaf\x27\x1c",
         b"Rar!\x1a\7",
-        b"\x1f\x8b\x08",
-        b"070701",
+        b"\x1f\x8b\x08\0\0\0\0\0\0\3\x4b",
+        b"070701" + b"0" * 104,
         b"\x40\0-lh5-" + bytes(13) + b"\2" + bytes(9),
         b"MSWIM\0\0\0",
     ),
-    *(b"OggS", b"\xff\xd8\xff", b"\x1a\x45\xdf\xa3", b"\0\0\1\xb3\0\0\1\0\0\0\1\1", h261(0), h261(3)),
+    *(
+        b"OggS",
+        b"\xff\xd8\0\xff\xc0\xff\xda\xff\xd9",
+        b"\x1a\x45\xdf\xa3",
+        b"\0\0\1\xb3\0\0\1\0\0\0\1\1",
+        h261(0),
+        h261(3),
+    ),
 ]
 
 
@@ -306,7 +372,21 @@ def test_a_trace_is_found_at_each_place(trace: bytes) -> None:
         assert none_kinds.has_traces(bytes(content), none_kinds.FIRST)
 
 
-CHECKED = (b"hsqs", b"sqsh", b"shsq", b"qshs", b"PK\3\4", b"\x28\xb5\x2f\xfd", b"xar!", b"\xed\xab\xee\xdb\3")
+CHECKED = (
+    b"\x1f\x8b\x08",
+    b"\xfd7zXZ\0",
+    b"070707",
+    b"070701",
+    b"ustar\0",
+    b"hsqs",
+    b"sqsh",
+    b"shsq",
+    b"qshs",
+    b"PK\3\4",
+    b"\x28\xb5\x2f\xfd",
+    b"xar!",
+    b"\xed\xab\xee\xdb\3",
+)
 CHECKED_DISKS = (b"KDMV", b"QFI\xfb", b"H+\0\4", b"HX\0\5", b"FAT1")
 
 

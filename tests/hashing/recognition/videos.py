@@ -204,7 +204,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._frames = VideoOpener([PDQ()], ("as-shown", "turned", "trimmed"), 1 << 26).frames
-        self._recogniser = Recogniser([load()])
+        self._recogniser = Recogniser(players=[load()])
 
     def outcome(self, content: bytes, size: tuple[int, int]) -> str:
         """Return "match", `CLEAN`, "picture" for one that is decoded as such, or why it is undecoded."""

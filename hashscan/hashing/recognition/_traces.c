@@ -343,12 +343,12 @@ static int is_packet(Bytes at, Bytes end)
 
 typedef struct {
     unsigned char seen[256]; /* By the byte behind a start code. */
-    int vc1, packets, vvc; /* Bits of VVC: sequence, parameters of a picture, picture, invalid. */
+    int vc1, cavs, packets, vvc; /* Bits of VVC: sequence, parameters of a picture, picture, invalid. */
     long h261_valid, h261_invalid, h261_next, h261_format;
     long h263_valid, h263_invalid, h263_format, h263_changes, h263_group;
 } Streams;
 
-/* vvc_probe() needs all three, and counts nothing behind a header that is invalid. */
+/* vvc_probe() is sure of all three, and content with one if no header in all bytes is invalid. */
 enum { VVC_WHOLE = 7, VVC_INVALID = 8 };
 
 static void take_start_code(Streams *found, Bytes at, Bytes end)
@@ -365,6 +365,7 @@ static void take_start_code(Streams *found, Bytes at, Bytes end)
         else
             found->vvc |= type == 15 ? 1 : type == 16 ? 2 : type >= 7 && type <= 10 ? 4 : 0;
     }
+    found->cavs |= code == 0xb0 && (end - at < 2 || at[1] == 0x20);
     if (((code >= 0xc0 && code <= 0xef) || code == 0xfd) && is_packet(at, end))
         found->packets++;
 }
@@ -467,6 +468,36 @@ static void take_h261(Streams *found, Bytes start, Bytes at, Bytes end)
     found->h261_next = found->h261_format ? (group + 1) % 13 : (group + 1 + !!group) % 7;
 }
 
+/* Rule of mpegvideo_probe(), of what all versions count alike. */
+static int is_mpeg_video(Bytes start, size_t length)
+{
+    long counts[256] = {0}, slices = 0, audio = 0, code;
+    Bytes at, end = start + length;
+    for (at = start + 2; end - at > 1 && (at = memchr(at, 1, (size_t)(end - at) - 1)); at++)
+        if (!at[-1] && !at[-2])
+            counts[at[1]]++;
+    for (code = 0; code < 256; code++) {
+        slices += code >= 1 && code < 0xb0 ? counts[code] : 0;
+        audio += (code & 0xe0) == 0xc0 ? counts[code] : 0;
+    }
+    return counts[0] * 9 <= slices * 10 && !counts[0xba] && !audio;
+}
+
+/* Rule of mpeg4video_probe(), of the newest version, which takes more for a video. */
+static int is_mpeg4_video(Bytes start, size_t length)
+{
+    long volumes = 0, objects = 0, pictures = 0, visual = 0;
+    Bytes at, end = start + length;
+    for (at = start + 2; end - at > 1 && (at = memchr(at, 1, (size_t)(end - at) - 1)); at++)
+        if (!at[-1] && !at[-2]) {
+            volumes += at[1] >= 0x20 && at[1] < 0x30;
+            objects += at[1] < 0x20;
+            pictures += at[1] == 0xb6;
+            visual += at[1] == 0xb5;
+        }
+    return pictures >= visual && pictures >= volumes && objects >= volumes && volumes > 0;
+}
+
 static int is_stream(const Streams *found, Bytes start, size_t length, int whole)
 {
     const unsigned char *seen = found->seen;
@@ -480,10 +511,10 @@ static int is_stream(const Streams *found, Bytes start, size_t length, int whole
         forbidden |= seen[at] && at >= 0x80;
     }
     /* libavformat takes a low score only of all bytes that it looks at, and a high one of fewer, too. */
-    return (seen[0xb3] && seen[0] && slices) || (sps && pps && pictures && !forbidden)
-           || (seen[0x40] && seen[0x42] && seen[0x44]) || found->vvc == VVC_WHOLE
-           || (volumes && seen[0xb6]) || (found->vc1 && seen[0x0e] && (seen[0x0b] || seen[0x0c] || seen[0x0d]))
-           || (seen[0xb0] && seen[0xb6]) || found->h261_valid > 2 * found->h261_invalid + (whole ? 2 : 6)
+    return (seen[0xb3] && seen[0] && slices && is_mpeg_video(start, length)) || (sps && pps && pictures && !forbidden)
+           || (seen[0x40] && seen[0x42] && seen[0x44]) || found->vvc == VVC_WHOLE || (whole && found->vvc && found->vvc < VVC_WHOLE)
+           || (volumes && seen[0xb6] && is_mpeg4_video(start, length)) || (found->vc1 && seen[0x0e] && (seen[0x0b] || seen[0x0c] || seen[0x0d]))
+           || (found->cavs && (seen[0xb3] || seen[0xb6])) || found->h261_valid > 2 * found->h261_invalid + (whole ? 2 : 6)
            || found->h263_valid > 2 * found->h263_invalid + (whole ? 0 : 2 * found->h263_changes + 2)
            || ((seen[0xba] || found->packets > 1)
                && (is_program_stream(start, length, whole, 0) || is_program_stream(start, length, whole, 1)));

@@ -306,6 +306,9 @@ class MemberReader:
             ContainerError: something was read, or a limit was reached before.
         """
         passed = _BROKEN | ({Reason.METHOD} if kind.name in VIDEOS else {Reason.AMBIGUOUS})
+        if not kind.container:
+            # A picture of which nothing was decoded.
+            passed |= {Reason.TRUNCATED}
         held: list[Member | SampledFrames] = []
         found = False
         try:

@@ -56,6 +56,9 @@ FORMATS = (
 VARIANTS = ("as-shown", "turned", "trimmed")
 """The variants in which key frames are hashed by default; see `hashing.variants`."""
 
+_H263_PIXELS = 2048 * 2048
+"""More than its header can state (ITU-T H.263, 5.1.5)."""
+
 
 class Fault(StrEnum):
     """The reason why not everything of a video was looked at."""
@@ -488,8 +491,10 @@ class _Video:
         except MemoryError:
             raise
         except av.error.ArgumentError:
-            # FFmpeg's answer to a size over `max_pixels`.
-            self._note(Fault.TOO_LARGE)
+            # FFmpeg's answer to a size over `max_pixels`, and of H.263 to many other faults.
+            codec = (decoder or packet.stream.codec_context).name
+            is_small = codec == "h263" and self._limits.pixels >= _H263_PIXELS
+            self._note(Fault.BROKEN if is_small else Fault.TOO_LARGE)
         except av.FFmpegError as error:
             self._note(_fault_of(error))
         return ()

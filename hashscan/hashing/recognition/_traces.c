@@ -61,9 +61,9 @@ static const Trace pictures[] = {
     TRACE("\xff\xd8"),
 };
 
-/* What is searched for in bytes that are not the first of a file; in its first; in the first of a picture; for
- * archives alone in all bytes of a file; in its first for videos and pictures alone. */
-enum { FURTHER, FIRST, FIRST_OF_PICTURE, WHOLE, STREAMS };
+/* What is searched for: archives; videos, by the rules for the first bytes of a file; JPEGs, too, of which a picture
+ * has some in its metadata. WHOLE if nothing follows the bytes. */
+enum { ARCHIVES = 1, STREAMS = 2, JPEGS = 4, WHOLE = 8 };
 
 enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, PICTURES = 16 };
 
@@ -160,6 +160,29 @@ static unsigned long crc32(Bytes at, size_t length)
     return value ^ 0xffffffffUL;
 }
 
+static unsigned long number(Bytes at, int size, int big)
+{
+    unsigned long value = 0;
+    int each;
+    for (each = 0; each < size; each++)
+        value = value << 8 | at[big ? each : size - 1 - each];
+    return value;
+}
+
+/* A volume of ext2 to ext4 by its superblock, of which `at` is the signature; as `is_ext` of containers.py. */
+static int is_ext(Bytes start, Bytes at)
+{
+    Bytes block = at - 56;
+    unsigned long unit = 8UL << 10, log_size;
+    if (at - start < 56)
+        return 0;
+    log_size = number(block + 24, 4, 0);
+    if (log_size > 6 || number(block + 20, 4, 0) > 1 || !number(block + 4, 4, 0))
+        return 0;
+    unit <<= log_size;
+    return number(block + 32, 4, 0) - 1 < unit && number(block + 40, 4, 0) - 1 < unit;
+}
+
 /* A header of ARJ: its size, and the checksum over it. */
 static int is_arj(Bytes at, size_t left, int *looked_at, int cut)
 {
@@ -229,7 +252,7 @@ static int is_weak_header(Bytes start, Bytes at, size_t left, int *looked_at, in
     case 0x60:
         return at[1] == 0xea && is_arj(at, left, looked_at, cut);
     case 0x53:
-        return at[1] == 0xef && at[3] == 0 && at[5] == 0 && at[4] >= 1 && at[4] <= 3;
+        return at[1] == 0xef && is_ext(start, at);
     default:
         if (at[1] != 0xc7 + 0x71 - at[0])
             return 0;
@@ -549,15 +572,6 @@ static int is_gzip(Bytes at, size_t left)
     }
 }
 
-static unsigned long number(Bytes at, int size, int big)
-{
-    unsigned long value = 0;
-    int each;
-    for (each = 0; each < size; each++)
-        value = value << 8 | at[big ? each : size - 1 - each];
-    return value;
-}
-
 static int is_power_of_two(unsigned long value)
 {
     return value && !(value & (value - 1));
@@ -809,17 +823,17 @@ static int visit_all(Search *search, Bytes at, Bytes last)
 }
 
 /* Of a piece of a file, or of all of it. Tar headers begin at each 512th byte of it. */
-static int search(Bytes start, size_t length, int kind)
+static int search(Bytes start, size_t length, int kinds)
 {
     Bytes end = start + length, at;
     size_t probed = PROBED_FIRST;
-    int first = kind == FIRST || kind == FIRST_OF_PICTURE || kind == STREAMS;
-    Search state = {start, end, kind == STREAMS ? 0 : ANYWHERE | WEAK, first, 0, kind != WHOLE, start, {{0}}};
-    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (kind == FIRST || kind == STREAMS ? PICTURES : 0);
+    int first = kinds & STREAMS;
+    Search state = {start, end, kinds & ARCHIVES ? ANYWHERE | WEAK : 0, first, 0, !(kinds & WHOLE), start, {{0}}};
+    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (kinds & JPEGS ? PICTURES : 0);
     if (!first)
         /* So that as many are checked in each MiB. */
         state.weak = -WEAK_MAX * (int)(length >> 20);
-    for (at = start; kind != STREAMS && end - at >= 512; at += 512)
+    for (at = start; kinds & ARCHIVES && end - at >= 512; at += 512)
         if (is_tar_header(at))
             return 1;
     if (first && is_in_boxes(start, length))
@@ -840,11 +854,11 @@ static int search(Bytes start, size_t length, int kind)
 static PyObject *has_traces(PyObject *module, PyObject *arguments)
 {
     Py_buffer seen;
-    int first, found;
+    int kinds, found;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*i", &seen, &first))
+    if (!PyArg_ParseTuple(arguments, "y*i", &seen, &kinds))
         return NULL;
-    found = search(seen.buf, (size_t)seen.len, first);
+    found = search(seen.buf, (size_t)seen.len, kinds);
     PyBuffer_Release(&seen);
     return PyBool_FromLong(found);
 }

@@ -35,7 +35,7 @@ from hashscan.hashing.containers import (
 from hashscan.hashing.format_signatures import number
 from hashscan.hashing.formats import contains_pictures, sniff
 from hashscan.hashing.pread import PreadFile
-from hashscan.hashing.recognition.none_kinds import none_kind
+from hashscan.hashing.recognition.none_kinds import FURTHER, may_hold_others, none_kind
 from hashscan.hashing.recognition.recogniser import Probed
 
 if TYPE_CHECKING:
@@ -610,6 +610,8 @@ def _searched(file: PreadFile, found: dict[str, int]) -> Iterator[tuple[_Sign, i
     for at in _LZMA_BEGINS:
         if evidence := _is_lzma(content, at):
             yield _LZMA, at, evidence == _SURE
+    if not may_hold_others(file, FURTHER):
+        return
     for place in _pairs(content):
         for sign, offset in _PAIRS[number(content, place, 2)]:
             at = place - offset - sign.lead

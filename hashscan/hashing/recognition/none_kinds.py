@@ -74,9 +74,10 @@ PROBED = 2 << 20
 _REST_SIZE, _AT_ONCE_MAX = 1 << 20, 16 << 20
 
 
-FURTHER, FIRST, FIRST_OF_PICTURE, _OF_ALL, _STREAMS = range(5)
-"""Kinds of traces in `_traces.c`: of archives; of videos and pictures, too; of videos, too; of archives in
-bytes that nothing follows; of videos and pictures alone."""
+_ARCHIVES, _STREAMS, _JPEGS, _WHOLE = 1, 2, 4, 8
+"""What `_traces.c` searches for, and whether nothing follows the bytes."""
+FURTHER, FIRST_OF_PICTURE = _ARCHIVES, _ARCHIVES | _STREAMS
+FIRST = FIRST_OF_PICTURE | _JPEGS
 
 
 def may_hold_others(file: PreadFile, first: int = FIRST) -> bool:
@@ -91,7 +92,7 @@ def may_hold_others(file: PreadFile, first: int = FIRST) -> bool:
 def _has_traces(file: PreadFile, first: int) -> bool:
     file.seek(0)
     if first == FURTHER and file.size <= _AT_ONCE_MAX:
-        return has_traces(file.read(), _OF_ALL)
+        return has_traces(file.read(), _ARCHIVES | _WHOLE)
     if has_traces(file.read(PROBED), first):
         return True
     # Blocks of tar archives are aligned, and so are the pieces; each overlaps with the one before.
@@ -102,9 +103,13 @@ def _has_traces(file: PreadFile, first: int) -> bool:
     return False
 
 
-def may_be_played(begin: bytes) -> bool:
-    """Return True if FFmpeg may find a video in the first bytes of a file that it does not begin with."""
-    return has_traces is None or has_traces(begin, _STREAMS)
+def may_be_played(begin: bytes, *, jpegs: bool = True) -> bool:
+    """Return True if FFmpeg may find a video in the first bytes of a file that it does not begin with.
+
+    Args:
+        jpegs: True if JPEGs count.
+    """
+    return has_traces is None or has_traces(begin, _STREAMS | _JPEGS if jpegs else _STREAMS)
 
 
 class Row(NamedTuple):

@@ -74,7 +74,7 @@ class Recogniser:
             headers: those that look at a file's first bytes.
             texts: those that find a text with pictures anywhere in a file.
             players: those of libraries that play a file which is something else for other programs, too.
-            unpackers: those that find an archive in a file which is something else; `archives` find it farther.
+            unpackers: those that find an archive in a file which is something else.
         """
         self._archives, self._documents, self._headers, self._texts = archives, documents, headers, texts
         self._players, self._unpackers = players, unpackers

@@ -69,9 +69,13 @@ def load() -> Probe:
 class VideoProbe:
     """The probe of videos, of music that may have a cover, and of pictures that FFmpeg decodes."""
 
-    def __init__(self, score: Score | None, may_be_played: Callable[[bytes], bool] = may_be_played) -> None:
-        """Take what asks the library, and what proves of bytes that it finds nothing behind their begin."""
-        self._score, self._may_be_played = score, may_be_played
+    def __init__(self, score: Score | None, *, everywhere: bool = False) -> None:
+        """Take what asks the library.
+
+        Args:
+            everywhere: True to ask of all bytes, where nothing can be found behind their begin, too.
+        """
+        self._score, self._everywhere = score, everywhere
         self.by_library = score is not None
         """False if files are opened to see what they are."""
 
@@ -98,13 +102,14 @@ class VideoProbe:
             yield from _opened(file)
             return
         begin = file.read(_SIZE_MAX)
-        is_searched = self._may_be_played(begin)
-        name, score = self._score(begin if is_searched else begin[: _BEGIN_SIZE])
+        is_searched = self._everywhere or may_be_played(begin)
+        name, score = self._score(begin if is_searched else begin[:_BEGIN_SIZE])
         if name:
             yield name, score
-        # Bytes behind a begin can lower the score of the whole below that of its begin.
-        size = _SIZE_MIN if score or is_searched else len(begin)
-        while size < len(begin):
+        # Bytes behind a begin can lower the score of the whole below that of its begin; a JPEG has a low one.
+        is_asked = score or self._everywhere or (is_searched and may_be_played(begin, jpegs=False))
+        size = _SIZE_MIN
+        while is_asked and size < len(begin):
             name, score = self._score(begin[:size])
             if name and score > DOUBTFUL:
                 # Here FFmpeg would stop.

@@ -176,7 +176,7 @@ def asks_all() -> Probe:
     """The probe of videos, without what proves that there is none."""
     from hashscan.hashing.recognition.video_probe import VideoProbe, score_function
 
-    return VideoProbe(score_function(), lambda begin: True)
+    return VideoProbe(score_function(), everywhere=True)
 
 
 @pytest.mark.parametrize("name", HOLDERS)

@@ -26,6 +26,7 @@ from hashscan.hashing.archives.openers import (
 from hashscan.hashing.archives.zip_structure import zip_doubt
 from hashscan.hashing.container_kinds import VIDEOS, is_opened, seconds_to_open
 from hashscan.hashing.containers import (
+    APPENDED,
     SEARCHED,
     TAIL_SIZE,
     UNRECOGNISED,
@@ -262,7 +263,8 @@ class MemberReader:
         A stream may follow the container; an archive may lie in a part that its opener does not read.
         """
         names = [kind.name for kind, _ in containers]
-        if self._recogniser is None or not names or UNRECOGNISED.name in names:
+        # Of a picture with appended data, the search for more has found nothing.
+        if self._recogniser is None or not names or {UNRECOGNISED.name, APPENDED.name} & set(names):
             return
         yield BEFORE_RISK
         if names[0] not in WHOLE:

@@ -68,8 +68,7 @@ def _pictures(reader: StateReader) -> Iterator[str]:
 
 def _tables(reader: StateReader) -> Iterator[str]:
     for table, columns in TABLES.items():
-        missing = table == "members" and not reader.contents.has_members
-        if missing or table in {"folders", "pieces", "contents"}:
+        if table in {"folders", "pieces", "contents"}:
             continue
         query = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 - our own names
         place = list(columns).index("content") if "content" in columns else None

@@ -814,19 +814,6 @@ def test_answers_survive_a_vacuum(
     assert [r["path"][-3:] for r in records if r["type"] == "finding"] == ["007"]
 
 
-def test_a_state_of_the_version_before_is_kept(
-    added: Callable[..., None], scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
-) -> None:
-    added()
-    scan(tree)
-    with sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite") as database:
-        database.executescript("DROP TABLE members; PRAGMA user_version=4")
-    server.asked.clear()
-    _, records = scan(tree)
-    assert records[-1]["unchanged"] == FILES
-    assert not server.asked
-
-
 def test_a_service_is_not_asked_by_a_cluster(
     added: Callable[..., None], run: Run, tree: Path, server: ServiceServer
 ) -> None:

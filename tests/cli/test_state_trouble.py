@@ -40,7 +40,7 @@ def set_aside(state: Path) -> list[Path]:
     return list(state.glob("sweep.damaged-*"))
 
 
-def test_what_a_newer_version_has_written_is_left_alone(scan: Scan, state: Path) -> None:
+def test_what_another_version_has_written_is_left_alone(scan: Scan, state: Path) -> None:
     assert scan()[0].code == 1
     database_file = state / "sweep" / "state.sqlite"
     with closing(sqlite3.connect(database_file)) as database:
@@ -48,7 +48,7 @@ def test_what_a_newer_version_has_written_is_left_alone(scan: Scan, state: Path)
     before = {path.name: path.read_bytes() for path in (state / "sweep").iterdir()}
     ran, records = scan()
     assert (ran.code, records) == (12, [])
-    assert "newer version" in ran.err
+    assert "another version" in ran.err
     assert {path.name: path.read_bytes() for path in (state / "sweep").iterdir()} == before
     assert not set_aside(state)
 

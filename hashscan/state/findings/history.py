@@ -16,7 +16,7 @@ from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.reports.records import Record
 from hashscan.shortcomings import Shortcoming, fields_of
-from hashscan.state.store.database import FILE, READABLE, checked_row, closed_on_failure, open_snapshot
+from hashscan.state.store.database import FILE, checked_row, closed_on_failure, open_snapshot
 from hashscan.state_dir import StateDir
 
 
@@ -48,19 +48,17 @@ def conclude_account(
 ) -> None:
     """Store how a scan ended."""
     database.execute(
-        "UPDATE sweeps SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=? WHERE id=?",
+        "UPDATE sweeps SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=?, reasons=? WHERE id=?",
         (
             exit_code,
             json.dumps(summary["verdicts"]),
             json.dumps(fields_of(incomplete)),
             summary["files"],
             summary["bytes"],
+            json.dumps(summary["reasons"]),
             scan,
         ),
     )
-    # Beside the row of the scan, so that the format stays one that older versions can use.
-    reasons = json.dumps(summary["reasons"])
-    database.execute("INSERT OR REPLACE INTO meta VALUES ('reasons ' || ?, ?)", (scan, reasons))
 
 
 _FLOCK = "hhqqi"
@@ -136,28 +134,25 @@ class History(ClosedOnExit):
         """Open the state in a folder.
 
         Raises:
-            NewerStateError: a newer version has written it.
+            OtherStateError: another version has written it.
         """
         self._folder = state.scans
         self.identity = ""
-        """Identifier of this state, to distinguish it from one that was set aside; empty if there is none, or
-        none of a known format."""
+        """Identifier of this state, to distinguish it from one that was set aside; empty if there is none."""
         self._running = 0
         with self._explained():
             if not (self._folder / FILE).exists():
                 return
             running = _is_locked(state.scan_lock)
-            self._database, version = open_snapshot(self._folder)
+            self._database, has_tables = open_snapshot(self._folder)
             with closed_on_failure(self._database):
-                self._begin(running, version)
+                self._begin(running=running, has_tables=has_tables)
 
-    def _begin(self, running: bool, version: int) -> None:
+    def _begin(self, *, running: bool, has_tables: bool) -> None:
         database = self._database
-        if version < READABLE:
-            database.close()
-            return
         database.row_factory = checked_row
-        row = database.execute("SELECT value FROM meta WHERE key='identity'").fetchone()
+        query = "SELECT value FROM meta WHERE key='identity'"
+        row = database.execute(query).fetchone() if has_tables else None
         if row is None:
             database.close()
             return
@@ -207,8 +202,7 @@ class History(ClosedOnExit):
             with self._explained():
                 for row in self._database.execute(
                     "SELECT id, uuid, known, shard, started, ended, exit_code, targets, lists, verdicts, "
-                    "incomplete, files, bytes, coalesce(value, '{}') FROM sweeps "
-                    "LEFT JOIN meta ON key='reasons ' || id WHERE id>=? AND id<>? ORDER BY id",
+                    "incomplete, files, bytes, reasons FROM sweeps WHERE id>=? AND id<>? ORDER BY id",
                     (since, self._running),
                 ):
                     yield ScanRecord(*row)

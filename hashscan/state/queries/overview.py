@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hashscan.state.store.listings import from_bytes
-from hashscan.state.store.reading import NoStateError, OldStateError, StateReader
+from hashscan.state.store.reading import NoStateError, StateReader
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def algorithms_taken(state: StateDir, services: Sequence[StoredService]) -> dict
     try:
         with StateReader(state) as reader:
             return {service.identity: taken_before(reader.database, service) for service in services}
-    except (NoStateError, OldStateError):
+    except NoStateError:
         return {}
 
 
@@ -186,7 +186,7 @@ def progress_of(state: StateDir, service: StoredService) -> ServiceProgress | No
             refused: tuple[str, ...] = ()
             if "algorithms" in known:
                 refused = service.refused(known["algorithms"], taken_before(reader.database, service))
-    except (NoStateError, OldStateError):
+    except NoStateError:
         return None
     done = int(np.count_nonzero(answered))
     return ServiceProgress(rows, done, (rows - done) / pace / 3600 if pace else None, refused)
@@ -212,6 +212,6 @@ def entry_named_by(state: StateDir, service: StoredService, entry_id: str) -> Na
                 for algorithm, _, _, entry, category, _ in json.loads(answer):
                     if entry == entry_id:
                         return NamedEntry(algorithm, category)
-    except (NoStateError, OldStateError):
+    except NoStateError:
         pass
     return None

@@ -1,4 +1,4 @@
-"""Open or create the database of the state, or set it aside where it is damaged or outdated."""
+"""Open or create the database of the state, or set it aside where it is damaged."""
 
 from __future__ import annotations
 
@@ -18,16 +18,8 @@ from hashscan.state.store.columns import DamagedColumnError
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 5
-"""Version of the format; raised whenever an older hashscan could misunderstand what is stored."""
-OLDEST = 2
-"""The oldest format that is brought up to date; a state before it is set aside."""
-READABLE = 4
-"""The oldest format that can be read before it is brought up to date; the table `members` may be missing."""
-_WITH_ENDPOINTS = 3
-"""The first format whose findings have endpoints."""
-_ADDED = {"asked": 4, "answers": 4, "members": 5}
-"""The first format with each table."""
+FORMAT = 1
+"""Version of the format; raised whenever another hashscan could misunderstand what is stored."""
 FILE = "state.sqlite"
 MARK = "damaged"
 _BUSY_MS = 30_000
@@ -94,7 +86,8 @@ CREATE TABLE sweeps (
   id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER,
   uuid TEXT NOT NULL DEFAULT '', known INTEGER NOT NULL DEFAULT 0, shard TEXT NOT NULL DEFAULT '',
   targets TEXT NOT NULL DEFAULT '[]', lists TEXT NOT NULL DEFAULT '[]', verdicts TEXT NOT NULL DEFAULT '{}',
-  incomplete TEXT NOT NULL DEFAULT '[]', files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
+  incomplete TEXT NOT NULL DEFAULT '[]', files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+  reasons TEXT NOT NULL DEFAULT '{}'
 );
 -- Findings, also ended ones. sweep: the scan that reported it last. gone: since when the file is gone or
 -- harmless; ending: which of these. A file that is found again is a new finding. touched: the scan that
@@ -139,8 +132,8 @@ for _columns in TABLES.values():
         _KINDS[_column] = _KINDS.get(_column, _kind) | _kind
 
 
-class NewerStateError(OutputError):
-    """A state that was written by a newer hashscan."""
+class OtherStateError(OutputError):
+    """A state that another version of hashscan has written."""
 
     advice = "Use that version, or another --state folder."
 
@@ -149,11 +142,11 @@ def open_database(state: StateDir) -> tuple[sqlite3.Connection, Path, str]:
     """Open the state in a folder, whose lock the caller holds; create it if there is none.
 
     Returns:
-        The database, the folder with the columns, and a message if an old state was set aside, else an empty
-        one.
+        The database, the folder with the columns, and a message if a damaged state was set aside, else an
+        empty one.
 
     Raises:
-        NewerStateError: a newer version has written it, so it must not be changed.
+        OtherStateError: another version has written it, so it must not be changed.
         OutputError: it can't be read or written, or is on a network filesystem.
     """
     kind = type_of(os.fsencode(state))
@@ -190,14 +183,7 @@ def _open(folder: Path) -> sqlite3.Connection:
         # Each commit survives a crash of this process. What a power cut may destroy is read again.
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(f"PRAGMA cache_size = {_PAGES_IN_MEMORY}")
-        (found,) = database.execute("PRAGMA user_version").fetchone()
-        if found > FORMAT:
-            raise NewerStateError(f"{path} was written by a newer version of hashscan")
-        if 0 < found < OLDEST:
-            raise ValueError("an older version of hashscan has written it")
-        if OLDEST <= found < FORMAT:
-            _upgrade(database, found)
-        if not found:
+        if not _has_tables(database, path):
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         database.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (str(uuid.uuid4()),))
         database.row_factory = checked_row
@@ -208,60 +194,30 @@ def _open(folder: Path) -> sqlite3.Connection:
     return database
 
 
-def _upgrade(database: sqlite3.Connection, found: int) -> None:
-    """Bring a state of an older format up to date in one transaction."""
-    # One by one: `executescript` would commit first.
-    database.execute("BEGIN IMMEDIATE")
-    if found < _WITH_ENDPOINTS:
-        _add_endpoints(database)
-    for table in (table for table, first in _ADDED.items() if found < first):
-        statement = re.search(rf"CREATE TABLE {table} .*?;", _SCHEMA, re.DOTALL)
-        assert statement is not None
-        database.execute(statement[0])
-    database.execute(f"PRAGMA user_version = {FORMAT}")
-    database.execute("COMMIT")
-
-
-def _add_endpoints(database: sqlite3.Connection) -> None:
-    """Give each finding of a state of format 2 an endpoint.
-
-    An open finding gets the endpoint at which its object is stored, or else that of the last scan of its
-    container.
-    """
-    database.execute("ALTER TABLE findings ADD COLUMN endpoint TEXT NOT NULL DEFAULT ''")
-    stores = database.execute("SELECT id, name FROM filesystems WHERE instr(name, x'0a')").fetchall()
-    for store, name in stores:
-        container, _, endpoint = name.partition(b"\n")
-        if endpoint:
-            # Findings of objects of which the state has no row are those of the last service scanned.
-            database.execute(
-                "UPDATE findings SET endpoint=?3 WHERE substr(path, 1, length(?2))=?2 AND ("
-                "EXISTS (SELECT 1 FROM objects WHERE store=?1 AND key=substr(path, length(?2) + 1)) OR NOT "
-                "EXISTS (SELECT 1 FROM objects WHERE key=substr(path, length(?2) + 1)))",
-                (store, container + b"/", endpoint.decode()),
-            )
-    for statement in (
-        "DROP INDEX findings_standing",
-        "CREATE UNIQUE INDEX findings_standing ON findings (path, version, endpoint) WHERE gone IS NULL",
-    ):
-        database.execute(statement)
-
-
-def open_snapshot(folder: Path) -> tuple[sqlite3.Connection, int]:
-    """Open a read-only view of the database at this moment; return it with the version of its format.
+def _has_tables(database: sqlite3.Connection, path: Path) -> bool:
+    """Return False if nothing was stored yet.
 
     Raises:
-        NewerStateError: a newer version has written it.
+        OtherStateError: another version has written it.
+    """
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    if found not in {0, FORMAT}:
+        raise OtherStateError(f"{path} was written by another version of hashscan")
+    return bool(found)
+
+
+def open_snapshot(folder: Path) -> tuple[sqlite3.Connection, bool]:
+    """Open a read-only view of the database at this moment; return it, and False if it has no tables yet.
+
+    Raises:
+        OtherStateError: another version has written it.
     """
     name = (folder / FILE).absolute().as_uri()
     database = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None)
     with closed_on_failure(database):
         database.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         database.execute("BEGIN")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            raise NewerStateError(f"{folder / FILE} was written by a newer version of hashscan")
-        return database, version
+        return database, _has_tables(database, folder / FILE)
 
 
 def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -34,7 +34,7 @@ YOUNG_CTIME, YOUNG_MTIME = 1, 2
 RACY_NS = 2_000_000_000
 PROVEN, UNPROVEN, ON_TRUST = 4, 8, 16
 """Flags for how far the ctime could be trusted when the content was read; see `CtimeTrust`. A file with none
-of these is read again, and so are files stored by older versions.
+of these is read again.
 """
 NOT_PROVEN = UNPROVEN | ON_TRUST
 TRUSTED = PROVEN | NOT_PROVEN

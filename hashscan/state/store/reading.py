@@ -14,15 +14,7 @@ import numpy as np
 from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.state.store.columns import DamagedColumnError, ReadColumn
-from hashscan.state.store.database import (
-    FILE,
-    MARK,
-    OLDEST,
-    READABLE,
-    checked_row,
-    means_damage,
-    open_snapshot,
-)
+from hashscan.state.store.database import FILE, MARK, checked_row, means_damage, open_snapshot
 from hashscan.state.store.stored_contents import DTYPES, StoredContents, columns_folder, prefix_of
 from hashscan.state_dir import StateDir
 
@@ -33,12 +25,6 @@ class NoStateError(OutputError):
     """There is no state yet."""
 
     advice = "Scan first: `hashscan scan TARGET`, with the same --state."
-
-
-class OldStateError(OutputError):
-    """A state that an older hashscan has written, and that the next scan brings up to date."""
-
-    advice = "Scan once, or run `hashscan state vacuum`: nothing is read again for that."
 
 
 class StateReader(ClosedOnExit):
@@ -52,8 +38,7 @@ class StateReader(ClosedOnExit):
         """Open the state in a folder; no lock is needed.
 
         Raises:
-            NewerStateError: a newer version has written it.
-            OldStateError: an older version has written it.
+            OtherStateError: another version has written it.
             NoStateError: there is none.
             OutputError: it can't be read.
         """
@@ -67,9 +52,9 @@ class StateReader(ClosedOnExit):
 
     def _open(self) -> None:
         for attempt in range(_ATTEMPTS):
-            self.database, version = open_snapshot(self.folder)
+            self.database, has_tables = open_snapshot(self.folder)
             try:
-                self._begin(version)
+                self._begin(has_tables=has_tables)
                 return
             except FileNotFoundError:
                 # Rewritten between reading the database and opening the folder.
@@ -80,14 +65,10 @@ class StateReader(ClosedOnExit):
                 self.database.close()
                 raise
 
-    def _begin(self, version: int) -> None:
+    def _begin(self, *, has_tables: bool) -> None:
         database = self.database
         database.row_factory = checked_row
-        if OLDEST <= version < READABLE:
-            raise OldStateError(f"an older version of hashscan has written the state in {self.folder}")
-        if 0 < version < OLDEST:
-            raise _damaged(self.folder, "an older version of hashscan has written it")
-        if not version:
+        if not has_tables:
             raise NoStateError(f"no scan has stored anything in {self.folder.parent}")
         counted = {
             name: (rows, synced)

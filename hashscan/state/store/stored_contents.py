@@ -107,9 +107,6 @@ class StoredContents:
         """Use columns together with the database that stores their numbers of valid rows."""
         self._database = database
         self.columns: Mapping[str, Any] = columns
-        tables = database.execute("SELECT count(*) FROM sqlite_master WHERE type='table' AND name='members'")
-        self.has_members = tables.fetchone() != (0,)
-        """False in a state that an older version has written."""
         self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
 
     @property
@@ -140,8 +137,6 @@ class StoredContents:
 
     def opened_rows(self, start: int = 0) -> list[int]:
         """Return the containers whose members are stored, from a row on."""
-        if not self.has_members:
-            return []
         query = "SELECT content FROM members WHERE content>=? ORDER BY content"
         return [row for (row,) in self._database.execute(query, (start,))]
 

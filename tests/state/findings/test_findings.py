@@ -33,7 +33,6 @@ from hashscan.sources.shards import shard_of
 from hashscan.state.findings.history import History
 from hashscan.state.scan_state import ScanState
 from hashscan.state.scopes import Container, Scopes
-from hashscan.state.store.reading import OldStateError, StateReader
 from hashscan.state_dir import StateDir
 from tests.scan.test_pipeline import Inline
 
@@ -294,27 +293,6 @@ def test_the_same_key_in_two_buckets_of_one_name_is_two_findings(site: Site) -> 
     with History(StateDir(site.state)) as history:
         found = {one.endpoint: one.ending for one in history.findings(1)}
     assert found == {"": "", "http://one": "", "http://other": "cleared"}
-
-
-def test_a_finding_without_an_endpoint_gets_that_of_its_object(site: Site) -> None:
-    """A state of format 2, as older versions have written it."""
-    site.objects(item(b"bad"), endpoint="http://one")
-    site.objects(item(b"good"), endpoint="http://other")
-    with closing(sqlite3.connect(site.state / "sweep" / "state.sqlite")) as database:
-        database.executescript(
-            "DROP TABLE asked; DROP TABLE answers; DROP TABLE members;"
-            "DROP INDEX findings_standing; ALTER TABLE findings DROP COLUMN endpoint;"
-            "CREATE UNIQUE INDEX findings_standing ON findings (path, version) WHERE gone IS NULL;"
-            "PRAGMA user_version = 2;"
-        )
-    with pytest.raises(OldStateError):
-        StateReader(StateDir(site.state))
-    assert site.objects(item(b"good"), endpoint="http://other") == Scanned(set(), 0)
-    assert site.objects(item(b"good"), endpoint="http://one") == Scanned(set(), 0)
-    assert b"s3://bucket/bad" in site.gone()
-    with History(StateDir(site.state)) as history:
-        kept = {(one.path, one.endpoint) for one in history.findings(1)}
-    assert kept >= {(b"s3://bucket/bad", "http://one"), (site.path("a/bad"), "")}
 
 
 def test_an_object_that_other_options_found_is_forgotten_when_it_is_gone(site: Site) -> None:

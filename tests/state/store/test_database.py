@@ -7,7 +7,7 @@ import pytest
 
 from hashscan.errors import OutputError
 from hashscan.state.store import database as module
-from hashscan.state.store.database import FILE, errors_explained, open_database
+from hashscan.state.store.database import FILE, FORMAT, OtherStateError, errors_explained, open_database
 from hashscan.state_dir import StateDir
 
 
@@ -20,25 +20,15 @@ def test_it_is_for_its_user_alone(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [-1, FORMAT + 1])
+def test_one_of_another_version_is_left_alone(tmp_path: Path, version: int) -> None:
     open_database(StateDir(tmp_path))[0].close()
     with sqlite3.connect(StateDir(tmp_path).scans / FILE) as database:
-        database.execute("PRAGMA user_version = 99")
+        database.execute(f"PRAGMA user_version = {version}")
     database.close()
-    with pytest.raises(OutputError, match="newer version"):
+    with pytest.raises(OtherStateError):
         open_database(StateDir(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [StateDir(tmp_path).scans.name]
-
-
-def test_an_older_one_is_set_aside(tmp_path: Path) -> None:
-    open_database(StateDir(tmp_path))[0].close()
-    with sqlite3.connect(StateDir(tmp_path).scans / FILE) as database:
-        database.execute("PRAGMA user_version = 1")
-    database.close()
-    database, folder, remark = open_database(StateDir(tmp_path))
-    database.close()
-    assert "older version" in remark
-    assert sum(path != folder for path in tmp_path.iterdir()) == 1
 
 
 def test_a_damaged_one_is_set_aside(tmp_path: Path) -> None:

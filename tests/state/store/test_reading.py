@@ -15,7 +15,7 @@ from hashscan.model import FileStat, Item
 from hashscan.state.queries.digest_lookup import DigestQuery, find_contents, load_content
 from hashscan.state.queries.known_files import KnownFile, KnownFiles
 from hashscan.state.store.contents import LOW, Contents
-from hashscan.state.store.database import MARK, NewerStateError, open_database
+from hashscan.state.store.database import MARK, OtherStateError, open_database
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.listings import listing_of
 from hashscan.state.store.reading import StateReader
@@ -164,7 +164,7 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, written: Written) -> None:
     with pytest.raises(OutputError, match="damaged: sha1 has 0 rows of 1"):
         StateReader(StateDir(tmp_path))
     database.execute("PRAGMA user_version = 99")
-    with pytest.raises(NewerStateError):
+    with pytest.raises(OtherStateError):
         StateReader(StateDir(tmp_path))
     (folder / MARK).touch()
     with pytest.raises(OutputError, match="damaged: the last scan found it so"):

@@ -87,8 +87,8 @@ class AlertDocument(Struct, kw_only=True):
     severity: str
     host: str
     at: Time
-    message_id: str | UnsetType = UNSET
-    """`Message-ID` of the alert's mail; those of versions before have none."""
+    message_id: str
+    """`Message-ID` of the alert's mail."""
     subject: str
     text: str
     counts: dict[str, int]

@@ -8,8 +8,9 @@ from typing import Any
 
 from hashscan.alerts.alert import CASES_IN_TEXT, CASES_NAMED, Alert, Kind, without_paths
 from hashscan.alerts.metrics import ListMetrics
-from hashscan.cases.digest import CaseGroup, DigestedScan, DigestFigures
+from hashscan.cases.digest import CaseGroup, DigestFigures
 from hashscan.cases.outbox import FailingChannel
+from hashscan.cases.queries import ScanRun
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TrustState
 from hashscan.text import human_bytes, plural
@@ -89,10 +90,10 @@ def _trouble(
     if not figures.scans:
         yield "No scan has ended in this time."
     yield from dict.fromkeys(str(alert["subject"]) for alert in failed if KILLED not in alert["counts"])
-    reasons = dict.fromkeys(one.message for scan in figures.scans for one in scan.run.incomplete)
+    reasons = dict.fromkeys(one.message for scan in figures.scans for one in scan.incomplete)
     for reason in dict.fromkeys(reason if details else without_paths(reason) for reason in reasons):
         yield f"A scan was incomplete: {reason}"
-    if killed := sum(scan.run.ended is None for scan in figures.scans):
+    if killed := sum(scan.ended is None for scan in figures.scans):
         yield f"{plural(killed, 'scan was', 'scans were')} killed."
     if not lists:
         yield "There is no hash list."
@@ -103,9 +104,8 @@ def _trouble(
         yield f"Alerts by {channel.label} have failed {plural(channel.failures, 'time')}."
 
 
-def _scans(scans: Sequence[DigestedScan]) -> Iterator[str]:
-    for scan in scans[-_SCANS_SHOWN:]:
-        run = scan.run
+def _scans(scans: Sequence[ScanRun]) -> Iterator[str]:
+    for run in scans[-_SCANS_SHOWN:]:
         began = f"{short_time(run.started)} UTC"
         if run.ended is None:
             yield f"{began}: killed"
@@ -116,7 +116,7 @@ def _scans(scans: Sequence[DigestedScan]) -> Iterator[str]:
         verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(run.verdicts.items()) if n)
         yield f"  {plural(run.files, 'file')}, {human_bytes(run.bytes)} read: {verdicts or 'nothing'}"
         for verdict in _NOT_CHECKED:
-            if reasons := scan.reasons.get(verdict):
+            if reasons := run.reasons.get(verdict):
                 yield f"  {verdict}: {_reasons(reasons)}"
     if len(scans) > _SCANS_SHOWN:
         yield f"and {len(scans) - _SCANS_SHOWN} earlier ones"

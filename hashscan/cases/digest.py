@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hashscan.cases.deadlines import DUE, DeadlineCalculator
@@ -16,15 +15,6 @@ DAY = 86_400
 _TIME, _CASES, _SCANS, _EVENTS = "digest", "digest cases", "digest sweeps", "digest events"
 _OPEN = "removed IS NULL AND closed IS NULL"
 _REVIEW = f"{_OPEN} AND verdict='review'"
-
-
-@dataclass(frozen=True, slots=True)
-class DigestedScan:
-    """A scan, with the number of its files by verdict and reason."""
-
-    run: ScanRun
-    reasons: Mapping[str, Mapping[str, int]]
-    """Empty if the version that scanned did not store them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +31,7 @@ class DigestFigures:
 
     since: int
     until: int
-    scans: Sequence[DigestedScan]
+    scans: Sequence[ScanRun]
     new: CaseGroup
     verdicts: Mapping[str, int]
     """Number of new cases by verdict."""
@@ -92,7 +82,7 @@ def digest_figures(
     return DigestFigures(
         since,
         int(now),
-        tuple(_scans(ledger, f"WHERE {scanned} ORDER BY started, id")),
+        tuple(scans(ledger, f"WHERE {scanned} ORDER BY started, id")),
         _group(ledger, named, new),
         dict(verdicts),
         dict(categories),
@@ -119,10 +109,3 @@ def _group(ledger: Ledger, named: int, where: str, *values: object, order: str =
     ids = ledger.rows(f"SELECT id FROM cases WHERE {where} ORDER BY {order} LIMIT {named}", *values)  # noqa: S608
     total = ledger.one(f"SELECT count(*) FROM cases WHERE {where}", *values)[0]  # noqa: S608
     return CaseGroup(tuple(number for (number,) in ids), total)
-
-
-def _scans(ledger: Ledger, where: str) -> Iterator[DigestedScan]:
-    known = ledger.one("SELECT 1 FROM sqlite_master WHERE name='reasons'") is not None
-    for run in scans(ledger, where):
-        row = ledger.one("SELECT counts FROM reasons WHERE uuid=?", run.uuid) if known else None
-        yield DigestedScan(run, {} if row is None else json.loads(row[0]))

@@ -36,15 +36,6 @@ from hashscan.timefmt import format_utc_seconds
 Ask = Callable[[str, str, bytes | None], bytes]
 """Sends a request (method, path, body), and returns the body of its answer."""
 
-_SCHEMA = """
--- Notices of hubs. notice: as in the table notices; empty if there is no case. said: the last state that the
--- hub was told. trouble: why it could not be used. withdrawn: time since when nothing more is told. Created
--- when it is first needed, since older versions can ignore it.
-CREATE TABLE IF NOT EXISTS hub_notices (
-  hub TEXT NOT NULL, number INTEGER NOT NULL, notice BLOB NOT NULL, said TEXT NOT NULL DEFAULT '',
-  trouble TEXT NOT NULL DEFAULT '', withdrawn INTEGER, PRIMARY KEY (hub, number)
-) WITHOUT ROWID
-"""
 _PAGES_MAX = 200
 """Largest number of answers with notices in one run."""
 _ENDED = frozenset({"removed", "closed", NOT_FOUND, "disputed"})
@@ -73,7 +64,7 @@ class HubNotices:
     """
 
     def __init__(self, ledger: Ledger, hub: str, sender: str, ask: Ask) -> None:
-        """Prepare the ledger.
+        """Use a ledger.
 
         Args:
             hub: address of the hub; another address is another hub.
@@ -85,8 +76,6 @@ class HubNotices:
         self._sender = sender
         self._ask = ask
         self.counts = SyncCounts()
-        with ledger.transaction() as database:
-            database.execute(_SCHEMA)
 
     def fetch(
         self,

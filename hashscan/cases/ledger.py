@@ -19,7 +19,7 @@ from hashscan.state.store.database import means_damage
 from hashscan.state.store.filesystems import NETWORK_TYPES, type_of
 from hashscan.state_dir import StateDir
 
-FORMAT = 4
+FORMAT = 1
 """Version of the schema; raised whenever another hashscan could misunderstand the stored data."""
 
 SCHEMA = """
@@ -32,12 +32,13 @@ CREATE TABLE followed (
 
 -- Scans: files and bytes are as in the report; verdicts, lists, targets and incomplete are JSON, as there.
 -- ended: NULL if the scan was killed. known: 1 for a rescan of cached digests. whole: 1 if the scan ended and
--- was complete.
+-- was complete. reasons: number of files by verdict and reason, JSON as in the report.
 CREATE TABLE sweeps (
   id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, known INTEGER NOT NULL, shard TEXT NOT NULL,
   started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER, whole INTEGER NOT NULL,
   files INTEGER NOT NULL, bytes INTEGER NOT NULL,
-  verdicts TEXT NOT NULL, lists TEXT NOT NULL, targets TEXT NOT NULL, incomplete TEXT NOT NULL
+  verdicts TEXT NOT NULL, lists TEXT NOT NULL, targets TEXT NOT NULL, incomplete TEXT NOT NULL,
+  reasons TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX sweeps_started ON sweeps (started);
 
@@ -134,11 +135,32 @@ CREATE TABLE checks (
   at INTEGER NOT NULL, door TEXT NOT NULL, verdict TEXT NOT NULL, outcome TEXT NOT NULL,
   number INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (at, door, verdict, outcome)
 ) WITHOUT ROWID;
-"""
-REASONS_TABLE = """
--- Number of files of a scan by verdict and reason, as in its report: JSON. Created when it is first needed,
--- since older versions can ignore it.
-CREATE TABLE IF NOT EXISTS reasons (uuid TEXT PRIMARY KEY, counts TEXT NOT NULL) WITHOUT ROWID
+
+-- The last references of refusals by test entries, which make no case.
+CREATE TABLE test_refusals (number INTEGER PRIMARY KEY, reference TEXT NOT NULL UNIQUE);
+
+-- Notices of hubs. notice: as in the table notices; empty if there is no case. said: the last state that the
+-- hub was told. trouble: why it could not be used. withdrawn: time since when nothing more is told.
+CREATE TABLE hub_notices (
+  hub TEXT NOT NULL, number INTEGER NOT NULL, notice BLOB NOT NULL, said TEXT NOT NULL DEFAULT '',
+  trouble TEXT NOT NULL DEFAULT '', withdrawn INTEGER, PRIMARY KEY (hub, number)
+) WITHOUT ROWID;
+
+-- Alerts, and the keys of all alerted events; a key outlives its alert (deduplication).
+CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, document TEXT NOT NULL);
+CREATE TABLE alert_keys (key TEXT PRIMARY KEY, alert INTEGER NOT NULL) WITHOUT ROWID;
+-- The number up to which all events of a kind were alerted.
+CREATE TABLE alert_marks (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+-- Kinds of channels for which an alert waits.
+CREATE TABLE alert_waits (alert INTEGER, kind TEXT, PRIMARY KEY (alert, kind)) WITHOUT ROWID;
+CREATE TABLE alert_sent (
+  alert INTEGER, channel TEXT, label TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (alert, channel)
+) WITHOUT ROWID;
+-- Channels whose last delivery failed, and the time before which they are not retried.
+CREATE TABLE alert_channels (
+  channel TEXT PRIMARY KEY, label TEXT NOT NULL, failures INTEGER NOT NULL, again INTEGER NOT NULL,
+  error TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 MATCH_KEYS = ("list", "entry", "algorithm", "variant", "category", "distance")

@@ -14,28 +14,11 @@ from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import ScanRun, scans
 
-_OUTBOX_SCHEMA = (
-    # Tables and columns have the names of the first format (`alarm`), so that older ledgers can be read.
-    # Keys of all alerted events; a key outlives its alert (deduplication).
-    "CREATE TABLE IF NOT EXISTS alarm_keys (key TEXT PRIMARY KEY, alarm INTEGER NOT NULL) WITHOUT ROWID",
-    # The number up to which all events of a kind were alerted.
-    "CREATE TABLE IF NOT EXISTS alarm_marks (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS alarms (id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, "
-    "document TEXT NOT NULL)",
-    # Kinds of channels for which an alert waits.
-    "CREATE TABLE IF NOT EXISTS alarm_waits (alarm INTEGER, kind TEXT, PRIMARY KEY (alarm, kind)) "
-    "WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS alarm_sent (alarm INTEGER, channel TEXT, label TEXT NOT NULL, "
-    "at INTEGER NOT NULL, PRIMARY KEY (alarm, channel)) WITHOUT ROWID",
-    # Channels whose last delivery failed, and the time before which they are not retried.
-    "CREATE TABLE IF NOT EXISTS alarm_channels (channel TEXT PRIMARY KEY, label TEXT NOT NULL, "
-    "failures INTEGER NOT NULL, again INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID",
-)
 _NO_CHANNEL_YET = ""
 """Used instead of a kind: the alert waits for the first channels that are set up."""
 _FIRST_WAIT, _LONGEST_WAIT = 60, 6 * 3600
 """Backoff in seconds after the first failure of a channel, doubled with each further one, and its maximum."""
-_FAILING = "SELECT channel, label, failures, again, error FROM alarm_channels"
+_FAILING = "SELECT channel, label, failures, again, error FROM alert_channels"
 RETENTION_SECONDS = 30 * 86_400
 """Retention of an alert that was delivered to all channels; it may name paths."""
 
@@ -76,10 +59,6 @@ class Outbox:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._within: sqlite3.Connection | None = None
-        if not ledger.one("SELECT 1 FROM sqlite_master WHERE name = 'alarm_channels'"):
-            with ledger.transaction() as database:
-                for statement in _OUTBOX_SCHEMA:
-                    database.execute(statement)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -96,18 +75,18 @@ class Outbox:
 
     def unreported(self, keys: Iterable[str]) -> list[str]:
         """Return the keys without an alert yet, in their order (deduplication)."""
-        find = "SELECT 1 FROM alarm_keys WHERE key = ?"
+        find = "SELECT 1 FROM alert_keys WHERE key = ?"
         return [key for key in dict.fromkeys(keys) if self._ledger.one(find, key) is None]
 
     def mark(self, name: str) -> int | None:
         """Return the number up to which all events of a kind were alerted; None if none ever was."""
-        row = self._ledger.one("SELECT number FROM alarm_marks WHERE name = ?", name)
+        row = self._ledger.one("SELECT number FROM alert_marks WHERE name = ?", name)
         return None if row is None else int(row[0])
 
     def set_mark(self, name: str, number: int) -> None:
         """Record the number up to which all events of a kind were alerted."""
         with self.transaction() as database:
-            database.execute("INSERT OR REPLACE INTO alarm_marks VALUES (?, ?)", (name, number))
+            database.execute("INSERT OR REPLACE INTO alert_marks VALUES (?, ?)", (name, number))
 
     def add(
         self, keys: Collection[str], made: int, document: Mapping[str, Any], kinds: Iterable[str]
@@ -128,45 +107,45 @@ class Outbox:
             if not self.unreported(keys):
                 return None
             cursor = database.execute(
-                "INSERT INTO alarms (made, document) VALUES (?, ?)", (made, json.dumps(document))
+                "INSERT INTO alerts (made, document) VALUES (?, ?)", (made, json.dumps(document))
             )
             alert = cursor.lastrowid
-            cursor.executemany("INSERT OR IGNORE INTO alarm_keys VALUES (?, ?)", [(k, alert) for k in keys])
-            cursor.executemany("INSERT INTO alarm_waits VALUES (?, ?)", [(alert, k) for k in wanted])
+            cursor.executemany("INSERT OR IGNORE INTO alert_keys VALUES (?, ?)", [(k, alert) for k in keys])
+            cursor.executemany("INSERT INTO alert_waits VALUES (?, ?)", [(alert, k) for k in wanted])
             return alert
 
     def adopt(self, kinds: Iterable[str]) -> None:
         """Let alerts that were created without any channels wait for all channels of some kinds."""
         with self.transaction() as database:
-            rows = database.execute("SELECT alarm FROM alarm_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
+            rows = database.execute("SELECT alert FROM alert_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
             waits = [(alert, kind) for (alert,) in rows.fetchall() for kind in kinds]
-            database.executemany("INSERT OR IGNORE INTO alarm_waits VALUES (?, ?)", waits)
+            database.executemany("INSERT OR IGNORE INTO alert_waits VALUES (?, ?)", waits)
             if waits:
-                database.execute("DELETE FROM alarm_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
+                database.execute("DELETE FROM alert_waits WHERE kind = ?", (_NO_CHANNEL_YET,))
 
     def waiting_for(self, channel: str, kind: str) -> list[QueuedAlert]:
         """Return the alerts that a channel has not delivered yet, oldest first."""
         return self._queued(
-            "WHERE id IN (SELECT alarm FROM alarm_waits WHERE kind = ?) "
-            "AND id NOT IN (SELECT alarm FROM alarm_sent WHERE channel = ?) ORDER BY id",
+            "WHERE id IN (SELECT alert FROM alert_waits WHERE kind = ?) "
+            "AND id NOT IN (SELECT alert FROM alert_sent WHERE channel = ?) ORDER BY id",
             (kind, channel),
         )
 
     def waiting(self) -> int:
         """Return the number of alerts that are not delivered everywhere."""
-        return int(self._ledger.one("SELECT count(DISTINCT alarm) FROM alarm_waits WHERE kind <> ''")[0])
+        return int(self._ledger.one("SELECT count(DISTINCT alert) FROM alert_waits WHERE kind <> ''")[0])
 
     def oldest_waiting(self) -> int | None:
         """Return the time at which the oldest of these alerts was created; seconds since 1970."""
-        query = "SELECT min(made) FROM alarms WHERE id IN (SELECT alarm FROM alarm_waits WHERE kind <> '')"
+        query = "SELECT min(made) FROM alerts WHERE id IN (SELECT alert FROM alert_waits WHERE kind <> '')"
         made: int | None = self._ledger.one(query)[0]
         return made
 
     def listed(self, limit: int) -> list[QueuedAlert]:
         """Return all waiting alerts and the last `limit` alerts, oldest first."""
         return self._queued(
-            "WHERE id IN (SELECT alarm FROM alarm_waits) "
-            "OR id IN (SELECT id FROM alarms ORDER BY id DESC LIMIT ?) ORDER BY id",
+            "WHERE id IN (SELECT alert FROM alert_waits) "
+            "OR id IN (SELECT id FROM alerts ORDER BY id DESC LIMIT ?) ORDER BY id",
             (limit,),
         )
 
@@ -178,21 +157,21 @@ class Outbox:
         """Record that a channel has delivered alerts, and so works."""
         with self.transaction() as database:
             database.executemany(
-                "INSERT OR IGNORE INTO alarm_sent VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO alert_sent VALUES (?, ?, ?, ?)",
                 [(alert, channel, label, at) for alert in alerts],
             )
-            database.execute("DELETE FROM alarm_channels WHERE channel = ?", (channel,))
+            database.execute("DELETE FROM alert_channels WHERE channel = ?", (channel,))
 
     def complete_kind(self, kind: str, channels: Collection[str]) -> None:
         """Remove the wait of alerts for a kind of channel after all channels of that kind delivered them."""
         sent_everywhere = " AND ".join(
-            ["EXISTS (SELECT 1 FROM alarm_sent s WHERE s.alarm = alarm_waits.alarm AND s.channel = ?)"]
+            ["EXISTS (SELECT 1 FROM alert_sent s WHERE s.alert = alert_waits.alert AND s.channel = ?)"]
             * len(channels)
         )
         if channels:
             with self.transaction() as database:
                 database.execute(
-                    f"DELETE FROM alarm_waits WHERE kind = ? AND {sent_everywhere}",  # noqa: S608
+                    f"DELETE FROM alert_waits WHERE kind = ? AND {sent_everywhere}",  # noqa: S608
                     (kind, *channels),
                 )
 
@@ -203,7 +182,7 @@ class Outbox:
             failures = 1 if found is None else found.failures + 1
             wait = min(_FIRST_WAIT << min(failures - 1, 16), _LONGEST_WAIT)
             database.execute(
-                "INSERT OR REPLACE INTO alarm_channels VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO alert_channels VALUES (?, ?, ?, ?, ?)",
                 (channel, label, failures, now + wait, error),
             )
         return FailingChannel(channel, label, failures, now + wait, error)
@@ -222,7 +201,7 @@ class Outbox:
         dropped = 0
         with self.transaction() as database:
             for alert in alerts:
-                waited = database.execute("DELETE FROM alarm_waits WHERE alarm = ?", (alert,))
+                waited = database.execute("DELETE FROM alert_waits WHERE alert = ?", (alert,))
                 dropped += waited.rowcount > 0
         return dropped
 
@@ -230,27 +209,27 @@ class Outbox:
         """Delete old alerts that don't wait, and failure records if none waits; keep the keys of events."""
         with self.transaction() as database:
             database.execute(
-                "DELETE FROM alarm_waits WHERE kind = ? AND alarm IN (SELECT id FROM alarms WHERE made < ?)",
+                "DELETE FROM alert_waits WHERE kind = ? AND alert IN (SELECT id FROM alerts WHERE made < ?)",
                 (_NO_CHANNEL_YET, now - RETENTION_SECONDS),
             )
             database.execute(
-                "DELETE FROM alarms WHERE made < ? AND id NOT IN (SELECT alarm FROM alarm_waits)",
+                "DELETE FROM alerts WHERE made < ? AND id NOT IN (SELECT alert FROM alert_waits)",
                 (now - RETENTION_SECONDS,),
             )
-            database.execute("DELETE FROM alarm_sent WHERE alarm NOT IN (SELECT id FROM alarms)")
+            database.execute("DELETE FROM alert_sent WHERE alert NOT IN (SELECT id FROM alerts)")
             if not self.waiting():
-                database.execute("DELETE FROM alarm_channels")
+                database.execute("DELETE FROM alert_channels")
 
     def _queued(self, where: str, values: Sequence[object]) -> list[QueuedAlert]:
         # No part of the query comes from outside.
-        rows = list(self._ledger.rows(f"SELECT id, made, document FROM alarms {where}", *values))  # noqa: S608
+        rows = list(self._ledger.rows(f"SELECT id, made, document FROM alerts {where}", *values))  # noqa: S608
         return [
             QueuedAlert(
                 number,
                 made,
                 json.loads(document),
-                self._texts("SELECT kind FROM alarm_waits WHERE alarm = ? ORDER BY kind", number),
-                self._texts("SELECT label FROM alarm_sent WHERE alarm = ? ORDER BY at, label", number),
+                self._texts("SELECT kind FROM alert_waits WHERE alert = ? ORDER BY kind", number),
+                self._texts("SELECT label FROM alert_sent WHERE alert = ? ORDER BY at, label", number),
             )
             for number, made, document in rows
         ]
@@ -338,7 +317,7 @@ class UnreportedEvents:
             "SELECT id, key, customer FROM (SELECT id, customer, 'overdue:' || id || ':' || (SELECT count(*) "  # noqa: S608
             "FROM events WHERE events.id = cases.id AND kind IN ('reopened', 'restored')) AS key, "
             f"{DUE} AS due FROM cases WHERE {_OPEN} AND {DUE} < ?) "
-            "WHERE key NOT IN (SELECT key FROM alarm_keys) ORDER BY due, id"
+            "WHERE key NOT IN (SELECT key FROM alert_keys) ORDER BY due, id"
         )
         return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
 

@@ -120,6 +120,8 @@ class ScanRun:
     verdicts: Mapping[str, int]
     incomplete: Sequence[Shortcoming]
     """Reasons why it is incomplete."""
+    reasons: Mapping[str, Mapping[str, int]]
+    """Number of files by verdict and reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +222,6 @@ class Queries:
 
     def is_test(self, reference: str) -> bool:
         """Return True if a reference is one of the last of which only test entries match: it has no case."""
-        if self._ledger.one("SELECT 1 FROM sqlite_master WHERE name='test_refusals'") is None:
-            return False
         query = "SELECT 1 FROM test_refusals WHERE reference=?"
         return self._ledger.one(query, reference) is not None
 
@@ -237,11 +237,13 @@ def scans(ledger: Ledger, where: str = "ORDER BY started, id", *parameters: obje
     Raises:
         LedgerError: the ledger can't be read.
     """
-    query = f"SELECT uuid, started, ended, exit_code, files, bytes, verdicts, incomplete FROM sweeps {where}"  # noqa: S608
+    fields = "uuid, started, ended, exit_code, files, bytes, verdicts, incomplete, reasons"
+    query = f"SELECT {fields} FROM sweeps {where}"  # noqa: S608 - no part of it comes from outside
     for row in ledger.rows(query, *parameters):
-        uuid, started, ended, exit_code, files, size, verdicts, incomplete = row
-        short = shortcomings_of({"incomplete": json.loads(incomplete)})
-        yield ScanRun(uuid, started, ended, exit_code, files, size, json.loads(verdicts), short)
+        uuid, started, ended, exit_code, files, size, *documents = row
+        verdicts, incomplete, reasons = map(json.loads, documents)
+        short = shortcomings_of({"incomplete": incomplete})
+        yield ScanRun(uuid, started, ended, exit_code, files, size, verdicts, short, reasons)
 
 
 @dataclass(frozen=True, slots=True)

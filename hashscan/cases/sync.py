@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
-from hashscan.cases.ledger import REASONS_TABLE, Ledger, LedgerError
+from hashscan.cases.ledger import Ledger, LedgerError
 from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.cases.uploads import follow_uploads
 from hashscan.errors import OutputError
@@ -88,16 +88,15 @@ def store_scan(database: sqlite3.Connection, scan: ScanRecord, *, keep_id: bool)
     whole = scan.exit_code is not None and scan.incomplete == "[]"
     database.execute(
         "INSERT OR REPLACE INTO sweeps (id, uuid, known, shard, started, ended, exit_code, whole, files, "
-        "bytes, verdicts, lists, targets, incomplete) VALUES ((SELECT id FROM sweeps WHERE uuid=?1 AND ?14), "
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "bytes, verdicts, lists, targets, incomplete, reasons) "
+        "VALUES ((SELECT id FROM sweeps WHERE uuid=?1 AND ?15), "
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         (
             scan.uuid, int(scan.known), scan.shard, scan.started, scan.ended, scan.exit_code, int(whole),
-            scan.files, scan.bytes, scan.verdicts, scan.lists, scan.targets, scan.incomplete, keep_id,
+            scan.files, scan.bytes, scan.verdicts, scan.lists, scan.targets, scan.incomplete,
+            scan.reasons, keep_id,
         ),
     )  # fmt: skip
-    if scan.reasons != "{}":
-        database.execute(REASONS_TABLE)
-        database.execute("INSERT OR REPLACE INTO reasons VALUES (?, ?)", (scan.uuid, scan.reasons))
 
 
 def _follow_quarantines(ledger: Ledger, state: StateDir) -> int:

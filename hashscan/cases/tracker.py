@@ -141,10 +141,6 @@ class CaseTracker:
         elif _is_closed_for_another(case, found):
             self.remove(case.id, found.last, CHANGED)
             case = self._reassign(state, found, host)
-        if found.endpoint:
-            # Cases of older versions don't name the service of an object.
-            query = "UPDATE OR IGNORE cases SET host=? WHERE id=? AND host=''"
-            self._database.execute(query, (host, case.id))
         self._follow(case, found)
         self.see(case.id, Sighting(Witness.REPORT if reported else Witness.SCAN, found.last))
 
@@ -300,7 +296,7 @@ class CaseTracker:
         """Record one line of the quarantine (custody) log; `place` is where the item was found."""
         if kind == "moved":
             row = self._one(
-                # Cases of notices, and of older versions, don't name the service of an object.
+                # Cases of notices don't name the service of an object.
                 f"SELECT id FROM cases WHERE path=?1 AND {_SAME_VERSION} AND host IN ('', ?4) "  # noqa: S608
                 "AND found<=?3 AND (removed IS NULL OR removed>=?3) ORDER BY host=?4 DESC, "
                 "version=?2 DESC, removed IS NULL AND closed IS NULL DESC, id DESC LIMIT 1",

@@ -211,11 +211,6 @@ def _take_refusal(database: sqlite3.Connection, tracker: CaseTracker, refusal: R
 
 def _take_test(database: sqlite3.Connection, reference: str) -> None:
     """Remember the last references of refusals by test entries, which make no case."""
-    # Created when it is first needed, since older versions can ignore it.
-    database.execute(
-        "CREATE TABLE IF NOT EXISTS test_refusals "
-        "(number INTEGER PRIMARY KEY, reference TEXT NOT NULL UNIQUE)"
-    )
     database.execute("INSERT OR REPLACE INTO test_refusals (reference) VALUES (?)", (reference,))
     database.execute(
         "DELETE FROM test_refusals WHERE number <= (SELECT max(number) FROM test_refusals) - ?",

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from hashscan.model import Doubt
 
-RENDERING_VERSION: Final = 9
+RENDERING_VERSION: Final = 1
 """Version of decoding and rendering. It is raised with each change in them, so that cached digests expire."""
 
 VARIANTS: Final = {

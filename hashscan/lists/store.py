@@ -464,13 +464,10 @@ def open_version(
 
 
 def _identified(opened: OpenedList, folder: ListFolder) -> OpenedList:
-    """Return an unsigned list with its identity; one that was imported by an older version has none."""
+    """Return an unsigned list with its identity."""
     if opened.handle is None:
         return opened
-    try:
-        identity = frozenset({folder.identity.read_text("ascii", errors="replace")})
-    except FileNotFoundError:
-        identity = frozenset()
+    identity = frozenset({folder.identity.read_text("ascii", errors="replace")})
     return replace(opened, handle=replace(opened.handle, identity=identity))
 
 

@@ -108,6 +108,7 @@ def test_all_of_it(tmp_path: Path) -> None:
             5000,
             {"match": 2},
             shortcomings_of({"incomplete": short}),
+            {},
         ),
         NOW + 60,
         {"match": 2, "held": 1},

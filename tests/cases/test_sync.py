@@ -255,16 +255,6 @@ def test_one_url_at_two_services_is_two_cases(world: World) -> None:
     assert {case.host: case.how for case in cases(world)} == {one: "", two: "quarantined"}
 
 
-def test_a_case_without_a_service_gets_that_of_its_finding(world: World) -> None:
-    url, one = b"s3://bucket/a.jpg", "https://one.example"
-    world.scan({url: result(b"1")}, endpoint=one)
-    assert [case.host for case in cases(world)] == [one]
-    with Ledger(StateDir(world.state)) as ledger, ledger.transaction() as database:
-        database.execute("UPDATE cases SET host=''")
-    world.scan({url: result(b"1")}, endpoint=one)
-    assert [case.host for case in cases(world)] == [one]
-
-
 def test_what_is_moved_and_put_there_again_by_its_owner_is_another_case(world: World) -> None:
     world.scan({A: result(b"1")})
     world.wait(60)

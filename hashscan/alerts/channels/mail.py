@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -50,7 +48,7 @@ def mail_of(
     # An encoded word would be decoded, with whatever is in it.
     message["Subject"] = document["subject"].replace("=?", "= ?")
     message["Date"] = format_datetime(datetime.fromisoformat(document["at"]).astimezone(UTC))
-    message["Message-ID"] = document.get("message_id") or _id_of(document)
+    message["Message-ID"] = document["message_id"]
     # By RFC 3834, so that nobody's absence notice answers it.
     message["Auto-Submitted"] = "auto-generated"
     if document["kind"] != LETTER:
@@ -72,9 +70,3 @@ def mail_text(document: Mapping[str, Any]) -> str:
     message = mail_of(document, to=to, reply_to=reply_to)
     headers = [f"{name}: {value}" for name, value in message.items() if not name.startswith("Content-")]
     return "\n".join((*headers, "", document["text"], ""))
-
-
-def _id_of(document: Mapping[str, Any]) -> str:
-    """Return the message's id for an alert that an older version has stored without one."""
-    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32]
-    return f"<{document['kind']}.{digest}@{mail_domain(document['host'])}>"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
 
-RECOGNITION_VERSION = 2
+RECOGNITION_VERSION = 1
 """To be raised when a change of this package may recognise what was none: clean files are read again."""
 
 MOTION_JPEG = "libavformat: mjpeg"

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command as alembic_command
 from sqlalchemy import inspect, select
 
 from hashscan.hub.accounts.audit import read_audit
-from hashscan.hub.storage.database import Database, migrations, open_database
+from hashscan.hub.storage.database import Database, open_database
 from hashscan.hub.storage.tables import AUDIT, METADATA
 from hashscan.state_dir import StateDir
 from tests.dying_calls import DyingCommands, dying_commands
@@ -104,26 +103,13 @@ def require_no_leftovers(databases: Databases) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
-def migrate_to_first(database: Database) -> None:
-    """Make the tables of the first version."""
-    with database.transaction() as connection:
-        configuration = migrations()
-        configuration.attributes["connection"] = connection
-        alembic_command.upgrade(configuration, "0001")
-
-
-@pytest.mark.parametrize("old", [False, True])
-def test_init(dying: DyingCommands, databases: Databases, old: bool) -> None:
-    """Tables are made, or brought up to date, by the next one, and the log says so once."""
-    if old:
-        databases.fill(migrate_to_first)
-    databases.renew()
-    before = databases.tables()
+def test_init(dying: DyingCommands, databases: Databases) -> None:
+    """Tables are made by the next one, and the log says so once."""
     databases.renew()
     deaths = 0
     for number in dying.deaths(databases.state.path, databases.words("init"), _DEATHS):
         deaths += number > 0
-        assert databases.tables() in (before, {*METADATA.tables, "alembic_version"})
+        assert databases.tables() in (set(), {*METADATA.tables, "alembic_version"})
         again = dying.run(databases.state.path, databases.words("init"))
         assert again.code == 0, again.err
         with databases.open() as database:

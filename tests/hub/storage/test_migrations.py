@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,20 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, inspect, literal, select, text
 
 from hashscan.errors import UsageError
+from hashscan.hub.accounts.organisations import add_organisation
 from hashscan.hub.storage import database as storage
 from hashscan.hub.storage.database import Database, DatabaseAwayError, DatabaseError, open_database
 from hashscan.hub.storage.tables import METADATA
 from hashscan.state_dir import StateDir
 from tests.hub.databases import PostgresServer
+
+
+class StoppedError(BaseException):
+    pass
+
+
+def stop(_: object) -> None:
+    raise StoppedError
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
@@ -25,11 +36,8 @@ def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
     assert not database.migrate()
 
 
-@pytest.mark.parametrize("last", ["CREATE TABLE cases", "CREATE TRIGGER", "UPDATE alembic_version"])
+@pytest.mark.parametrize("last", ["CREATE TABLE cases", "CREATE TRIGGER", "INSERT INTO alembic_version"])
 def test_an_interrupted_migration_leaves_nothing(empty_address: str, hub_state: StateDir, last: str) -> None:
-    class StoppedError(BaseException):
-        pass
-
     def interrupt(_: Any, __: Any, statement: str, *___: Any) -> None:
         if statement.strip().startswith(last):
             raise StoppedError
@@ -51,16 +59,54 @@ def test_a_database_without_tables_is_refused(empty_address: str, hub_state: Sta
         assert "hashscan hub init" in str(refused.value.remedy)
 
 
-@pytest.mark.parametrize(("revision", "has_remedy"), [("9999", False), ("0001", True)])
-def test_another_version_is_refused(database: Database, revision: str, has_remedy: bool) -> None:
+def test_a_newer_version_is_refused(database: Database) -> None:
     with database.transaction() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": revision})
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for refused in (database.require_schema, database.migrate):
+        with pytest.raises(UsageError) as raised:
+            refused()
+        assert "hashscan hub init" not in str(raised.value.remedy)
+
+
+TOY = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+
+def upgrade() -> None:
+    op.add_column("organisations", sa.Column("toy", sa.Text(), server_default="new", nullable=False))
+    op.create_table("toys", sa.Column("id", sa.BigInteger(), primary_key=True))
+"""
+
+
+def test_a_second_migration_keeps_what_is_stored(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.transaction() as connection:
+        add_organisation(connection, "tests", "alpha")
+    first = storage._MIGRATIONS
+    shutil.copytree(first, tmp_path / "migrations")
+    (tmp_path / "migrations" / "versions" / "m0002_toy.py").write_text(TOY)
+    monkeypatch.setattr(storage, "_MIGRATIONS", tmp_path / "migrations")
     with pytest.raises(UsageError) as refused:
         database.require_schema()
-    assert ("hashscan hub init" in str(refused.value.remedy)) == has_remedy
-    if not has_remedy:
-        with pytest.raises(UsageError):
-            database.migrate()
+    assert "hashscan hub init" in str(refused.value.remedy)
+    with pytest.raises(StoppedError):
+        database.migrate(stop)
+    assert not inspect(database.engine).has_table("toys")
+    assert database.migrate()
+    database.require_schema()
+    assert not database.migrate()
+    assert inspect(database.engine).has_table("toys")
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT name, toy FROM organisations")).all() == [("alpha", "new")]
+    with pytest.raises(DatabaseError), database.transaction() as connection:
+        connection.execute(text("DELETE FROM audit"))
+    monkeypatch.setattr(storage, "_MIGRATIONS", first)
+    with pytest.raises(UsageError):
+        database.migrate()
 
 
 def test_a_server_that_is_away_is_named_without_its_password(hub_state: StateDir) -> None:

@@ -144,11 +144,8 @@ def _dedented(schema: Any) -> Any:
     return [_dedented(each) for each in schema] if isinstance(schema, list) else schema
 
 
-def decode_file(data: bytes, shape: type[T], schema: int = 1, *, exact: bool = True) -> T:
+def decode_file(data: bytes, shape: type[T], schema: int = 1) -> T:
     """Return the content of one of our own files, whose member `schema` is the version of its form.
-
-    Without `exact`, members with a default may be missing and others are ignored, so that older and newer
-    versions read each other's files.
 
     Raises:
         InvalidDocumentError: the data is not JSON, not valid, or of another version; or it lacks members, or
@@ -158,7 +155,7 @@ def decode_file(data: bytes, shape: type[T], schema: int = 1, *, exact: bool = T
     if not isinstance(document, dict) or document.pop("schema", None) != schema:
         raise InvalidDocumentError("another version of hashscan wrote it")
     content = validated(document, shape)
-    if exact and _sorted(msgspec.to_builtins(content)) != _sorted(document):
+    if _sorted(msgspec.to_builtins(content)) != _sorted(document):
         raise InvalidDocumentError("it has not exactly the members that it needs")
     return content
 

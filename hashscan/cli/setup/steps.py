@@ -57,7 +57,7 @@ def read_record(machine: Machine) -> Record | None:
     """
     place = machine.place(RECORD)
     try:
-        return decode_file(place.read_bytes(), Record, exact=False)
+        return decode_file(place.read_bytes(), Record)
     except FileNotFoundError:
         return None
     except OSError as error:

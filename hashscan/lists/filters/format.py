@@ -88,7 +88,7 @@ class FilterIndex(Struct, frozen=True):
             FilterError: it is not valid.
         """
         try:
-            return decode_file(data, cls, exact=False)
+            return decode_file(data, cls)
         except ValueError as error:
             raise FilterError(f"the index of its filters is not valid: {error}") from error
 

@@ -279,8 +279,7 @@ def write_base(
         for algorithm in {*columns, *canary}
     }
     part = write_part(folder, version, every, PUBLIC_FILE)
-    categories = _needed_categories(folder, part, CATEGORIES, _FIRST_CATEGORIES)
-    return _written(folder, Manifest(name, version, now, categories, (part,)))
+    return _written(folder, Manifest(name, version, now, CATEGORIES, (part,)))
 
 
 def write_increment(
@@ -306,22 +305,7 @@ def write_increment(
         if rows.size
     }
     part = Part(version, added.algorithms, withdrawn)
-    categories = _needed_categories(folder, part, categories, len(before.categories))
     return _written(folder, Manifest(before.name, version, now, categories, (*before.parts, part)))
-
-
-_FIRST_CATEGORIES = 8
-"""Number of the categories that all programs know; each one after them is newer."""
-
-
-def _needed_categories(folder: Path, part: Part, categories: tuple[str, ...], least: int) -> tuple[str, ...]:
-    """Return the categories to name in the manifest: the first `least`, and others as far as they are used.
-
-    Older programs refuse a list that names a category which they don't know.
-    """
-    files = [folder / shard.category for columns in part.algorithms.values() for shard in columns.shards]
-    used = max((int(np.load(file, mmap_mode="r").max()) + 1 for file in files), default=0)
-    return categories[: max(least, used)]
 
 
 def canary_blocks() -> dict[str, list[ColumnBlock]]:

@@ -413,18 +413,6 @@ def test_a_damaged_record_is_named(run: Run, image: Path) -> None:
             assert str(record) in ran.err
 
 
-def test_the_record_of_another_version_is_read(run: Run, image: Path) -> None:
-    """An older one lacks choices, a newer one has more."""
-    assert run("setup", "--image", image, "/var/www", "--demo", "--yes").code == 0
-    record = image / "etc/hashscan/setup.json"
-    document = json.loads(record.read_bytes())
-    del document["choices"]["digest"]
-    document["choices"]["later"] = 1
-    record.write_text(json.dumps(document))
-    assert run("setup", "--image", image, "--yes").code == 0
-    assert json.loads(record.read_bytes())["choices"]["digest"] == "07:00"
-
-
 def test_two_at_once(run: Run, image: Path) -> None:
     import fcntl
 

@@ -75,21 +75,6 @@ def test_digests_of_other_lengths_are_no_replies(names: tuple[str, ...]) -> None
         unpack(Packed(packed.first + b"x", packed.heads, packed.rest), names)
 
 
-def test_replies_of_the_first_format_are_packed_as_before() -> None:
-    """So that a state that was written before can be read, and the same content is found in it again."""
-    values = [bytes([place]) * size for place, size in enumerate((32, 8, 32))]
-    names = "pdq", "phash"
-    runs = [
-        DigestRun(part, 0, (0,), 0, name, value, 100, 0)
-        for part, name, value in zip(
-            (PART, PART, Part(Kind.PREVIEW, 0)), ("pdq", "phash", "pdq"), values, strict=True
-        )
-    ]
-    first, _, rest = pack(pack_picture(FORMATS[0], 3, 2, names, runs), names)
-    assert first == values[0]
-    assert rest[16:] == b"\xfe" + values[1] + b"\xff" + values[2]
-
-
 @pytest.mark.parametrize("loops", [NumpyLoops(), CLoops()], ids=lambda loops: loops.name)
 @pytest.mark.parametrize("names", ORDERS, ids="-".join)
 def test_all_digests_are_unpacked_at_once(

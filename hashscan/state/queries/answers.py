@@ -240,7 +240,7 @@ class _ServiceAnswers(ClosedOnExit):
         if known == self._known:
             return
         # After the loss of an algorithm, earlier answers still hold.
-        if self._known and not set(self._algorithms).issubset(self._known.get("algorithms", ())):
+        if self._known and not set(self._algorithms).issubset(self._known["algorithms"]):
             changes = Changes(found.version or "-", everything=True)
         if changes is not None:
             affected = self._affected(changes, found.filter)

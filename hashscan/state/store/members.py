@@ -31,8 +31,8 @@ class _StoredMember(Struct, frozen=True, array_like=True):
     """Index of its picture's format; -1 where it has none."""
     packed: tuple[bytes, bytes, bytes] | None
     reason: Reason | None
-    fault: str = ""
-    of_video: bool = False
+    fault: str
+    of_video: bool
 
 
 class _StoredFrames(Struct, frozen=True, array_like=True):
@@ -46,7 +46,7 @@ class _StoredContainer(Struct, frozen=True, array_like=True):
     members: list[_StoredMember]
     reason: Reason | None
     """The reason why the rest was not read."""
-    sampled: list[_StoredFrames] = []
+    sampled: list[_StoredFrames]
 
 
 def pack_members(found: OpenedContainer, pictures: Sequence[str]) -> bytes | None:

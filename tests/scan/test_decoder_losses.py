@@ -203,10 +203,6 @@ def test_other_libraries_have_it_tried_again() -> None:
     for library in ("pillow", "numpy", "imagehash"):
         assert f"{library} {version(library)}" in now.limits
     assert from_text(now.to_text()) == now
-    # As profiles of an earlier version are stored.
-    fields = json.loads(now.to_text())
-    del fields["limits"]
-    assert from_text(json.dumps(fields)) == replace(now, limits=())
 
 
 def test_picture_that_dies_only_of_an_earlier_one_is_decoded(tmp_path: Path, files: Path) -> None:

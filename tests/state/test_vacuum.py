@@ -19,8 +19,9 @@ from hashscan.state.store.reading import StateReader
 from hashscan.state.vacuum import vacuum
 from hashscan.state.verifying import find_damage
 from hashscan.state_dir import StateDir
+from tests.state.profiles import PROFILE
 from tests.state.put_finding import put_finding
-from tests.state.store.test_contents import PROFILE, kept, reply
+from tests.state.store.test_contents import kept, reply
 from tests.state.store.test_reading import put
 
 KEPT = {b"/f/0": b"0", b"/f/3": b"3", b"/g/5": b"5", b"/g/9": b"9"}

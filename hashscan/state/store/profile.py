@@ -59,17 +59,15 @@ class Profile:
     formats: tuple[str, ...]
     extras: tuple[str, ...]
     """Available extras that decode further formats."""
-    limits: tuple[str, ...] = ()
+    limits: tuple[str, ...]
     """Limits of decoders and versions of their libraries, on which the loss of a decoder depends."""
-    videos: str = ""
+    videos: str
     """The algorithm by which videos were sampled, with its version; empty if they were not."""
-    opens: str = ""
+    opens: str
     """The means to open containers: kernel and rights, on which the sandbox depends; empty without any."""
-
-    recognises: tuple[str, ...] = ()
+    recognises: tuple[str, ...]
     """The version of recognition, and the libraries that say what a file is that no signature tells."""
-
-    library: str = ""
+    library: str
     """A code for the library of PhotoDNA and how it was called; empty if it was not."""
 
     def to_text(self) -> str:

@@ -21,7 +21,8 @@ from hashscan.state.store.database import open_database
 from hashscan.state_dir import StateDir
 from tests.cases.world import coverage
 from tests.examples import examples
-from tests.state.store.test_contents import PROFILE, kept
+from tests.state.profiles import PROFILE
+from tests.state.store.test_contents import kept
 
 FILE = FileStat(7, 1 << 63, 5, 1 << 64, -3, 1, 1000)
 OBJECT = FileStat(0, 0, 5, 20, 0, 1, 0)

@@ -12,7 +12,8 @@ from hashscan.state.store.database import open_database
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.reading import StateReader
 from hashscan.state_dir import StateDir
-from tests.state.store.test_contents import PROFILE, kept
+from tests.state.profiles import PROFILE
+from tests.state.store.test_contents import kept
 from tests.state.store.test_reading import put
 
 

@@ -15,8 +15,9 @@ from hashscan.state.store.database import open_database
 from hashscan.state.store.object_rows import ObjectRows
 from hashscan.state.store.reading import StateReader
 from hashscan.state_dir import StateDir
+from tests.state.profiles import PROFILE
 from tests.state.put_finding import put_finding
-from tests.state.store.test_contents import PROFILE, kept
+from tests.state.store.test_contents import kept
 
 URL = b"s3://bucket/key"
 

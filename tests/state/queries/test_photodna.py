@@ -27,14 +27,12 @@ from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
-from hashscan.state.store.profile import Profile
 from hashscan.state.store.reading import StateReader
 from hashscan.state_dir import StateDir
+from tests.state import profiles
 
 NAMES = "pdq", "photodna"
-PROFILE = Profile(
-    ("md5/1", "sha1/1", "sha256/1"), ("pdq/1", "photodna/1"), ("turned",), 1, 10**6, ("JPEG/JPEG",), ()
-)
+PROFILE = replace(profiles.PROFILE, pictures=("pdq/1", "photodna/1"))
 PICTURES, POOR = 60, 7
 """Pictures, of which the one with this number has a digest of PhotoDNA without quality."""
 TURNS = (0, 4)

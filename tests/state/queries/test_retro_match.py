@@ -21,10 +21,9 @@ from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
-from hashscan.state.store.profile import Profile
 from hashscan.state_dir import StateDir
+from tests.state.profiles import PROFILE
 
-PROFILE = Profile(("md5/1", "sha1/1", "sha256/1"), ("pdq/1",), ("turned",), 1, 10**6, ("JPEG/JPEG",), ())
 PICTURES, ENTRIES, FULL = 300, 400, 31
 TURNS = tuple(range(9))
 

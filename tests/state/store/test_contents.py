@@ -18,9 +18,8 @@ from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import pack
 from hashscan.state.store.profile import Profile, from_text
 from hashscan.state_dir import StateDir
+from tests.state.profiles import PROFILE
 from tests.state.put_finding import put_finding
-
-PROFILE = Profile(("md5/1", "sha1/1", "sha256/1"), ("pdq/1",), ("turned",), 1, 10**6, ("JPEG/JPEG",), ())
 
 
 def kept(content: bytes, said: bytes = b"", kind: int = -1, confirmed: bool = False) -> StoredContentData:

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ from hashscan.state.store import unpacking
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import Packed, pack, unpack
-from hashscan.state.store.profile import Profile
 from hashscan.state.store.reading import StateReader
 from hashscan.state.store.unpacking import CLoops, Loops, NumpyLoops, Unpacked, best_loops, blocks_of
 from hashscan.state_dir import StateDir
 from tests.cli.later import seconds_later
 from tests.pictures import encoded, scene
 from tests.state.digest_lengths import NAMES, ROWS, SIZES
+from tests.state.profiles import PROFILE
 
 EXACT = ("md5", "sha1", "sha256")
 PART = Part()
@@ -83,9 +84,7 @@ def test_all_digests_are_unpacked_at_once(
     if isinstance(loops, CLoops) and not isinstance(best_loops(), CLoops):
         pytest.skip("the C loops are not built")
     monkeypatch.setattr(unpacking, "best_loops", lambda: loops)
-    profile = Profile(
-        tuple(f"{name}/1" for name in EXACT), tuple(f"{name}/1" for name in names), (), 1, 10**6, (), ()
-    )
+    profile = replace(PROFILE, pictures=tuple(f"{name}/1" for name in names))
     state = StateDir(tmp_path)
     database, folder, _ = open_database(state)
     expected = set()
@@ -124,7 +123,7 @@ def test_an_algorithm_with_another_length_today_is_not_looked_up(
 ) -> None:
     """The state of before stays in use: its digests are just not compared."""
     names = "pdq", "odd18"
-    profile = Profile(tuple(f"{name}/1" for name in EXACT), ("pdq/1", "odd18/1"), (), 1, 10**6, (), ())
+    profile = replace(PROFILE, pictures=("pdq/1", "odd18/1"))
     state = StateDir(tmp_path)
     database, folder, _ = open_database(state)
     with closing(database), closing(Contents(database, folder, profile)) as contents:

@@ -20,8 +20,9 @@ from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.listings import listing_of
 from hashscan.state.store.reading import StateReader
 from hashscan.state_dir import StateDir
+from tests.state.profiles import PROFILE
 from tests.state.put_finding import put_finding
-from tests.state.store.test_contents import PROFILE, kept, reply
+from tests.state.store.test_contents import kept, reply
 
 Written = tuple[sqlite3.Connection, Path, Contents, FolderRows]
 

@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,12 @@ from hashscan.model import ALGORITHMS, StoredContentData
 from hashscan.state.store.contents import Contents
 from hashscan.state.store.database import open_database
 from hashscan.state.store.packing import Guess, pack
-from hashscan.state.store.profile import Profile
 from hashscan.state.store.unpacking import Beyond, CLoops, Loops, NumpyLoops, Unpacked, best_loops, blocks_of
 from hashscan.state_dir import StateDir
+from tests.state import profiles
 
 NAMES = ("pdq", "phash")
-PROFILE = Profile(
-    ("md5/1", "sha1/1", "sha256/1"), ("pdq/1", "phash/1"), ("turned",), 1, 10**6, ("JPEG/JPEG",), ()
-)
+PROFILE = replace(profiles.PROFILE, pictures=("pdq/1", "phash/1"))
 
 
 @pytest.fixture

@@ -167,7 +167,6 @@ def _with_additions(
         base = FilterPart(data)
         age = now - datetime.fromisoformat(base.header.made)
     except (FilterError, ValueError):
-        # A newer version wrote it.
         return None
     if not timedelta(0) <= age < BASE_FOR or sorted(base.header.algorithms) != sorted(heads):
         return None

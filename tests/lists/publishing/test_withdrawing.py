@@ -201,7 +201,7 @@ def test_many_releases_agree_with_a_plain_model(owner: Owner, web: WebServer, st
 
 
 def test_numbers_of_categories_keep_their_meaning(tmp_path: Path) -> None:
-    """In a list of a time when the vocabulary was smaller and in another order."""
+    """In a list whose manifest names fewer categories, in another order."""
     base, increment = tmp_path / "base", tmp_path / "increment"
     base.mkdir()
     increment.mkdir()

@@ -139,7 +139,7 @@ class ContainerOpening(ClosedOnExit):
         # What a picture was decoded to is confirmed apart from what else it is.
         is_picture = file.kind is not None and file.kind.pillow is not None
         found = matching(kind.name)
-        alone = is_picture or kind.name in _OPENED_ALONE
+        alone = kind.name in _OPENED_ALONE
         lost = self._receive(found, opened, kind, alone=alone, on_trial=defer or not alone)
         on_trial = lost is not None and lost.on_trial
         if not opened.fetched:

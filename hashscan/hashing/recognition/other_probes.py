@@ -30,10 +30,13 @@ _SPIDER_WORDS = 27
 _SPIDER_TYPES = frozenset({1, 3, -11, -12, -21, -22})
 
 _PDF = next(known for known in FORMATS if known.name == "PDF")
-_OBJECT = re.compile(rb"[0-9]\s{1,9}[0-9]{1,5}\s{1,9}obj\b")
+_OBJECT = re.compile(rb"obj(?:\s|%[^\r\n]{0,99}[\r\n]){0,99}<<")
+_NUMBERS = re.compile(rb"[0-9]\s{1,9}[0-9]{1,5}\s{1,9}\Z")
+"""What is before and behind the word that begins an object: its two numbers, and a dictionary. Catalogues and
+pages are dictionaries; texts about PDF have the word alone."""
 _OBJECTS = 2
 """Objects from which a file is a document: its catalogue and a page at least."""
-_PIECE_SIZE, _OVERLAP = 1 << 20, 64
+_PIECE_SIZE, _OVERLAP = 1 << 20, 256
 
 
 def picture_probe(file: PreadFile) -> Iterator[Probed]:
@@ -51,8 +54,8 @@ def document_probe(file: PreadFile) -> Iterator[Probed]:
     found, last = 0, b""
     while piece := file.read(_PIECE_SIZE):
         text = last + piece
-        if b"obj" in text:
-            found += sum(1 for _ in _OBJECT.finditer(text))
+        for word in _OBJECT.finditer(text):
+            found += _NUMBERS.search(text, max(0, word.start() - 24), word.start()) is not None
             if found >= _OBJECTS:
                 yield Probed(_PDF, certain=True)
                 return

@@ -54,9 +54,11 @@ def test_others(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"words 1 0 obj <<>> endobj 2 0 obj", 1),
-        (bytes((1 << 20) - 4) + b"1 0 obj" + bytes(1 << 20) + b"\n2 0 obj", 1),
+        (b"words 1 0 obj <<>> endobj 2 0 obj<<", 1),
+        (b"1 0 obj % words\n<< >> 2 \r\n 0\t obj % words\r%\n <<>>", 1),
+        (bytes((1 << 20) - 4) + b"1 0 obj<<" + bytes(1 << 20) + b"\n2 0 obj <<", 1),
         (b"1 0 obj <<>> endobj", 0),
+        (b"An object is 1 0 obj, the next 2 0 obj, and << begins a dictionary.", 0),
         (b"1 0 object, 2 0 objects, 3.0 obj", 0),
     ],
 )

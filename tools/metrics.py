@@ -22,11 +22,11 @@ from itertools import pairwise
 from pathlib import Path
 
 LIMITS: dict[str, int] = {
-    "modules under 60 lines": 11,
+    "modules under 40 lines": 7,
 }
 """The largest value allowed of each figure. A figure without a limit may not be above 0."""
 
-SIZES = frozenset({"modules", "lines"})
+SIZES = frozenset({"modules", "lines", "docstring lines"})
 """The figures without a limit: they grow with what the project does."""
 
 LATE_IMPORTS: dict[str, int] = {
@@ -67,7 +67,10 @@ LATE_IMPORTS: dict[str, int] = {
 
 FOLDER_MODULES = 25
 FUNCTION_LINES = 80
-SMALL_MODULE_LINES = 60
+SMALL_MODULE_LINES = 40
+"""Docstrings don't count."""
+INTERFACE_IMPORTERS = 3
+"""A module that so many other packages import from needs docstrings: pyproject.toml names it for D1."""
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
@@ -135,6 +138,12 @@ class Module:
     def place(self, line: int) -> str:
         """Return a line of the module as `path:line`."""
         return f"{self.path}:{line}"
+
+    @property
+    def docstring_lines(self) -> int:
+        """Return the number of lines in docstrings of all kinds."""
+        kinds = ("function", "class", "attribute")
+        return sum(text.count("\n") + 1 for kind in kinds for _, text in docstrings(self, kind))
 
 
 @dataclass(frozen=True)
@@ -274,7 +283,7 @@ def docstrings(module: Module, kind: str) -> Iterator[tuple[int, str]]:
             if not isinstance(node, Function):
                 yield from attribute_docstrings(node.body)
         elif isinstance(node, Function) == (kind == "function"):
-            text = ast.get_docstring(node)
+            text = ast.get_docstring(node, clean=False)
             if text is not None:
                 yield node.body[0].lineno, text
 
@@ -308,6 +317,9 @@ def exceptions_from_rules(root: Path) -> Iterator[Figure]:
     for pattern, rules in lint.get("per-file-ignores", {}).items():
         if "*" in pattern:
             continue
+        if pattern.startswith("!"):
+            missing += [name for name in braced(pattern) if not (root / name).is_file()]
+            continue
         if not (root / pattern).is_file():
             missing.append(pattern)
         for rule in rules:
@@ -315,6 +327,28 @@ def exceptions_from_rules(root: Path) -> Iterator[Figure]:
     for rule, files in sorted(by_rule.items()):
         yield Figure(f"files excepted from {rule}", len(files), files)
     yield Figure("exceptions for missing files", len(missing), missing)
+
+
+def braced(pattern: str) -> list[str]:
+    """Return the files of a pattern `!folder/{one,other}.py`, which excepts all others from a rule."""
+    before, _, rest = pattern.removeprefix("!").partition("{")
+    names, _, after = rest.partition("}")
+    return [f"{before}{name}{after}" for name in names.split(",")]
+
+
+def interface_without_rule(root: Path, modules: Sequence[Module]) -> Iterator[str]:
+    """Yield the modules of the interface that pyproject.toml does not name for D1."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    ignores = project["tool"]["ruff"]["lint"]["per-file-ignores"]
+    named = {name for pattern, rules in ignores.items() if "D1" in rules for name in braced(pattern)}
+    importers: dict[str, set[str]] = defaultdict(set)
+    for module in modules:
+        for _, imported in imports(module.tree):
+            importers[imported.removeprefix("hashscan.")].add(module.name.partition(".")[0])
+    for module in modules:
+        others = importers[module.name] - {module.name.partition(".")[0]}
+        if len(others) >= INTERFACE_IMPORTERS and not module.is_package and str(module.path) not in named:
+            yield f"{module.path}: {', '.join(sorted(others))} import from it"
 
 
 def measure(root: Path) -> list[Figure]:
@@ -333,13 +367,17 @@ def measure(root: Path) -> list[Figure]:
         for module, function in written
         if (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES
     ]
-    small = [f"{module.path}: {module.lines} lines" for module in loose if module.lines < SMALL_MODULE_LINES]
+    code = [(module, module.lines - module.docstring_lines) for module in loose]
+    small = [f"{module.path}: {lines} lines" for module, lines in code if lines < SMALL_MODULE_LINES]
     upward = list(upward_imports(modules))
     tops, folders = (list(mutual_imports(modules, depth=depth)) for depth in (1, 2))
     late = late_imports(modules)
+    undocumented = list(interface_without_rule(root, modules))
+    size = sum(module.lines for module in modules)
     return [
         Figure("modules", len(modules), [str(module.path) for module in modules]),
-        Figure("lines", sum(module.lines for module in modules)),
+        Figure("lines", size),
+        Figure("docstring lines", sum(module.docstring_lines for module in modules), base=size),
         Figure(
             f"modules beyond {FOLDER_MODULES} a folder",
             sum(n - FOLDER_MODULES for n in crowded.values()),
@@ -350,6 +388,7 @@ def measure(root: Path) -> list[Figure]:
         Figure("imports not down the layers", len(upward), upward),
         Figure("top packages that import each other", len(tops), tops),
         Figure("packages that import each other", len(folders), folders),
+        Figure("interface modules without D1", len(undocumented), undocumented),
         docstring_figure(modules, "function", "function docstrings that open with What, Of, ..."),
         docstring_figure(modules, "class", "class and module docstrings that do"),
         docstring_figure(modules, "attribute", "attribute docstrings that do"),

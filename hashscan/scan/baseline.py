@@ -146,7 +146,6 @@ def _text(path: Path) -> str:
 
 
 def _rows(path: Path, document: str) -> Iterator[tuple[int, Any]]:
-    """Yield the items of `accepted`, each with its line."""
     try:
         whole = json.loads(document)
     except (ValueError, RecursionError) as error:
@@ -205,11 +204,6 @@ def _skip_separators(document: str, place: int) -> int:
 
 
 def accepted_match_from(row: object) -> AcceptedMatch:
-    """Return the accepted match of one row of the file.
-
-    Raises:
-        ValueError: the row is not valid.
-    """
     return AcceptedMatch(*astuple(validated(row, _Row)))
 
 
@@ -229,11 +223,6 @@ class BaselineFilter:
     """The baseline filter of one scan, with the accepted matches that the scan has found."""
 
     def __init__(self, accepted: Iterable[AcceptedMatch], now: datetime, fail_on: FailOn) -> None:
-        """Prepare the filter.
-
-        Args:
-            now: the time to compare their ends with, timezone-aware.
-        """
         self._all = tuple(accepted)
         # All times have one form and are in UTC, so their text order is their time order.
         self._now, self._soon = format_utc(now), format_utc(now + EXPIRY_WARNING)
@@ -243,11 +232,7 @@ class BaselineFilter:
 
     @classmethod
     def from_file(cls, baseline: Path | None, now: datetime, fail_on: FailOn) -> BaselineFilter:
-        """Return the filter of a baseline file; without a file it accepts nothing.
-
-        Raises:
-            UsageError: the file can't be used.
-        """
+        """Return the filter of a baseline file; without a file it accepts nothing."""
         return cls(() if baseline is None else read_baseline(baseline), now, fail_on)
 
     def apply(self, record: Record, result: FileResult, summary: Summary) -> Record:

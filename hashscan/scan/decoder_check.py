@@ -50,11 +50,8 @@ class DecodingCount:
         """By format and owner: the number of decoded and of undecoded files."""
 
     def add(self, result: FileResult, kept: StoredContentData | None) -> None:
-        """Count one file that was read.
-
-        Args:
-            kept: the data kept for the cache; without it, a decoded file is not known to be a picture.
-        """
+        """Count one file that was read. Without data kept for the cache, a decoded file is not known to be a
+        picture."""
         if result.reason in _FAILURES and result.format:
             name, failed = result.format, 1
         elif result.reason is None and kept is not None and kept.kind >= 0:
@@ -68,13 +65,7 @@ class DecodingCount:
         count[failed] += 1
 
     def shortcomings(self, probe: Probe, decoded_before: Callable[[str], int]) -> Iterator[Shortcoming]:
-        """Yield the reasons why decoding makes the scan incomplete.
-
-        Args:
-            probe: returns the formats that are not decoded here, see `undecoded_samples`; called only if
-                needed.
-            decoded_before: returns how many contents of a format were decoded, in this scan or before.
-        """
+        """Yield the reasons why decoding makes the scan incomplete; `probe` is called only if needed."""
         broken: Mapping[str, str] | None = None
         for name, owners in sorted(self._counts.items()):
             decoded, failed = (sum(count[place] for count in owners.values()) for place in (0, 1))

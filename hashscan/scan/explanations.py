@@ -41,7 +41,6 @@ class Explanation(Struct):
     """True if its name claims a kind that viewers open."""
 
     def lines(self) -> Iterator[str]:
-        """Yield a line for each step."""
         yield f"signatures: {', '.join(self.signatures) or 'none'}"
         if not self.signatures:
             yield f"proven to show nothing: {f'by the row {self.none_by}' if self.none_by else 'no'}"
@@ -57,12 +56,7 @@ class Explanation(Struct):
 
 
 def explanation_of(descriptor: int, name: bytes, setup: WorkerSetup) -> Explanation:
-    """Return why an open file is what it is.
-
-    Raises:
-        OSError: it can't be read.
-        SandboxError: the demanded sandbox level is not available.
-    """
+    """Return why an open file is what it is."""
     file = PreadFile(descriptor)
     kind = sniff(file.read(TAIL_SIZE))
     containers, _ = containers_within(file, kind)

@@ -58,13 +58,9 @@ class HardLinkTable:
             )
 
     def lookup_or_claim(self, batch: Batch, item: Item) -> tuple[bool, FileResult | None]:
-        """Decide if a file with several hard links must be read under this name.
-
-        Returns:
-            True if the file must be read under this name; and, if it was read before, the result for this
-            name. (False, None) means that the file is being read under another name: this name is stored, and
-            `settle` returns it later.
-        """
+        """Decide if a file with several hard links must be read under this name; if it was read before,
+        return the result for this name, too. (False, None) means that it is being read under another name:
+        this name is stored, and `settle` returns it later."""
         key = _key(item)
         with _database_errors():
             row = self._database.execute("SELECT result FROM met WHERE key=?", (key,)).fetchone()
@@ -79,14 +75,8 @@ class HardLinkTable:
             return False, None
 
     def store_result(self, listed: Item, result: FileResult) -> Iterator[tuple[Batch, Item]]:
-        """Store the result of a file that `lookup_or_claim` said to read.
-
-        Args:
-            listed: the item that `lookup_or_claim` was called with.
-
-        Returns:
-            The names that waited for this result, each with its batch (without the batch's other items).
-        """
+        """Store the result of a file that `lookup_or_claim` said to read; yield the names that waited for it,
+        each with its batch (without the batch's other items)."""
         key = _key(listed)
         with _database_errors():
             self._database.execute("UPDATE met SET result=? WHERE key=?", (pickle.dumps(result), key))

@@ -89,21 +89,10 @@ class Mover:
         policy: PolicySettings = NO_RULES,
         targets: Sequence[bytes] = (),
     ) -> None:
-        """Check before the scan that findings can be moved.
-
-        The quarantine is not locked during the scan, so other processes may use it.
-
-        Args:
-            settings: where and for how long moved files are kept.
-            policy: the scan's policy; if it has rules, only files for which they say so are moved.
-            targets: the scan's targets, as far as they are known.
-
-        Raises:
-            LockedError: another process uses the quarantine. If a process uses it when the scan has ended,
-                and does not stop in time, nothing is moved and each finding says why.
-            UsageError: a chosen folder or bucket can't be used, or the note is not valid.
-            OutputError: the quarantine can't be written, its log is damaged, or the system clock is wrong.
-        """
+        """Check before the scan that findings can be moved. If the policy has rules, only files for which
+        they say so are moved. The quarantine is not locked during the scan, so other processes may use it; if
+        one still uses it when the scan has ended, and does not stop in time, nothing is moved and each
+        finding says why."""
         require_clock(datetime.now(UTC))
         self.outcomes: Counter[Outcome] = Counter()
         self._state = state
@@ -146,9 +135,6 @@ class Mover:
 
         Without them, a wrong entry could make each of many scans that end early move the files of a few more
         owners, without ever matching too much in one scan.
-
-        Raises:
-            OutputError: the quarantine's log can't be read.
         """
         for item in read_items(self._state).values():
             if item.state in KEPT and not item.of_another:
@@ -157,12 +143,8 @@ class Mover:
 
     def mover_function(self, scan: Record, is_stopped: Callable[[], bool], until: float | None = None) -> Act:
         """Return a function that moves a scan's findings and yields their records with the outcome of each.
-
-        It goes through the findings twice: all must be counted before the first is moved.
-
-        Args:
-            until: when to begin no more, by the monotonic clock; those left say so.
-        """
+        It goes through the findings twice: all must be counted before the first is moved. After `until`
+        (monotonic clock) it begins no more; those left say so."""
 
         def act(findings: Iterable[Record]) -> Iterator[Record]:
             with ExitStack() as stack:
@@ -194,7 +176,6 @@ class Mover:
         return act
 
     def _limits(self, findings: Iterable[Record], scan: Record, quarantine: Quarantine | None) -> ListLimits:
-        """Return the limits of lists, with all findings counted."""
         items = read_items(self._state) if quarantine is None else quarantine.items()
         limits = ListLimits(self._state, items.values())
         for finding in findings:

@@ -108,17 +108,8 @@ class ScanPipeline:
         deadline: float | None = None,
         max_sparse: int = MAX_SPARSE,
     ) -> None:
-        """Prepare a run.
-
-        Args:
-            moving: True if findings are to be moved; then their records name the content in which they were
-                found.
-            own: device and inode of each file that the scan itself writes.
-            memory: the state: results of earlier scans are read from it, and those of this scan are stored in
-                it.
-            deadline: the time (monotonic clock) after which no more batches are handed out.
-            max_sparse: the number of hole bytes up to which a file is read.
-        """
+        """Prepare a run. `own` are device and inode of each file that the scan itself writes; `deadline` is
+        of the monotonic clock; a file is read with up to `max_sparse` hole bytes."""
         self.listed = False
         self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
@@ -172,12 +163,10 @@ class ScanPipeline:
         return b"" if self._listing is None else full_path(self._listing.target, self._listing.folder)
 
     def processes(self) -> list[int]:
-        """Return the ids of the processes on this machine that read files for the scan."""
         return self._pool.processes()
 
     @property
     def stopped(self) -> bool:
-        """True if the scan was asked to stop before its end."""
         return self._stopping
 
     @property
@@ -188,11 +177,9 @@ class ScanPipeline:
 
     @property
     def targets_with_files(self) -> set[bytes]:
-        """The targets in which files were found."""
         return set(self.files_by_target)
 
     def __iter__(self) -> Iterator[Record]:
-        """Run the scan."""
         with (
             contextlib.closing(self._links),
             contextlib.closing(self._later),
@@ -491,7 +478,6 @@ class ScanPipeline:
             yield self._accepting.apply(record, result, self.summary)
 
     def _store(self, path: bytes, item: Item, result: FileResult) -> None:
-        """Store the result of a file as a finding, or the end of one."""
         assert self._memory is not None
         uid = None if item.stat.of_object else item.stat.uid
         # A clean file needs no customer. While findings are open, every file that is read gets to this line.
@@ -550,11 +536,8 @@ class ScanPipeline:
             yield from self._report_answer(path, item, result)
 
     def _report_contents(self, contents: Iterable[int], *, silent: bool = False) -> Iterator[Record]:
-        """Count the files of contents about which all services have answered, and yield their records.
-
-        Args:
-            silent: True to do so although some service has not answered.
-        """
+        """Count the files of contents about which all services have answered (with `silent`, also if some
+        have not), and yield their records."""
         for content in contents:
             if content not in self._unanswered:
                 continue

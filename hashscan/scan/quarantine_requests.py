@@ -32,12 +32,7 @@ _IDENTITY = frozenset({"inode", "size", "mtime_ns", "ctime_ns"})
 
 
 def validated_records(report: Path) -> Iterator[Record]:
-    """Yield the records of a report, the scan's record first, with all fields that a move needs.
-
-    Raises:
-        UsageError: the file is not a report, or a record is not valid; the message names the line.
-        OutputError: the report can't be read to its end.
-    """
+    """Yield the records of a report, the scan's record first, with all fields that a move needs."""
     for number, record in enumerate(read_report(report), 1):
         if problem := _problem(record):
             raise UsageError(
@@ -48,7 +43,6 @@ def validated_records(report: Path) -> Iterator[Record]:
 
 
 def _problem(record: Record) -> str:
-    """Return the reason why a record can't lead to moves; empty if there is none."""
     places = [record] if record["type"] == "finding" else record.get("targets", ())
     if any("\0" in place["path"] or b"\0" in path_bytes(place) for place in places):
         return "a path contains NUL"
@@ -174,7 +168,6 @@ class QuarantineRequests:
 
 
 def _services(reports: Sequence[Path]) -> Iterator[str]:
-    """Yield the names of the lists that are matching services."""
     for report in reports:
         scan = next(validated_records(report))
         yield from (info["name"] for info in scan["lists"] if info["state"] == TrustState.SERVICE)

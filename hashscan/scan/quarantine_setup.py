@@ -52,13 +52,8 @@ def quarantined_files(settings: ScanSettings, observer: Observer) -> QuarantineF
 
 
 def mover_of(settings: ScanSettings, observer: Observer) -> Mover | None:
-    """Return the mover that quarantines findings at the end of the scan, or None if this was not asked for.
-
-    Raises:
-        LockedError: another process uses the quarantine.
-        UsageError: a chosen folder can't be used, or the note is not valid.
-        OutputError: the quarantine can't be written, or its log is damaged.
-    """
+    """Return the mover that quarantines findings at the end of the scan, or None if this was not asked
+    for."""
     if settings.quarantine is None or settings.state is None:
         return None
     from hashscan.scan.mover import Mover

@@ -49,11 +49,9 @@ class _KnownFilesRun:
         self.stopped = True
 
     def processes(self) -> list[int]:
-        """Return an empty list: no process reads files."""
         return []
 
     def shortcomings(self) -> Iterator[Shortcoming]:
-        """Yield the reasons why the iteration is incomplete."""
         if not self.summary.files and not self.stopped:
             of_targets = " of these targets" if self._targets else ""
             yield Shortcoming(ShortcomingCode.UNKNOWN, f"nothing is known of any file{of_targets}")

@@ -179,7 +179,6 @@ class _Scan:
         self._cluster: Record = {}
 
     def read_files(self) -> ScanPipeline:
-        """Have the workers read the files, and write the first record and those of what is not clean."""
         settings, session, memory = self._settings, self._session, self._memory
         with _pool(settings, self._setup, session.infos, self._rate_limiter) as pool:
             _log.info("%s: %s", plural(pool.workers, "worker"), ", ".join(map(str, pool.processes())))
@@ -264,12 +263,9 @@ class _Scan:
         return outcome
 
     def _settle(self, run: ScanPipeline, *, moving: bool, whole: bool) -> Record:
-        """Write the final records of what accuses files; return the additional fields of the summary.
-
-        Args:
-            whole: True if all files were checked; else the findings that earlier scans have moved count for
-                the circuit breaker, too.
-        """
+        """Write the final records of what accuses files; return additional fields of the summary. Unless all
+        files were checked (`whole`), the findings that earlier scans have moved count for the circuit
+        breaker, too."""
         reports, mover = self._session.reports, self._mover
         if self._preview is not None:
             return reports.settle(run.summary, self._preview.preview_function(self._begun))

@@ -63,11 +63,7 @@ def _triangle(angle: int) -> int:
 
 
 def make_test_picture(comment: str = "") -> bytes:
-    """Return the test picture as the content of a file.
-
-    Args:
-        comment: written into the file's header; it changes the bytes, but not the picture.
-    """
+    """Return the test picture as the content of a file; a comment changes the bytes, but not the picture."""
     pixels = bytearray()
     for y in range(PICTURE_SIDE):
         for x in range(PICTURE_SIDE):

@@ -93,13 +93,7 @@ class ScanStart:
 
 
 def start_scan(settings: ScanSettings, observer: Observer, stack: ExitStack) -> ScanStart:
-    """Read the baseline, and lock the state folder; this creates the folder if there is none.
-
-    Raises:
-        UsageError: the baseline can't be used.
-        LockedError: another scan uses the state folder.
-        OutputError: the state folder can't be written.
-    """
+    """Read the baseline, and lock the state folder, which is created if there is none."""
     identity, started, clock = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
     baseline = BaselineFilter.from_file(settings.baseline, started, settings.fail_on)
     for message in baseline.messages_before():
@@ -115,14 +109,7 @@ class ScanSession:
     def __init__(
         self, start: ScanStart, settings: ScanSettings, observer: Observer, stack: ExitStack
     ) -> None:
-        """Open the lists, and then the reports.
-
-        Raises:
-            NoUsableListError: there is no list to match against.
-            UsageError: a report can't be made from what this run stores.
-            LockedError: another scan writes one of the reports.
-            OutputError: a list can't be read, or a report can't be written.
-        """
+        """Open the lists, and then the reports."""
         self._start, self._settings, self._observer = start, settings, observer
         if settings.state is not None:
             remember_quarantines(settings.state, settings.quarantine_states)
@@ -207,12 +194,7 @@ class ScanSession:
         inventory: tuple[bytes, str] | None = None,
         cluster: Record | None = None,
     ) -> Record:
-        """Write the first record to the reports, and return it.
-
-        Args:
-            inventory: the manifest of the inventory that lists the targets, and when it was made.
-            cluster: the fields of the cluster; empty without one.
-        """
+        """Write the first record to the reports, and return it."""
         settings, setup = self._settings, self.setup
         shard, files_from = settings.shard, settings.files_from
         videos = () if setup.videos is None else ("vpdq",)
@@ -258,13 +240,8 @@ class ScanSession:
         fields: Mapping[str, Any],
         store_end: StoreEnd | None,
     ) -> ScanResult:
-        """Write the summary, store the end in the state, and make the reports in other formats.
-
-        Args:
-            shortcomings: the reasons why the run is incomplete, besides those that its counts and the policy
-                give.
-            store_end: stores the end in the state; None if the run has no state.
-        """
+        """Write the summary, store the end in the state (if the run has one), and make the reports in other
+        formats."""
         summary, settings = run.summary, self._settings
         reasons = summary.shortcomings(self.infos, strict=settings.strict)
         if self._policy_trouble:

@@ -134,12 +134,7 @@ class StayDownMaker(ClosedOnExit):
         return found
 
     def _decoded_pdq(self, file: int, item: Item) -> Digest | None:
-        """Return the PDQ of an open file; None if it is no picture, or has no PDQ.
-
-        Raises:
-            DecoderLost: the decoder did not reply.
-            ValueError: it is a picture that can't be decoded.
-        """
+        """Return the PDQ of an open file; None if it is no picture, or has no PDQ."""
         kind = sniff(memoryview(os.pread(file, PREFIX_SIZE, 0)))
         if kind is None or kind.container:
             return None

@@ -36,11 +36,7 @@ def source_modules(targets: Sequence[bytes]) -> tuple[str, ...]:
 
 
 def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access) -> list[Source]:
-    """Group the targets, one source for each scheme, in the order in which the schemes first occur.
-
-    Raises:
-        TargetError: a target can't be scanned at all, or no source has its scheme.
-    """
+    """Group the targets, one source for each scheme, in the order in which the schemes first occur."""
     named: dict[str, list[bytes]] = {}
     for target in targets:
         scheme = _scheme_of(target)
@@ -58,11 +54,7 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
 def inventory_of(
     manifest: bytes, targets: Sequence[bytes], options: ListingOptions, access: Access
 ) -> S3Inventory:
-    """Return the source of the bucket that an inventory lists.
-
-    Raises:
-        TargetError: the inventory can't be used, or a target is not in its bucket.
-    """
+    """Return the source of the bucket that an inventory lists."""
     from hashscan.sources.objects.s3.inventory import S3Inventory
 
     return S3Inventory(targets, options, access, manifest=manifest)
@@ -71,12 +63,8 @@ def inventory_of(
 def named_listings(
     names: Iterator[bytes], sources: Sequence[Source], options: ListingOptions, access: Access
 ) -> Iterator[Listing]:
-    """List files by name.
-
-    Args:
-        names: paths and URLs; an empty name is a pause, see `Source.listings_by_name`.
-        sources: the sources of the targets that contain the names; none if any file may be named.
-    """
+    """List files by name; an empty name is a pause, see `Source.listings_by_name`. Without sources, any file
+    may be named."""
     known = {source.name: source for source in sources}
     last = _FILES
 

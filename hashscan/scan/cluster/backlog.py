@@ -37,7 +37,6 @@ class Work:
     """The number of machines that were lost while they had it alone."""
 
     def give_up(self, reason: str) -> None:
-        """Make all its files unreadable."""
         self.settle(unread_result(self.batch, Reason.WORKER_DIED, reason))
 
     def split_by_file(self) -> list[Work]:
@@ -120,7 +119,6 @@ class Backlog:
         self._suspects: list[Suspect] = []
 
     def add(self, work: Work) -> None:
-        """Append a new batch."""
         self._waiting.append(work)
 
     def requeue(self, works: Iterable[Work]) -> None:
@@ -129,11 +127,7 @@ class Backlog:
             (self._alone if work.alone else self._waiting).appendleft(work)
 
     def lost(self, works: Iterable[Work], node: str, now: float) -> None:
-        """Requeue the batches of a worker that died.
-
-        Args:
-            now: the time in seconds, by the same clock as in `judge`.
-        """
+        """Requeue the batches of a worker that died; `now` is in seconds, by the same clock as in `judge`."""
         for work in works:
             if work.alone:
                 self._suspects.append(Suspect(work, node, now + RETURN_SECONDS))
@@ -172,7 +166,6 @@ class Backlog:
                 free.remove(slot)
 
     def drain(self) -> list[Work]:
-        """Remove all batches and return them."""
         every = [*self._waiting, *self._alone, *(suspect.work for suspect in self._suspects)]
         self._waiting.clear()
         self._alone.clear()

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def require_dask(log_level: str = "critical") -> None:
-    """Import Dask, and set the configuration that hashscan needs everywhere.
-
-    Raises:
-        UsageError: Dask is not installed.
-    """
+    """Import Dask, and set the configuration that hashscan needs everywhere."""
     try:
         _configure(log_level)
         # It reads its log settings at import.
@@ -59,7 +55,6 @@ def _configure(log_level: str) -> None:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the first line of an error's message; its type if it has none."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

@@ -40,7 +40,6 @@ class Tasks:
     """The tasks that were sent, and those that wait for their answers; for one event loop."""
 
     def __init__(self, client: Client, name: str, broken: Callable[[BaseException], None]) -> None:
-        """Prepare to send tasks."""
         self._client = client
         self._name = name
         self._broken = broken
@@ -66,11 +65,6 @@ class Tasks:
 
         A wait here is never cancelled: Dask requests several answers at once, and all would be cancelled.
         Releasing the future ends the wait as well.
-
-        Raises:
-            FutureCancelledError: the future was released, or the scheduler is lost.
-            KilledWorker: the worker died.
-            Exception: the function raised it, or its result can't be read.
         """
         try:
             return await future.result()
@@ -84,7 +78,6 @@ class Tasks:
             future.release()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine in the background."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -121,7 +114,6 @@ class WorkerPreparation:
         ready: Callable[[str, Ready], None],
         say: Callable[[str], None],
     ) -> None:
-        """Start without workers."""
         self.refused: dict[tuple[str, str], int] = {}
         """Host and reason of workers that can't take part, and the number of such workers."""
         self.busy: dict[str, str] = {}
@@ -157,7 +149,6 @@ class WorkerPreparation:
         return bool(self._unanswered())
 
     def refresh(self, present: frozenset[str]) -> None:
-        """Ask all new workers to prepare."""
         for address in self._asked.keys() - present - self._lost:
             self._lost.add(address)
             if address not in self._killed:
@@ -176,7 +167,6 @@ class WorkerPreparation:
                 self._running[address] = self._tasks.start(self._prepare(address))
 
     def retry(self, address: str) -> None:
-        """Ask a worker once more at the next check."""
         self._settled.discard(address)
 
     def forget_all(self) -> None:
@@ -185,7 +175,6 @@ class WorkerPreparation:
         self.busy.clear()
 
     async def wait_for_answers(self, seconds: float) -> None:
-        """Wait until the workers that were asked have answered."""
         if self._running:
             await asyncio.wait(set(self._running.values()), timeout=seconds)
 
@@ -197,7 +186,6 @@ class WorkerPreparation:
             self._say(f"node {refused.host} takes no part: {refused.why}")
 
     def troubles(self) -> str:
-        """Return the reasons why there are not more workers, for people."""
         reasons = [f"{host}: {why}" for host, why in self.refused]
         reasons += [f"{host}: busy with other scans" for host in sorted(set(self.busy.values()))]
         reasons += [f"{machine}: a worker did not answer" for machine in sorted(self._unanswered())]
@@ -288,7 +276,6 @@ class Dispatcher:
     def __init__(
         self, client: Client, token: str, job: bytes, say: Callable[[str], None], changed: Callable[[], None]
     ) -> None:
-        """Start without workers."""
         self.slots: dict[str, Slot] = {}
         self.met: dict[str, Ready] = {}
         """Every worker that was ever ready, by address."""
@@ -306,11 +293,7 @@ class Dispatcher:
     # Present workers --------------------------------------------------------------------------------------
 
     async def refresh_workers(self) -> None:
-        """Find new and lost workers.
-
-        Raises:
-            OSError, TimeoutError: the scheduler can't be reached.
-        """
+        """Find new and lost workers."""
         if self._client.status != "running":
             raise OSError("the connection to it is lost")
         scheduler: Any = self._client.scheduler
@@ -377,7 +360,6 @@ class Dispatcher:
     # Assigned batches --------------------------------------------------------------------------------------
 
     def submit(self, work: Work) -> None:
-        """Queue a batch to be checked."""
         if self.failure:
             work.give_up(self.failure)
             return

@@ -48,9 +48,6 @@ def scratch_folder() -> Iterator[Path]:
 
     A process that is killed can't remove its folder, so later processes remove it. They recognise it by its
     lock, which is released when the process ends, however it ends.
-
-    Raises:
-        OutputError: the folder can't be created.
     """
     place = Path(tempfile.gettempdir())
     try:

@@ -67,7 +67,6 @@ class Job:
     setup: WorkerSetup
 
     def to_bytes(self) -> bytes:
-        """Return the message as it is sent."""
         return encode_json(replace(self, setup=with_lists(self, ())))
 
 
@@ -77,11 +76,7 @@ def version_of(data: bytes) -> str:
 
 
 def unpack_job(data: bytes) -> Job:
-    """Return the job that was sent by the same version.
-
-    Raises:
-        InvalidDocumentError: the data is not a job.
-    """
+    """Return the job, which only the same version can have sent."""
     return validated(decode_json(data), Job)
 
 
@@ -188,22 +183,15 @@ class _Results(Struct, tag="results", tag_field="kind", kw_only=True):
 
 
 def pack_greeting(greeting: PrepareAnswer) -> bytes:
-    """Return the answer to a job as it is sent."""
     return encode_json(greeting)
 
 
 def unpack_greeting(data: object) -> PrepareAnswer:
-    """Return the answer to a job.
-
-    Raises:
-        AnswerError: the data is not a valid answer.
-    """
     greeting: PrepareAnswer = _unpacked(data, PrepareAnswer)
     return greeting
 
 
 def pack_answer(batch: Batch, answer: Answer) -> bytes:
-    """Return the answer to a batch as it is sent."""
     if isinstance(answer, Defect):
         return encode_json(Defect(answer.host, answer.traceback[-TEXT_MAX:]))
     if not isinstance(answer, BatchResult):
@@ -229,9 +217,6 @@ def unpack_answer(data: object, batch: Batch) -> Answer:
 
     Names and stats are those of our own listing, whatever the node sends; but if the listing had no size of
     an object, the node's size is used.
-
-    Raises:
-        AnswerError: the data is not a valid answer.
     """
     answer: _Results | Refused | Defect | Unprepared
     answer = _unpacked(data, _Results | Refused | Defect | Unprepared)

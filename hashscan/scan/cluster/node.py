@@ -144,7 +144,6 @@ class Node:
             return Ready(self._settings.identity, self._host, self._settings.version, self._process)
 
     def check(self, token: str, batch: Batch) -> Answer:
-        """Check a batch for a scan."""
         with self._turn():
             prepared = self._scans.get(token)
             if prepared is None:
@@ -159,7 +158,6 @@ class Node:
                 return Defect(self._host, traceback.format_exc())
 
     def release(self, token: str) -> None:
-        """Release the resources of a scan."""
         with self._turn():
             if token in self._scans:
                 self._scans.pop(token).close()
@@ -276,13 +274,11 @@ class NodePlugin(WorkerPlugin):
         self._settings = settings
 
     def setup(self, worker: distributed.Worker) -> None:
-        """Create the node."""
         global _node  # noqa: PLW0603 - tasks are functions, and have no other access to it
         _node = Node(self._settings)
         logging.getLogger("distributed.worker").addFilter(_is_trouble)
 
     def teardown(self, worker: distributed.Worker) -> None:
-        """Close the node."""
         if _node is not None:
             _node.close()
 
@@ -307,7 +303,6 @@ def prepare(token: str, job: bytes) -> bytes:
 
 
 def check(token: str, packed: PackedBatch) -> bytes:
-    """Check one batch; return a packed `Answer`."""
     batch = unpack_batch(packed)
     answer = Unprepared() if _node is None else _node.check(token, batch)
     return pack_answer(batch, answer)
@@ -353,13 +348,8 @@ class Membership:
     """One worker process, and its place in the cluster."""
 
     def __init__(self, make: Callable[[], NodeNanny], scheduler: str, say: Callable[[str], None]) -> None:
-        """Prepare to join.
-
-        Args:
-            make: makes a nanny; each has a name of its own, since the scheduler may still know the last one.
-            scheduler: the scheduler's address.
-            say: is called with a message when the worker joins again.
-        """
+        """Prepare to join. Each nanny that `make` makes needs a name of its own: the scheduler may still know
+        the last one."""
         self._make = make
         self._scheduler = scheduler
         self._say = say
@@ -368,11 +358,7 @@ class Membership:
         self._nanny: NodeNanny | None = None
 
     async def join(self) -> None:
-        """Start the worker process, and return when the scheduler knows it.
-
-        Raises:
-            UnreachableError: the scheduler can't be reached, or closes each connection.
-        """
+        """Start the worker process, and return when the scheduler knows it."""
         while True:
             self._joins += 1
             self._nanny = self._make()
@@ -393,11 +379,7 @@ class Membership:
             self._say(f"a worker has joined {self._scheduler} again")
 
     async def stay(self) -> None:
-        """Return when the worker was sent away, or the scheduler is gone.
-
-        Raises:
-            UnreachableError: the scheduler closes each connection.
-        """
+        """Return when the worker was sent away, or the scheduler is gone."""
         while self._nanny is not None:
             await self._nanny.finished()  # type: ignore[no-untyped-call]
             if self._nanny.left != BROKEN or not await self._is_reachable():
@@ -410,7 +392,6 @@ class Membership:
             await self.join()
 
     async def close(self) -> None:
-        """End the worker process."""
         if self._nanny is not None:
             with contextlib.suppress(Exception):
                 await self._nanny.close(timeout=CLOSE_SECONDS)

@@ -52,18 +52,7 @@ class ClusterPool(Pool):
     """
 
     def __init__(self, setup: WorkerSetup, infos: Iterable[ListInfo], cluster: ClusterSettings) -> None:
-        """Connect, and wait until a worker is ready.
-
-        Args:
-            setup: the workers' options; the lists in it must be open.
-            infos: the metadata of those lists, with fingerprints.
-
-        Raises:
-            UsageError: the certificates can't be used, or Dask is not installed.
-            UnreachableError: there is no such scheduler, one side doesn't trust the other, or it has no
-                worker.
-            NoUsableListError: it has workers, but none that can take part.
-        """
+        """Connect, and wait until a worker is ready; the lists in the setup must be open."""
         self.workers = 0
         self._cluster = cluster
         require_dask()
@@ -82,7 +71,6 @@ class ClusterPool(Pool):
             raise
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
-        """Have a batch checked by one of the workers."""
         outer: Future[BatchResult] = Future()
         outer.set_running_or_notify_cancel()
         self._loop.call_soon_threadsafe(self._dispatcher.submit, work_of(batch, outer))
@@ -97,11 +85,9 @@ class ClusterPool(Pool):
                 return
 
     def fields(self) -> Record:
-        """Return the report's fields about the scheduler and its nodes."""
         return self._on_loop(self._fields()).result()
 
     def close(self) -> None:
-        """Disconnect from the cluster."""
         if self._loop.is_closed():
             return
         try:
@@ -204,11 +190,7 @@ class ClusterPool(Pool):
 
 
 async def wait_for_workers(dispatcher: Dispatcher) -> None:
-    """Check for workers until one is ready and the others had their time, or none is left to wait for.
-
-    Raises:
-        OSError, TimeoutError: the scheduler can't be reached.
-    """
+    """Check for workers until one is ready and the others had their time, or none is left to wait for."""
     loop = asyncio.get_running_loop()
     preparing = dispatcher.preparing
     begun = last_asked = loop.time()

@@ -23,15 +23,7 @@ from hashscan.state_dir import StateDir
 
 
 def uuid_of(scan: Record, path: Path) -> str:
-    """Return the uuid of a report, by which a hub knows it.
-
-    Args:
-        scan: the report's first record.
-        path: its file, for the error.
-
-    Raises:
-        UsageError: it has none.
-    """
+    """Return the uuid of a report, by which a hub knows it."""
     try:
         return msgspec.convert(scan["uuid"], Uuid)
     except msgspec.ValidationError:
@@ -52,16 +44,8 @@ def keep_to_push(state: StateDir, report: Path) -> None:
 
 
 def keep_open_report(state: StateDir, uuid: str, report: Path, stream: BinaryIO) -> None:
-    """Keep a report that is open; no descriptor of it is closed, which would release its writer's lock.
-
-    Args:
-        uuid: the scan's.
-        report: the path that it has now.
-        stream: its content is read from here if it can't have another name.
-
-    Raises:
-        OutputError: it can't be kept.
-    """
+    """Keep a report that is open, from `stream` if it can't have another name; no descriptor of it is closed,
+    which would release its writer's lock."""
     kept = state.to_push / f"{uuid}.jsonl"
     with output_errors(f"can't keep the report for the hub in {state.to_push}"):
         state.to_push.mkdir(mode=0o700, exist_ok=True)

@@ -29,7 +29,6 @@ class ReportPaths:
 
     @property
     def source(self) -> Path | None:
-        """The file that other formats are made from."""
         return next((path for path in self.records if path is not None), None)
 
     @property
@@ -46,9 +45,6 @@ def report_paths(
 
     Other formats are made from a record in a file. If no such file was asked for, there is one all the same:
     in the state folder, or beside one of the reports, for as long as the scan runs.
-
-    Raises:
-        OutputError: the folder for reports can't be made.
     """
     records = tuple(report.path for report in reports if report.format == RECORD)
     made = tuple(report for report in reports if report.format != RECORD)
@@ -67,11 +63,7 @@ def report_paths(
 
 
 def default_report(state: StateDir, started: datetime, identity: str) -> Path:
-    """Return the path of the record if none was chosen.
-
-    Raises:
-        OutputError: its folder can't be made.
-    """
+    """Return the path of the record if none was chosen."""
     folder = state.reports
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -184,7 +184,6 @@ class DeferredFindings:
         return {"breaker": {"held": self.held, "entries": len(entries), "first": first}}
 
     def close(self) -> None:
-        """Close the temporary file, which deletes it."""
         self._records.close()
 
 
@@ -208,7 +207,6 @@ class _RecordSpool:
                 yield json.loads(self._file.readline())
 
     def close(self) -> None:
-        """Close the temporary file, which deletes it."""
         self._file.close()
 
 
@@ -237,19 +235,8 @@ class ReportWriter:
         spool: StateDir | None = None,
         services: Collection[str] = (),
     ) -> None:
-        """Open the reports.
-
-        Args:
-            observer: gets every record, too; of a match it gets the final record only.
-            state: the state folder, which has the digests that some formats need; None if the record has
-                them, or if no such format is asked for.
-            services: names of the lists that are matching services.
-
-        Raises:
-            UsageError: a format needs a reporter and none is configured; or a report would replace a device.
-            LockedError: another scan writes one of the reports.
-            OutputError: a report can't be written.
-        """
+        """Open the reports; of a match, the observer gets the final record only. `state` has the digests that
+        some formats need; None if the record has them, or if no such format is asked for."""
         # Checked now, because otherwise the whole scan would be lost.
         for made in places.made:
             if made.path is not None:
@@ -292,13 +279,8 @@ class ReportWriter:
             self._observer.record(record)
 
     def settle(self, summary: Summary, act: Act | None = None, besides: Iterable[Record] = ()) -> Record:
-        """Write the final records of matches, when all are found; return more fields of the summary.
-
-        Args:
-            summary: the scan's counts; the matches that the breaker holds become held.
-            act: the function that acts on matches that are not held.
-            besides: findings of files that the scan did not reach; the breaker counts them, too.
-        """
+        """Write the final records of matches, when all are found; return more fields of the summary. The
+        breaker also counts `besides`, findings of files that the scan did not reach."""
         deferred = self._deferred
         deferred.count_besides(besides)
         deferred.finalize(act)
@@ -355,12 +337,8 @@ class ReportWriter:
             keep_open_report(self._spool, self._uuid, partial, stream)
 
     def convert(self) -> None:
-        """Make the reports in other formats, when the record has its final name and the state is stored.
-
-        Raises:
-            UsageError: the record can't be expressed in one of the formats; the others are made all the same.
-            OutputError: a report can't be written; the others are made all the same.
-        """
+        """Make the reports in other formats, when the record has its final name and the state is stored; one
+        that can't be made does not keep the others from being made."""
         places = self._places
         failures: list[HashscanError] = []
         with with_digests(self._context, self._state) as context:
@@ -401,17 +379,7 @@ def open_reports(
     customers: Customers,
     services: Collection[str] = (),
 ) -> ReportWriter:
-    """Open the reports that the settings ask for.
-
-    Args:
-        services: names of the lists that are matching services.
-
-    Raises:
-        UsageError: a format needs a reporter and none is configured; or nothing will have the digests that a
-            format needs.
-        LockedError: another scan writes one of the reports.
-        OutputError: a report can't be written.
-    """
+    """Open the reports that the settings ask for."""
     state = settings.state if settings.cluster is None else None
     for made in places.made:
         if REPORT_FORMATS[made.format].needs_digests and state is None and not settings.with_digests:

@@ -72,14 +72,7 @@ _SHOWN = 60
 
 
 def require_same_scan(reports: Sequence[ShardReport]) -> None:
-    """Raise an error unless the reports are different shards of one scan.
-
-    Args:
-        reports: the reports, sorted by shard.
-
-    Raises:
-        UsageError: two reports differ in their scan's options or lists, or are of the same shard.
-    """
+    """Raise an error unless the reports, sorted by shard, are different shards of one scan."""
     first = reports[0]
     for report in reports[1:]:
         for one in (first, report):
@@ -289,12 +282,8 @@ def _worst_lists(reports: Sequence[ShardReport]) -> dict[str, Any]:
 
 
 def _excepted(reports: Sequence[ShardReport], field: str, names: tuple[str, ...]) -> Iterator[Record]:
-    """Yield what was withheld; with the shards' numbers if only some shards withheld it.
-
-    Args:
-        field: the field of the first record that lists it.
-        names: the fields that identify one of the list.
-    """
+    """Yield what was withheld; with the shards' numbers if only some shards withheld it. `names` are the
+    fields that identify one."""
     entries: dict[tuple[str, ...], Record] = {}
     shards: dict[tuple[str, ...], list[int]] = {}
     for report in reports:

@@ -35,12 +35,10 @@ class ShardReport:
 
     @property
     def name(self) -> str:
-        """The shard's name in messages."""
         return f"shard {self.shard.index}"
 
     @property
     def lists(self) -> list[ListInfo]:
-        """The hash lists in the state in which this shard found them."""
         return [
             ListInfo(
                 info["name"],
@@ -54,7 +52,6 @@ class ShardReport:
 
     @property
     def started(self) -> datetime:
-        """The start time of this shard's scan."""
         return parse_utc(self.scan["started"])
 
     @property
@@ -65,18 +62,12 @@ class ShardReport:
 
     @property
     def ended(self) -> datetime | None:
-        """The end time of this shard's scan, if it is known."""
         return (
             None if self.summary is None or "ended" not in self.summary else parse_utc(self.summary["ended"])
         )
 
     def records(self) -> Iterator[Record]:
-        """Yield the records between the first one and the summary, which is stored in `summary`.
-
-        Raises:
-            UsageError: records are missing or added, or a record is not valid.
-            OutputError: the report can't be read to its end.
-        """
+        """Yield the records between the first one and the summary, which is stored in `summary`."""
         records = read_report(self.path)
         if next(records) != self.scan:
             raise UsageError(f"{self.path} was replaced while it was read", advice="Join the reports again.")
@@ -120,23 +111,14 @@ class ShardReport:
 
 
 def open_report(path: Path) -> ShardReport:
-    """Read the first record of a report.
-
-    Raises:
-        UsageError: the file is not the report of a scan.
-        OutputError: it can't be read.
-    """
+    """Read the first record of a report."""
     scan = next(read_report(path))
     shard = scan.get("shard", {"index": 1, "count": 1})
     return ShardReport(path, scan, Shard(shard["index"], shard["count"]))
 
 
 def _count(counted: Summary, record: Record) -> None:
-    """Count one record.
-
-    Raises:
-        ValueError: it is of a type, or has a reason, that this version does not know.
-    """
+    """Count one record; a type or reason that this version does not know is an error."""
     if record["type"] in _WITHOUT_FILE:
         return
     if record["type"] == "folder":

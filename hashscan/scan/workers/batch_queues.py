@@ -61,7 +61,6 @@ class _Spool:
                 yield pickle.load(self._file)  # noqa: S301 - written by this process
 
     def close(self) -> None:
-        """Close the temporary file, which deletes it."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -73,11 +72,9 @@ class BatchSpool(_Spool):
     _WHAT = "batches that wait"
 
     def put(self, batch: Batch) -> None:
-        """Append a batch."""
         self._put(pack_batch(batch))
 
     def batches(self) -> Iterator[Batch]:
-        """Yield all batches in order; call it only when no more are added."""
         return map(unpack_batch, self._values())
 
 
@@ -87,7 +84,6 @@ class ResultSpool(_Spool):
     _WHAT = "files that wait for an answer"
 
     def put(self, path: bytes, item: Item, result: FileResult) -> None:
-        """Append a file."""
         self._put((path, item, result))
 
     def results(self) -> Iterator[tuple[bytes, Item, FileResult]]:
@@ -120,7 +116,6 @@ class Owner(NamedTuple):
 
 
 def owner_of(batch: Batch) -> Owner:
-    """Return the owner of a batch of one file."""
     stat = batch.items[0].stat
     return Owner(stat.of_object, stat.uid)
 
@@ -148,12 +143,10 @@ class LargeFileQueue:
         """The least number of bytes that is counted for each file that is being read."""
 
     def __bool__(self) -> bool:
-        """Return True if any file waits."""
         return bool(self._lists)
 
     @property
     def running(self) -> int:
-        """The number of files that are being read."""
         return self._running.total()
 
     def put(self, batch: Batch, size: int) -> None:
@@ -180,17 +173,9 @@ class LargeFileQueue:
             self._enter(owner)
 
     def take(self, workers: int, max_sparse: int) -> Batch | None:
-        """Remove the next file from the queue; it counts as being read from now on.
-
-        Args:
-            workers: the number of workers. While files of other owners wait, one owner's files get all
-                workers but one.
-            max_sparse: the number of hole bytes up to which a file is read.
-
-        Returns:
-            The file's batch, with the number of hole bytes that the owner has left; None if no waiting file
-            may be read now.
-        """
+        """Remove the next file from the queue, with the number of hole bytes that its owner has left; it
+        counts as being read from now on. None if no waiting file may be read now. While files of other owners
+        wait, one owner's files get all workers but one."""
         passed_over: dict[Owner, tuple[int, int, Owner]] = {}
         chosen = None
         while self._order:
@@ -257,7 +242,6 @@ class LargeFileQueue:
         return batch
 
     def close(self) -> None:
-        """Close the temporary file, which deletes it."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -53,13 +53,8 @@ class ContainerOpening(ClosedOnExit):
     def __init__(
         self, setup: WorkerSetup, limits: MemberLimits, plugin: Plugin, pictures: Sandbox, slow: SlowOwners
     ) -> None:
-        """Start nothing yet.
-
-        Args:
-            plugin: the decoder of pictures, which decodes those in containers, too.
-            pictures: its sandbox; the budgets of owners are those of containers, too.
-            slow: the owners whose containers are deferred without a trial.
-        """
+        """Start nothing yet. The plug-in also decodes the pictures in containers; the budgets of owners in
+        its sandbox are those of containers, too."""
         self._plugin, self._options = opening_plugin(setup, limits, plugin), setup.sandbox
         self._by_python = False
         """True if no library written in C opens containers, except those of Python itself."""
@@ -68,12 +63,8 @@ class ContainerOpening(ClosedOnExit):
         """None before the first container."""
 
     def look_into(self, file: FileTask, setup: WorkerSetup, matcher: Matcher, *, defer: bool) -> None:
-        """Open a container if that is wanted and possible; else say why not.
-
-        Args:
-            setup: the present one, with the lists of the matcher.
-            defer: True if it is to be deferred if it takes long.
-        """
+        """Open a container if that is wanted and possible, or defer it; else say why not. `setup` is the
+        present one, with the lists of the matcher."""
         opened = file.opened
         if opened is None:
             file.detail += "; there was no room in TMPDIR to open it"
@@ -122,15 +113,10 @@ class ContainerOpening(ClosedOnExit):
         *,
         defer: bool,
     ) -> None:
-        """Have a decoder open a container, and match its members; or defer it.
-
-        The decoder may have seen other files of the same owner. One of them could have taken it over, so that
-        any match, and the loss of the decoder, is confirmed by a fresh one before it is reported. The first
-        one has a tenth of the time, so that the second one can have all of it.
-
-        Args:
-            matching: returns what matches the members of a container whose format has this name.
-        """
+        """Have a decoder open a container, and match its members; or defer it. The decoder may have seen
+        other files of the same owner: one of them could have taken it over, so that any match, and the loss
+        of the decoder, is confirmed by a fresh one before it is reported. The first one has a tenth of the
+        time, so that the second one can have all of it."""
         assert self.sandbox is not None
         limit = seconds_to_open(kind, opened.stat.size, self._limits)
         if defer and opened.stat.uid in self._slow:
@@ -180,12 +166,8 @@ class ContainerOpening(ClosedOnExit):
         alone: bool = False,
         on_trial: bool = False,
     ) -> DecoderLost | None:
-        """Have a decoder open a container, and match what it sends; return its loss, if it is lost.
-
-        Args:
-            fresh, alone: as of `Sandbox.parts`.
-            on_trial: True to give it up if it takes longer than its size explains.
-        """
+        """Have a decoder open a container, and match what it sends; return its loss, if it is lost. On trial,
+        it is given up if it takes longer than its size explains."""
         assert self.sandbox is not None
         limit = seconds_to_open(kind, opened.stat.size, self._limits)
         parts = self.sandbox.parts(
@@ -213,23 +195,18 @@ class ContainerOpening(ClosedOnExit):
         return lost
 
     def close(self) -> None:
-        """Stop the sandbox."""
         if self.sandbox is not None:
             self.sandbox.close()
 
 
 def _defer(file: FileTask, opened: OpenFile, seconds: float) -> None:
-    """Leave a container unopened, to be opened when all files of others have been checked.
-
-    Args:
-        seconds: processor time that it may take then.
-    """
+    """Leave a container unopened, to be opened, with so many seconds of processor time, when all files of
+    others have been checked."""
     file.deferred = max(cost_of(seconds), opened.stat.size)
     file.fail(FileError(Reason.TIMEOUT, "not opened yet"))
 
 
 def opening_plugin(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> Plugin:
-    """Return the decoder that opens containers."""
     arguments = (
         *plugin.arguments,
         f"exact={','.join(EXACT_HASHES.rows[name].target for name in setup.exact)}",

@@ -77,11 +77,7 @@ class DecodeCache(ClosedOnExit):
 
     def seen_before(self, trait: bytes) -> bool:
         """Return True if content with this trait was probably read before, and record that it is read now.
-
-        Args:
-            trait: data that is known before the content is read whole. True means only that comparing the
-                digest before decoding is likely to save work.
-        """
+        True means only that comparing the digest before decoding is likely to save work."""
         code = hashlib.blake2b(trait, digest_size=8).digest()
         place = _HINTS_AT + int.from_bytes(code[:4], "little") % _HINTS
         # One byte a trait; 0 means none yet.

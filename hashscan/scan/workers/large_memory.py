@@ -38,20 +38,13 @@ _DECODERS_PER_WORKER = 2
 
 
 def usable_memory(wanted: int) -> int:
-    """Return the bytes of whole MiB that such a decoder may have on this machine: half of its memory at most.
-
-    Args:
-        wanted: the limit by the settings.
-    """
+    """Return the bytes of whole MiB that such a decoder may have on this machine: half of its memory at
+    most."""
     return min(wanted, memory_limit() // 2) // _MIB * _MIB
 
 
 def decoder_memory(wanted: int, workers: int) -> int:
-    """Return the bytes that each ordinary decoder may have, so that all of a scan leave room for others.
-
-    Args:
-        wanted: the limit by the settings.
-    """
+    """Return the bytes that each ordinary decoder may have, so that all of a scan leave room for others."""
     share = int(memory_limit() * _SHARE) // (max(1, workers) * _DECODERS_PER_WORKER)
     return min(wanted, max(_LEAST_BYTES, share // _MIB * _MIB))
 

@@ -191,11 +191,8 @@ class _Parts:
 
 
 def merge_results(places: Sequence[Sequence[int]], answers: Sequence[BatchResult]) -> BatchResult:
-    """Return the result of a batch whose parts were checked separately.
-
-    Args:
-        places: for each part, the positions of its files in the batch.
-    """
+    """Return the result of a batch whose parts were checked separately, each with the positions of its files
+    in the batch."""
     results: dict[int, FileResult] = {}
     kept: dict[int, StoredContentData | None] = {}
     deferred: list[tuple[int, int]] = []

@@ -67,7 +67,6 @@ class ProcessStuck(Exception):
     """The process that had a task was stuck in it, and was ended or given up."""
 
     def __init__(self, seconds: float) -> None:
-        """Store for how many seconds it was stuck."""
         super().__init__(f"no progress for {seconds:.0f} s")
         self.seconds = seconds
 
@@ -93,11 +92,7 @@ class _LastTakenBack:
     """The number of the last task that a process is not to run, in memory that both sides have open."""
 
     def __init__(self, descriptor: int | None = None) -> None:
-        """Begin with 0; without a descriptor, in memory of its own.
-
-        Raises:
-            OSError: the system has none.
-        """
+        """Begin with 0; without a descriptor, in memory of its own."""
         self._descriptor = os.memfd_create("hashscan-tasks") if descriptor is None else descriptor
         if descriptor is None:
             self.set(0)
@@ -106,7 +101,6 @@ class _LastTakenBack:
         return _received, (DupFd(self._descriptor),)
 
     def set(self, number: int) -> None:
-        """Take back all tasks up to this number."""
         os.pwrite(self._descriptor, _NUMBER.pack(number), 0)
 
     def has(self, task: bytes) -> bool:
@@ -114,7 +108,6 @@ class _LastTakenBack:
         return task[: _NUMBER.size] <= os.pread(self._descriptor, _NUMBER.size, 0)
 
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self._descriptor)
 
 
@@ -167,12 +160,8 @@ class Processes:
         context: ForkServerContext,
         limits: StuckLimits,
     ) -> None:
-        """Start the processes.
-
-        Args:
-            function: runs each task; it must be importable in the processes, as `start` must.
-            start: called once in each process, before its first task.
-        """
+        """Start the processes. `function` and `start`, which is called once in each process, must be
+        importable there."""
         self._number = number
         self._parts = (function, start, arguments)
         self._context = context
@@ -193,18 +182,11 @@ class Processes:
     def submit(
         self, task: Any, *, light: bool, patience: Callable[[], float] = lambda: math.inf
     ) -> Future[Any]:
-        """Run a task in one of the processes.
-
-        Args:
-            light: True if it is so short that it may wait behind another while a process is busy.
-            patience: returns for how many seconds a process may make no progress with the task; called
-                repeatedly, in the thread that runs the callbacks. A task that starts with 0 is refused.
-
-        Returns:
-            The value that the function returned, or its exception; ProcessDied if the process died of the
-            task, ProcessStuck if it was stuck in it, TaskRefused as above, and WorkersError if there are no
-            processes any more.
-        """
+        """Run a task in one of the processes; a light one may wait behind another while a process is busy.
+        `patience` returns for how many seconds a process may make no progress with the task; it is called
+        repeatedly, in the thread that runs the callbacks. A task that starts with 0 is refused. The future
+        fails with ProcessDied or ProcessStuck because of the task, or with WorkersError if there are no
+        processes any more."""
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         self._waiting.append(_Task(pickle.dumps(task), light, future, patience))
@@ -214,7 +196,6 @@ class Processes:
         return future
 
     def pids(self) -> list[int]:
-        """Return the ids of the present processes."""
         return [pid for member in list(self._members) if (pid := member.process.pid) is not None]
 
     def close(self) -> None:
@@ -431,14 +412,8 @@ def send_signal(process: ForkServerProcess, number: signal.Signals) -> None:
 
 
 def _ended(members: Sequence[_Process], seconds: float) -> list[int | None]:
-    """Release processes that should end, and kill those that take longer.
-
-    Args:
-        seconds: the time in which all of them together must end by themselves, and then after a signal.
-
-    Returns:
-        The exit codes; None for a process that doesn't end, which is not waited for any more.
-    """
+    """Return the exit codes of processes that should end, and kill those that take longer than `seconds`, all
+    together. A process that doesn't end even after a signal has None, and is not waited for any more."""
     for member in members:
         member.tasks.close()
         member.answers.close()
@@ -475,7 +450,6 @@ def _serve(
     start: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    """Run tasks until the pipe ends; the main function of each process."""
     # A terminal sends it to all processes; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start(*arguments)

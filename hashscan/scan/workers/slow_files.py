@@ -51,16 +51,12 @@ class SlowOwners:
         self._named: Collection[int] = ()
 
     def charge(self, owner: int, seconds: float, size: int, *, given_up: bool) -> None:
-        """Count the processor time that a decoder has used for a file of so many bytes.
-
-        Args:
-            given_up: True if it was used for nothing.
-        """
+        """Count the processor time that a decoder has used, for nothing if given up, for a file of so many
+        bytes."""
         ordinary = 0.0 if given_up else min(seconds, _ordinary_seconds(size))
         self._excess[owner] += int((seconds - ordinary - _EARNED_SHARE * ordinary) * 1e6)
 
     def add(self, excess: Mapping[int, int]) -> None:
-        """Add what a worker has counted."""
         self._excess.update(excess)
 
     def name(self, owners: Collection[int]) -> None:
@@ -82,12 +78,7 @@ class SlowOwners:
 
 
 def container_seconds(limit: float, size: int) -> float:
-    """Return the processor time in seconds of a container on trial.
-
-    Args:
-        limit: all that it may take.
-        size: its length in bytes.
-    """
+    """Return the processor time in seconds of a container on trial."""
     return min(TRIAL_SHARE * limit, _CONTAINER_FACTOR * _ordinary_seconds(size))
 
 

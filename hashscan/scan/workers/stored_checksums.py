@@ -29,12 +29,8 @@ class ChecksumComparison:
         files: Sequence[FileTask],
         read_again: Callable[[Sequence[FileTask]], None],
     ) -> None:
-        """Set `compared` and `differs` of the objects that were read.
-
-        Args:
-            target: URL of the container.
-            read_again: reads and decodes files anew.
-        """
+        """Set `compared` and `differs` of the objects that were read; `read_again` reads and decodes files
+        anew."""
         differing: list[FileTask] = []
         for file in files:
             if file.checksum is None or file.unreadable:

@@ -51,16 +51,8 @@ class RateLimiter(ClosedOnExit):
     def __init__(
         self, bytes_per_second: float | None, files_per_second: float | None, *, descriptor: int | None = None
     ) -> None:
-        """Make a table, or map the one behind a descriptor.
-
-        Args:
-            bytes_per_second: the limit of bytes; None is no limit.
-            files_per_second: the limit of files; None is no limit.
-            descriptor: the descriptor of an existing table; this object closes it.
-
-        Raises:
-            OutputError: the system has no memory to share.
-        """
+        """Make a table, or map the one behind a descriptor, which this object closes; a limit of None is
+        none."""
         self._rates = bytes_per_second, files_per_second
         self._bytes_ns = 1e9 / bytes_per_second if bytes_per_second else 0.0
         self._files_ns = 1e9 / files_per_second if files_per_second else 0.0
@@ -79,11 +71,7 @@ class RateLimiter(ClosedOnExit):
     def from_file(
         cls, path: Path, bytes_per_second: float | None, files_per_second: float | None
     ) -> RateLimiter:
-        """Map the table in a file, which is created if necessary, for processes that share only a path.
-
-        Raises:
-            OutputError: the file can't be created.
-        """
+        """Map the table in a file, which is created if necessary, for processes that share only a path."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             os.ftruncate(descriptor, _TABLE_BYTES)
@@ -96,7 +84,6 @@ class RateLimiter(ClosedOnExit):
 
     @property
     def held(self) -> bool:
-        """True if no worker may read at present."""
         return bool(self._memory[_HELD_AT])
 
     @held.setter
@@ -128,7 +115,6 @@ class RateLimiter(ClosedOnExit):
         return max(bytes_place, files_place)
 
     def close(self) -> None:
-        """Unmap the table and close its descriptor."""
         self._memory.close()
         os.close(self._descriptor)
 
@@ -152,15 +138,8 @@ class LoadGate:
     def __init__(
         self, most: float, pace: RateLimiter, source: Path = LOADAVG, *, until: float | None = None
     ) -> None:
-        """Read the load for the first time.
-
-        Args:
-            most: the load of other processes up to which the scan continues.
-            until: the scan's deadline (monotonic clock); after it nothing is held.
-
-        Raises:
-            UsageError: the load average can't be read.
-        """
+        """Read the load for the first time. `most` is the load of other processes up to which the scan
+        continues; after `until` (monotonic clock) nothing is held."""
         self._most = most
         self._pace = pace
         self._source = source

@@ -159,7 +159,6 @@ class StuckOwners:
         return list(parts.values())
 
     def __bool__(self) -> bool:
-        """Return True if any owner was charged."""
         return bool(self._times)
 
 

@@ -55,7 +55,6 @@ PackedResults = tuple[
 
 
 def pack_batch(batch: Batch) -> PackedBatch:
-    """Return a batch in the form in which it is sent."""
     names = [item.name for item in batch.items]
     stats = [tuple(item.stat) for item in batch.items]
     # Files have none of these; sending nothing for them costs nothing.
@@ -78,7 +77,6 @@ def unpack_batch(packed: PackedBatch) -> Batch:
 
 
 def pack_results(batch: Batch, answer: BatchResult) -> PackedResults:
-    """Return the results of a batch in the form in which they are sent."""
     results = [
         None if _is_clean_as_listed(item, result) else result
         for item, result in zip(batch.items, answer.results, strict=True)
@@ -107,7 +105,6 @@ def _is_clean_as_listed(item: Item, result: FileResult) -> bool:
 
 
 def unpack_results(batch: Batch, packed: PackedResults) -> BatchResult:
-    """Return the results that were sent."""
     results, bytes_read, sandbox, kept, deferred = packed[:5]
     return BatchResult(
         tuple(

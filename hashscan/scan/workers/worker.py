@@ -274,13 +274,8 @@ class Worker(ClosedOnExit):
             file.close()
 
     def _check_cost(self, file: FileTask, opened: OpenFile, batch: Batch) -> None:
-        """Decide if a file that may take long is read.
-
-        It may have grown since it was listed, and a listing doesn't show holes.
-
-        Raises:
-            FileError: it is not read, or not yet.
-        """
+        """Decide if a file that may take long is read; raise FileError if not, or not yet. It may have grown
+        since it was listed, and a listing doesn't show holes."""
         if batch.defer and not opened.fetched and opened.stream is None:
             file.deferred = opened.stat.size
             raise FileError(Reason.SPARSE, "not read yet")
@@ -338,11 +333,7 @@ class Worker(ClosedOnExit):
             opening.look_into(file, self.setup, self.matcher, defer=self._defer)
 
     def _container_opening(self, *, recognising: bool = False) -> ContainerOpening | None:
-        """Return what opens containers; None if none are opened.
-
-        Args:
-            recognising: True to get it anyway, to tell what a file is.
-        """
+        """Return what opens containers, also if none are opened but files are to be recognised."""
         limits = self.setup.containers
         if limits is None and not recognising:
             return None
@@ -396,14 +387,8 @@ class Worker(ClosedOnExit):
             opened.check_unchanged()
 
     def _digest(self, file: FileTask, opened: OpenFile, first: memoryview, *, by_bytes: bool) -> None:
-        """Read a file to its end, and store its digests and whether it is a container.
-
-        Args:
-            by_bytes: True if it is a picture that is not decoded.
-
-        Raises:
-            OSError: it can't be read, or became much longer.
-        """
+        """Read a file to its end, and store its digests and whether it is a container; with `by_bytes` it is
+        a picture that is not decoded."""
         file.exact, file.bytes_read = self._reader.finish()
         if file.kind is None and file.bytes_read:
             self._recognise(file, opened, first)
@@ -419,11 +404,7 @@ class Worker(ClosedOnExit):
             take_undecodable(file)
 
     def _recognise(self, file: FileTask, opened: OpenFile, first: memoryview) -> None:
-        """Store the kind of a file that its begin does not tell, or the row that proves it to be none.
-
-        Raises:
-            OSError: it can't be read.
-        """
+        """Store the kind of a file that its begin does not tell, or the row that proves it to be none."""
         # Only where nothing else was recognised: the decoder looks behind a picture.
         behind = container_behind(_last_bytes(opened, first, file.bytes_read))
         in_memory = first if file.bytes_read == len(first) else opened.content
@@ -465,11 +446,7 @@ class Worker(ClosedOnExit):
         self._waiting.append(file)
 
     def _defer_picture(self, file: FileTask, opened: OpenFile) -> NoReturn:
-        """Leave a picture undecoded, to be decoded when all files of others have been checked.
-
-        Raises:
-            FileError: always.
-        """
+        """Leave a picture undecoded, to be decoded when all files of others have been checked."""
         file.deferred = max(cost_of(self.setup.sandbox.seconds), opened.stat.size)
         raise FileError(Reason.TIMEOUT, "not decoded yet")
 
@@ -542,11 +519,7 @@ class Worker(ClosedOnExit):
         )
 
     def _finish(self, file: FileTask, opened: OpenFile | None = None) -> None:
-        """Receive the reply to a file; decode it with more memory if it is a large picture, or defer it.
-
-        Args:
-            opened: the file, if the task doesn't have it open.
-        """
+        """Receive the reply to a file; decode it with more memory if it is a large picture, or defer it."""
         self._receive(file)
         opened = opened or file.opened
         if file.reason is Reason.UNSUPPORTED and opened is not None:
@@ -668,7 +641,6 @@ class Worker(ClosedOnExit):
 
 
 def picture_plugin(setup: WorkerSetup) -> Plugin:
-    """Return the decoder of pictures."""
     library = setup.photodna
     arguments = (
         *(PICTURE_HASHES.rows[name].target for name in setup.pictures),
@@ -695,12 +667,8 @@ def _free_descriptors() -> int:
 
 
 def _last_bytes(opened: OpenFile, first: memoryview, length: int) -> bytes:
-    """Return the bytes in which the end of an archive is recognised, of a file that was read to its end.
-
-    Args:
-        first: its first bytes, in the reader's buffer.
-        length: its length in bytes.
-    """
+    """Return the bytes in which the end of an archive is recognised, of a file that was read to its end and
+    begins with `first`."""
     if opened.content is not None:
         return bytes(opened.content[-TAIL_SIZE:])
     if length == len(first):
@@ -710,7 +678,6 @@ def _last_bytes(opened: OpenFile, first: memoryview, length: int) -> bytes:
 
 
 def _with_tail(pieces: Iterable[bytes | memoryview], tail: bytearray) -> Iterator[bytes | memoryview]:
-    """Yield all pieces, and keep the last bytes of them."""
     for piece in pieces:
         tail += piece[-TAIL_SIZE:]
         del tail[:-TAIL_SIZE]

@@ -360,12 +360,8 @@ class Gathering:
         self._bytes = 0
 
     def add(self, head: Batch, item: Item) -> tuple[Batch, ...]:
-        """Add a file of a folder, which is given as a batch without items.
-
-        Returns:
-            The previous batch, if it was full or of another folder, otherwise none. A file that is named
-            twice is in two batches.
-        """
+        """Add a file of a folder, which is given as a batch without items; return the previous batch, if it
+        was full or of another folder. A file that is named twice is in two batches."""
         # The size of some objects is unknown before they are read.
         size = max(item.stat.size, 0)
         identity = (item.name, item.version)

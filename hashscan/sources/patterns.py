@@ -140,7 +140,6 @@ def _lines(ignore_file: Path) -> Iterator[tuple[str, bool, str]]:
 
 
 def _is_escaped(text: str, position: int) -> bool:
-    """Return True if an odd number of backslashes precedes a position."""
     before = text[:position]
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
@@ -169,7 +168,6 @@ def _number(rules: Iterable[_Rule]) -> Iterator[_Rule]:
 
 
 def _compile(pattern: str, where: str, *, included: bool) -> _Rule:
-    """Compile one pattern."""
     try:
         body = _text(fsencode(pattern))
         folders_only = body.endswith("/")

@@ -81,15 +81,9 @@ def is_trusted_by_option(kind: int | None, on_trust: Collection[str]) -> bool:
 
 
 def ctime_trust(descriptor: int, kind: int | None, on_trust: Collection[str] = ()) -> CtimeTrust:
-    """Determine how far a file's ctime can be trusted from now on.
-
-    Call it after the fstat whose ctime is stored, and before anything of the file is read.
-
-    Args:
-        descriptor: of a regular file, open for reading only.
-        kind: the number of its filesystem type; None if unknown.
-        on_trust: names of types in `TYPES_TRUSTED_BY_OPTION` that are trusted.
-    """
+    """Determine how far the ctime of a regular file, open for reading only, can be trusted from now on. Call
+    it after the fstat whose ctime is stored, and before anything of the file is read. `kind` is the number of
+    its filesystem type, None if unknown."""
     proven = kind in _PROVEN_NUMBERS
     if not proven and not is_trusted_by_option(kind, on_trust):
         return CtimeTrust.FILESYSTEM

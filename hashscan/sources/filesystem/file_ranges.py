@@ -27,23 +27,12 @@ blocks."""
 
 
 def holes_exceed(descriptor: int, size: int, limit: int) -> bool:
-    """Return True if a file has more than `limit` bytes of holes, by SEEK_HOLE and SEEK_DATA.
-
-    `st_blocks` alone does not tell: file systems that compress (ZFS, bcachefs) count what they store. One
-    that knows no holes says that all is data. The answer only decides whether to read a file, never what is
-    in it: a FUSE that answers wrongly makes its own file unreadable, or is read. To ask takes the file's
-    lock, which its owner can hold (see `hashscan/scan/workers/watchdog.py`), so files of which `st_blocks`
-    says less are never asked.
-
-    Args:
-        descriptor: open for reading, of a regular file; its offset is moved. By its `st_blocks` the file has
-            more than `limit`; this is believed if there are over PAIRS_MAX holes.
-        size: of the file, in bytes.
-        limit: in bytes.
-
-    Raises:
-        OSError: as lseek(2).
-    """
+    """Return True if a file has more than `limit` bytes of holes, by SEEK_HOLE and SEEK_DATA, which move its
+    offset. `st_blocks` alone does not tell: file systems that compress (ZFS, bcachefs) count what they store.
+    One that knows no holes says that all is data; of more than PAIRS_MAX holes, `st_blocks` is believed. The
+    answer only decides whether to read a file, never what is in it: a FUSE that answers wrongly makes its own
+    file unreadable, or is read. To ask takes the file's lock, which its owner can hold (see
+    `hashscan/scan/workers/watchdog.py`), so files of which `st_blocks` says less are never asked."""
     found = position = 0
     for _ in range(PAIRS_MAX):
         if position >= size:
@@ -95,12 +84,9 @@ with suppress(ImportError):
 
 
 def absent_ranges(descriptor: int, size: int) -> Sequence[Range]:
-    """Return the parts of a file that are not in memory, and may be dropped after it has been read.
-
-    Returns:
-        Ranges of which no page is in memory; none if this can't be determined. Dropping pages that others use
-        would be worse than keeping pages that nobody uses.
-    """
+    """Return the ranges of a file that are not in memory, and may be dropped after it has been read; none if
+    this can't be determined. Dropping pages that others use would be worse than keeping pages that nobody
+    uses."""
     if not size:
         return ()
     present = _cached_pages(descriptor, 0, 0)

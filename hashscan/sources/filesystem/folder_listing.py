@@ -55,14 +55,9 @@ class ListingChunk(NamedTuple):
 
 
 def looks(descriptor: int, most: int) -> Iterator[ListingChunk]:
-    """List a folder that was just opened for listing; open nothing in it and follow no symlink.
-
-    Args:
-        most: number of names per `Look`; the C extension returns some more, as they come from the system.
-
-    Yields:
-        The content of the folder; the last `Look` has `ended` or `error` set.
-    """
+    """List a folder that was just opened for listing; open nothing in it and follow no symlink. `most` is the
+    number of names per `Look`; the C extension returns some more, as they come from the system. The last
+    `Look` has `ended` or `error` set."""
     if _in_c is None:
         yield from looks_in_python(descriptor, most)
         return
@@ -74,7 +69,6 @@ def looks(descriptor: int, most: int) -> Iterator[ListingChunk]:
 
 
 def looks_in_python(descriptor: int, most: int) -> Iterator[ListingChunk]:
-    """List a folder as `looks` does, without the C extension."""
     if most < 1:
         raise ValueError("at least one name must be asked for")
     try:
@@ -105,7 +99,6 @@ class _ChunkBuilder:
         self._odd: list[tuple[bytes, int, int]] = []
 
     def take(self, entry: os.DirEntry[str]) -> None:
-        """Add one name."""
         self.count += 1
         # Does the same as os.fsencode, which takes four times as long.
         name = entry.name.encode(_ENCODING, _ERRORS)
@@ -135,7 +128,6 @@ class _ChunkBuilder:
             self._specials += 1
 
     def look(self, *, ended: bool = False, error: int = 0) -> ListingChunk:
-        """Return the names that were added."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 9
         identities, further = (b"".join(array("Q", c) for c in part) for part in (columns[:4], columns[4:]))
         return ListingChunk(

@@ -73,7 +73,6 @@ class _Folder:
         self.descriptor = deeper
 
     def close(self) -> None:
-        """Close the descriptor."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -234,11 +233,8 @@ class NamedFiles:
         return folder
 
     def _see(self, folder: _Folder, top: int | None) -> os.stat_result:
-        """Examine a folder on the path.
-
-        Args:
-            top: device of the target; None for folders down to the target itself.
-        """
+        """Examine a folder on the path; `top` is the device of the target, None for folders down to the
+        target itself."""
         status = os.fstat(folder.descriptor)
         if (status.st_dev, status.st_ino) in self._options.protected:
             folder.skipped = Reason.OWN

@@ -90,11 +90,7 @@ class QuarantineFolders:
         self._warned = 0
 
     def kept_in(self, folder: int, path: bytes) -> KeptFiles | None:
-        """Return the files that are kept in an open folder; None and a warning if no log names it.
-
-        Args:
-            path: its absolute path, for messages.
-        """
+        """Return the files that are kept in an open folder; None and a warning if no log names it."""
         if self._folders is None:
             self._folders = {}
             for recorded, files in self._load().items():

@@ -61,7 +61,6 @@ long."""
 
 
 def file_stat(status: os.stat_result) -> FileStat:
-    """Return the stat values that identify the content of a file."""
     return tuple.__new__(FileStat, _STAT_FIELDS(status))
 
 
@@ -76,16 +75,11 @@ def file_trouble(error: OSError) -> FileError:
 
 
 def closed_folder(target: bytes, folder: bytes, trouble: FileError) -> UnlistedFolder:
-    """Return the UnlistedFolder for an error with a folder."""
     return UnlistedFolder(target, folder, FolderReason[trouble.reason.name], trouble.detail)
 
 
 def require_identity(descriptor: int, device: int, inode: int) -> int:
-    """Return the descriptor if it has the expected device and inode; otherwise close it.
-
-    Raises:
-        FileError: it is something else, or can't be examined.
-    """
+    """Return the descriptor if it has the expected device and inode; otherwise close it."""
     try:
         found = seen(descriptor)
     except OSError as error:
@@ -98,11 +92,7 @@ def require_identity(descriptor: int, device: int, inode: int) -> int:
 
 
 def open_known_folder(path: bytes, flags: int, device: int, inode: int) -> int:
-    """Open a folder by its absolute path, in which no symlink is followed.
-
-    Raises:
-        FileError: it can't be opened, or is another folder than the one with this device and inode.
-    """
+    """Open a folder by its absolute path, in which no symlink is followed."""
     try:
         descriptor = open_absolute(path, flags)
     except OSError as error:
@@ -111,11 +101,7 @@ def open_known_folder(path: bytes, flags: int, device: int, inode: int) -> int:
 
 
 def stat_regular(folder: int, name: bytes) -> FileStat:
-    """Return the stat values of a regular file in an open folder.
-
-    Raises:
-        FileError: it can't be examined, or is not a regular file.
-    """
+    """Return the stat values of a regular file in an open folder."""
     try:
         status = stat_child(folder, name)
     except OSError as error:
@@ -152,14 +138,8 @@ with suppress(ImportError):
 
 
 def open_listed(folder: int, name: bytes, device: int, inode: int) -> tuple[int, FileStat, int]:
-    """Open a file as `open_regular` does, in less time where the extension was built.
-
-    Returns:
-        A descriptor, the fstat result, and the number of blocks of 512 bytes that the file uses.
-
-    Raises:
-        FileError: as `open_regular`, which finds the reason.
-    """
+    """Open a file as `open_regular` does, in less time where the extension was built; return also the number
+    of blocks of 512 bytes that the file uses."""
     try:
         found = _open_listed(folder, name, own_descriptors(), device, inode) if _has_proc() else None
     except OSError as error:

@@ -128,9 +128,6 @@ def own_descriptors() -> int:
     """Return a descriptor of /proc/self/fd.
 
     It is kept open: from there a file is opened in 4.1 us, by its path from the root in 5.4.
-
-    Raises:
-        OSError: there is no /proc.
     """
     global _own  # noqa: PLW0603
     if _own < 0:
@@ -148,16 +145,8 @@ os.register_at_fork(after_in_child=_forget_own)
 
 
 def open_beneath(root: int, path: bytes, flags: int) -> int:
-    """Open a path of any length beneath an open folder; follow no symlink, and enter no foreign FUSE.
-
-    Args:
-        path: components joined by single slashes, without `.` and `..`; empty for the folder itself.
-        flags: one of the constants of this module.
-
-    Raises:
-        ForeignMountError: another user's FUSE is mounted on the path.
-        OSError: as openat2(2); ELOOP or ENOTDIR for a symlink.
-    """
+    """Open a path (components joined by single slashes, without `.` and `..`; empty for the folder itself)
+    beneath an open folder; follow no symlink, and enter no foreign FUSE (ForeignMountError)."""
     if _has_openat2():
         try:
             return open_by_openat2(root, path, flags)
@@ -198,11 +187,7 @@ def stat_absolute(path: bytes) -> os.stat_result:
 
 
 def open_by_openat2(root: int, path: bytes, flags: int) -> int:
-    """Open a path as `open_beneath` does, with openat2(2); only a very long path needs several calls.
-
-    Raises:
-        OSError: EXDEV if anything is mounted on the path.
-    """
+    """Open a path as `open_beneath` does, with openat2(2); only a very long path needs several calls."""
     _require_plain_path(path)
     return _open_pieces(root, _long_pieces(path), flags, _openat2)
 

@@ -131,9 +131,6 @@ class _Opener(Opener):
 
         The path is opened from the root of the file system without following any symlink: the symlinks in the
         paths that the administrator named were resolved when the targets were found.
-
-        Raises:
-            FileError: the folder is gone, or another folder is in its place; raised on entering.
         """
         path = full_path(batch.target, batch.folder)
         descriptor = open_known_folder(path, PASS_FLAGS, batch.device, batch.inode)

@@ -111,9 +111,6 @@ def resolve(
     A target that the scan of another one reaches is left out, so that its files get one verdict. A target
     beneath another one is kept if a pattern or a mount point hides it from that scan, because it was named
     explicitly.
-
-    Raises:
-        TargetError: a path does not exist, can't be opened, is neither folder nor file, or is protected.
     """
     found = [_find(path, protected) for path in paths]
     kept: list[Target] = []
@@ -220,13 +217,7 @@ def real_path(path: bytes) -> bytes:
 
 
 def _examine_target(path: bytes) -> tuple[bytes, bytes | None, tuple[PathStep, ...]]:
-    """Return the folder at a path, or the folder and the name of a file, and the steps to the folder.
-
-    Raises:
-        OSError: it can't be opened.
-        FileError: it changed during the check.
-        TargetError: it is neither a folder nor a regular file.
-    """
+    """Return the folder at a path, or the folder and the name of a file, and the steps to the folder."""
     way: list[PathStep] = []
     names = [name for name in path.split(b"/") if name]
     current = os.open(b"/", PASS_FLAGS)
@@ -264,11 +255,7 @@ def _examine_target(path: bytes) -> tuple[bytes, bytes | None, tuple[PathStep, .
 
 
 def _require_readable(folder: int, name: bytes, status: os.stat_result) -> None:
-    """Check that a file can be opened.
-
-    Raises:
-        FileError: it can't be opened. A lease on it is not an error, because the scan waits for it.
-    """
+    """Check that a file can be opened. A lease on it is not an error, because the scan waits for it."""
     try:
         os.close(open_regular(folder, name, status.st_dev, status.st_ino)[0])
     except FileError as trouble:

@@ -88,7 +88,6 @@ class Walk:
 
     @property
     def path(self) -> bytes:
-        """Path of the target."""
         return self._target.path
 
     def first(self) -> Iterator[Listing]:
@@ -102,7 +101,6 @@ class Walk:
                 yield from self._from(path)
 
     def rest(self) -> Iterator[Listing]:
-        """List everything that has not been listed."""
         if self._began:
             return
         self._began = True
@@ -199,11 +197,7 @@ class Walk:
         return None
 
     def _enter(self, trail: Trail, name: bytes) -> tuple[int, os.stat_result, Listing | None]:
-        """Open a folder for listing; if it must not be listed, return a listing with the reason.
-
-        Raises:
-            FileError: it can't be opened.
-        """
+        """Open a folder for listing; if it must not be listed, return a listing with the reason."""
         try:
             descriptor = open_child(trail.descriptor(), name, LIST_FLAGS)
             try:

@@ -40,27 +40,18 @@ class PendingFolders(ClosedOnExit):
         self._file: IO[bytes] | None = None
 
     def push(self, depth: int, name: bytes) -> None:
-        """Push a folder.
-
-        Raises:
-            OutputError: the temporary file can't be written.
-        """
+        """Push a folder."""
         if len(self._recent) >= self._limit:
             self._spill()
         self._recent.append((depth, name))
 
     def pop(self) -> tuple[int, bytes] | None:
-        """Pop the top folder: its parent's depth and its name; return None if the stack is empty.
-
-        Raises:
-            OutputError: the temporary file can't be read.
-        """
+        """Pop the top folder: its parent's depth and its name; return None if the stack is empty."""
         if not self._recent and self._blocks:
             self._fetch()
         return self._recent.pop() if self._recent else None
 
     def close(self) -> None:
-        """Drop all entries and close the temporary file."""
         self._recent.clear()
         self._blocks.clear()
         if self._file is not None:
@@ -127,7 +118,7 @@ class Trail:
     """
 
     def __init__(self, target: int, device: int, inode: int, place: PatternState) -> None:
-        """Start at a target; `target` is its descriptor, which this object closes."""
+        """Start at a target; this object closes its descriptor."""
         self._path = bytearray()
         self._ends = array("Q", [0])
         self._devices = array("Q", [device])
@@ -149,35 +140,27 @@ class Trail:
 
     @property
     def depth(self) -> int:
-        """Depth of the current folder."""
         return len(self._ends) - 1
 
     @property
     def folder(self) -> bytes:
-        """Path of the current folder beneath the target."""
         return bytes(self._path)
 
     @property
     def device(self) -> int:
-        """Device of the current folder."""
         return self._devices[-1]
 
     @property
     def place(self) -> PatternState:
-        """State of the exclude patterns in the current folder."""
         return self._places[-1]
 
     @property
     def inode(self) -> int:
-        """Inode of the current folder."""
         return self._inodes[-1]
 
     def child(self, name: bytes, depth: int | None = None) -> bytes:
-        """Return the path beneath the target of a name in the current folder, or in a folder above it.
-
-        Args:
-            depth: depth of the folder that contains it; None for the current folder.
-        """
+        """Return the path beneath the target of a name in the folder at `depth`, by default the current
+        one."""
         folder = self.folder if depth is None else bytes(self._path[: self._ends[depth]])
         return folder + b"/" + name if folder else name
 
@@ -222,11 +205,7 @@ class Trail:
             os.close(below[1])
 
     def descriptor(self) -> int:
-        """Return a descriptor of the current folder to open names in; it may not allow listing.
-
-        Raises:
-            FileError: the folder is no longer where it was.
-        """
+        """Return a descriptor of the current folder to open names in; it may not allow listing."""
         depth = self.depth
         if depth not in self._held:
             try:

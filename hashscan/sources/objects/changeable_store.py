@@ -17,12 +17,7 @@ class FilePart(io.RawIOBase):
     """A file object for a range of a descriptor, which stays open and keeps its offset."""
 
     def __init__(self, descriptor: int, start: int, size: int) -> None:
-        """Start at the first byte of the range.
-
-        Args:
-            descriptor: of a regular file.
-            size: number of bytes; if the file is shorter, fewer are read.
-        """
+        """Start at the first byte of the range."""
         self._descriptor = descriptor
         self._start = start
         self._size = size

@@ -57,12 +57,7 @@ class ObjectOpener(Opener):
 
     @contextmanager
     def reopen(self, batch: Batch) -> Iterator[OpenFolder]:
-        """Prepare to open a batch.
-
-        Raises:
-            FileError: this process has no credentials for it.
-            TargetError: a library is missing in this process.
-        """
+        """Prepare to open a batch."""
         folder = _Folder(self._store(batch.target), self._crew, self._access, self._spend)
         try:
             yield folder
@@ -175,12 +170,7 @@ class _Folder(OpenFolder):
             self._begin_more()
 
     def open(self, item: Item) -> OpenFile:
-        """Wait for an object; the space reserved for it is freed when it is closed.
-
-        Raises:
-            FileError: it can't be read, or is not what was listed.
-            OutputError: the temporary file for a large object failed, but not for lack of space.
-        """
+        """Wait until an object is downloaded; the space reserved for it is freed when it is closed."""
         with self._change:
             download = self._announced.pop(id(item), None) or _Download(item)
             self._awaited = download
@@ -201,7 +191,6 @@ class _Folder(OpenFolder):
         return download.file
 
     def stated_checksum(self, item: Item) -> StoredChecksum | None:
-        """Ask the store."""
         return self._store.stated_checksum(item)
 
     def close(self) -> None:

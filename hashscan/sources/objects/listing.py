@@ -32,14 +32,9 @@ Found = Sequence[StoredObject] | Failure
 
 
 def list_parallel(store: ObjectStore, prefix: bytes, *, all_versions: bool) -> Generator[Found, None, None]:
-    """List every object under a prefix, in any order.
-
-    Prefixes are distributed to threads, level by level until there are enough of them, and each is then
-    listed completely.
-
-    Yields:
-        Pages of objects; for a prefix that can't be listed, the prefix and the error.
-    """
+    """List every object under a prefix, in any order; yield pages of objects, or a prefix that can't be
+    listed with its error. Prefixes are distributed to threads, level by level until there are enough of them,
+    and each is then listed completely."""
     yield from _Listing(store, prefix, all_versions=all_versions).run()
 
 
@@ -57,11 +52,8 @@ class CycleDetector:
         self._empty = 0
 
     def note(self, page: Sequence[StoredObject]) -> None:
-        """Examine the next page.
-
-        Raises:
-            ListingError: it was listed before, or very many pages in a row are empty.
-        """
+        """Examine the next page; raise an error if it was listed before, or very many pages in a row are
+        empty: servers can list for ever."""
         if not page:
             # In a listing of versions, thousands may be delete markers, page after page.
             self._empty += 1
@@ -181,11 +173,8 @@ class Sieve:
         self._folders: dict[bytes, PatternState | None] = {}
 
     def reason(self, stored: StoredObject, container: bytes = b"") -> Reason | None:
-        """Return the reason why an object is left out, or None.
-
-        Args:
-            container: URL of its container, if a quarantine may keep objects there.
-        """
+        """Return the reason why an object is left out, or None; `container` is the URL of a container in
+        which a quarantine may keep objects."""
         if self._evidence and container + b"/" + stored.key in self._evidence:
             return Reason.EXCLUDED
         if self._exclude and self._is_excluded(stored.key):

@@ -63,17 +63,7 @@ def path_of(key: bytes) -> str | None:
 
 
 def read(store: ObjectStore, path: str, item: Item, offset: int) -> ObjectStream:
-    """Begin to read an object.
-
-    Args:
-        store: of obstore, created with ONE_TRY.
-        path: from `path_of`.
-        offset: the first byte to read.
-
-    Raises:
-        FileError: it can't be read.
-        RetryableError: a retry may succeed.
-    """
+    """Begin to read an object, with a store that was created with ONE_TRY."""
     import obstore
 
     options: GetOptions = {}
@@ -110,12 +100,7 @@ def _pieces(answer: Any, offset: int) -> Iterator[Chunk]:
 
 
 def trouble_of(error: Exception, *, begun: bool) -> FileError | RetryableError | Exception:
-    """Return the error for an object from an error of obstore, without showing its text to anybody.
-
-    Args:
-        error: any exception that obstore raised.
-        begun: True if some bytes were read before.
-    """
+    """Return the error for an object from any error of obstore, without showing its text to anybody."""
     from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
     if isinstance(error, FileNotFoundError):

@@ -20,11 +20,7 @@ UNSIZED_MAX = 1 << 30
 
 
 def bounded(chunks: Iterable[Chunk], size: int) -> Iterator[Chunk]:
-    """Yield chunks unchanged; reject an object of unknown size that is too large.
-
-    Raises:
-        FileError: it has more than UNSIZED_MAX bytes.
-    """
+    """Yield chunks unchanged; reject an object of unknown size that is too large."""
     total = 0
     for chunk in chunks:
         total += len(chunk)
@@ -252,15 +248,8 @@ class Receiver:
 
 
 def require_same_object(item: Item, reading: ObjectStream, *, begun: bool) -> Item:
-    """Compare an answer with what was listed, or with the part that was read before.
-
-    Returns:
-        The item, with etag and version from the answer if the listing had none: later answers must have the
-        same.
-
-    Raises:
-        FileError: it is another object.
-    """
+    """Compare an answer with what was listed, or with the part that was read before. Return the item, with
+    etag and version from the answer if the listing had none: later answers must have the same."""
     listed = item.stat.size
     same_size = UNKNOWN_SIZE in {listed, reading.size} or listed == reading.size
     known = bool(item.etag and reading.etag)

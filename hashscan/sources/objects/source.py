@@ -252,12 +252,8 @@ def list_named(
     options: ListingOptions,
     look_up: Callable[[bytes], NamedObject | Listing],
 ) -> Iterator[Listing]:
-    """List objects by URL, in batches of one container or host each.
-
-    Args:
-        names: as for `Source.listings_by_name`.
-        look_up: returns the object that a URL names, or a listing if it names none that can be scanned.
-    """
+    """List objects by URL, in batches of one container or host each; `look_up` returns the object that a URL
+    names, or a listing if it names none that can be scanned."""
     gathering = Gathering(options)
     for name in names:
         if not name:

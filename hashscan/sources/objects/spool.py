@@ -38,18 +38,8 @@ class Spool:
         may_fill: Callable[[int], bool] = lambda _: True,
         expected: int = 0,
     ) -> None:
-        """Create an empty spool.
-
-        Args:
-            may_grow: called before more bytes are kept in memory, with the total number; if it returns False,
-                all bytes go to a file.
-            may_fill: called before more bytes go to a file, with the total number.
-            expected: number of bytes that will come, as far as it is known.
-
-        Raises:
-            NoSpaceError: there is no space for a temporary file.
-            OutputError: a temporary file can't be created.
-        """
+        """Create an empty spool. `may_grow` and `may_fill` are called before more bytes go to memory or to a
+        file, with the total number; if the first returns False, all bytes go to a file."""
         self._may_grow = may_grow
         self._may_fill = may_fill
         self._expected = expected
@@ -74,12 +64,7 @@ class Spool:
 
     @property
     def descriptor(self) -> int:
-        """A descriptor to read all bytes; its offset is 0. Afterwards nothing may be written.
-
-        Raises:
-            NoSpaceError: there is no space for a temporary file.
-            OutputError: a temporary file can't be created or written.
-        """
+        """Return a descriptor to read all bytes; its offset is 0. Afterwards nothing may be written."""
         if self._file < 0 and not self._append_to_memory(b""):
             self._move_to_file()
         if self._file >= 0:
@@ -90,12 +75,7 @@ class Spool:
         return self._memory
 
     def write(self, chunk: Chunk) -> None:
-        """Append bytes.
-
-        Raises:
-            NoSpaceError: there is no space for so many; nothing can be appended any more.
-            OutputError: the temporary file can't be created or written.
-        """
+        """Append bytes."""
         if self._file < 0:
             if self._may_grow(self.size + len(chunk)):
                 if not self.size:
@@ -217,7 +197,6 @@ class KeptObject(OpenFile):
 
     @property
     def descriptor(self) -> int:
-        """A descriptor to read it."""
         try:
             return self._spool.descriptor
         except NoSpaceError:
@@ -230,26 +209,21 @@ class KeptObject(OpenFile):
 
     @property
     def compressed(self) -> str:
-        """The encodings that viewers decompress, as its store declares them."""
         return self._receiver.compressed
 
     @property
     def media_type(self) -> str:
-        """The MIME type that its store states."""
         return self._receiver.media_type
 
     @property
     def checksum(self) -> StoredChecksum | None:
-        """The checksum that the store keeps of it."""
         return self._receiver.checksum
 
     def check_unchanged(self) -> None:
-        """Ask the store whether the object is unchanged, if the store's answer did not prove that."""
         # The downloaded bytes can't change; the object in the store can.
         self._receiver.check()
 
     def close(self) -> None:
-        """Release the bytes."""
         if not self._closed:
             self._closed = True
             self._spool.close()
@@ -278,26 +252,21 @@ class PassingObject(OpenFile):
 
     @property
     def compressed(self) -> str:
-        """The encodings that viewers decompress, as its store declares them."""
         return self._receiver.compressed
 
     @property
     def media_type(self) -> str:
-        """The MIME type that its store states."""
         return self._receiver.media_type
 
     @property
     def checksum(self) -> StoredChecksum | None:
-        """The checksum that the store keeps of it."""
         return self._receiver.checksum
 
     def check_unchanged(self) -> None:
-        """Ask the store whether the object is unchanged, if the store's answer did not prove that."""
         self.stat = _sized(self.stat, self._receiver.received)
         self._receiver.check()
 
     def close(self) -> None:
-        """Close the stream."""
         close = getattr(self._pieces, "close", None)
         if close is not None:
             close()

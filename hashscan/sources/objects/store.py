@@ -191,11 +191,7 @@ class ObjectStore(ABC):
 
 
 def key_text(key: bytes, service: str) -> str:
-    """Return a key as the text that a request to a service needs.
-
-    Raises:
-        FileError: the key is not UTF-8.
-    """
+    """Return a key as the text that a request to a service needs."""
     try:
         return key.decode("utf-8")
     except UnicodeDecodeError:
@@ -203,11 +199,7 @@ def key_text(key: bytes, service: str) -> str:
 
 
 def prefix_text(prefix: bytes) -> str:
-    """Return a prefix as the text that a request needs.
-
-    Raises:
-        ListingError: it is not UTF-8.
-    """
+    """Return a prefix as the text that a request needs."""
     try:
         return prefix.decode("utf-8")
     except UnicodeDecodeError:
@@ -260,13 +252,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
 def refused(status: int, code: str, *, begun: bool = False) -> FileError | RetryableError:
-    """Return the error for an answer without the object.
-
-    Args:
-        status: the HTTP status.
-        code: the service's error code; empty if there is none.
-        begun: True if some of the object was read before.
-    """
+    """Return the error for an answer without the object, by its HTTP status and the service's code; `begun`
+    if some of the object was read before."""
     code = code if _PLAIN.fullmatch(code) else ""
     detail = f"the server answers {code or status}"
     if code in _ARCHIVED:

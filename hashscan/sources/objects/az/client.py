@@ -72,14 +72,8 @@ class AzureLogin:
 
 
 def find_login(container: str, access: Access) -> AzureLogin:
-    """Find an account and credentials.
-
-    Args:
-        access: if it has an endpoint, this is the account's address and overrides the environment.
-
-    Raises:
-        TargetError: there is no account or no credential, or they are not valid.
-    """
+    """Find an account and credentials; an endpoint is the account's address, and overrides the
+    environment."""
     parts = _connection_parts()
     account = parts.get("AccountName") or _first(*_ACCOUNT)
     url = access.endpoint or parts.get("BlobEndpoint", "")
@@ -117,7 +111,6 @@ def _first(*names: str) -> str:
 
 
 def _connection_parts() -> dict[str, str]:
-    """Return the connection string's parts by name."""
     text = os.environ.get(_CONNECTION, "")
     parts = {}
     for part in filter(None, text.split(";")):
@@ -160,7 +153,6 @@ class AzureClients:
 
     @cached_property
     def reader(self) -> Any:
-        """Azure's own client, without retries."""
         return self._client(1)
 
     @cached_property
@@ -242,7 +234,6 @@ class AzureClients:
         )
 
     def close(self) -> None:
-        """Close the library's connections; those of obstore are closed with its client."""
         close_clients(self, ("lister", "reader"), "fast")
 
 

@@ -64,7 +64,6 @@ class AzureStore(ObjectStore):
         self._making = Lock()
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Request the first blob."""
         from azure.core.exceptions import AzureError
 
         try:
@@ -87,7 +86,6 @@ class AzureStore(ObjectStore):
             yield [_stored(blob, all_versions=all_versions) for blob in page]
 
     def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
-        """Return one page up to the next slash; None if that page is not complete."""
         pages = self._pages(prefix, all_versions=all_versions, delimiter="/")
         page = list(next(pages, ()))
         if next(pages, None) is not None:
@@ -150,7 +148,6 @@ class AzureStore(ObjectStore):
             return True
 
     def close(self) -> None:
-        """Close the connections."""
         self._clients.close()
 
 
@@ -175,11 +172,7 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
 
 
 def blob_of(container: Any, item: Item) -> Any:
-    """Return Azure's client for one blob, version or snapshot.
-
-    Raises:
-        FileError: the key is not UTF-8.
-    """
+    """Return Azure's client for one blob, version or snapshot."""
     named: dict[str, Any] = {}
     if item.version.startswith(_SNAPSHOT):
         named["snapshot"] = item.version.removeprefix(_SNAPSHOT)
@@ -189,7 +182,6 @@ def blob_of(container: Any, item: Item) -> Any:
 
 
 def _read(container: Any, item: Item, offset: int) -> ObjectStream:
-    """Begin to read a blob with Azure's library."""
     from azure.core import MatchConditions
     from azure.core.exceptions import AzureError
 

@@ -108,7 +108,6 @@ class ChangeableGoogleStore(GoogleStore, ChangeableStore):
         return True
 
     def _send(self, method: str, address: str, **request: Any) -> requests.Response:
-        """Send a request, and read its whole answer."""
         from hashscan.sources.objects.gs.client import FAILURES, trouble_of
 
         with self._making:

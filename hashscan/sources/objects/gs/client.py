@@ -46,11 +46,7 @@ class GoogleClients:
     """The clients for one bucket, created at the first use; nothing is sent before."""
 
     def __init__(self, bucket: str, access: Access, *, changing: bool = False) -> None:
-        """Find credentials where Google's own tools look for them.
-
-        Raises:
-            TargetError: there are none.
-        """
+        """Find credentials where Google's own tools look for them."""
         self.bucket = bucket
         self._access = access
         emulator = os.environ.get(_EMULATOR, "")
@@ -94,7 +90,6 @@ class GoogleClients:
 
     @cached_property
     def session(self) -> requests.Session:
-        """The session for single requests."""
         # Anonymous credentials can't be renewed, but AuthorizedSession tries that when a request is refused.
         session: requests.Session = (
             requests.Session() if self._anonymous else AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
@@ -106,7 +101,6 @@ class GoogleClients:
 
     @cached_property
     def obstore(self) -> GCSStore:
-        """The client of obstore."""
         from obstore.store import GCSStore
 
         config: GCSConfig = {"base_url": self.url}
@@ -129,7 +123,6 @@ class GoogleClients:
         return {"token": credentials.token, "expires_at": expiry and expiry.replace(tzinfo=UTC)}
 
     def close(self) -> None:
-        """Close the connections."""
         close_clients(self, ("lister", "session"), "obstore")
 
     def explained(self, error: Exception) -> HashscanError:

@@ -91,7 +91,6 @@ class GoogleStore(ObjectStore):
         self._through_obstore = not clients.emulated
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Request the first object."""
         from hashscan.sources.objects.gs.client import FAILURES
 
         try:
@@ -113,7 +112,6 @@ class GoogleStore(ObjectStore):
             yield [_stored(blob, all_versions=all_versions) for blob in page]
 
     def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
-        """Return one page up to the next slash; None if that page is not complete."""
         found = self._listed(prefix, all_versions=all_versions, delimiter="/")
         blobs = list(next(_converted(found.pages), ()))
         if found.next_page_token:
@@ -184,7 +182,6 @@ class GoogleStore(ObjectStore):
         )
 
     def check(self, item: Item) -> None:
-        """Compare the generation again."""
         _expect(item, self._generation_now(item), begun=True)
 
     def _generation_now(self, item: Item) -> str:
@@ -231,7 +228,6 @@ class GoogleStore(ObjectStore):
             raise trouble_of(error) from None
 
     def close(self) -> None:
-        """Close the connections."""
         self._clients.close()
 
 
@@ -246,11 +242,6 @@ def _converted(pages: Iterator[Any]) -> Iterator[Any]:
 
 
 def quoted(key: bytes) -> str:
-    """Return a key in the form that URLs need.
-
-    Raises:
-        FileError: it is not UTF-8.
-    """
     return quote(key_text(key, "Google"), safe="")
 
 
@@ -269,7 +260,6 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
 
 
 def generation_of(item: Item) -> str:
-    """Return the generation of an item; empty if unknown."""
     return item.version or item.etag.partition(" ")[0]
 
 

@@ -186,12 +186,8 @@ class ChangeableS3Store(S3Store, ChangeableStore):
 
 @contextmanager
 def _spoken(rights: str, *, taken: bool = False, plain: bool = False) -> Iterator[None]:
-    """Convert botocore's errors to ours, without any text of the server.
-
-    Args:
-        taken: True if a failed condition means that the key is taken.
-        plain: True if error answers of the service are not converted.
-    """
+    """Convert botocore's errors to ours, without any text of the server; with `taken`, a failed condition
+    means that the key is taken; with `plain`, error answers are not converted."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -28,11 +28,7 @@ class S3Clients:
     """The two clients of one bucket, created at the first use; nothing is sent before."""
 
     def __init__(self, bucket: str, access: Access) -> None:
-        """Find settings and credentials where the AWS command line looks for them.
-
-        Raises:
-            TargetError: the library is missing, or there are no credentials.
-        """
+        """Find settings and credentials where the AWS command line looks for them."""
         try:
             import botocore.session
             import obstore  # noqa: F401
@@ -57,14 +53,7 @@ class S3Clients:
                 )
 
     def botocore(self, *, tries: int, region: str | None = None) -> Any:
-        """Create a client of botocore.
-
-        Args:
-            region: if it is known to differ from the configured one.
-
-        Raises:
-            TargetError: the endpoint is not a URL.
-        """
+        """Create a client of botocore; a region is given if it is known to differ from the configured one."""
         import botocore.config
         from botocore import UNSIGNED
 
@@ -93,11 +82,8 @@ class S3Clients:
 
     def obstore(self, client: Callable[[], Any]) -> S3Store | None:
         """Create a client of obstore for the same service as botocore's; None if it can't behave the same.
-
-        Args:
-            client: returns a client from `botocore` for the bucket's own region. Creating one takes longer
-                than reading a hundred objects, so it is called only if no endpoint is given.
-        """
+        `client` returns a client from `botocore` for the bucket's own region: creating one takes longer than
+        reading a hundred objects, so it is called only if no endpoint is given."""
         from obstore.store import S3Store
 
         if self._access.endpoint is None:

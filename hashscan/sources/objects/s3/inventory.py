@@ -55,11 +55,6 @@ _PARQUET_ROWS = 8192
 
 
 def require_parquet(shown: str) -> None:
-    """Check that Parquet can be read.
-
-    Raises:
-        TargetError: the library is missing.
-    """
     try:
         import pyarrow.parquet  # noqa: F401
     except ModuleNotFoundError as error:
@@ -70,12 +65,7 @@ def require_parquet(shown: str) -> None:
 
 
 def parquet_rows(stream: BinaryIO) -> Iterator[tuple[dict[str, str], bytes]]:
-    """Yield the rows of a file: cells by CSV names, and the key; some thousands are in memory at a time.
-
-    Raises:
-        ValueError: it is not a Parquet file of an inventory, or is damaged.
-        OSError: it can't be read.
-    """
+    """Yield the rows of a file: cells by CSV names, and the key; some thousands are in memory at a time."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -143,11 +133,6 @@ class Manifest:
 
 
 def parse_manifest(content: bytes, shown: str) -> Manifest:
-    """Parse a `manifest.json`.
-
-    Raises:
-        TargetError: it is not a manifest, or has a format that can't be read.
-    """
     try:
         found = json.loads(content)
         form = str(found["fileFormat"])
@@ -186,12 +171,7 @@ def _data_file(file: Mapping[str, Any]) -> DataFile:
 
 
 def check_sum(stream: BinaryIO, file: DataFile) -> None:
-    """Compare a data file with the checksum in the manifest, and seek back to its start.
-
-    Raises:
-        ListingError: the checksum differs.
-        OSError: the file can't be read.
-    """
+    """Compare a data file with the checksum in the manifest, and seek back to its start."""
     if file.md5 is not None:
         digest = hashlib.md5(usedforsecurity=False)
         while block := stream.read(_BLOCK):
@@ -202,18 +182,10 @@ def check_sum(stream: BinaryIO, file: DataFile) -> None:
 
 
 def rows(stream: BinaryIO, manifest: Manifest, *, all_versions: bool) -> Iterator[StoredObject]:
-    """Yield the objects of one data file while it is read.
-
-    An inventory is days old, and so is its data on an object's current state: without versions, its size,
-    etag and version are only used to select objects, and whoever reads an object gets its current content.
-
-    Args:
-        stream: of gzipped CSV, or of Parquet; it must be seekable.
-        all_versions: yield every version instead of the latest. Delete markers are not objects.
-
-    Raises:
-        ListingError: the rest can't be read or is not valid.
-    """
+    """Yield the objects of one data file (gzipped CSV, or seekable Parquet) while it is read; delete markers
+    are not objects. An inventory is days old, and so is its data on an object's current state: without
+    versions, its size, etag and version are only used to select objects, and whoever reads an object gets its
+    current content."""
     number = 0
     try:
         found = parquet_rows(stream) if manifest.parquet else _csv_rows(stream, manifest.columns)

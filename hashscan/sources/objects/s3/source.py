@@ -99,7 +99,6 @@ def _listed_checksum(entry: Mapping[str, str | None]) -> str:
 
 
 def prefixes_of(page: Mapping[str, Any]) -> list[bytes]:
-    """Return the common prefixes of a page."""
     encoded = page.get("EncodingType") == "url"
     return [_bytes(part["Prefix"], encoded=encoded) for part in page.get("CommonPrefixes", ())]
 
@@ -206,7 +205,6 @@ class S3Store(ObjectStore):
         return self._clients.obstore(lambda: self._exact)
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Request the first key."""
         with explained(self._bucket, self._access):
             ask = self._lister.list_object_versions if all_versions else self._lister.list_objects_v2
             ask(Bucket=self._bucket, Prefix=prefix_text(prefix), MaxKeys=1)
@@ -225,7 +223,6 @@ class S3Store(ObjectStore):
             more = then
 
     def level(self, prefix: bytes, *, all_versions: bool) -> PrefixListing | None:
-        """Return one page up to the next slash; None if that page is not complete."""
         page = self._page(prefix, all_versions=all_versions, Delimiter="/")
         if page.get("IsTruncated"):
             return None
@@ -321,7 +318,6 @@ def _checksum_of(answer: Mapping[str, Any]) -> str:
 
 
 def _read(client: Any, bucket: str, item: Item, offset: int) -> ObjectStream:
-    """Begin to read an object with botocore."""
     from botocore.exceptions import BotoCoreError, ClientError
     from urllib3.exceptions import HTTPError
 

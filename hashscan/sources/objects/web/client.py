@@ -68,11 +68,7 @@ class WebClient:
     """The connections to web servers, for all threads of a process."""
 
     def __init__(self, connections: int) -> None:
-        """Create a client without connecting.
-
-        Args:
-            connections: maximum number of connections kept for each host.
-        """
+        """Create a client without connecting; it keeps at most so many connections for each host."""
         context = ssl.create_default_context()
         context.sslsocket_class = TimedTlsSocket
         self._anywhere = urllib3.PoolManager(maxsize=connections, ssl_context=context)
@@ -83,15 +79,8 @@ class WebClient:
         self._failures: dict[bytes, tuple[int, float]] = {}
 
     def ask(self, method: str, address: WebAddress, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """Send a request and follow redirects.
-
-        Returns:
-            An answer that is not a redirect, whatever its status; its body is not read yet.
-
-        Raises:
-            RetryableError: no answer.
-            FileError: a redirect is not allowed, or the server's certificate is not trusted.
-        """
+        """Send a request and follow redirects; return an answer that is not a redirect, whatever its status,
+        with its body unread."""
         try:
             return follow_redirects(
                 address,
@@ -102,12 +91,6 @@ class WebClient:
             raise FileError(Reason.IO_ERROR, str(error)) from None
 
     def reach(self, address: WebAddress) -> None:
-        """Send a request, and accept any answer.
-
-        Raises:
-            RetryableError: no answer.
-            FileError: the server's certificate is not trusted.
-        """
         self._ask_once("HEAD", address, {}, public_only=False).drain_conn()
 
     def _ask_once(
@@ -149,18 +132,13 @@ class WebClient:
             self._failures[origin] = (self._failures.get(origin, (0, 0.0))[0] + 1, time.monotonic())
 
     def close(self) -> None:
-        """Close all connections."""
         close_pools(self._anywhere)
         close_pools(self._public)
 
 
 def next_piece(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
-    """Return the next bytes of an answer's body; empty at its end.
-
-    Raises:
-        FileError: they came too slowly.
-        RetryableError: a retry may succeed.
-    """
+    """Return the next bytes of an answer's body; empty at its end. Bytes that come too slowly are an
+    error."""
     connected = getattr(response, "timed_socket", None)
     if connected is not None:
         connected.allow(READ_SECONDS)

@@ -93,11 +93,7 @@ class WebStore(ObjectStore):
         self._client = client
 
     def probe(self, prefix: bytes, *, all_versions: bool) -> None:
-        """Check that the host answers; its answer for one URL says nothing about others.
-
-        Raises:
-            UnreachableError: it doesn't.
-        """
+        """Check that the host answers; its answer for one URL says nothing about others."""
         try:
             Tries(time.sleep).run(lambda: self._client.reach(replace(self._origin, path=prefix)))
         except FileError as trouble:
@@ -172,12 +168,7 @@ class WebStore(ObjectStore):
                 raise FileError(Reason.CHANGED)
 
     def _ask_about(self, address: WebAddress) -> _Properties | None:
-        """Request the properties of an object; return None if the server sends them only with the body.
-
-        Raises:
-            FileError: it is gone.
-            RetryableError: a retry may succeed.
-        """
+        """Request the properties of an object; return None if the server sends them only with the body."""
         response = self._client.ask("HEAD", address, {})
         # There is no body, so the connection can be kept.
         response.drain_conn()
@@ -211,12 +202,7 @@ class WebStore(ObjectStore):
 
 
 def _begun(response: urllib3.BaseHTTPResponse, offset: int) -> tuple[_Properties, int]:
-    """Return the properties in the header of an answer, and the number of its first bytes to skip.
-
-    Raises:
-        FileError: the answer is not the object.
-        RetryableError: a retry may succeed.
-    """
+    """Return the properties in the header of an answer, and the number of its first bytes to skip."""
     headers = response.headers
     if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         # Its bytes would be hashed in compressed form, and a picture in them would not be found.

@@ -104,14 +104,7 @@ def accept(folder: ListFolder, by: str, files: int) -> Acceptance:
 
 
 def record_added(folder: ListFolder, entries: Iterable[tuple[str, Iterable[str]]]) -> None:
-    """Record entries that come with the version that is about to be activated.
-
-    Args:
-        entries: algorithms, each with the ids of some entries.
-
-    Raises:
-        OSError: the record can't be written.
-    """
+    """Record entries, ids by algorithm, that come with the version that is about to be activated."""
     today = int(time.time()) // _DAY
     try:
         os.close(os.open(folder.added, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE))

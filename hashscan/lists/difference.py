@@ -70,7 +70,6 @@ class EntryChange:
     """Shape (entries, size)."""
 
     def __len__(self) -> int:
-        """Return the number of entries."""
         return len(self.raw_ids)
 
     @property
@@ -129,14 +128,8 @@ def difference_in(
     from_nothing: bool = False,
     thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS,
 ) -> Iterator[Difference]:
-    """Yield the active and the staged version of a list's folder, after verifying both.
-
-    Args:
-        from_nothing: True to ignore the active version because it can't be trusted.
-
-    Raises:
-        UsageError, NoUsableListError, OutputError: as in `difference`.
-    """
+    """Yield the active and the staged version of a list's folder, after verifying both; `from_nothing`
+    ignores an active version that can't be trusted."""
     with output_errors(f"the versions of {name!r} can't be read"), ExitStack() as stack:
         staged = folder.hold_staged()
         if staged is None:
@@ -154,15 +147,7 @@ def difference_in(
 
 
 def record_new_entries(folder: ListFolder, name: str, *, from_nothing: bool) -> None:
-    """Record which entries the staged version adds to a list that was accepted; the caller activates it.
-
-    Args:
-        from_nothing: as in `difference_in`.
-
-    Raises:
-        NoUsableListError: a version can't be trusted.
-        OSError: the list's folder can't be read or written.
-    """
+    """Record which entries the staged version adds to a list that was accepted; the caller activates it."""
     if folder.accepted.exists():
         sizes = VerificationLevel.SIZES  # the caller has compared the rest
         with difference_in(folder, name, from_nothing=from_nothing, thoroughness=sizes) as compared:
@@ -288,7 +273,6 @@ class _Candidates:
                 self._rows.append((shard, rows))
 
     def hashes(self, key: bytes) -> NDArray[np.uint64]:
-        """Return a hash of each candidate, in order."""
         hashed = np.empty(sum(len(rows) for _, rows in self._rows), dtype=np.uint64)
         start = 0
         for shard, rows in self._rows:

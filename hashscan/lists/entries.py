@@ -64,14 +64,8 @@ def find_entry(handle: ListHandle, entry_id: str) -> Entry | None:
 
 
 def entries_with(handle: ListHandle, entry_ids: Iterable[str]) -> Iterator[Entry]:
-    """Yield the active entries of a verified list that have any of the ids, and the videos that have.
-
-    A video is one entry, as `columns.videos_with` makes it.
-
-    Iterating raises:
-        ColumnError: a file is not as its handle describes it.
-        OSError: a file can't be read.
-    """
+    """Yield the active entries of a verified list that have any of the ids, and the videos that have. A video
+    is one entry, as `columns.videos_with` makes it."""
     left = {entry_id for entry_id in entry_ids if entry_id.isascii()}
     wanted = sorted(entry_id.encode("ascii") for entry_id in left)
     for files in handle.columns:

@@ -110,11 +110,7 @@ def made_content_exception(
 
 
 def checked_reason(reason: str) -> str:
-    """Return a reason without white space around it.
-
-    Raises:
-        UsageError: it is empty, too long, or not one printable line.
-    """
+    """Return a reason without white space around it."""
     reason = reason.strip()
     if not reason or not is_printable_line(reason, REASON_MAX):
         raise UsageError(

@@ -384,13 +384,7 @@ class ListStore:
 
     @contextmanager
     def adding(self, name: str) -> Iterator[ListFolder]:
-        """Yield the folder of a new list, which exists, while holding its writer lock.
-
-        Raises:
-            UsageError: the name is not valid, or a list of that name exists.
-            LockedError: another process is writing this list.
-            OutputError: the body raised an OSError.
-        """
+        """Yield the folder of a new list, which exists, while holding its writer lock."""
         with self.writing(name) as folder:
             if name in self.names():
                 raise UsageError(
@@ -449,11 +443,7 @@ def open_version(
     now: datetime,
     thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS,
 ) -> OpenedList:
-    """Verify and open one version of a list of any kind, without its index.
-
-    Raises:
-        OSError: a file that is no part of the version can't be read.
-    """
+    """Verify and open one version of a list of any kind, without its index."""
     if folder.source.exists():
         return open_repository(name, version, folder.root.read_bytes(), now, thoroughness=thoroughness)
     if (source := read_exchange_source(folder)) is not None:

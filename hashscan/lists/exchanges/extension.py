@@ -94,7 +94,6 @@ class ExtensionExchange(Exchange):
         return credentials["address"]
 
     def parse_credentials(self, text: str) -> dict[str, str]:
-        """Return the fields, objects as JSON."""
         settings = msgspec.json.decode(text, type=_Settings)
         try:
             scheme = parse(settings.address.encode()).endpoint[0]
@@ -138,11 +137,7 @@ class ExtensionExchange(Exchange):
 
 
 def _loaded(environment: str) -> tuple[type[_Api], list[type[SignalType]]]:
-    """Return the class of an extension's exchange, and all kinds of digests that are known with it.
-
-    Raises:
-        UsageError: the extension or its exchange can't be used.
-    """
+    """Return the class of an extension's exchange, and all kinds of digests that are known with it."""
     module, _, name = environment.partition("/")
     try:
         manifest = ThreatExchangeExtensionManifest.load_from_module_name(module)
@@ -195,11 +190,8 @@ class _Converter:
         """True if everything is fetched afresh, so that no record has to be withdrawn."""
 
     def converted(self, delta: FetchDeltaTyped[Any]) -> Iterator[tuple[list[Record], list[str]]]:
-        """Yield records, and keys of removed ones.
-
-        Raises:
-            FetchError: a record has several digests of a kind, which can't be withdrawn together later.
-        """
+        """Yield records, and keys of removed ones. A record with several digests of a kind is an error: they
+        could not be withdrawn together later."""
         records: dict[str, Record] = {}
         removed: dict[str, None] = {}
         for place, value in delta.updates.items():

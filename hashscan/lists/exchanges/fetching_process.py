@@ -38,7 +38,6 @@ class _Counter(logging.Handler):
 
 
 def main() -> int:
-    """Do what the request on standard input asks for; return the exit code."""
     os.environ["TZ"] = "UTC"
     time.tzset()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -90,7 +89,6 @@ def _fetch(request: Request, counter: _Counter, output: BinaryIO) -> None:
 
 
 def missing_library() -> Failed:
-    """Return the answer where the library is not installed."""
     return Failed(
         "the library for exchanges is not installed",
         "Install it with `pip install 'hashscan[exchange]'`.",

@@ -74,11 +74,9 @@ class NcmecExchange(Exchange):
     takes_feedback = True
 
     def environments(self) -> Mapping[str, str]:
-        """Return the environments of the library."""
         return {each.name: each.value for each in hash_api.NCMECEnvironment}
 
     def parse_credentials(self, text: str) -> dict[str, str]:
-        """Return user and password."""
         user, _, password = text.partition("\n")[0].strip("\r").partition(":")
         if not user or not password:
             raise ValueError("no USER:PASSWORD")
@@ -159,29 +157,19 @@ class _Client(hash_api.NCMECHashAPI):
         self._empty = 0
 
     def check_status(self) -> None:
-        """Make sure that the server accepts the credentials.
-
-        Raises:
-            FetchError: it does not, or does not say who they belong to.
-        """
         try:
             self.status()
         except (LookupError, ValueError, AssertionError):
             raise FetchError(f"{self._transport.host} sends another document than asked for") from None
 
     def vote(self, opinion: Opinion, kind: hash_api.FingerprintType) -> None:
-        """Send one opinion.
-
-        Raises:
-            FetchError: the server does not take it.
-        """
+        """Send one opinion; raise FetchError if the server does not take it."""
         member, _, entry = opinion.key.partition("/")
         guid = self._reason(kind, opinion.reason) if opinion.wrong else None
         vote = hash_api.FeedbackType.downvote if opinion.wrong else hash_api.FeedbackType.upvote
         self.submit_feedback(int(member), quote(entry, safe=""), kind, vote, guid)
 
     def _reason(self, kind: hash_api.FingerprintType, reason: str) -> str:
-        """Return the GUID of NCMEC's reason that the operator's text names by its name or GUID."""
         host = self._transport.host
         try:
             known = self._feedback_reason_map.get(kind) or self.feedback_reasons(kind)
@@ -302,7 +290,6 @@ def _utc(seconds: int) -> str:
 
 
 def _restored(stored: _Checkpoint | None) -> ncmec_api.NCMECCheckpoint | None:
-    """Return a checkpoint of the library."""
     if stored is None:
         return None
     if not stored.next:

@@ -200,11 +200,6 @@ def unused_digests(store: ListStore, name: str) -> dict[str, int]:
 
 
 def exchange_of(exchanges: Exchanges, name: str) -> Exchange:
-    """Return the exchange of this name.
-
-    Raises:
-        UsageError: there is no such exchange, or the library is not installed.
-    """
     try:
         return exchanges[name]()
     except ImportError:
@@ -217,11 +212,6 @@ def exchange_of(exchanges: Exchanges, name: str) -> Exchange:
 
 
 def _address(kind: Exchange, environment: str, credentials: Mapping[str, str]) -> str:
-    """Return the address of an environment.
-
-    Raises:
-        UsageError: there is none of this name, or it can't be used.
-    """
     try:
         return kind.address(environment, credentials)
     except KeyError:
@@ -236,11 +226,7 @@ def _named(kind: Exchange) -> str:
 
 
 def _read_credentials(kind: Exchange, path: Path) -> dict[str, str]:
-    """Read the credentials.
-
-    Raises:
-        UsageError: the file can't be read, is accessible to others, or holds something else.
-    """
+    """Read the credentials; a file that others can access is an error."""
     try:
         return kind.parse_credentials(read_secret(path, _WHAT).decode("utf-8"))
     except ValueError:
@@ -262,13 +248,7 @@ class _Fetch:
         self._request = request_to(name, kind, source, records.checkpoint)
 
     def run(self) -> int:
-        """Fetch to the end, and store all pages; return the number of records that could not be read.
-
-        Raises:
-            UsageError: the library is not installed.
-            UnreachableError: the end was not reached; what came until then is stored.
-            OutputError: the process ended without an answer, or the records can't be written.
-        """
+        """Fetch to the end, and store all pages; return the number of records that could not be read."""
         with closing(answers_to(self._request, self._count)) as answers:
             for answer in answers:
                 if isinstance(answer, Finished):
@@ -284,11 +264,7 @@ class _Fetch:
 
 
 def request_to(name: str, kind: Exchange, source: ExchangeSource, checkpoint: str | None) -> Request:
-    """Return a request for the fetching process, with the credentials.
-
-    Raises:
-        UsageError: the credentials can't be used.
-    """
+    """Return a request for the fetching process, with the credentials."""
     credentials = _read_credentials(kind, Path(source.credentials))
     address = _address(kind, source.environment, credentials)
     scheme, host, _ = parse(address.encode()).endpoint
@@ -308,18 +284,8 @@ def request_to(name: str, kind: Exchange, source: ExchangeSource, checkpoint: st
 def answers_to(
     request: Request, count: Callable[[int], None]
 ) -> Generator[Page | Submitted | Finished, None, None]:
-    """Run the process that talks to the exchange, and yield its answers; the last one is `Finished`.
-
-    The process is killed when the generator is closed.
-
-    Args:
-        count: gets the length of each answer in bytes.
-
-    Raises:
-        UsageError: the library is not installed.
-        UnreachableError: the end was not reached.
-        OutputError: the process ended without an answer.
-    """
+    """Run the process that talks to the exchange, and yield its answers; the last one is `Finished`. The
+    process is killed when the generator is closed. `count` gets the length of each answer in bytes."""
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"TZ": "UTC", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -390,12 +356,7 @@ class _NextVersion:
         self._time = time
 
     def take_over(self, *, stage: bool, admits: ActivationCheck | None, received: int) -> Pulled:
-        """Make the version, unless it is there already, and stage or activate it.
-
-        Raises:
-            NoUsableListError: the records have no entry that can be used.
-            OSError: the list's folder can't be written.
-        """
+        """Make the version, unless it is there already, and stage or activate it."""
         folder = self._folder
         active, staged = folder.active(), folder.staged()
         before = self._opened(active) if active else None

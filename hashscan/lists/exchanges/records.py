@@ -41,16 +41,8 @@ class Records:
     """The database of one list; use it as a context manager."""
 
     def __init__(self, path: Path, origin: str) -> None:
-        """Open the database, or create it.
-
-        Args:
-            path: the file.
-            origin: identifies exchange and environment. If the file was made from another one, it belongs to
-                another list, and its records are dropped.
-
-        Raises:
-            OutputError: the file can't be read or written.
-        """
+        """Open the database, or create it. `origin` identifies exchange and environment: if the file was made
+        from another one, it belongs to another list, and its records are dropped."""
         self._path = path
         self.dropped = False
         """True if the records of another list were dropped."""
@@ -126,11 +118,8 @@ class Records:
         return None
 
     def blocks(self, left_out: Counter[str]) -> Iterator[EntryBlock]:
-        """Yield the entries of all records, by key, in bounded memory.
-
-        Args:
-            left_out: counts the digests that can be no entries, by reason; complete at the end.
-        """
+        """Yield the entries of all records, by key, in bounded memory; `left_out` counts the digests that can
+        be no entries, by reason, and is complete at the end."""
         waiting = RawColumns("record")
         raws = self._raw_entries(left_out)
         while waiting.take(raws, _TOGETHER):

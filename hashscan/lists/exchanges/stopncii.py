@@ -50,11 +50,9 @@ class StopNciiExchange(Exchange):
     takes_feedback = True
 
     def environments(self) -> Mapping[str, str]:
-        """Return the one address that the library has."""
         return {"production": api.StopNCIIAPI.BASE_URL}
 
     def parse_credentials(self, text: str) -> dict[str, str]:
-        """Return the two keys, and the third for feedback."""
         keys = text.partition("\n")[0].strip().split(",")
         if len(keys) not in {2, 3} or not all(keys):
             raise ValueError("not two or three keys")

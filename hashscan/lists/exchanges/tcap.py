@@ -61,11 +61,9 @@ class TcapExchange(Exchange):
     categories: ClassVar[Mapping[str, str]] = {"*": CATEGORY}
 
     def environments(self) -> Mapping[str, str]:
-        """Return the one address that the library has."""
         return {"production": api.TATHashListAPI.BASE_URL}
 
     def parse_credentials(self, text: str) -> dict[str, str]:
-        """Return user and password."""
         user, _, password = text.partition("\n")[0].strip("\r").partition(":")
         if not user or not password:
             raise ValueError("no USER:PASSWORD")

@@ -90,7 +90,6 @@ class ThreatExchange(Exchange):
         return api.ThreatExchangeAPI._TE_BASE_URL
 
     def parse_credentials(self, text: str) -> dict[str, str]:
-        """Return the access token."""
         token = text.partition("\n")[0].strip()
         if not api.is_valid_app_token(token) or not token.isascii():
             raise ValueError("no token of an app")

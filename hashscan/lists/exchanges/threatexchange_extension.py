@@ -76,7 +76,6 @@ class _ExactSignal(SimpleSignalType, BytesHasher):
 
     @classmethod
     def get_name(cls) -> str:
-        """Return the name, such as file_md5."""
         return f"file_{cls.algorithm}"
 
     @classmethod
@@ -86,16 +85,11 @@ class _ExactSignal(SimpleSignalType, BytesHasher):
 
     @classmethod
     def get_index_cls(cls) -> type[TrivialSignalTypeIndex[Any]]:
-        """Return the index that finds equal digests."""
         return TrivialSignalTypeIndex
 
     @classmethod
     def validate_signal_str(cls, signal_str: str) -> str:
-        """Return a digest in lower case.
-
-        Raises:
-            ValueError: the text is no such digest.
-        """
+        """Return a digest in lower case; ValueError if the text is none."""
         digest = signal_str.strip().lower()
         if len(bytes.fromhex(digest)) != hashlib.new(cls.algorithm, usedforsecurity=False).digest_size:
             raise ValueError(f"no {cls.algorithm}")
@@ -103,12 +97,10 @@ class _ExactSignal(SimpleSignalType, BytesHasher):
 
     @classmethod
     def hash_from_bytes(cls, bytes_: bytes) -> str:
-        """Return the digest of a content."""
         return hashlib.new(cls.algorithm, bytes_, usedforsecurity=False).hexdigest()
 
     @classmethod
     def hash_from_file(cls, file: Path) -> str:
-        """Return the digest of a file."""
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, cls.algorithm).hexdigest()
 
@@ -230,42 +222,32 @@ class HashscanSignalExchangeAPI(
     """Lists that `hashscan publish` makes."""
 
     def __init__(self, collab: HashscanCollabConfig) -> None:
-        """Prepare to pull a list; nothing is read or asked yet."""
         self._collab = collab
 
     @classmethod
     def for_collab(cls, collab: HashscanCollabConfig) -> "HashscanSignalExchangeAPI":
-        """Return an instance for the settings of a list."""
         return cls(collab)
 
     @classmethod
     def get_name(cls) -> str:
-        """Return `hashscan`."""
         return "hashscan"
 
     @staticmethod
     def get_config_cls() -> type[HashscanCollabConfig]:
-        """Return the class of settings."""
         return HashscanCollabConfig
 
     @staticmethod
     def get_checkpoint_cls() -> type[HashscanCheckpoint]:
-        """Return the class of checkpoints."""
         return HashscanCheckpoint
 
     @staticmethod
     def get_record_cls() -> type[HashscanRecord]:
-        """Return the class of records."""
         return HashscanRecord
 
     def fetch_iter(
         self, _supported_signal_types: Sequence[type[SignalType]], checkpoint: HashscanCheckpoint | None
     ) -> Iterator[_Delta]:
-        """Yield what has changed since the checkpoint, or the whole list; nothing if nothing has.
-
-        Raises:
-            HashscanError: the list can't be pulled, or is not what was signed.
-        """
+        """Yield what has changed since the checkpoint, or the whole list; nothing if nothing has."""
         try:
             delta = self._fetched(checkpoint)
         except HashscanError as error:

@@ -105,13 +105,8 @@ class Transport:
             setattr(requests.Session, name, replacement)
 
     def check_clock(self) -> None:
-        """Compare this machine's clock with the server's.
-
-        A wrong one would ask for other times than those in which records have changed.
-
-        Raises:
-            FetchError: they differ too much, or the server has none.
-        """
+        """Compare this machine's clock with the server's; a wrong one would ask for other times than those in
+        which records have changed."""
         if self.skew is None:
             raise FetchError(f"{self.host} does not say what time it is", ASK_EXCHANGE)
         if abs(self.skew) > CLOCKS_MAY_DIFFER:
@@ -213,14 +208,8 @@ class _Adapter(HTTPAdapter):
 
 @contextmanager
 def _deadline(host: str) -> Iterator[None]:
-    """End the body after `SECONDS_MAX` seconds; runs in the main thread only.
-
-    A server that sends a byte now and then, or one interim answer after the other, starts the timeout of the
-    socket again and again.
-
-    Raises:
-        FetchError: the time is over.
-    """
+    """End the body after `SECONDS_MAX` seconds; runs in the main thread only. A server that sends a byte now
+    and then, or one interim answer after the other, starts the timeout of the socket again and again."""
 
     def end(*_: object) -> None:
         raise FetchError(f"{host} takes more than {SECONDS_MAX:.0f} seconds for an answer", ASK_EXCHANGE)

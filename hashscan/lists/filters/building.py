@@ -47,12 +47,6 @@ class BuiltFilter(NamedTuple):
 
 
 def heads_of_lists(handles: Iterable[ListHandle]) -> Heads:
-    """Return all active digests of exact algorithms in some lists.
-
-    Raises:
-        ColumnError: a column is damaged.
-        OSError: a column can't be read.
-    """
     found: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in EXACT}
     for handle in handles:
         for files in handle.columns:
@@ -65,17 +59,8 @@ def heads_of_lists(handles: Iterable[ListHandle]) -> Heads:
 def build(
     heads: Mapping[str, NDArray[np.uint64]], list_version: str, made: str, base: str = ""
 ) -> BuiltFilter:
-    """Build a filter that lets all of these digests through.
-
-    Args:
-        heads: the digests by algorithm; the filter covers these algorithms.
-        list_version: the version of the lists that have them.
-        made: the present time, as RFC 3339 writes it.
-        base: SHA-256 of the filter to which this one adds; empty for a complete one.
-
-    Raises:
-        UsageError: there are too many digests.
-    """
+    """Build a filter that lets all of these digests through, and covers their algorithms. `made` is in the
+    form of RFC 3339; `base` is the SHA-256 of the filter to which this one adds, empty for a complete one."""
     digests = sum(map(len, heads.values()))
     if digests > DIGESTS_MAX:
         raise UsageError(
@@ -92,7 +77,6 @@ def build(
 
 
 def not_in(part: FilterPart, heads: Heads) -> Heads:
-    """Return the digests that a filter does not let through."""
     return {
         name: np.concatenate([np.zeros(0, np.uint64), *_held_back(part, name, values)])
         for name, values in heads.items()

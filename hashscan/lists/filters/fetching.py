@@ -154,12 +154,6 @@ class FilterCache:
 
 
 def _location(url: str, service: StoredService) -> str:
-    """Return the address of a repository in its normal form.
-
-    Raises:
-        FilterError: this address is not asked.
-        HashscanError: it is none.
-    """
     if not url.lower().startswith(WEB):
         raise FilterError("its address is no web address")
     location = checked_location(url)
@@ -258,12 +252,7 @@ def _stored(folder: Path, version: str) -> DigestFilter | None:
 
 
 def _opened(folder: Path, current: _Current) -> DigestFilter:
-    """Open the files of a filter, after comparing them with what was signed.
-
-    Raises:
-        FilterError: it can't be used.
-        OSError: a file can't be read.
-    """
+    """Open the files of a filter, after comparing them with what was signed."""
     parts = []
     for digest in (current.base, current.additions):
         if digest is not None:
@@ -315,11 +304,8 @@ def _fetched(
 
 
 def _target(updater: Updater, folder: Path, name: str, most: int) -> tuple[str, Path]:
-    """Fetch a target unless it is here; return its SHA-256 and its file.
-
-    Raises:
-        FilterError: it was not signed, or is too long.
-    """
+    """Fetch a target unless it is here; return its SHA-256 and its file. One that was not signed, or is too
+    long, is an error."""
     info = updater.get_targetinfo(name)
     digest = "" if info is None else info.hashes.get("sha256", "")
     if info is None or not _SHA256.fullmatch(digest):

@@ -82,11 +82,7 @@ class FilterIndex(Struct, frozen=True):
 
     @classmethod
     def decode(cls, data: bytes) -> FilterIndex:
-        """Read the file.
-
-        Raises:
-            FilterError: it is not valid.
-        """
+        """Read the file."""
         try:
             return decode_file(data, cls)
         except ValueError as error:
@@ -99,7 +95,6 @@ class FilterIndex(Struct, frozen=True):
         return frozenset(named | {each.additions for each in self.filters if each.additions})
 
     def of_version(self, version: str) -> VersionFilter | None:
-        """Return the filter of a version of the lists; None if there is none."""
         return next((each for each in self.filters if each.version == version), None)
 
 
@@ -143,7 +138,6 @@ class FilterHeader(Struct, frozen=True):
 
 
 def header_bytes(header: FilterHeader) -> bytes:
-    """Return the beginning of the file with this header."""
     data = MAGIC + encode_json(header)
     if len(data) > HEADER_SIZE:
         raise FilterError("the header of the filter is too long")
@@ -154,11 +148,7 @@ class FilterPart:
     """One filter, over the bytes of its file."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
-        """Check the header, and the length of the data.
-
-        Raises:
-            FilterError: it is no filter that can be used.
-        """
+        """Check the header, and the length of the data."""
         self.data = memoryview(data)
         if len(self.data) < HEADER_SIZE or self.data[: len(MAGIC)] != MAGIC:
             raise FilterError("it is no filter of digests, or one of a newer version")
@@ -174,12 +164,7 @@ class FilterPart:
 
     @classmethod
     def open(cls, path: Path) -> FilterPart:
-        """Map a file that nobody else writes.
-
-        Raises:
-            FilterError: it is no filter that can be used.
-            OSError: it can't be read.
-        """
+        """Map a file that nobody else writes."""
         with path.open("rb") as file:
             try:
                 return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -31,11 +31,7 @@ class RawColumns:
         self._of: dict[str, tuple[list[int], list[str], list[str], list[str]]] = {}
 
     def take(self, raws: Iterable[RawEntry], most: int) -> int:
-        """Take up to `most` entries, or up to a value too long to be one; return how many were taken.
-
-        Raises:
-            LineError: if iterating `raws` does.
-        """
+        """Take up to `most` entries, or up to a value too long to be one; return how many were taken."""
         of = self._of
         count = 0
         for line, entry_id, name, value, category in raws:
@@ -53,11 +49,7 @@ class RawColumns:
         return count
 
     def checked(self) -> Iterator[EntryBlock]:
-        """Yield the waiting entries in blocks, one for each algorithm; afterwards none wait.
-
-        Raises:
-            LineError: an entry is not valid; the first such entry is named.
-        """
+        """Yield the waiting entries in blocks, one for each algorithm; afterwards none wait."""
         taken, self._of = self._of, {}
         blocks = [self._block(name, *columns) for name, columns in taken.items()]
         for block in blocks:

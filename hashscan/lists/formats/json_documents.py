@@ -41,11 +41,7 @@ class JsonItems:
     """The objects of one array, counted from 1."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Read the beginning of `stream`; a byte order mark is skipped.
-
-        Raises:
-            LineError: the stream is not text.
-        """
+        """Read the beginning of `stream`; a byte order mark is skipped."""
         head = stream.read(_CHUNK)
         refuse_not_utf8(head)
         self.head = head.removeprefix(BOM)
@@ -74,11 +70,7 @@ class JsonItems:
         return found
 
     def objects(self, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the number and value of each object at `path`, in ijson's notation.
-
-        Raises:
-            LineError: the document is not JSON or too deep, or the array contains something else.
-        """
+        """Yield the number and value of each object at `path`, in ijson's notation."""
         number = 0
         reader = self._reader
         items = ijson.items(reader, path, use_float=True, buf_size=_CHUNK)
@@ -113,7 +105,6 @@ class _LimitedStream:
         self.passed = 0
 
     def read(self, size: int = _CHUNK) -> bytes:
-        """Return the next bytes; a size of 0 returns none."""
         if size == 0:
             return b""
         data, self._head = self._head, b""

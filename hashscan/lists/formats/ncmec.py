@@ -126,5 +126,4 @@ class _Guarded:
 
 
 def _tag(element: Element) -> str:
-    """Return the name of an element without its namespace."""
     return str(element.tag).rpartition("}")[2]

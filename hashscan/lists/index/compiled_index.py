@@ -43,18 +43,10 @@ class CompiledIndex:
     def open(
         cls, handles: Sequence[ListHandle], *, many: bool = False, algorithms: Collection[str] | None = None
     ) -> CompiledIndex:
-        """Map the lists of the handles, which were verified and compiled before.
-
-        Segments that are small, or whose compiled files can't be used, are built in memory.
-
-        Args:
-            many: True if so many queries will follow that small segments are worth an index of their own.
-            algorithms: those that will be asked for; None for all of which single digests are compared.
-
-        Raises:
-            ColumnError: a file is not as its handle describes it.
-            OSError: a column can't be opened.
-        """
+        """Map the lists of the handles, which were verified and compiled before, for these algorithms (None
+        for all of which single digests are compared). Segments that are small, or whose compiled files can't
+        be used, are built in memory; with `many`, so many queries will follow that small segments are worth
+        an index."""
         parts: dict[str, list[_Part]] = {}
         wanted = {name for name, a in ALGORITHMS.items() if a.matched} if algorithms is None else algorithms
         for handle in handles:
@@ -69,25 +61,16 @@ class CompiledIndex:
         return cls(parts)
 
     def __len__(self) -> int:
-        """Return the number of active entries of all algorithms together."""
         return sum(self.entries(algorithm) for algorithm in self._parts)
 
     def entries(self, algorithm: str) -> int:
-        """Return the number of active entries of one algorithm."""
         return sum(part.files.active for part in self._parts.get(algorithm, ()))
 
     def query(self, algorithm: str, values: NDArray[np.uint8], thresholds: NDArray[np.int_]) -> Hits:
         """Return exactly the entries within each query's threshold; memory is bounded except for the hits.
-
-        Args:
-            algorithm: an algorithm without entries has no hits.
-            values: digests, shape (queries, size) with the algorithm's size in bytes; may be empty.
-            thresholds: largest distances, shape (queries,): bits, or squares of a Euclidean distance; for an
-                exact algorithm only equal entries are hits, at distance 0.
-
-        Raises:
-            DamagedIndexError: a compiled file has changed since it was opened.
-        """
+        Values have the shape (queries, size), thresholds (queries,): bits, or squares of a Euclidean
+        distance; for an exact algorithm only equal entries are hits, at distance 0. Raise DamagedIndexError
+        if a compiled file has changed since it was opened."""
         size = ALGORITHMS[algorithm].size
         if values.dtype != np.uint8 or values.ndim != 2 or values.shape[1] != size:
             raise ValueError(
@@ -125,7 +108,6 @@ class CompiledIndex:
         return part.handle.name, entry_id, part.handle.categories[part.columns.category[row]]
 
     def value(self, algorithm: str, entry_row: int) -> bytes:
-        """Return the value of an entry row from `query`."""
         part, row = self._place(algorithm, entry_row)
         return bytes(part.columns.value[row])
 

@@ -78,11 +78,7 @@ class Frame:
 
     @classmethod
     def read(cls, column: NDArray[np.float64], size: int) -> Frame:
-        """Return the frame of which `column` was made.
-
-        Raises:
-            DamagedIndexError: it was made of none.
-        """
+        """Return the frame of which `column` was made, else raise DamagedIndexError."""
         if not np.isfinite(column).all() or column[0] < _STEP_LEAST:
             raise DamagedIndexError("the axes are no numbers")
         return cls(float(column[0]), column[1 : 1 + AXES], column[1 + AXES :].reshape(AXES - 1, size))
@@ -172,7 +168,6 @@ class NumpyEuclidean(EuclideanKernel):
         queries: NDArray[np.uint8],
         thresholds: NDArray[np.int64],
     ) -> Hits:
-        """Search query by query."""
         count = -(-len(leaves.rows) // LEAF)
         low, high = (_by_axis(part[None])[0, :, :count] for part in (leaves.low, leaves.high))
         of_leaf = leaves.codes.reshape(-1, AXES * LEAF)
@@ -199,7 +194,6 @@ class NumpyEuclidean(EuclideanKernel):
     def scan(
         self, values: NDArray[np.uint8], queries: NDArray[np.uint8], thresholds: NDArray[np.int64]
     ) -> Hits:
-        """Compare block by block."""
         found = []
         for begin in range(0, len(values), _BLOCK):
             block = values[begin : begin + _BLOCK]
@@ -223,7 +217,6 @@ class CEuclidean(EuclideanKernel):
         queries: NDArray[np.uint8],
         thresholds: NDArray[np.int64],
     ) -> Hits:
-        """Search query by query."""
         columns = leaves.values, leaves.codes, leaves.low, leaves.high, leaves.rows
         try:
             hits = _euclid.probe(*columns, codes, limits, queries, thresholds, queries.shape[1])
@@ -234,13 +227,11 @@ class CEuclidean(EuclideanKernel):
     def scan(
         self, values: NDArray[np.uint8], queries: NDArray[np.uint8], thresholds: NDArray[np.int64]
     ) -> Hits:
-        """Compare block by block."""
         return _unpacked(_euclid.scan(np.ascontiguousarray(values), queries, thresholds, queries.shape[1]))
 
 
 @cache
 def best_euclidean() -> EuclideanKernel:
-    """Return the C loops if they were built for this machine, else numpy's."""
     return NumpyEuclidean() if _euclid is None or sys.byteorder != "little" else CEuclidean()
 
 

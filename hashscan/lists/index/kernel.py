@@ -98,7 +98,6 @@ class NumpyKernel(Kernel):
     def probe(
         self, tables: ChunkTables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search by chunks, all queries of a radius at a time."""
         spent = np.zeros(len(queries), dtype=np.int64)
         found: list[Hits] = []
         for threshold in np.unique(thresholds).tolist():
@@ -168,7 +167,6 @@ class NumpyKernel(Kernel):
     def probe_neighbours(
         self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search chunk by chunk, all queries at a time."""
         return table.probe(queries, threshold, budget)
 
     def scan(
@@ -177,7 +175,6 @@ class NumpyKernel(Kernel):
         queries: NDArray[np.unsignedinteger],
         thresholds: NDArray[np.int64],
     ) -> Hits:
-        """Compare block by block."""
         found: list[Hits] = []
         for begin in range(0, len(words), _SCAN_BLOCK):
             block = words[begin : begin + _SCAN_BLOCK]
@@ -198,7 +195,6 @@ class CKernel(Kernel):
     def probe(
         self, tables: ChunkTables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search by chunks, query by query."""
         from hashscan.lists.index import _probe
 
         try:
@@ -219,7 +215,6 @@ class CKernel(Kernel):
     def probe_neighbours(
         self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search chunk by chunk."""
         from hashscan.lists.index import _probe
 
         limits = table.limits(threshold)

@@ -62,7 +62,6 @@ class Chunks:
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """First bit of each chunk."""
         return tuple(sum(self.lengths[:number]) for number in range(len(self.lengths)))
 
     @property
@@ -188,12 +187,8 @@ class NeighbourTable:
         return 3 * len(self.starts) - 1
 
     def limits(self, threshold: int) -> NDArray[np.int64]:
-        """Return which buckets of a chunk are read, and which of their entries may be near.
-
-        Returns:
-            Shape (chunks, 3): how many bits may differ in the next chunk; in the next two, below 0 if none
-            may; 1 if the buckets one bit away from the query's are read, too, else 0.
-        """
+        """Return, shape (chunks, 3), how many bits may differ in the next chunk; in the next two, below 0 if
+        none may; 1 if the buckets one bit away from the query's are read, too, else 0."""
         return _limits(len(self.starts), threshold)
 
     def probe(

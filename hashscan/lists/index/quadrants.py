@@ -63,32 +63,25 @@ class Quadrants(Strategy):
     """A strategy of the columns that another one has for single quadrants."""
 
     def __init__(self, singles: Strategy) -> None:
-        """Search single quadrants in the given way."""
         self._singles = singles
 
     def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield the columns."""
         yield from self._singles.blocks(_single(values))
 
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
-        """Return type and number of rows of each column."""
         return self._singles.expected(QUADRANTS * entries, size // QUADRANTS)
 
     def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
-        """Return a segment over the columns."""
         return _Segment(values, self._singles.open(_single(values), columns))
 
     def eager(self, values: NDArray[np.uint8]) -> Segment:
-        """Return a segment with the index of single quadrants that suits their number."""
         return _Segment(values, self._singles.eager(_single(values)))
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
-        """Return a segment that scans linearly."""
         return _Segment(values, self._singles.plain(_single(values)))
 
 
 def _single(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the quadrants, a row each."""
     return values.reshape(QUADRANTS * len(values), -1)
 
 

@@ -54,16 +54,8 @@ _ATTEMPTS = 5
 
 
 def compile_segment(folder: Path, algorithm: str, values: NDArray[np.uint8], label: str) -> None:
-    """Compile values into `folder`, replacing an earlier segment of the algorithm.
-
-    Args:
-        folder: created if missing; segments of other algorithms in it stay.
-        values: shape (entries, size), at least one; opening needs them again.
-        label: a fingerprint of the values.
-
-    Raises:
-        OSError: the segment can't be written; the old segment is unchanged.
-    """
+    """Compile values, shape (entries, size), at least one, into `folder`, replacing an earlier segment of the
+    algorithm; opening needs the values again. The label is their fingerprint."""
     if not 0 < len(values) <= ENTRIES_MAX:
         raise ValueError(f"a segment holds 1 to {ENTRIES_MAX} values")
     private_folder(folder)
@@ -91,17 +83,9 @@ def open_segment(
     *,
     thorough: bool = False,
 ) -> Segment:
-    """Map a compiled segment; another process may replace it at any time.
-
-    The other arguments are those with which it was compiled.
-
-    Args:
-        thorough: compare every column with its checksum, which reads all of it.
-
-    Raises:
-        DamagedIndexError: the segment is not as compiled, or was compiled for another version.
-        OSError: the segment does not exist, or can't be read.
-    """
+    """Map a compiled segment; another process may replace it at any time. The other arguments are those with
+    which it was compiled; `thorough` compares every column with its checksum, which reads all of it. Raise
+    DamagedIndexError unless it is as compiled, by this version."""
     for attempt in range(_ATTEMPTS):
         header = _header(folder, algorithm)
         wanted = _identity(algorithm, values, label)
@@ -122,10 +106,6 @@ def link_segment(source: Path, folder: Path, algorithm: str) -> None:
 
     The folder must have no segment of the algorithm. If one of both is compiled again, the other is not
     affected, since compiling writes new files and changes no existing one.
-
-    Raises:
-        DamagedIndexError: the segment's header can't be read.
-        OSError: the segment does not exist, or can't be linked.
     """
     name = _header(source, algorithm).get("data")
     if not _is_data_name(name, algorithm):
@@ -153,7 +133,6 @@ class WithoutWithdrawn(Segment):
         self._rows = rows
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
-        """Return the hits without the excluded rows."""
         query_rows, rows, distances = self._segment.query(values, thresholds)
         place = np.minimum(np.searchsorted(self._rows, rows), self._rows.size - 1)
         kept = self._rows[place] != rows
@@ -171,7 +150,6 @@ class WithoutDegenerate(Segment):
         self._segment, self._algorithm, self._values = segment, algorithm, values
 
     def query(self, values: NDArray[np.uint8], thresholds: NDArray[np.int64]) -> Hits:
-        """Return the hits without those entries."""
         query_rows, rows, distances = self._segment.query(values, thresholds)
         if not rows.size:
             return query_rows, rows, distances
@@ -181,7 +159,6 @@ class WithoutDegenerate(Segment):
 
 
 def _remove_others(folder: Path, algorithm: str, data: Path | None = None) -> None:
-    """Remove the columns of earlier headers."""
     for old in folder.glob(f"{algorithm}-*"):
         if old != data:
             shutil.rmtree(old, ignore_errors=True)
@@ -256,25 +233,14 @@ def compiled_columns(handle: ListHandle) -> tuple[ColumnFiles, ...]:
 
 
 def compile_list(handle: ListHandle, files: ColumnFiles) -> None:
-    """Compile one algorithm's entries of a list into the handle's index folder.
-
-    Raises:
-        ColumnError: a column is not as the handle describes it.
-        OSError: the index can't be written.
-    """
+    """Compile one algorithm's entries of a list into the handle's index folder."""
     assert handle.index is not None
     values = open_columns(handle.folder, files).value
     compile_segment(segment_folder(handle.index, files), files.algorithm, values, files.content)
 
 
 def open_list(handle: ListHandle, files: ColumnFiles, *, thorough: bool) -> Segment:
-    """Map one compiled algorithm of a list.
-
-    Raises:
-        DamagedIndexError: the compiled files have changed, or belong to other values.
-        ColumnError: a column is not as the handle describes it.
-        OSError: a file can't be opened.
-    """
+    """Map one compiled algorithm of a list."""
     assert handle.index is not None
     return _compiled_segment(handle.index, files, open_columns(handle.folder, files).value, thorough=thorough)
 
@@ -285,15 +251,9 @@ def segment_folder(index: Path, files: ColumnFiles) -> Path:
 
 
 def segment_of(handle: ListHandle, files: ColumnFiles, columns: Columns, *, many: bool) -> Segment:
-    """Return a segment of the active rows of a list's columns.
-
-    It is built in memory if it is small, or if its compiled files can't be used.
-
-    Args:
-        files: some of its columns.
-        columns: the same, opened.
-        many: True if so many queries will follow that a small segment is worth an index.
-    """
+    """Return a segment of the active rows of a list's columns, given as files and opened. It is built in
+    memory if it is small, or if its compiled files can't be used; with `many`, so many queries will follow
+    that a small segment is worth an index."""
     segment = None
     if handle.index is not None and files.entries >= SMALL:
         # Damage was reported when the list was opened. The result is still exact, only slower.
@@ -326,34 +286,19 @@ class TemporaryIndex:
     """A temporary folder for an index that could not be stored; removed with this object."""
 
     def __init__(self) -> None:
-        """Create the folder.
-
-        Raises:
-            OSError: the folder can't be created.
-        """
+        """Create the folder."""
         self.folder = Path(tempfile.mkdtemp(prefix="hashscan-index-"))
         self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove the folder."""
         self._finalizer()
 
 
 def compile_new(handle: ListHandle, folder: Path, earlier_versions: Iterable[Path] = ()) -> None:
-    """Compile the index of a version before its activation, as far as disk space allows.
-
-    What an earlier version has compiled from the same values is shared by hard links. Its checksums are
-    compared when the list is opened for a scan. A version is useful without an index too: what is missing is
-    compiled, and reported, when the list is opened.
-
-    Args:
-        handle: a verified list.
-        folder: the version's folder; what a killed call compiled there is reused.
-        earlier_versions: folders of other versions of the list.
-
-    Raises:
-        ColumnError: a column is not as the handle describes it.
-    """
+    """Compile the index of a verified list's version before its activation, as far as disk space allows; what
+    a killed call compiled is reused. What an earlier version has compiled from the same values is shared by
+    hard links. Its checksums are compared when the list is opened for a scan. A version is useful without an
+    index too: what is missing is compiled, and reported, when the list is opened."""
     index = folder / INDEX
     handle = replace(handle, index=index)
     wanted = compiled_columns(handle)
@@ -397,16 +342,8 @@ class PreparedList:
 
 
 def prepared(handle: ListHandle, folder: Path, *, thorough: bool) -> PreparedList:
-    """Check the index of a list and compile what is missing or can't be used.
-
-    Args:
-        handle: a verified list.
-        folder: folder of the list's version, which contains its index.
-        thorough: compare the index with its checksums.
-
-    Raises:
-        ColumnError: a column is not as the handle describes it.
-    """
+    """Check the index of a verified list (thoroughly: compare it with its checksums) and compile what is
+    missing or can't be used."""
     wanted = compiled_columns(handle)
     if not wanted:
         return PreparedList(handle)

@@ -31,7 +31,6 @@ class Exact(Strategy):
     """A strategy of sorted keys, their rows, and a table of the start of each bucket of keys."""
 
     def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield keys, rows and the bucket table."""
         keys = _exact_keys(values)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
@@ -42,7 +41,6 @@ class Exact(Strategy):
         yield "starts", np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
 
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
-        """Return type and number of rows of each column."""
         return {
             "keys": (np.dtype("<u8"), entries),
             "rows": (np.dtype("<u4"), entries),
@@ -50,7 +48,6 @@ class Exact(Strategy):
         }
 
     def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
-        """Return a segment over the columns."""
         return _Exact(values, columns["keys"], columns["rows"], columns["starts"])
 
 
@@ -258,5 +255,4 @@ STRATEGIES: dict[Metric, Callable[[], Strategy]] = {
 
 
 def strategy_of(algorithm: str) -> Strategy:
-    """Return the strategy for an algorithm's digests."""
     return STRATEGIES[ALGORITHMS[algorithm].metric]()

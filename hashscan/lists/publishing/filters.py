@@ -106,23 +106,10 @@ def publish_filter(
     passphrase: bytes | None = None,
     now: datetime | None = None,
 ) -> PublishedFilter:
-    """Build and publish the filter of some lists, unless that of this version is published already.
-
-    Args:
-        work: working folder that `Publisher.init` made, and no list is published from.
-        handles: all lists of which the service answers.
-        version: the version of these lists, from `store.lists_version`.
-        new_base: True to make a complete filter in any case.
-        passphrase: decrypts the keys in daily use.
-        now: time of signing; the present if it is None.
-
-    Raises:
-        UsageError: the folder is that of a list, there are too many digests, the root has expired, or the
-            keys are unusable.
-        ListTrustError: the published folder is not what was signed.
-        LockedError: another process is writing in this folder.
-        OutputError: a list or a folder can't be read or written; the old filter or the new one is published.
-    """
+    """Build and publish the filter of some lists (all of which the service answers), unless that of this
+    version is published already. `work` is a working folder that `Publisher.init` made, from which no list is
+    published; `version` is from `store.lists_version`. After an error, the old filter or the new one is
+    published."""
     at = seconds(now)
     with opened(work) as workspace:
         index = workspace.filters()

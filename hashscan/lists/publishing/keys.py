@@ -39,16 +39,8 @@ class Passphrases:
 
 
 def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
-    """Create an ed25519 key.
-
-    Args:
-        path: file for the key (PKCS#8, PEM), readable by this user alone.
-        passphrase: encrypts the file; None leaves it unencrypted.
-
-    Raises:
-        UsageError: the `publish` extra isn't installed.
-        OSError: the file can't be written.
-    """
+    """Create an ed25519 key in a file (PKCS#8, PEM) readable by this user alone; without a passphrase it is
+    not encrypted."""
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -64,12 +56,6 @@ def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
 
 
 def make_online_keys(folder: Path, passphrase: bytes | None) -> dict[str, CryptoSigner]:
-    """Create one key for each role in daily use.
-
-    Raises:
-        UsageError: the `publish` extra isn't installed.
-        OSError: the files can't be written.
-    """
     return {role: new_key(online_path(folder, role), passphrase) for role in ONLINE_ROLES}
 
 
@@ -81,18 +67,9 @@ def online_path(folder: Path, role: str, root_version: int = 1) -> Path:
 def load_key(
     folder: Path, role: str, passphrase: bytes | None, key_ids: Collection[str] | None = None
 ) -> CryptoSigner:
-    """Load the newest key of a role in daily use.
-
-    Args:
-        role: one of `ONLINE_ROLES`.
-        passphrase: None for keys that are not encrypted.
-        key_ids: ids of the keys that the root trusts; None accepts any key.
-
-    Raises:
-        UsageError: the key is missing, not readable or accessible to others, or the passphrase is wrong or
-            missing.
-        OSError: the folder can't be read.
-    """
+    """Load the newest key of a role in daily use; without a passphrase if keys are not encrypted.
+    `key_ids` are ids of the keys that the root trusts; None accepts any key. A file that others can access
+    is an error."""
     paths = online_paths(folder, role)
     # A killed rotation may have left a key that no root trusts.
     for path in paths:
@@ -116,12 +93,7 @@ def online_paths(folder: Path, role: str) -> list[Path]:
 
 
 def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
-    """Load one key.
-
-    Raises:
-        UsageError: the file can't be read or is accessible to others, or the passphrase is wrong, missing or
-            not needed.
-    """
+    """Load one key; a file that others can access, or a passphrase that is not needed, is an error."""
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -148,14 +120,8 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
 
 
 def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes | None]:
-    """Load one key with the first passphrase that decrypts it.
-
-    Returns:
-        The key, and the passphrase of its file; None if the file is not encrypted.
-
-    Raises:
-        UsageError: the file can't be read or is accessible to others, or no passphrase decrypts it.
-    """
+    """Load one key with the first passphrase that decrypts it; return that, too, or None if the file is not
+    encrypted. A file that others can access is an error."""
     if not read_secret(path, "a signing key").startswith(_ENCRYPTED):
         return read_key(path, None), None
     for passphrase in passphrases.known:
@@ -168,11 +134,7 @@ def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes 
 
 
 def retire(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Move key files into the folder of retired keys, and return their new paths.
-
-    Raises:
-        OSError: a file can't be moved.
-    """
+    """Move key files into the folder of retired keys, and return their new paths."""
     moved = []
     for path in paths:
         place = private_folder(path.parent / RETIRED) / path.name
@@ -192,7 +154,6 @@ def _numbered(folder: Path, form: re.Pattern[str]) -> list[tuple[int, Path]]:
 
 
 def _serialization() -> ModuleType:
-    """Import `cryptography`'s reader and writer of keys; `UsageError` if it isn't installed."""
     try:
         from cryptography.hazmat.primitives import serialization
     except ImportError as error:
@@ -218,11 +179,7 @@ class RootKey:
 
 
 def check_threshold(count: int, threshold: int) -> None:
-    """Check that a root can have `count` keys of which `threshold` must sign.
-
-    Raises:
-        UsageError: it can't.
-    """
+    """Check that a root can have `count` keys of which `threshold` must sign."""
     if not 1 <= threshold <= count <= ROOT_KEYS_MAX:
         raise UsageError(
             f"a root can't have {count} keys of which {threshold} must sign",
@@ -233,17 +190,8 @@ def check_threshold(count: int, threshold: int) -> None:
 def make_root_keys(
     folders: Sequence[Path], count: int, passphrases: Mapping[Path, bytes | None], default: bytes | None
 ) -> list[RootKey]:
-    """Create keys, distributed over folders; they are numbered after those that exist.
-
-    Args:
-        folders: created if missing.
-        passphrases: encrypt the keys, by folder.
-        default: encrypts the keys in the other folders; None leaves them unencrypted.
-
-    Raises:
-        UsageError: the `publish` extra isn't installed.
-        OSError: the keys can't be written.
-    """
+    """Create keys, distributed over folders; they are numbered after those that exist. `passphrases` encrypt
+    the keys of some folders, `default` the others; None leaves them unencrypted."""
     made = []
     for number in range(count):
         folder = private_folder(folders[number % len(folders)])
@@ -257,17 +205,9 @@ def make_root_keys(
 def load_root_keys(
     folders: Sequence[Path], key_ids: Collection[str], threshold: int, passphrases: Passphrases
 ) -> list[RootKey]:
-    """Load as many of a root's keys as must sign.
-
-    Args:
-        folders: folders to search; a key that is in two of them counts once.
-        key_ids: ids of all keys of the root.
-        passphrases: passphrases to try; one that a person gave is tried on the other keys too.
-
-    Raises:
-        UsageError: there are too few keys; the message says why each examined key could not be used.
-        OSError: a folder can't be read.
-    """
+    """Load as many of a root's keys as must sign; one that is in two folders counts once. A passphrase that a
+    person gave is tried on the other keys too. If there are too few, the message says why each examined key
+    could not be used."""
     found: dict[str, RootKey] = {}
     problems = []
     known = passphrases.known

@@ -31,11 +31,7 @@ _Role = TypeVar("_Role", Root, Targets, Snapshot, Timestamp)
 
 
 def new_target(path: Path) -> trust.SignedTarget:
-    """Measure and hash a file that is to be signed.
-
-    Raises:
-        OSError: the file can't be read.
-    """
+    """Measure and hash a file that is to be signed."""
     info = TargetFile.from_file(path.name, str(path), _HASHES)
     return trust.SignedTarget(f"{info.hashes[_HASHES[0]]}.{path.name}", info)
 
@@ -43,13 +39,8 @@ def new_target(path: Path) -> trust.SignedTarget:
 def new_root(
     root_signers: Sequence[Signer], threshold: int, online: Mapping[str, Signer], expires: datetime
 ) -> Root:
-    """Return the first root: several keys of its own, one for each other role, consistent snapshots.
-
-    Args:
-        root_signers: the keys that may sign roots.
-        online: one key for each of `SIGNING_ROLES`.
-        expires: UTC.
-    """
+    """Return the first root: several keys of its own, one for each of `SIGNING_ROLES`, consistent snapshots.
+    Times are UTC."""
     root = Root(expires=expires, consistent_snapshot=True)
     for signer in root_signers:
         root.add_key(signer.public_key, Root.type)
@@ -60,7 +51,6 @@ def new_root(
 
 
 def signed(content: _Role, signers: Iterable[Signer]) -> bytes:
-    """Return metadata with the signatures of all signers."""
     metadata = Metadata(content)
     for signer in signers:
         metadata.sign(signer, append=True)
@@ -75,20 +65,10 @@ def signed_release(
     expiry: Expiry,
     now: datetime,
 ) -> dict[str, bytes]:
-    """Return new metadata of a role, and of those after it in a release, by file name.
-
-    Args:
-        first: one of `SIGNING_ROLES`.
-        content: all targets by name, if the targets are first; else the description of the metadata of the
-            role before.
-        versions: version of each role before this release; 0 before the first.
-        signers: keys of each role that signs.
-        expiry: validity of each role's signature, from `now` on.
-        now: UTC.
-
-    Returns:
-        The metadata in the order in which it must be written.
-    """
+    """Return new metadata of a role (one of `SIGNING_ROLES`), and of those after it in a release, by file
+    name in the order in which it must be written. `content` is all targets by name, if the targets are first;
+    else the description of the metadata of the role before. `versions` are those before this release, 0
+    before the first; `expiry` is each signature's validity from `now` (UTC) on."""
     files = {}
     for role in SIGNING_ROLES[SIGNING_ROLES.index(first) :]:
         version = versions.get(role, 0) + 1
@@ -106,7 +86,6 @@ def signed_release(
 
 
 def described(version: int, data: bytes) -> MetaFile:
-    """Return the description of metadata that the role above it contains."""
     return MetaFile.from_data(version, data, _HASHES)
 
 
@@ -126,12 +105,7 @@ class Publication:
 
     @classmethod
     def read(cls, folder: Path, trusted_root: bytes) -> Publication:
-        """Verify the metadata of a published folder, starting from the owner's own root.
-
-        Raises:
-            ListTrustError: the metadata is not valid.
-            OSError: the metadata can't be read.
-        """
+        """Verify the metadata of a published folder, starting from the owner's own root."""
         try:
             root = trust.last_root(trusted_root, lambda name: read_metadata(folder, name))
             released = (folder / METADATA / trust.TIMESTAMP_NAME).exists()
@@ -152,7 +126,6 @@ class Publication:
 
     @property
     def versions(self) -> Mapping[str, int]:
-        """Version of the metadata of each role."""
         return self.verified.versions if self.verified else {}
 
     @property
@@ -161,11 +134,7 @@ class Publication:
         return {name: target.info for name, target in self.verified.targets.items()} if self.verified else {}
 
     def check_root(self, now: datetime) -> None:
-        """Check that subscribers still accept what is signed below the root.
-
-        Raises:
-            UsageError: the root has expired.
-        """
+        """Check that subscribers still accept what is signed below the root."""
         if now >= self.root.expires:
             raise UsageError(
                 f"the list's root expired on {self.root.expires:%Y-%m-%dT%H:%M:%SZ}, "
@@ -176,12 +145,6 @@ class Publication:
     def signers(
         self, roles: Iterable[str], keys: Path, passphrase: bytes | None
     ) -> dict[str, Sequence[Signer]]:
-        """Return the keys of some roles in daily use.
-
-        Raises:
-            UsageError: a key is missing, unusable or belongs to another list.
-            OSError: a key can't be read.
-        """
         return {role: [load_key(keys, role, passphrase, self.root.roles[role].keyids)] for role in roles}
 
     def renewed(
@@ -199,13 +162,7 @@ class Publication:
         return signed_release(first, content, self.versions, signers, expiry, now)
 
     def check(self, files: Mapping[str, bytes]) -> trust.VerifiedMetadata:
-        """Verify the published folder as it will be with some new files.
-
-        Raises:
-            UsageError: a file is longer than subscribers accept.
-            ListTrustError: the metadata would not be valid.
-            OSError: the folder can't be read.
-        """
+        """Verify the published folder as it will be with some new files."""
         for name, data in files.items():
             role = name.removesuffix(".json").rpartition(".")[2]
             longest: int = getattr(trust.LIMITS, f"{role}_max_length")
@@ -220,10 +177,7 @@ class Publication:
 
 
 def publish(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write metadata into a published folder, in the given order.
-
-    Raises:
-        OSError: a file can't be written; the files written so far are a valid state.
-    """
+    """Write metadata into a published folder, in the given order; the files written before an error are a
+    valid state."""
     for name, data in files.items():
         replace_file(folder / METADATA / name, data, PUBLIC_FILE)

@@ -53,21 +53,13 @@ class Pending:
     """The pending operations, in order."""
 
     def __init__(self, work: Path, operations: tuple[Operation, ...]) -> None:
-        """Read the pending operations of a working folder."""
         self._folder = work / PENDING
         self._operations = operations
         self._withdrawn: dict[str, IdSet] = {}
 
     def by_algorithm(self) -> dict[str, Iterable[ColumnBlock]]:
-        """Return the pending entries, without those that were withdrawn before their release.
-
-        Returns:
-            Blocks of each algorithm, which can be iterated more than once; categories are numbered as in
-            `CATEGORIES`.
-
-        Raises:
-            OutputError: the entries are lost.
-        """
+        """Return the pending entries by algorithm, without those that were withdrawn before their release.
+        The blocks can be iterated more than once; categories are numbered as in `CATEGORIES`."""
         sources: dict[str, list[Iterable[ColumnBlock]]] = {}
         gone = IdSet()
         # The last first, since a withdrawal applies to what came before it.
@@ -83,7 +75,6 @@ class Pending:
         return {algorithm: ChainedBlocks(tuple(reversed(rows))) for algorithm, rows in sources.items()}
 
     def ids(self) -> Iterator[NDArray[np.bytes_]]:
-        """Yield the ids of all pending entries, in blocks."""
         for rows in self.by_algorithm().values():
             yield from (ids for ids, _, _ in rows)
 
@@ -98,32 +89,15 @@ class Pending:
     def add(
         self, name: str, entries: Iterable[Entry | EntryBlock], label: str, now: datetime
     ) -> PendingAddition:
-        """Write entries to the end of the queue.
-
-        Args:
-            entries: read to the end.
-            label: name of the entries' origin for errors.
-
-        Raises:
-            ListFormatError: the entries are faulty.
-            OSError: the entries can't be written.
-        """
+        """Write entries to the end of the queue; the label names their origin in errors."""
         batch, folder = self._new_folder()
         manifest = write_local(name, folder, entries, label, 1, now)
         sync_folder(self._folder)
         return PendingAddition(batch, manifest.entries)
 
     def withdraw(self, ids: IdSet, published: Iterable[NDArray[np.bytes_]]) -> PendingWithdrawal:
-        """Write a withdrawal to the end of the queue.
-
-        Args:
-            published: all ids that are published and not withdrawn, in blocks.
-
-        Raises:
-            UnknownIdError: an id belongs to no entry, published or pending.
-            OutputError: the pending entries are lost.
-            OSError: the withdrawal can't be written.
-        """
+        """Write a withdrawal to the end of the queue; `published` are all ids that are published and not
+        withdrawn, in blocks. An id that belongs to no entry, published or pending, is an error."""
         is_published = _found(ids, published)
         waits = np.zeros(len(ids), dtype=bool)
         for operation in self._operations:
@@ -220,12 +194,7 @@ class PublishedEntries:
     """File name of each target."""
 
     def active(self, algorithm: str) -> Iterable[ColumnBlock]:
-        """Return all active entries of one algorithm, with categories numbered as in `CATEGORIES`.
-
-        Raises:
-            ColumnError: a file is not as the manifest describes it.
-            OSError: a file can't be read.
-        """
+        """Return all active entries of one algorithm, with categories numbered as in `CATEGORIES`."""
         gone = self.withdrawn().get(algorithm)
         rows = PublishedRows(self.targets, self.manifest, self.names, algorithm, gone)
         return RenumberedBlocks(rows, self.manifest.categories, CATEGORIES)
@@ -253,7 +222,6 @@ class PublishedEntries:
         return np.setdiff1d(np.concatenate(found), gone, assume_unique=True)
 
     def withdrawn(self) -> dict[str, NDArray[np.int64]]:
-        """Return the withdrawn rows by algorithm."""
         return withdrawn_by_algorithm(self.manifest, lambda target: self.targets / self.names[target])
 
 
@@ -264,15 +232,8 @@ def write_base(
     now: datetime,
     columns: Mapping[str, Iterable[ColumnBlock]],
 ) -> Manifest:
-    """Write a version that is a new base, with the test picture's entries first.
-
-    Args:
-        folder: folder for the targets; contains no others.
-        columns: the other entries of each algorithm, which can be iterated more than once.
-
-    Raises:
-        OSError: the files can't be written.
-    """
+    """Write a version that is a new base, with the test picture's entries first, into a folder for targets
+    that contains no others; the columns can be iterated more than once."""
     canary = canary_blocks()
     every = {
         algorithm: ChainedBlocks((canary.get(algorithm, ()), columns.get(algorithm, ())))
@@ -309,7 +270,6 @@ def write_increment(
 
 
 def canary_blocks() -> dict[str, list[ColumnBlock]]:
-    """Return the test picture's entries as blocks, by algorithm."""
     blocks: dict[str, list[ColumnBlock]] = {}
     for entry in canary_entries():
         ids = np.array([entry.id.encode("ascii")], dtype=np.bytes_)
@@ -320,7 +280,6 @@ def canary_blocks() -> dict[str, list[ColumnBlock]]:
 
 
 def canary_ids() -> IdSet:
-    """Return the ids of the test picture's entries."""
     return IdSet(entry.id.encode("ascii") for entry in canary_entries())
 
 

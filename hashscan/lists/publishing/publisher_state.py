@@ -103,14 +103,12 @@ class PublisherState:
 
     @property
     def waiting(self) -> int:
-        """Number of entries that wait to be published."""
         added = sum(operation.entries for operation in self.pending if isinstance(operation, PendingAddition))
         taken = sum(o.ids - o.published for o in self.pending if isinstance(o, PendingWithdrawal))
         return added - taken
 
     @property
     def withdrawing(self) -> int:
-        """Number of published entries that wait to be withdrawn."""
         return sum(o.published for o in self.pending if isinstance(o, PendingWithdrawal))
 
 
@@ -125,11 +123,7 @@ class _Document(Struct):
 
 
 def write_state(work: Path, state: PublisherState) -> None:
-    """Replace the state file atomically.
-
-    Raises:
-        OSError: the file can't be written.
-    """
+    """Replace the state file atomically."""
     document = _Document(
         state.name,
         str(state.repository),
@@ -143,13 +137,7 @@ def write_state(work: Path, state: PublisherState) -> None:
 
 
 def read_state(work: Path) -> PublisherState:
-    """Read the state file.
-
-    Raises:
-        UsageError: there is no such file, so the folder is not a working folder.
-        OutputError: the file is damaged or of another version.
-        OSError: the file can't be read.
-    """
+    """Read the state file."""
     path = work / STATE_NAME
     try:
         found = decode_file(path.read_bytes(), _Document)

@@ -94,13 +94,7 @@ def rotate(
     passphrase: bytes | None,
     now: datetime,
 ) -> Rotated:
-    """Replace the keys of roles, or with no role sign the root again with a later expiry.
-
-    Raises:
-        UsageError: keys are missing or unusable, or the thresholds are not valid.
-        ListTrustError: the published folder is not what was signed.
-        OSError: a folder can't be written; what is published is valid.
-    """
+    """Replace the keys of roles, or with no role sign the root again with a later expiry."""
     old = publication.root
     old_role = old.roles[Root.type]
     if Root.type not in roles and (plan.count or plan.threshold):
@@ -155,12 +149,7 @@ def rotate(
 
 
 def finish(work: Path, repository: Path) -> None:
-    """Publish the journal of a rotation, if there is one; the caller holds the lock.
-
-    Raises:
-        OutputError: the journal is damaged.
-        OSError: the journal can't be read or published; the next call continues.
-    """
+    """Publish the journal of a rotation, if there is one; the caller holds the lock."""
     path = work / JOURNAL
     try:
         texts = decode_file(path.read_bytes(), _Journal).files

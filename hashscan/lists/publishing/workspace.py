@@ -66,19 +66,9 @@ class _Superseded:
 def prune(
     work: Path, repository: Path, metadata: Collection[str], targets: Collection[str], now: datetime
 ) -> None:
-    """Remove files that have not been named for `KEPT_FOR`; the caller holds the lock.
-
-    The time at which each file ceased to be named is stored in the working folder. For a file of unknown age
-    the time starts now.
-
-    Args:
-        metadata: names of the metadata files of the newest version; roots stay in any case.
-        targets: names of its files in the folder of targets.
-        now: UTC.
-
-    Raises:
-        OSError: a folder can't be read or written.
-    """
+    """Remove files that have not been named for `KEPT_FOR` by the newest version; roots stay in any case. The
+    caller holds the lock. The time (UTC) at which each file ceased to be named is stored in the working
+    folder. For a file of unknown age the time starts now."""
     unnamed = {
         f"{folder}/{path.name}"
         for folder in (METADATA, TARGETS)
@@ -159,27 +149,19 @@ class Workspace:
 
     @property
     def staging(self) -> Path:
-        """A folder for files that are not published yet; empty at first."""
         return self.state.repository / STAGING
 
     @property
     def root(self) -> bytes:
-        """The newest root."""
         return (self.work / rotation.ROOT_NAME).read_bytes()
 
     @property
     def pending(self) -> Pending:
-        """The pending operations."""
         return Pending(self.work, self.state.pending)
 
     def published(self, now: datetime) -> Published | None:
-        """Return the published version, or None, after comparing every file with its signed hash.
-
-        Raises:
-            UsageError: filters are published here, no list.
-            ListTrustError: a file is not what was signed.
-            OSError: a file can't be read.
-        """
+        """Return the published version, or None, after comparing every file with its signed hash; filters are
+        published elsewhere."""
         verified = self.publication.verified
         if verified is None:
             return None
@@ -199,12 +181,7 @@ class Workspace:
         return Published(opened.info, entries)
 
     def filters(self) -> FilterIndex | None:
-        """Return the index of the published filters; None if no filter is published here.
-
-        Raises:
-            ListTrustError: a file is not what was signed.
-            OSError: a file can't be read.
-        """
+        """Return the index of the published filters; None if no filter is published here."""
         if self.publication.verified is None or INDEX_NAME not in self.publication.verified.targets:
             return None
         try:
@@ -213,12 +190,7 @@ class Workspace:
             raise ListTrustError(f"{self.state.repository} can't be relied on: {error}") from error
 
     def target(self, name: str) -> Path:
-        """Return the file of a published target, after comparing it with its signed hash.
-
-        Raises:
-            ListTrustError: it is not what was signed, or was not signed.
-            OSError: it can't be read.
-        """
+        """Return the file of a published target, after comparing it with its signed hash."""
         verified = self.publication.verified
         signed = None if verified is None else verified.targets.get(name)
         try:
@@ -232,12 +204,7 @@ class Workspace:
             ) from error
 
     def status(self, now: datetime) -> PublisherStatus:
-        """Return the published version, the pending operations, and the expiries of signatures.
-
-        Raises:
-            ListTrustError: a published file is not what was signed.
-            OSError: a file can't be read.
-        """
+        """Return the published version, the pending operations, and the expiries of signatures."""
         filters, expiries = self.filters(), self.publication.expiries
         published = None if filters else self.published(now)
         manifest = published.entries.manifest if published else None
@@ -256,12 +223,6 @@ class Workspace:
         )
 
     def signers(self, passphrase: bytes | None, now: datetime) -> dict[str, Sequence[Signer]]:
-        """Return the keys that sign a release.
-
-        Raises:
-            UsageError: the root has expired, or the keys are unusable or belong to another list.
-            OSError: a key can't be read.
-        """
         self.publication.check_root(now)
         return self.publication.signers(SIGNING_ROLES, self.state.keys, passphrase)
 
@@ -272,17 +233,9 @@ class Workspace:
         signers: Mapping[str, Sequence[Signer]],
         now: datetime,
     ) -> None:
-        """Sign and publish the next version: the targets in the staging folder, and published ones.
-
-        Args:
-            names: names of all targets of the version.
-            done: number of pending operations that it contains.
-            now: UTC.
-
-        Raises:
-            UsageError: there are more targets than subscribers accept.
-            OSError: a folder can't be written; the old version or the new one is published.
-        """
+        """Sign and publish the next version: the targets in the staging folder, and published ones; it
+        contains the first `done` pending operations. After an error, the old version or the new one is
+        published."""
         publication, state, version = self.publication, self.state, self.state.released + 1
         staged = [new_target(path) for path in sorted(self.staging.iterdir())]
         targets = {name: info for name, info in publication.targets.items() if name in names}
@@ -300,23 +253,14 @@ class Workspace:
         self.renew(now)
 
     def remember(self, state: PublisherState, *, clear: bool = True) -> None:
-        """Write the state, and unless `clear` is False remove the files that it no longer names.
-
-        Raises:
-            OSError: the state can't be written.
-        """
+        """Write the state, and unless `clear` is False remove the files that it no longer names."""
         write_state(self.work, state)
         self.state = state
         if clear:
             self.clear()
 
     def renew(self, now: datetime) -> Publication:
-        """Read the signed metadata after a change, and remove files that have long ceased to be named.
-
-        Raises:
-            ListTrustError: the metadata is not valid.
-            OSError: a folder can't be read or written.
-        """
+        """Read the signed metadata after a change, and remove files that have long ceased to be named."""
         self.publication = Publication.read(self.state.repository, self.root)
         verified = self.publication.verified
         if verified:
@@ -325,13 +269,7 @@ class Workspace:
         return self.publication
 
     def catch_up(self) -> None:
-        """Update the state to what a killed release may have published.
-
-        Raises:
-            ListTrustError: the published folder is older than the state.
-            OutputError: the working folder is older than what is published.
-            OSError: a folder can't be read or written.
-        """
+        """Update the state to what a killed release may have published."""
         state, verified = self.state, self.publication.verified
         if filters := self.filters():
             version = filters.release
@@ -357,11 +295,7 @@ class Workspace:
         self.remember(replace(state, released=version, pending=left, upcoming=None))
 
     def clear(self) -> None:
-        """Remove what killed commands left, and files that are no longer pending.
-
-        Raises:
-            OSError: a file can't be removed.
-        """
+        """Remove what killed commands left, and files that are no longer pending."""
         remove_leftovers(self.work)
         remove_leftovers(self.state.keys)
         remove_leftovers(self.state.repository / METADATA)
@@ -373,14 +307,7 @@ class Workspace:
 
 @contextmanager
 def opened(work: Path) -> Iterator[Workspace]:
-    """Lock the working folder, and finish or undo what killed processes began.
-
-    Raises:
-        UsageError: the folder is not a working folder.
-        ListTrustError: the published folder is not what was signed.
-        LockedError: another process is writing this list.
-        OutputError: a folder can't be read or written, also by the body.
-    """
+    """Lock the working folder, and finish or undo what killed processes began."""
     with output_errors("the list's working or published folder can't be used"):
         # Read before locking, since the lock file must not be created in a folder that is not a working
         # folder.

@@ -79,21 +79,10 @@ def assemble(
     give_up: Callable[[], None],
     expect: Callable[[int], None] | None = None,
 ) -> int:
-    """Assemble a version in a folder, where a killed call may have begun; its files are synced.
-
-    Args:
-        folder: folder of the new version; its `targets/` and `columns/` are created and filled.
-        earlier_versions: folders of finished versions, whose files are shared where possible.
-        give_up: makes all running downloads end soon.
-        expect: called before columns are downloaded, with the number of bytes.
-
-    Returns:
-        Number of bytes of targets that were downloaded.
-
-    Raises:
-        ListTrustError: the list's owner signed something that can't be used.
-        OSError: a file can't be read or written.
-    """
+    """Assemble a version in a folder, where a killed call may have begun; its files are synced. Return the
+    number of bytes of targets that were downloaded. Files of earlier, finished versions are shared where
+    possible; `give_up` makes all running downloads end soon; `expect` gets the number of bytes before columns
+    are downloaded."""
     earlier = [_EarlierVersion(version) for version in earlier_versions]
     return _Assembly(folder, verified, earlier, download, give_up).run(expect)
 
@@ -290,7 +279,6 @@ class _EarlierVersion:
 
     @cached_property
     def record(self) -> VersionRecord | None:
-        """The record of the version; None if it can't be read."""
         try:
             return read_record(self.folder)
         except (ColumnError, OSError):
@@ -343,7 +331,6 @@ def _reserve(descriptor: int, size: int) -> None:
 
 
 def _intact(path: Path, target: SignedTarget) -> bool:
-    """Return True if the file at `path` is the target as it was signed."""
     try:
         with path.open("rb") as file:
             return target.intact(file)
@@ -360,19 +347,10 @@ GRACE = 1.0
 
 
 def each_done(do: Callable[[T], None], items: Iterable[T], give_up: Callable[[], None]) -> Generator[T]:
-    """Call `do` for each item, and yield the items as they finish; close the generator to stop early.
-
-    The threads do not belong to an executor, for which the interpreter would wait at exit: a thread that
-    looks up a host name can't be woken.
-
-    Args:
-        do: called in a thread for each item.
-        items: started in this order.
-        give_up: makes all calls of `do` end soon; called if one failed, or if the generator is closed early.
-
-    Raises:
-        BaseException: the exception of `do`; of several failures a forgery, else that of the earliest item.
-    """
+    """Call `do` for each item in a thread, in this order, and yield the items as they finish; close the
+    generator to stop early, for which `give_up` makes all calls end soon. Of several failures it raises a
+    forgery, else that of the earliest item. The threads do not belong to an executor, for which the
+    interpreter would wait at exit: a thread that looks up a host name can't be woken."""
     left = iter(items)
     under_way: dict[Future[None], T] = {}
     try:

@@ -56,11 +56,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def checked_fingerprint(text: str) -> str:
-    """Return a sha256 as 64 digits; the input may have colons or spaces between them.
-
-    Raises:
-        UsageError: the text is not a sha256.
-    """
+    """Return a sha256 as 64 digits; the input may have colons or spaces between them."""
     digits = re.sub(r"[:\s]", "", text).lower().removeprefix("sha256")
     if not _HEX.fullmatch(digits):
         raise UsageError(
@@ -136,11 +132,6 @@ def add(store: ListStore, name: str, source: str | Origin, trusted_root: bytes) 
 
 
 def origin_of(store: ListStore, name: str) -> Origin | None:
-    """Return the origin of a signed list; None if this store has no signed list of that name.
-
-    Raises:
-        OutputError: the stored origin can't be read.
-    """
     try:
         return read_origin(store.folder(name).source)
     except FileNotFoundError:
@@ -280,9 +271,6 @@ def put_in_use(
     """Activate a finished version, or stage it; the caller holds the list's lock and has just verified it.
 
     The arguments are those of `pull` and the fields of `Pulled`.
-
-    Raises:
-        OSError: the list's folder can't be written.
     """
     staged = folder.staged()
     if stage or admits or folder.accepted.exists():
@@ -316,13 +304,7 @@ class _LocationPull:
     """The trusted root."""
 
     def run(self, *, stage: bool, admits: ActivationCheck | None) -> Pulled:
-        """Pull, and activate or stage the new version.
-
-        Raises:
-            UnreachableError: the location can't be reached, or its answers are not a list.
-            ListTrustError: signatures, versions, expiry or hashes are not valid.
-            OSError: the list's folder can't be written.
-        """
+        """Pull, and activate or stage the new version."""
         from hashscan.lists.pulling.fetching import fetcher_for, source_errors
 
         self._prepare_staging()
@@ -459,7 +441,6 @@ class _LocationPull:
         sync_folder(tuf)
 
     def _same_metadata(self, version: Path, verified: VerifiedMetadata) -> bool:
-        """Return True if a finished version has exactly the metadata just downloaded."""
         return all(
             read_metadata(version, name) == read_metadata(self.folder.staging, name)
             for name in verified.metadata_names

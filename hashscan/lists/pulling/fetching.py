@@ -90,11 +90,8 @@ class StagingFetcher(FetcherInterface):
     """Exceptions that a failing source raises in the middle of an answer."""
 
     def __init__(self, staging: Path | None, received: Callable[[int], None] | None = None) -> None:
-        """Store downloads in `staging`, or in the system's temporary folder if it is None.
-
-        Args:
-            received: called for each piece with its number of bytes.
-        """
+        """Store downloads in `staging`, or in the system's temporary folder if it is None; `received` gets
+        the number of bytes of each piece."""
         self.staging = staging
         self._received = received
         self._given_up = False
@@ -181,15 +178,8 @@ _OUT_OF_TIME = frozenset({9, 10})
 
 @contextmanager
 def source_errors(location: str, hidden: Callable[[str], str] = str) -> Iterator[None]:
-    """Convert the errors of a source.
-
-    Args:
-        hidden: masks secrets in a text.
-
-    Raises:
-        UnreachableError: there was no answer, or it is not TUF metadata.
-        ListTrustError: the answer is not what the list's owner signed.
-    """
+    """Convert the errors of a source: UnreachableError if there was no answer, or none in TUF's form;
+    ListTrustError if it is not what the list's owner signed. `hidden` masks secrets in a text."""
     try:
         yield
     except DownloadError as error:
@@ -273,7 +263,6 @@ class HttpFetcher(StagingFetcher):
         validators: Validators | None = None,
         received: Callable[[int], None] | None = None,
     ) -> None:
-        """Prepare to download for one list; for the arguments see `fetcher_for`."""
         super().__init__(staging, received)
         self._origin = origin
         self._credentials = credentials
@@ -379,7 +368,6 @@ class HttpFetcher(StagingFetcher):
         self._speed.give_up()
 
     def close(self) -> None:
-        """Close all connections."""
         for manager in self._managers.values():
             close_pools(manager)
 
@@ -415,15 +403,9 @@ def fetcher_for(
     validators: Validators | None = None,
     received: Callable[[int], None] | None = None,
 ) -> tuple[str, StagingFetcher]:
-    """Return the address of a location for its fetcher, and the fetcher.
-
-    Args:
-        location: the source or a mirror of `origin`.
-        origin: the list's origin.
-        staging: folder for downloads; None means the system's temporary folder.
-        validators: HTTP validators of the servers' timestamps.
-        received: called for each piece with its number of bytes.
-    """
+    """Return the address of a location (the source or a mirror) for its fetcher, and the fetcher. Without
+    `staging` it downloads into the system's temporary folder; `validators` are those of the servers'
+    timestamps; `received` gets the number of bytes of each piece."""
     if location.startswith(WEB):
         return location, HttpFetcher(origin, credentials, staging, validators=validators, received=received)
     return FOLDER_URL, FolderFetcher(Path(location), staging, received)

@@ -231,11 +231,7 @@ def environment_proxy(scheme: str, host: str) -> str | None:
 
 
 def _split_checked(text: str, what: str, advice: str) -> UrlParts:
-    """Split an address into its parts; a user or password in it is refused without repeating it.
-
-    Raises:
-        UsageError: the text is not an address, or contains what it must not.
-    """
+    """Split an address into its parts; a user or password in it is refused without repeating it."""
     try:
         address = split_url(text.encode("utf-8"))
     except ValueError as error:
@@ -324,21 +320,12 @@ def checked_origin(
 
 
 def write_origin(path: Path, origin: Origin) -> None:
-    """Store an origin; of credentials only their places are stored.
-
-    Raises:
-        OSError: the file can't be written.
-    """
+    """Store an origin; of credentials only their places are stored."""
     replace_file(path, encode_file(origin))
 
 
 def read_origin(path: Path) -> Origin:
-    """Read a stored origin.
-
-    Raises:
-        InvalidDocumentError: the file is damaged, or another version wrote it.
-        OSError: the file can't be read.
-    """
+    """Read a stored origin."""
     try:
         return decode_file(path.read_bytes(), Origin)
     except UsageError as error:
@@ -360,11 +347,7 @@ class PullRecord:
 
 @contextmanager
 def recorded(path: Path) -> Iterator[list[str]]:
-    """Record at `path` how the body ended; yield the list of problems, which the body fills.
-
-    Raises:
-        OSError: the body succeeded, but the record can't be written.
-    """
+    """Record at `path` how the body ended; yield the list of problems, which the body fills."""
     now = utc_now()
     problems: list[str] = []
     try:
@@ -379,11 +362,7 @@ def recorded(path: Path) -> Iterator[list[str]]:
 
 
 def read_attempts(path: Path) -> PullRecord:
-    """Read the record; return an empty one if it is missing or not valid, since nothing depends on it.
-
-    Raises:
-        OSError: the record exists, but can't be read.
-    """
+    """Read the record; return an empty one if it is missing or not valid, since nothing depends on it."""
     try:
         return decode_file(path.read_bytes(), PullRecord)
     except (FileNotFoundError, InvalidDocumentError):
@@ -408,15 +387,8 @@ class Validators:
     """
 
     def __init__(self, path: Path, timestamp: Path) -> None:
-        """Use the file at `path`.
-
-        Args:
-            path: need not exist; a file that is not understood is ignored.
-            timestamp: file of the timestamp that tuf's client accepted last.
-
-        Raises:
-            OSError: a file exists, but can't be read.
-        """
+        """Use the file at `path`, which need not exist and is ignored if it is not understood. `timestamp` is
+        the file of the timestamp that tuf's client accepted last."""
         self._path = path
         self.timestamp = _bytes(timestamp)
         """The answer of a server that has nothing newer."""
@@ -441,11 +413,7 @@ class Validators:
         self._kept[url] = {**usable, "sha256": _digest(timestamp)}
 
     def save(self) -> None:
-        """Write new validators to the file.
-
-        Raises:
-            OSError: the file can't be written.
-        """
+        """Write new validators to the file."""
         if self._kept != self._before:
             replace_file(self._path, encode_file(_StoredValidators(self._kept)))
 

@@ -36,11 +36,7 @@ class RequestSlots:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Hold a request slot while the body runs; wait for a free one.
-
-        Raises:
-            DownloadError: all downloads were given up meanwhile.
-        """
+        """Hold a request slot while the body runs; wait for a free one."""
         self.resume()
         try:
             yield
@@ -64,17 +60,12 @@ class RequestSlots:
                 self._changed.wait(left)
 
     def give_up(self) -> None:
-        """Wake all waiting threads."""
         with self._changed:
             self._given_up = True
             self._changed.notify_all()
 
     def resume(self) -> None:
-        """Wait for a slot, again after `rest`.
-
-        Raises:
-            DownloadError: all downloads were given up meanwhile.
-        """
+        """Wait for a slot, again after `rest`."""
         with self._changed:
             while not self._given_up:
                 left = self._until - time.monotonic()
@@ -140,7 +131,6 @@ class ThroughputGuard:
         self._too_slow = False
 
     def got(self, count: int) -> None:
-        """Count received bytes of an answer."""
         with self._lock:
             self._received += count
 
@@ -160,13 +150,8 @@ class ThroughputGuard:
 
     @contextmanager
     def kept(self, url: str) -> Iterator[None]:
-        """Enforce the minimum speed while the body sends a request and reads the answer.
-
-        If the speed is lower, all connections are ended.
-
-        Raises:
-            TooSlowError: the speed was lower.
-        """
+        """Enforce the minimum speed while the body sends a request and reads the answer. If the speed is
+        lower, all connections are ended, and TooSlowError is raised."""
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
         watch.start()

@@ -127,11 +127,7 @@ class MatchingService(ABC):
         raise NotImplementedError
 
     def _ask(self, shape: type[T], method: str, path: str, body: bytes | None = None) -> T:
-        """Return the answer to a request as an object of this type.
-
-        Raises:
-            InvalidDocumentError: it is not JSON, or not valid.
-        """
+        """Return the answer to a request as an object of this type."""
         return validated(decode_json(self._send(method, path, body)), shape)
 
     def _category_of(self, name: str) -> str:

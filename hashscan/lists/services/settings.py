@@ -183,19 +183,10 @@ def key_headers(settings: ServiceSettings, adapter: type[MatchingService]) -> di
 
 
 def write_settings(path: Path, settings: ServiceSettings) -> None:
-    """Store settings.
-
-    Raises:
-        OSError: the file can't be written.
-    """
+    """Store settings."""
     replace_file(path, encode_file(settings))
 
 
 def read_settings(path: Path) -> ServiceSettings:
-    """Read stored settings.
-
-    Raises:
-        InvalidDocumentError: the file is damaged, or another version wrote it.
-        OSError: the file can't be read.
-    """
+    """Read stored settings."""
     return decode_file(path.read_bytes(), ServiceSettings)

@@ -27,11 +27,7 @@ class GrowingColumn:
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any], width: tuple[int, ...], mode: int) -> None:
-        """Create the file.
-
-        Raises:
-            OSError: the file can't be created, or exists already.
-        """
+        """Create the file, which must not exist yet."""
         self.path = path
         self.rows = 0
         self._dtype = np.dtype((dtype, width)) if width else dtype
@@ -42,7 +38,6 @@ class GrowingColumn:
         self._begin = self._file.write(self._header())
 
     def append(self, array: NDArray[Any]) -> None:
-        """Append rows, which get the column's type."""
         self._write(np.ascontiguousarray(array, dtype=self._item))
         self.rows += len(array)
 
@@ -75,7 +70,6 @@ class GrowingColumn:
         self._file.close()
 
     def close(self) -> None:
-        """Close the file, finished or not."""
         self._file.close()
 
     def _header(self) -> bytes:
@@ -86,11 +80,7 @@ class GrowingColumn:
 
 
 def write_rows(path: Path, rows: NDArray[Any], dtype: np.dtype[Any], mode: int = PRIVATE_FILE) -> None:
-    """Write and sync a whole column of plain numbers.
-
-    Raises:
-        OSError: the file can't be written, or exists already.
-    """
+    """Write and sync a whole column of plain numbers in a new file."""
     with closing(GrowingColumn(path, dtype, (), mode)) as column:
         column.append(rows)
         column.finish()
@@ -107,15 +97,8 @@ class ColumnWriter:
     """
 
     def __init__(self, folder: Path, mode: int = PRIVATE_FILE, label: str = "the entries") -> None:
-        """Write into `folder`, which must not contain columns yet.
-
-        Args:
-            folder: needs 40 bytes more for each entry until the end.
-            label: name of the entries' origin for errors.
-
-        Raises:
-            OSError: the folder can't be written.
-        """
+        """Write into `folder`, which must not contain columns yet, and needs 40 bytes more for each entry
+        until the end. The label names the entries' origin in errors."""
         self._folder = folder
         self._mode = mode
         self._label = label
@@ -135,11 +118,6 @@ class ColumnWriter:
                 closing.callback(writer.close)
 
     def add(self, entries: Iterable[Entry | EntryBlock]) -> None:
-        """Add entries, as single entries or as blocks.
-
-        Raises:
-            OSError: the entries can't be written.
-        """
         for given in entries:
             writer = self._writer(given.algorithm)
             if isinstance(given, EntryBlock):
@@ -149,13 +127,8 @@ class ColumnWriter:
                 writer.add(given)
 
     def finish(self) -> tuple[ColumnFiles, ...]:
-        """Complete and sync the files; repeated entries are written once.
-
-        Raises:
-            ListFormatError: an id was given to two different entries; the message says where, if that is
-                known.
-            OSError: the files can't be written.
-        """
+        """Complete and sync the files; repeated entries are written once, and an id of two different entries
+        is an error."""
         for writer in self._open.values():
             writer.flush()
         try:
@@ -249,7 +222,6 @@ class _AlgorithmWriter:
             file.close()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return the number of entries of each category that has some, with the algorithm."""
         counts = zip(CATEGORIES, self._counts.tolist(), strict=True)
         return {(self._algorithm.name, category): count for category, count in counts if count}
 

@@ -129,12 +129,7 @@ class Columns:
 
 
 def open_columns(folder: Path, files: ColumnFiles) -> Columns:
-    """Map one algorithm's columns, including withdrawn rows.
-
-    Raises:
-        ColumnError: a file's type or shape differs from `files`.
-        OSError: a file can't be opened.
-    """
+    """Map one algorithm's columns, including withdrawn rows."""
     rows, size = files.entries, ALGORITHMS[files.algorithm].size
     return Columns(
         map_column(folder / files.ids, id_dtype(files.id_size), (rows,)),
@@ -144,12 +139,7 @@ def open_columns(folder: Path, files: ColumnFiles) -> Columns:
 
 
 def withdrawn_rows(folder: Path, files: ColumnFiles) -> NDArray[np.int64]:
-    """Return the withdrawn rows of one algorithm's columns, ascending.
-
-    Raises:
-        ColumnError: the file is not as `files` describes it.
-        OSError: the file can't be opened.
-    """
+    """Return the withdrawn rows of one algorithm's columns, ascending."""
     if files.withdrawn is None:
         return np.zeros(0, dtype=np.int64)
     rows = map_column(folder / files.withdrawn, ROW_DTYPE, (files.withdrawn_rows,))
@@ -179,16 +169,8 @@ class ActiveRows:
 def read_rows(
     folder: Path, names: Iterable[str], algorithm: str, id_size: int, rows: int
 ) -> Iterator[ColumnBlock]:
-    """Yield the rows of one algorithm in blocks, including withdrawn ones.
-
-    Args:
-        names: file names of ids, category and value.
-        id_size: bytes of each id.
-
-    Raises:
-        ColumnError: a file has another type or shape.
-        OSError: a file can't be read.
-    """
+    """Yield the rows of one algorithm in blocks, including withdrawn ones, from the files of ids (each of
+    `id_size` bytes), categories and values."""
     ids, category, value = (folder / name for name in names)
     return zip(
         read_blocks(ids, id_dtype(id_size), (rows,)),
@@ -228,11 +210,8 @@ def videos_with(handle: ListHandle, videos: Collection[str]) -> Iterator[Entry]:
 
 
 def without(blocks: Iterable[ColumnBlock], rows: NDArray[np.int64]) -> Iterator[ColumnBlock]:
-    """Yield blocks without some of their rows.
-
-    Args:
-        rows: rows to leave out, ascending, counted from the first row of the first block.
-    """
+    """Yield blocks without some rows, which are ascending and counted from the first row of the first
+    block."""
     start = 0
     for block in blocks:
         end = start + len(block[1])
@@ -263,24 +242,14 @@ def column_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def map_column(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a column file, after checking its header.
-
-    Raises:
-        ColumnError: the file has another type or shape.
-        OSError: the file can't be opened.
-    """
+    """Map a column file, after checking its header."""
     with path.open("rb") as file:
         _check_header(file, path.name, dtype, shape)
         return np.asarray(np.memmap(file, dtype, "r", HEADER_SIZE, shape))
 
 
 def read_blocks(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
-    """Yield a column file in blocks of at most `BLOCK` rows, after checking its header.
-
-    Raises:
-        ColumnError: the file has another type or shape.
-        OSError: the file can't be read.
-    """
+    """Yield a column file in blocks of at most `BLOCK` rows, after checking its header."""
     size = dtype.itemsize * math.prod(shape[1:])
     with path.open("rb") as file:
         _check_header(file, path.name, dtype, shape)
@@ -299,11 +268,7 @@ def _check_header(file: IO[bytes], name: str, dtype: np.dtype[Any], shape: tuple
 
 
 def check_ids(blocks: Iterable[NDArray[np.bytes_]], name: str) -> None:
-    """Check that ids are printable ASCII, with padding only at the end.
-
-    Raises:
-        ColumnError: an id is not printable ASCII.
-    """
+    """Check that ids are printable ASCII, with padding only at the end."""
     start = 0
     for ids in blocks:
         letters = ids.view(np.uint8)
@@ -321,16 +286,8 @@ def check_ids(blocks: Iterable[NDArray[np.bytes_]], name: str) -> None:
 def count_categories(
     blocks: Iterable[NDArray[np.uint8]], categories: tuple[str, ...], withdrawn: NDArray[np.int64]
 ) -> dict[str, int]:
-    """Count the active entries of each category that has some.
-
-    Args:
-        blocks: category numbers, in order.
-        categories: the meaning of the numbers.
-        withdrawn: withdrawn rows, ascending; their category numbers must be valid too.
-
-    Raises:
-        ColumnError: a number has no meaning.
-    """
+    """Count the active entries of each category that has some. `categories` is the meaning of the numbers; a
+    number without one is an error, also in withdrawn rows (ascending)."""
     total = np.zeros(len(categories), dtype=np.int64)
     start = 0
     for numbers in blocks:

@@ -30,11 +30,7 @@ Words = NDArray[np.uint16]
 
 
 def are_degenerate(algorithm: str, values: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which entries are not matched by similarity; none of an exact algorithm.
-
-    Args:
-        values: shape (n, size).
-    """
+    """Return which entries, shape (n, size), are not matched by similarity; none of an exact algorithm."""
     known = ALGORITHMS[algorithm]
     if not len(values) or known.metric == "exact":
         return np.zeros(len(values), bool)

@@ -62,11 +62,7 @@ class IdRegistry:
     """All entries recorded so far, at 40 bytes on disk each."""
 
     def __init__(self, folder: Path) -> None:
-        """Create an unnamed file on the filesystem of `folder`.
-
-        Raises:
-            OSError: the file can't be created.
-        """
+        """Create an unnamed file on the filesystem of `folder`."""
         self._fingerprint = _Fingerprint()
         self._records = _Records(folder, _ENTRY_RECORD)
         self._rows: dict[str, int] = {}
@@ -76,11 +72,6 @@ class IdRegistry:
         self._records.close()
 
     def note(self, block: EntryBlock) -> None:
-        """Record the entries of a block.
-
-        Raises:
-            OSError: the entries can't be written.
-        """
         first, number = self._rows.get(block.algorithm, 0), _NUMBERS[block.algorithm]
         self._rows[block.algorithm] = first + len(block)
         records = np.empty(len(block), dtype=_ENTRY_RECORD)
@@ -92,15 +83,9 @@ class IdRegistry:
         self._records.append(records)
 
     def repeats(self) -> dict[str, NDArray[np.bool_]]:
-        """Find the rows that repeat an earlier entry.
-
-        Returns:
-            For each algorithm with such rows, a flag for each row, shape (rows,).
-
-        Raises:
-            ConflictError: an id was given to different entries; names the pair whose second entry came first.
-            OSError: the records can't be read again.
-        """
+        """Return a flag for each row, shape (rows,), of the algorithms that have rows that repeat an earlier
+        entry. An id of different entries raises ConflictError, which names the pair whose second entry came
+        first."""
         found: dict[str, NDArray[np.bool_]] = {}
         worst: tuple[int, NDArray[np.void]] | None = None
         for records in self._records.parts():
@@ -130,19 +115,9 @@ class IdRegistry:
 def first_shared_id(
     new: Callable[[], Iterable[NDArray[np.bytes_]]], old: Iterable[NDArray[np.bytes_]], folder: Path
 ) -> str | None:
-    """Return an id that is in both lists, or None; of several, the first in `new`.
-
-    Uses some MB of memory.
-
-    Args:
-        new: returns blocks of ids, shape (n,), of any width up to 64 bytes; called a second time to name a
-            shared id.
-        old: blocks of ids like those of `new`.
-        folder: 24 bytes for each id are kept on its filesystem meanwhile, in unnamed files.
-
-    Raises:
-        OSError: the files can't be written.
-    """
+    """Return an id that is in both lists, or None; of several, the first in `new`. `new` returns blocks of
+    ids, shape (n,), of any width up to 64 bytes, and is called a second time to name a shared id. Uses some
+    MB of memory, and 24 bytes for each id in unnamed files on the filesystem of `folder`."""
     fingerprint = _Fingerprint()
     with _Records(folder, _ID_RECORD) as ours, _Records(folder, _ID_RECORD) as theirs:
         for records, blocks in ((ours, new()), (theirs, old)):
@@ -258,7 +233,6 @@ class _Records(ClosedOnExit):
         self._number = 0
 
     def close(self) -> None:
-        """Close the file; its content is lost."""
         self._file.close()
 
     def append(self, records: NDArray[np.void]) -> None:
@@ -293,7 +267,6 @@ class IdSet:
     """Distinct ids in ascending order."""
 
     def __init__(self, ids: Iterable[bytes] | NDArray[np.bytes_] = ()) -> None:
-        """Store the ids, which may repeat."""
         given = ids if isinstance(ids, np.ndarray) else np.array(list(ids) or [b""], dtype=np.bytes_)
         found = np.unique(given)
         self.ids: NDArray[np.bytes_] = found[found != b""]
@@ -312,14 +285,8 @@ class IdSet:
         return absent
 
     def find(self, block: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Find the rows of a block whose ids are in this set.
-
-        Args:
-            block: ids, shape (n,), of any width.
-
-        Returns:
-            Rows of the block, ascending, and for each the position of its id in `ids`.
-        """
+        """Return the rows of a block, ascending, whose ids (shape (n,), of any width) are in this set, and
+        for each the position of its id in `ids`."""
         nowhere = np.zeros(0, dtype=np.intp)
         if not len(self.ids) or not len(block):
             return nowhere, nowhere

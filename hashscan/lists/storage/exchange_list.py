@@ -54,12 +54,6 @@ class Fetched(Struct, frozen=True):
 
 
 def read_exchange_source(folder: ListFolder) -> ExchangeSource | None:
-    """Return the source of a list of an exchange; None for a list of another kind.
-
-    Raises:
-        OutputError: the file is damaged, or another version wrote it.
-        OSError: the file can't be read.
-    """
     try:
         return decode_file(folder.exchange.read_bytes(), ExchangeSource)
     except FileNotFoundError:
@@ -72,20 +66,11 @@ def read_exchange_source(folder: ListFolder) -> ExchangeSource | None:
 
 
 def write_exchange_source(folder: ListFolder, source: ExchangeSource) -> None:
-    """Store the source of a list of an exchange.
-
-    Raises:
-        OSError: the file can't be written.
-    """
     replace_file(folder.exchange, encode_file(source))
 
 
 def read_fetched(version: Path) -> Fetched | None:
-    """Return what a version was made of; None if that can't be read.
-
-    Raises:
-        OSError: the file exists, but can't be read.
-    """
+    """Return what a version was made of; None if that can't be read."""
     try:
         return decode_file((version / FETCHED_NAME).read_bytes(), Fetched)
     except (FileNotFoundError, InvalidDocumentError):
@@ -93,11 +78,6 @@ def read_fetched(version: Path) -> Fetched | None:
 
 
 def write_fetched(version: Path, fetched: Fetched) -> None:
-    """Store what a version was made of.
-
-    Raises:
-        OSError: the file can't be written.
-    """
     replace_file(version / FETCHED_NAME, encode_file(fetched))
 
 

@@ -220,11 +220,7 @@ def belongs_to_another(folder: Path) -> bool:
 
 
 def refuse_to_leave_files(folder: Path) -> None:
-    """Refuse to write files as root that the owner of a folder of lists could not read.
-
-    Raises:
-        OutputError: this process is root and the folder belongs to another user.
-    """
+    """Refuse to write files as root that the owner of a folder of lists could not read."""
     if belongs_to_another(folder):
         raise OutputError(
             f"the lists in {folder} belong to another user (uid {folder.stat().st_uid}), who could not read "
@@ -234,11 +230,7 @@ def refuse_to_leave_files(folder: Path) -> None:
 
 
 def checked_name(name: str) -> str:
-    """Return `name` after checking that it is a valid list name.
-
-    Raises:
-        UsageError: the name is not valid.
-    """
+    """Return `name` after checking that it is a valid list name."""
     if not LIST_NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} can't be a list's name",
@@ -248,11 +240,7 @@ def checked_name(name: str) -> str:
 
 
 def own_name(name: str) -> str:
-    """Return `name` after checking that a list may be stored under it.
-
-    Raises:
-        UsageError: the name is not valid, or is reserved.
-    """
+    """Return `name` after checking that a list may be stored under it."""
     if checked_name(name) == DEMO:
         raise UsageError(
             f"{DEMO!r} is the list that comes with hashscan, and stays as it is", advice="Name another list."

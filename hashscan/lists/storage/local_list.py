@@ -47,12 +47,7 @@ def write_local(
     version: int,
     now: datetime,
 ) -> Manifest:
-    """Write a local list into an empty folder and sync its files.
-
-    Raises:
-        ListFormatError: the entries contradict each other, or there are none.
-        OSError: the files can't be written.
-    """
+    """Write a local list into an empty folder and sync its files."""
     targets = private_folder(folder / TARGETS)
     with ColumnWriter(targets, label=label) as writer:
         writer.add(entries)

@@ -166,11 +166,7 @@ def to_bytes(manifest: Manifest) -> bytes:
 
 
 def from_bytes(data: bytes) -> Manifest:
-    """Parse a manifest without trusting any of its content.
-
-    Raises:
-        ManifestError: the data is not a valid manifest, or has a later schema.
-    """
+    """Parse a manifest without trusting any of its content."""
     if len(data) > MANIFEST_MAX:
         raise ManifestError(f"the manifest has {len(data)} bytes, more than {MANIFEST_MAX}")
     try:

@@ -39,16 +39,9 @@ SHARD_MAX = 16_000_000
 def write_part(
     folder: Path, version: int, columns: Mapping[str, Iterable[ColumnBlock]], mode: int = PRIVATE_FILE
 ) -> Part:
-    """Write and sync the rows that a release adds, in memory that doesn't grow with their number.
-
-    Args:
-        folder: contains no shards of that version yet.
-        columns: blocks of each algorithm, of any length; iterated twice, so an iterator is not accepted. An
-            algorithm without rows is left out.
-
-    Raises:
-        OSError: the files can't be written.
-    """
+    """Write and sync the rows that a release adds, in memory that doesn't grow with their number, into a
+    folder without shards of that version. The blocks have any length and are iterated twice, so an iterator
+    is not accepted; an algorithm without rows is left out."""
     written = {}
     for algorithm, blocks in sorted(columns.items()):
         if iter(blocks) is blocks:
@@ -63,13 +56,8 @@ def write_part(
 def write_withdrawal(
     folder: Path, version: int, algorithm: str, rows: NDArray[np.int64], mode: int = PRIVATE_FILE
 ) -> Withdrawal:
-    """Write and sync the rows that a release withdraws.
-
-    `rows` are ascending, at least one, counted through all parts before this one.
-
-    Raises:
-        OSError: the file can't be written.
-    """
+    """Write and sync the rows that a release withdraws: ascending, at least one, counted through all parts
+    before this one."""
     if not rows.size or (rows[1:] <= rows[:-1]).any():
         raise ValueError("rows are withdrawn in ascending order, at least one")
     name = f"{version}.{algorithm}.withdrawn.npy"
@@ -140,12 +128,8 @@ class RenumberedBlocks:
 def unsharded(
     algorithm: str, columns: PartColumns, names: Callable[[str], str], content: str = ""
 ) -> ColumnFiles | None:
-    """Return the files of a part's algorithm as columns to open; None if it has more than one shard.
-
-    Args:
-        names: returns the file name of a target.
-        content: see `ColumnFiles`.
-    """
+    """Return the files of a part's algorithm as columns to open; None if it has more than one shard. `names`
+    returns the file name of a target."""
     if len(columns.shards) != 1:
         return None
     ids, category, value = (names(target) for target in columns.shards[0].names)

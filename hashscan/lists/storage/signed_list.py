@@ -103,18 +103,9 @@ def open_repository(
     *,
     thoroughness: VerificationLevel = VerificationLevel.SIGNED,
 ) -> OpenedList:
-    """Verify a stored version and open its list.
-
-    Signatures, versions, lengths, hashes and the meaning of the rows are checked. Expiry decides only between
-    fresh and stale. Nothing is written.
-
-    Args:
-        trusted_root: root metadata that the administrator trusts.
-        now: the time to compare expiries with.
-
-    Returns:
-        Always an info; a handle only if the list can be used.
-    """
+    """Verify a stored version from the root that the administrator trusts, and open its list; the handle is
+    missing if it can't be used. Signatures, versions, lengths, hashes and the meaning of the rows are
+    checked. Expiry decides only between fresh and stale. Nothing is written."""
 
     def contents(verified: VerifiedMetadata, manifest: Manifest) -> CountsAndHandle:
         if thoroughness is not VerificationLevel.SIGNED:
@@ -137,14 +128,9 @@ def open_signed(
     remedy: str,
     contents: Callable[[VerifiedMetadata, Manifest], CountsAndHandle],
 ) -> OpenedList:
-    """Verify a folder's metadata and manifest, then its contents, and return the state of the list.
-
-    Args:
-        folder: contains `metadata/` and `targets/`.
-        trusted_root: root metadata that the administrator trusts.
-        remedy: advice for when the list is damaged or stale.
-        contents: checks everything but the manifest; may raise ColumnError, DamagedFileError or OSError.
-    """
+    """Verify a folder's metadata and manifest from the root that the administrator trusts, then its contents,
+    and return the state of the list. `contents` checks everything but the manifest, and may raise
+    ColumnError, DamagedFileError or OSError; `remedy` is advice for when the list is damaged or stale."""
     from hashscan.lists.storage import trust
 
     try:
@@ -196,12 +182,7 @@ def open_signed(
 
 
 def read_metadata(folder: Path, name: str) -> bytes | None:
-    """Return the content of a metadata file, or None if it does not exist.
-
-    Raises:
-        OSError: the file exists, but can't be read.
-        ListTrustError: the file is longer than metadata can be.
-    """
+    """Return the content of a metadata file, or None if it does not exist."""
     try:
         with (folder / METADATA / name).open("rb") as file:
             data = file.read(_METADATA_MAX + 1)
@@ -233,11 +214,7 @@ def load_manifest(verified: VerifiedMetadata, folder: Path) -> Manifest:
 
 
 def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
-    """Return the signed target of that name.
-
-    Raises:
-        ListTrustError: the list's owner signed no usable target of that name.
-    """
+    """Return the signed target of that name; ListTrustError if the list's owner signed no usable one."""
     target = verified.targets.get(name)
     if target is None:
         raise ListTrustError(f"the list's owner signed no usable target {name!r}; ask the owner")
@@ -245,12 +222,7 @@ def signed_target(verified: VerifiedMetadata, name: str) -> SignedTarget:
 
 
 def intact_target(target: SignedTarget, folder: Path) -> Path:
-    """Return the path of a target in a folder, after comparing it with its signed length and hashes.
-
-    Raises:
-        DamagedFileError: the file is not what was signed.
-        OSError: the file can't be read.
-    """
+    """Return the path of a target in a folder, after comparing it with its signed length and hashes."""
     path = folder / TARGETS / target.file_name
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
@@ -260,11 +232,7 @@ def intact_target(target: SignedTarget, folder: Path) -> Path:
 
 
 def content_of(column: JoinedColumn, verified: VerifiedMetadata) -> str:
-    """Return a fingerprint of a joined column's rows, computed from the signed hashes.
-
-    Raises:
-        ListTrustError: a shard of the column was not signed.
-    """
+    """Return a fingerprint of a joined column's rows, computed from the signed hashes."""
     pieces = "".join(f"{p.rows} {signed_target(verified, p.target).sha256}\n" for p in column.pieces)
     return hashlib.sha256(f"{column.dtype.str} {pieces}".encode()).hexdigest()[:32]
 
@@ -272,11 +240,8 @@ def content_of(column: JoinedColumn, verified: VerifiedMetadata) -> str:
 def stored_handle(
     name: str, folder: Path, verified: VerifiedMetadata, manifest: Manifest, withdrawn: Mapping[str, int]
 ) -> ListHandle:
-    """Return the handle of a stored version whose columns have just been verified.
-
-    Args:
-        withdrawn: number of withdrawn rows of each set of columns, by its place.
-    """
+    """Return the handle of a stored version whose columns have just been verified, with the number of
+    withdrawn rows of each set of columns, by its place."""
     files = tuple(
         columns.files(withdrawn[columns.place], content_of(columns.value, verified))
         for columns in joined_columns(manifest)
@@ -396,14 +361,9 @@ def unusable(info: ListInfo, problem: str) -> OpenedList:
 
 
 def open_published(name: str, folder: Path, trusted_root: bytes, now: datetime, *, remedy: str) -> OpenedList:
-    """Verify a published folder and open its list, if its shards can be opened directly.
-
-    For the arguments see `open_signed`.
-
-    Returns:
-        Always an info. A handle if the list can be used and has only a base, with one shard for each
-        algorithm. A manifest if the list can be used, fresh or stale.
-    """
+    """Verify a published folder and open its list, if its shards can be opened directly; for the arguments
+    see `open_signed`. The handle is missing unless the list has only a base, with one shard for each
+    algorithm; the manifest is missing if the list can't be used."""
     contents = partial(_published_contents, name, folder)
     return open_signed(name, folder, trusted_root, now, remedy, contents)
 

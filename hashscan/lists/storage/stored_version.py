@@ -97,33 +97,19 @@ class VersionRecord(Struct, frozen=True, omit_defaults=True):
         return EntryCounts(self.counts, self.degenerate)
 
     def check(self, name: str, path: Path) -> None:
-        """Compare a file with its recorded checksum.
-
-        Raises:
-            ColumnError: the file has changed, or is not recorded.
-            OSError: the file can't be read.
-        """
+        """Compare a file with its recorded checksum."""
         recorded = self.files.get(name)
         if recorded is None or recorded.sum != checksum(path):
             raise ColumnError(f"{name} has changed")
 
 
 def write_record(folder: Path, record: VersionRecord) -> None:
-    """Write the record of a version into its folder.
-
-    Raises:
-        OSError: the record can't be written.
-    """
+    """Write the record of a version into its folder."""
     replace_file(folder / RECORD_NAME, encode_file(record))
 
 
 def read_record(folder: Path) -> VersionRecord:
-    """Read the record of a version.
-
-    Raises:
-        ColumnError: the file is not a valid record.
-        OSError: the file can't be read.
-    """
+    """Read the record of a version."""
     try:
         return decode_file((folder / RECORD_NAME).read_bytes(), VersionRecord)
     except InvalidDocumentError as error:
@@ -148,11 +134,7 @@ def with_counts(info: ListInfo, manifest: Manifest, counts: EntryCounts) -> List
 
 
 def checksum(path: Path) -> str:
-    """Return the xxh3_128 of a file, which guards against decay, not against attackers.
-
-    Raises:
-        OSError: the file can't be read.
-    """
+    """Return the xxh3_128 of a file, which guards against decay, not against attackers."""
     running = xxhash.xxh3_128()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -208,13 +190,8 @@ class JoinedColumn:
         return HEADER_SIZE + piece.rows * piece.dtype.itemsize * math.prod(self.width)
 
     def shard(self, descriptor: int, piece: ShardRows) -> bytes:
-        """Return a shard as it was published, made again from the joined file.
-
-        If the joined file is damaged, the bytes differ from the published ones.
-
-        Raises:
-            OSError: the file can't be read.
-        """
+        """Return a shard as it was published, made again from the joined file; if that is damaged, the bytes
+        differ from the published ones."""
         data = os.pread(descriptor, piece.rows * self._row_size, HEADER_SIZE + piece.start * self._row_size)
         if piece.dtype != self.dtype and len(data) % self._row_size == 0:
             rows = np.frombuffer(data, self.dtype)
@@ -224,11 +201,7 @@ class JoinedColumn:
         return column_header(piece.dtype, (piece.rows, *self.width)) + data
 
     def place(self, descriptor: int, piece: ShardRows, shard: bytes) -> None:
-        """Write a shard's rows to their position in the joined file.
-
-        Raises:
-            OSError: the rows can't be written.
-        """
+        """Write a shard's rows to their position in the joined file."""
         data = memoryview(shard)[HEADER_SIZE:]
         if piece.dtype != self.dtype:
             data = memoryview(np.frombuffer(data, piece.dtype).astype(self.dtype).tobytes())
@@ -307,12 +280,7 @@ def _joined(place: str, algorithm: str, parts: tuple[Part, ...]) -> JoinedColumn
 
 
 def count_entries(folder: Path, every: tuple[ColumnFiles, ...], categories: tuple[str, ...]) -> EntryCounts:
-    """Count the active entries by algorithm and category, and the degenerate ones.
-
-    Raises:
-        ColumnError: a category number has no meaning, or a file is not valid.
-        OSError: a file can't be read.
-    """
+    """Count the active entries by algorithm and category, and the degenerate ones."""
     counts: dict[str, dict[str, int]] = {}
     degenerate = Counter[str]()
     for files in every:
@@ -331,17 +299,8 @@ FILE_DTYPE = np.dtype("<u4")
 
 
 def withdrawn_by_algorithm(manifest: Manifest, place: Callable[[str], Path]) -> dict[str, NDArray[np.int64]]:
-    """Return all withdrawn rows by algorithm, ascending, for algorithms that have some.
-
-    Rows are counted through all parts.
-
-    Args:
-        place: returns the path of a target by its name.
-
-    Raises:
-        ColumnError: a file is not as the manifest describes it, or contradicts those before it.
-        OSError: a file can't be opened.
-    """
+    """Return all withdrawn rows, ascending and counted through all parts, by algorithm. `place` returns the
+    path of a target by its name."""
     gone: dict[str, NDArray[np.int64]] = {}
     for number, part in enumerate(manifest.parts):
         before = manifest.rows(slice(number)) if part.withdrawn else {}

@@ -93,12 +93,8 @@ class VerifiedMetadata:
 
 
 def check_root(trusted_root: bytes) -> None:
-    """Check that a file is a root that is signed by its own keys.
-
-    Raises:
-        UsageError: the file is not a TUF root of the required kind.
-        ListTrustError: the file is a root, but its signatures are not valid.
-    """
+    """Check that a file is a root that is signed by its own keys: UsageError if it is no such root,
+    ListTrustError if its signatures are not valid."""
     advice = "Get root.json from the list's owner, by a way that you trust."
     try:
         root = Metadata[Root].from_bytes(trusted_root).signed
@@ -117,15 +113,9 @@ def check_root(trusted_root: bytes) -> None:
 
 
 def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
-    """Verify a list's metadata, from the trusted root to its targets.
-
-    Args:
-        trusted_root: root metadata that the administrator trusts.
-        read: returns the other metadata files.
-
-    Raises:
-        ListTrustError: a signature, version, length or hash is not valid, or a file is missing.
-    """
+    """Verify a list's metadata, from the root that the administrator trusts to its targets; `read` returns
+    the other files. A signature, version, length or hash that is not valid, and a missing file, raise
+    ListTrustError."""
     names: list[str] = []
 
     def needed(name: str) -> bytes:
@@ -159,11 +149,8 @@ def verify(trusted_root: bytes, read: ReadMetadata) -> VerifiedMetadata:
 
 
 def last_root(trusted_root: bytes, read: ReadMetadata) -> Root:
-    """Return the last root that can be reached from the trusted one; for the arguments see `verify`.
-
-    Raises:
-        ListTrustError: a root is not signed by enough keys of the root before it, or of its own.
-    """
+    """Return the last root that can be reached from the trusted one; each must be signed by enough keys of
+    the root before it, and of its own."""
     try:
         return _last_root(trusted_root, read, [], set())
     except RepositoryError as error:
@@ -188,32 +175,23 @@ def _last_root(trusted_root: bytes, read: ReadMetadata, names: list[str], key_id
 
 
 def _self_signed(content: bytes) -> Root:
-    """Return a root that is signed by enough of its own keys, whatever signed it besides.
-
-    Raises:
-        RepositoryError: it is not.
-    """
+    """Return a root that is signed by enough of its own keys, whatever signed it besides; else raise
+    RepositoryError."""
     root = _read(Root, content).signed
     return _signed_by(root, Root, content)
 
 
 def _signed_by(root: Root, role: type[Signed], content: bytes) -> Signed:
-    """Return metadata of a role that enough of a root's keys for the role have signed.
-
-    Raises:
-        RepositoryError: it is not metadata of this role, or not signed by enough keys.
-    """
+    """Return metadata of a role that enough of a root's keys for the role have signed; else raise
+    RepositoryError."""
     metadata = _read(role, content)
     root.verify_delegate(role.type, metadata.signed_bytes, metadata.signatures)
     return metadata.signed
 
 
 def _as_named(root: Root, role: type[Signed], named: MetaFile, content: bytes) -> Signed:
-    """Return signed metadata of a role that is also the one that the role before it names.
-
-    Raises:
-        RepositoryError: it is not signed, or has another length, hash or version.
-    """
+    """Return signed metadata of a role that is also the one, by length, hash and version, that the role
+    before it names; else raise RepositoryError."""
     named.verify_length_and_hashes(content)
     signed = _signed_by(root, role, content)
     _check_version(role.type, named.version, signed.version)

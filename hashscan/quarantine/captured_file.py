@@ -164,11 +164,7 @@ class CapturedFile:
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:
-    """Split a plain absolute path into its folder and its name.
-
-    Raises:
-        QuarantineSkipped: the path is not a plain absolute path.
-    """
+    """Split a plain absolute path into its folder and its name."""
     names = path.split(b"/")
     if names[0] or len(names) < 2 or {b"", b".", b".."} & set(names[1:]) or b"\0" in path:
         raise QuarantineSkipped(Outcome.REFUSED, "its path is not a plain absolute one")
@@ -186,16 +182,9 @@ def capture(
     twin: Callable[[os.stat_result, str], FileFacts | None],
     at: FileLocation | None = None,
 ) -> Iterator[CapturedFile]:
-    """Open a file beneath the root without following a symlink, and hash it.
-
-    Args:
-        twin: a function that gets the file's status and sha256, and returns the facts that were recorded
-            before another hard link of the file was taken; None if there was none.
-        at: the current location, if the file is not where it was found.
-
-    Raises:
-        QuarantineSkipped: the file can't be read, or is not what was found.
-    """
+    """Open a file beneath the root without following a symlink, and hash it; `at` is its current location, if
+    it is not where it was found. `twin` gets the file's status and sha256, and returns the facts that were
+    recorded before another hard link of the file was taken, if one was."""
     parent_path, name = split(request.path) if at is None else (at.parent_path, at.name)
     with ExitStack() as stack:
         try:
@@ -233,12 +222,8 @@ def capture(
 
 
 def digests_of(file: int, size: int) -> Mapping[str, str]:
-    """Return md5, sha1 and sha256 of a file of `size` bytes, in hex.
-
-    Raises:
-        QuarantineSkipped: the file grows; it could grow without end.
-        OSError: the file can't be read.
-    """
+    """Return md5, sha1 and sha256 of a file of `size` bytes, in hex; a file that grows is an error: it could
+    grow without end."""
     reader = _reader()
     reader.begin_pieces(_pieces(file, size))
     return {name: value.hex() for name, value in reader.finish()[0].items()}

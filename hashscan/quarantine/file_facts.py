@@ -36,11 +36,7 @@ _UNREAD_ATTRIBUTE = frozenset({errno.E2BIG, errno.ERANGE, errno.EACCES, errno.EP
 
 
 def facts_of(descriptor: int, status: os.stat_result) -> FileFacts:
-    """Return all that is known of a file besides its content; `status` is from before it was read.
-
-    Raises:
-        OSError: as flistxattr(2).
-    """
+    """Return all that is known of a file besides its content; `status` is from before it was read."""
     attributes, left = _attributes(descriptor)
     further = {"xattrs_left": left} if left else {}
     return {
@@ -65,9 +61,6 @@ def seal(descriptor: int) -> None:
 
     As root, the file becomes root's with mode 0. For an ordinary user, the file stays that user's, and nobody
     else can read it.
-
-    Raises:
-        OSError: the file can't be changed.
     """
     if os.geteuid() == 0:
         system.change_owner(descriptor, 0, 0)
@@ -83,11 +76,7 @@ def is_sealed(status: os.stat_result) -> bool:
 
 
 def restore_facts(descriptor: int, facts: FileFacts) -> None:
-    """Set owner, mode, attributes and times of a file, or of a copy of it, to the result of `facts_of`.
-
-    Raises:
-        OSError: the file can't be changed.
-    """
+    """Set owner, mode, attributes and times of a file, or of a copy of it, to the result of `facts_of`."""
     status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (facts["uid"], facts["gid"]):
         system.change_owner(descriptor, facts["uid"], facts["gid"])
@@ -106,14 +95,9 @@ def restore_facts(descriptor: int, facts: FileFacts) -> None:
 
 
 def _attributes(descriptor: int) -> tuple[dict[str, bytes], int]:
-    """Return extended attributes of a file, access rights first, and how many more it has or may have.
-
-    The owner can add, change and remove attributes while they are read, and have more than the kernel lists
-    (E2BIG). None of this may prevent the move of the file.
-
-    Raises:
-        OSError: as flistxattr(2), except E2BIG.
-    """
+    """Return extended attributes of a file, access rights first, and how many more it has or may have. The
+    owner can add, change and remove attributes while they are read, and have more than the kernel lists
+    (E2BIG). None of this may prevent the move of the file."""
     left = 0
     try:
         names = os.listxattr(descriptor)

@@ -39,23 +39,14 @@ class FileLocation:
 
     @property
     def path(self) -> bytes:
-        """Path of the file by which the search found it."""
         return self.parent_path.rstrip(b"/") + b"/" + self.name
 
 
 def search(path: bytes, inodes: Collection[int], budget: SearchBudget) -> Iterator[tuple[int, FileLocation]]:
-    """Search for files by inode: beneath the folder of a path, then beneath parent folders owned by users.
-
-    A customer can rename nothing in a folder of root's, so the search ends below it. An inode number is no
-    proof: the caller must compare the content of what it takes.
-
-    Args:
-        path: the absolute path at which a file was found.
-        budget: the budget; reduced by the entries that were examined.
-
-    Yields:
-        An inode number and the location of a file with it; one number may come several times.
-    """
+    """Search for files by inode: beneath the folder of an absolute path, then beneath parent folders owned by
+    users; one inode may be yielded several times. The budget is reduced by the entries that were examined. A
+    customer can rename nothing in a folder of root's, so the search ends below it. An inode number is no
+    proof: the caller must compare the content of what it takes."""
     folder, seen = path.rpartition(b"/")[0] or b"/", None
     while budget.names > 0:
         try:
@@ -111,13 +102,9 @@ _FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
 
 
 def open_writers(files: Collection[int]) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """Return the processes that can still write into files that were moved, by descriptors open for reading.
-
-    Returns:
-        By device and inode, for each file that has a writer: pid, uid and program of each such process.
-        Only root sees all processes. A process that can't be seen, or has the file only mapped, has no pid
-        and uid.
-    """
+    """Return, by device and inode, pid, uid and program of the processes that can still write into files that
+    were moved, by descriptors open for reading. Only root sees all processes. A process that can't be seen,
+    or has the file only mapped, has no pid and uid."""
     suspected: dict[tuple[int, int], bool] = {}
     for file in files:
         if (known := _is_written(file)) is not False:

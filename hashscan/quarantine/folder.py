@@ -43,17 +43,12 @@ class OpenFolders:
         self._by_path: dict[bytes, QuarantineFolder] = {}
 
     def at(self, path: bytes) -> QuarantineFolder:
-        """Return the quarantine folder at a path.
-
-        Raises:
-            OSError: it doesn't exist or is not ours alone.
-        """
+        """Return the quarantine folder at a path."""
         if path not in self._by_path:
             self._by_path[path] = QuarantineFolder(path, _require_private(open_absolute(path, LIST_FLAGS)))
         return self._by_path[path]
 
     def close(self) -> None:
-        """Close all folders."""
         for place in self._by_path.values():
             os.close(place.descriptor)
         self._by_path.clear()
@@ -63,17 +58,9 @@ class QuarantineFolders(OpenFolders):
     """The quarantine folders of a machine, by mount."""
 
     def __init__(self, own: Path, chosen: Iterable[Path] = ()) -> None:
-        """Open the default folder and the chosen folders.
-
-        Args:
-            own: the quarantine's own folder, for files that can't be kept on their own filesystem.
-            chosen: folders beneath which to keep files, one for each mount. Only root can choose any, since
-                scans recognize other users' quarantine folders only by name.
-
-        Raises:
-            UsageError: a chosen folder can't be used.
-            OutputError: the default folder can't be used.
-        """
+        """Open the default folder, for files that can't be kept on their own filesystem, and the chosen
+        folders, one for each mount. Only root can choose any, since scans recognize other users' quarantine
+        folders only by name."""
         super().__init__()
         self._by_mount: dict[int, QuarantineFolder | None] = {}
         try:

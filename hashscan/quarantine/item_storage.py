@@ -38,15 +38,8 @@ class ItemStorage:
         self._spare = spare
 
     def put(self, item: Item, file: int) -> Mapping[str, Any]:
-        """Store the copy durably.
-
-        Returns:
-            Fields that identify the copy, for the log.
-
-        Raises:
-            QuarantineSkipped: the bucket doesn't accept it, or there is no space for it in the folder.
-            OutputError: the copy can't be written to or verified in the folder.
-        """
+        """Store the copy durably, and return the fields that identify it, for the log. A bucket that doesn't
+        accept it, or a folder without space for it, skips the item."""
         if not item.in_bucket:
             self._put_in_folder(item, file)
             return {}
@@ -80,11 +73,7 @@ class ItemStorage:
 
     @contextmanager
     def opened(self, item: Item) -> Iterator[int]:
-        """Open the kept file or copy for reading, after verifying that its content is what was found.
-
-        Raises:
-            QuarantineSkipped: it is gone, was altered, or can't be read.
-        """
+        """Open the kept file or copy for reading, after verifying that its content is what was found."""
         opening: AbstractContextManager[int]
         if item.in_bucket:
             store, key = self._there(item)
@@ -114,11 +103,7 @@ class ItemStorage:
             raise QuarantineSkipped(outcome, detail) from error
 
     def drop(self, item: Item) -> None:
-        """Destroy the kept file or copy if it exists.
-
-        Raises:
-            QuarantineSkipped: it can't be destroyed.
-        """
+        """Destroy the kept file or copy if it exists."""
         if item.in_bucket:
             store, key = self._there(item)
             known = item.copy and ObjectDescription(0, item.copy["etag"], item.copy["version"], "", {})
@@ -133,14 +118,7 @@ class ItemStorage:
             raise QuarantineSkipped(Outcome.REFUSED, f"it can't be removed: {error.strerror}") from error
 
     def secure(self, item: Item) -> Mapping[str, Any]:
-        """Make durable and private a copy that exists and is not yet in the log.
-
-        Returns:
-            As `put`.
-
-        Raises:
-            QuarantineSkipped: the copy can't be read or changed.
-        """
+        """Make durable and private a copy that exists and is not yet in the log; return what `put` does."""
         if item.in_bucket:
             store, key = self._there(item)
             described = call_with_retries(lambda: store.describe(unlisted_item(key)))
@@ -160,11 +138,6 @@ class ItemStorage:
         return store, above + b"/" + item.id.encode()
 
     def folder_of(self, item: Item) -> QuarantineFolder:
-        """Return the folder in which an item is kept.
-
-        Raises:
-            QuarantineSkipped: the folder can't be opened; its filesystem may not be mounted.
-        """
         try:
             return self._places.at(item.place)
         except OSError as error:

@@ -41,18 +41,9 @@ class LostLogError(OutputError):
 
 def read_log(folder: Path, known: Mapping[str, LogHead] | None = None) -> Iterator[tuple[Line, LogHead]]:
     """Yield the lines of a log from the first, each with the head up to it; none if there never was a log.
-
-    Behind the head that is kept beside the log, the last line may be torn. It is left out: its writer was
-    killed before anything was done that the line announces.
-
-    Args:
-        known: heads that the log must contain, by the place where they are kept.
-
-    Raises:
-        BrokenLogError: a line was changed, or lines are missing.
-        LostLogError: the log is missing.
-        OutputError: the log can't be read.
-    """
+    The log must contain the known heads: BrokenLogError if a line was changed or lines are missing,
+    LostLogError if it is gone. Behind the head that is kept beside the log, the last line may be torn. It is
+    left out: its writer was killed before anything was done that the line announces."""
     path = folder / "log.jsonl"
     # A command that was refused or killed early may leave the folder without both.
     if not path.exists() and not (folder / "head").exists():
@@ -146,11 +137,7 @@ class LogWriter(ClosedOnExit):
         known: Mapping[str, LogHead] | None = None,
         seen: Callable[[Line], object] | None = None,
     ) -> None:
-        """Open a log, and create it if it never existed.
-
-        Args:
-            known: heads that the log must contain, by the place where they are kept.
-        """
+        """Open a log, and create it if it never existed; it must contain the known heads."""
         self._path = folder / "log.jsonl"
         with self._errors():
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -179,11 +166,7 @@ class LogWriter(ClosedOnExit):
             system.sync(self._folder)
 
     def append(self, line: Line) -> None:
-        """Append a line; it is on the disk only after `sync`.
-
-        Raises:
-            OutputError: the line can't be written.
-        """
+        """Append a line; it is on the disk only after `sync`."""
         raw, head = chained(line, self.head)
         with self._errors():
             try:
@@ -196,27 +179,18 @@ class LogWriter(ClosedOnExit):
         self.head = head
 
     def sync(self) -> None:
-        """Sync the log, so that all lines survive a power cut.
-
-        Raises:
-            OutputError: the log can't be synced.
-        """
+        """Sync the log, so that all lines survive a power cut."""
         with self._errors():
             system.sync(self._descriptor)
 
     def write_head(self) -> None:
-        """Write the current head beside the log, so that a cut at the log's end is detected.
-
-        Raises:
-            OutputError: the head can't be written.
-        """
+        """Write the current head beside the log, so that a cut at the log's end is detected."""
         if self._kept != self.head:
             with self._errors():
                 self._keep_head(self.head)
             self._kept = self.head
 
     def close(self) -> None:
-        """Close the log's descriptors."""
         os.close(self._descriptor)
         os.close(self._folder)
 

@@ -71,11 +71,7 @@ def checkpoint_fields(state: StateDir | None) -> dict[str, object]:
 
 
 def known_heads(state: StateDir, folder: Path) -> Mapping[str, LogHead]:
-    """Return the head that the log in a folder must contain, by the place where it is kept.
-
-    Raises:
-        OutputError: the checkpoint can't be read, or is missing although there is a log.
-    """
+    """Return the head that the log in a folder must contain, by the place where it is kept."""
     checkpoint = read_checkpoint(state)
     if checkpoint is not None:
         return {str(state.quarantine_head): checkpoint.head}
@@ -85,11 +81,7 @@ def known_heads(state: StateDir, folder: Path) -> Mapping[str, LogHead]:
 
 
 def write_checkpoint(state: StateDir, checkpoint: LogCheckpoint) -> None:
-    """Write the checkpoint; only for the holder of the quarantine's lock.
-
-    Raises:
-        OutputError: it can't be written.
-    """
+    """Write the checkpoint; only for the holder of the quarantine's lock."""
     with (
         output_errors(f"can't write into {state}"),
         closing_descriptor(os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder,

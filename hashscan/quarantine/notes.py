@@ -53,17 +53,9 @@ def read_note(path: Path) -> bytes:
 
 
 def write_notes(quarantine: Quarantine, moved: Sequence[CapturedFile], text: bytes) -> Mapping[str, str]:
-    """Put a text in the place of moved files, under their names; never replace a file that is there by now.
-
-    The log must already say that the files are moved.
-
-    Returns:
-        By item, the reason for which there is no note.
-
-    Raises:
-        OSError: the disk fails.
-        OutputError: the log can't be written.
-    """
+    """Put a text in the place of moved files, under their names; never replace a file that is there by
+    now. The log must already say that the files are moved. Return by item the reason for which there is no
+    note."""
     digest = hashlib.sha256(text).hexdigest()
     without: dict[str, str] = {}
     with ExitStack() as stack:
@@ -102,16 +94,8 @@ def write_notes(quarantine: Quarantine, moved: Sequence[CapturedFile], text: byt
 
 
 def remove_note(item: Item, into: int, into_path: bytes, parent: int, name: bytes) -> None:
-    """Remove the note from the place of a file that is to be restored; leave anything else that is there.
-
-    Args:
-        into: descriptor of a folder of ours on the same mount.
-        into_path: path of that folder, for the message.
-
-    Raises:
-        QuarantineSkipped: another file was put in its place during the operation.
-        OSError: the disk fails.
-    """
+    """Remove the note from the place of a file that is to be restored, by moving it `into` a folder of ours
+    on the same mount; leave anything else that is there, also if it was put there during the operation."""
     if item.note is None or item.note.state is NoteState.NO_NOTE or not _is_there(item.note, parent, name):
         return
     there = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -141,11 +125,7 @@ def log_note(quarantine: Quarantine, item: Item, *, found: bool) -> None:
 
 
 def drop_taken_note(item: Item, folder: int) -> None:
-    """Delete a note that a dead process had moved into a folder of ours and not yet deleted.
-
-    Raises:
-        OSError: the disk fails.
-    """
+    """Delete a note that a dead process had moved into a folder of ours and not yet deleted."""
     if item.note is not None and _is_there(item.note, folder, entry_of(item)):
         system.unlink(folder, entry_of(item))
 

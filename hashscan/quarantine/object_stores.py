@@ -31,11 +31,7 @@ T = TypeVar("T")
 
 
 def make_changeable(source: str, container: str, access: Access) -> ChangeableStore:
-    """Return the store of a container; import the provider's libraries only now.
-
-    Raises:
-        TargetError: a library or credentials are missing.
-    """
+    """Return the store of a container; import the provider's libraries only now."""
     match source:
         case "s3":
             from hashscan.sources.objects.s3.changeable import ChangeableS3Store
@@ -111,11 +107,7 @@ class Stores:
         return self._open[name], key
 
     def container_of(self, url: bytes) -> bytes:
-        """Return the URL of the container of an object.
-
-        Raises:
-            QuarantineSkipped: the URL has none.
-        """
+        """Return the URL of the container of an object."""
         source, container, _ = self._parsed(url)
         return source.url(container)
 
@@ -158,11 +150,7 @@ class Stores:
 
 
 def call_with_retries(call: Callable[[], T]) -> T:
-    """Call a store, and retry while it is busy.
-
-    Raises:
-        QuarantineSkipped: the call failed.
-    """
+    """Call a store, and retry while it is busy."""
     tries, lost_answer = Tries(time.sleep), False
     try:
         while True:
@@ -183,19 +171,9 @@ def call_with_retries(call: Callable[[], T]) -> T:
 
 @contextmanager
 def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[int]:
-    """Download an object to a file without a name, which is gone when the block ends or the process dies.
-
-    Args:
-        item: the object, with the etag and version that it must have until the download ends.
-        folder: a folder of ours, on whose filesystem there must be space for the object.
-
-    Yields:
-        A descriptor.
-
-    Raises:
-        QuarantineSkipped: the object can't be downloaded, or there is no space for it.
-        OSError: the file can't be written.
-    """
+    """Download an object, which must keep its etag and version until the download ends, to a file without a
+    name, which is gone when the block ends or the process dies. `folder` is one of ours, on whose filesystem
+    there must be space for the object; without, the object is skipped."""
     with tempfile.TemporaryFile(dir=os.fsdecode(folder)) as file:
         descriptor = file.fileno()
 
@@ -216,11 +194,8 @@ def fetch_object(store: ChangeableStore, item: Item, folder: bytes) -> Iterator[
 
 @contextmanager
 def skipped_without_space(descriptor: int, size: int, folder: bytes) -> Iterator[None]:
-    """Leave an object where it is if a folder of ours has no space for a file of this size, open for writing.
-
-    Raises:
-        QuarantineSkipped: there is less space before anything is written, or none left while it is.
-    """
+    """Leave an object where it is (QuarantineSkipped) if a folder of ours has no space for a file of this
+    size, open for writing; before anything is written, or while it is."""
     try:
         space = os.fstatvfs(descriptor)
         if size > space.f_bavail * space.f_frsize:
@@ -241,15 +216,8 @@ def store_new(
     store: ChangeableStore, key: bytes, file: int, properties: Properties, sha256: str, folder: bytes
 ) -> ObjectDescription:
     """Store a file as a new object, and read it again, into a folder of ours, to verify its sha256 (hex).
-
-    Returns:
-        The store's description of the new object.
-
-    Raises:
-        QuarantineSkipped: the key is taken, or the object can't be stored; nothing is left in the store.
-        OutcomeUnknown: something of ours may be left in the store.
-        OSError: a local file can't be written.
-    """
+    Nothing is left in the store if the key is taken or the object can't be stored; something may be after
+    OutcomeUnknown."""
     try:
         made = call_with_retries(lambda: store.create(key, file, os.fstat(file).st_size, properties))
     except QuarantineSkipped as error:
@@ -281,13 +249,9 @@ def store_new(
 def describe_if_unaltered(
     store: ChangeableStore, key: bytes, sha256: str, folder: bytes, known: ObjectDescription | None = None
 ) -> ObjectDescription | None:
-    """Read an object; return its description if its content has the expected sha256 (hex), else None.
-
-    `known` has its etag and version; None means the current object. `folder` is as for `fetch_object`.
-
-    Raises:
-        QuarantineSkipped: it can't be read, or is replaced again and again.
-    """
+    """Read an object; return its description if its content has the expected sha256 (hex), else None. `known`
+    has its etag and version; None means the current object. An object that is replaced again and again is
+    skipped."""
     item = unlisted_item(key) if known is None else unlisted_item(key, known.etag, known.version)
     try:
         described = call_with_retries(lambda: store.describe(item))
@@ -302,11 +266,7 @@ def describe_if_unaltered(
 
 
 def drop(store: ChangeableStore, key: bytes, known: ObjectDescription | None = None) -> None:
-    """Delete an object of our own if it still exists: the `known` one, or else the current one.
-
-    Raises:
-        QuarantineSkipped: it can't be deleted.
-    """
+    """Delete an object of our own if it still exists: the `known` one, or else the current one."""
     try:
         described = known or call_with_retries(lambda: store.describe(unlisted_item(key)))
         call_with_retries(lambda: store.delete(unlisted_item(key, described.etag, described.version)))

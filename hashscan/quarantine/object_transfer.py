@@ -35,12 +35,8 @@ from hashscan.text import path_fields
 
 def move_object(quarantine: Quarantine, request: QuarantineRequest, retention: Retention) -> Item:
     """Copy an object, verify the copy, delete exactly the copied version, and return the stored item.
-
-    Raises:
-        QuarantineSkipped: the object, or one that has replaced it, stays where it is.
-        OutcomeUnknown: the result is unknown until `repair` checks it.
-        OutputError: the quarantine can't be written; `repair` finishes what was begun.
-    """
+    QuarantineSkipped: the object, or one that has replaced it, stays where it is. After OutcomeUnknown or
+    OutputError, `repair` checks and finishes what was begun."""
     stores = quarantine.stores
     store, key = stores.at(request.path, stores.endpoint)
     if not key:
@@ -91,11 +87,7 @@ def _complete_move(
     **more: Any,
 ) -> None:
     """Delete an object whose copy is kept, and log that; if it can't be deleted, delete the copy.
-
-    Raises:
-        QuarantineSkipped: the object, or one that has replaced it, stays.
-        OutcomeUnknown: the result is unknown until `repair` checks it.
-    """
+    QuarantineSkipped and OutcomeUnknown as of `move_object`."""
     item.copy = copy
     try:
         compared = call_with_retries(lambda: store.delete(exact))
@@ -171,15 +163,9 @@ def _stored_otherwise(described: ObjectDescription) -> bool:
 
 
 def restore_object(quarantine: Quarantine, item: Item) -> None:
-    """Store an object again, verify it, and only then destroy the copy.
-
-    Its version and time are new, since no store accepts the old ones.
-
-    Raises:
-        QuarantineSkipped: it stays: the copy is gone or was altered, the key is taken, or the store refuses.
-        OutcomeUnknown: it is unknown if the object is back.
-        OutputError: the quarantine can't be written; `repair` finishes what was begun.
-    """
+    """Store an object again, verify it, and only then destroy the copy. Its version and time are new, since
+    no store accepts the old ones. QuarantineSkipped: it stays; after OutcomeUnknown or OutputError, `repair`
+    checks and finishes what was begun."""
     store, key = quarantine.stores.at(item.path, item.record["endpoint"])
     with quarantine.storage.opened(item) as file:
         quarantine.log_event(State.RESTORING, item.id, way="object", **item.restore_reason_fields)

@@ -306,7 +306,6 @@ def verify(
 
 
 def _trouble_of(item: Item, storage: ItemStorage) -> str:
-    """Return the reason why a kept item is not as its log says; empty if it is."""
     try:
         if item.of_another:
             folder = storage.folder_of(item).descriptor

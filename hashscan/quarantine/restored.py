@@ -44,9 +44,8 @@ class RestoredContent:
 def restored_contents(read: Callable[[], Iterable[Line]]) -> dict[bytes, RestoredContent]:
     """Return the restored contents of a log, by their sha256.
 
-    Args:
-        read: returns all lines. It is called twice, so that memory holds nothing but restored contents, each
-            less than a kilobyte.
+    `read` returns all lines. It is called twice, so that memory holds nothing but restored contents, each
+    less than a kilobyte.
     """
     restored: dict[str, tuple[str, str]] = {}
     unjudged: set[str] = set()

@@ -55,13 +55,8 @@ class _Restore:
 
 
 def restore(quarantine: Quarantine, item: Item) -> None:
-    """Restore one item: content, owner, mode, attributes, times.
-
-    Raises:
-        QuarantineSkipped: the item stays in quarantine: it is missing or was altered, its folder is gone, or
-            its name is taken.
-        OutputError: the quarantine can't be written; `repair` finishes what was begun.
-    """
+    """Restore one item: content, owner, mode, attributes, times. QuarantineSkipped: it stays in quarantine;
+    after OutputError, `repair` finishes what was begun."""
     for _, error in restore_all(quarantine, [item]):
         if error is not None:
             raise error
@@ -157,12 +152,8 @@ def _opened(quarantine: Quarantine, item: Item, stack: ExitStack) -> _Restore:
 
 
 def _prepare(quarantine: Quarantine, one: _Restore, stack: ExitStack) -> None:
-    """Give the file, or the copy of it, the recorded owner, mode, attributes and times.
-
-    Raises:
-        QuarantineSkipped: its name is taken, or the copy is not what was kept.
-        OSError: a file can't be read, written or changed.
-    """
+    """Give the file, or the copy of it, the recorded owner, mode, attributes and times; skip it if its name
+    is taken, or the copy is not what was kept."""
     stack.enter_context(one.leave_private)
     if _is_taken(one):
         # Check before the owner has access again: the owner may have a hard link and alter the file
@@ -208,12 +199,7 @@ def _copy(quarantine: Quarantine, one: _Restore, stack: ExitStack) -> None:
 
 
 def _rename_into_place(one: _Restore) -> None:
-    """Give a file its name, and its folder the recorded times.
-
-    Raises:
-        QuarantineSkipped: its name is taken.
-        OSError: the disk fails.
-    """
+    """Give a file its name, and its folder the recorded times."""
     before = os.fstat(one.parent)
     if one.copy >= 0:
         source, path = one.private, split(one.item.path)[0] + b"/" + private_name(one.entry)
@@ -259,6 +245,5 @@ def _log_restored(quarantine: Quarantine, done: list[_Restore]) -> None:
 
 
 def _sync_all(descriptors: Iterable[int]) -> None:
-    """Sync the filesystems of these descriptors, each once."""
     for descriptor in {os.fstat(descriptor).st_dev: descriptor for descriptor in descriptors}.values():
         system.sync_file_system(descriptor)

@@ -25,11 +25,8 @@ class Retention:
     """Term by which every item should be destroyed."""
 
     def terms(self, now: datetime) -> dict[str, str]:
-        """Return both deadlines for an item that is moved now, as the log stores them (ISO 8601).
-
-        Raises:
-            OutputError: the clock is so wrong that `destroy` would destroy the items once it is set.
-        """
+        """Return both deadlines for an item that is moved now, as the log stores them (ISO 8601). The clock
+        must not be so wrong that `destroy` would destroy the items once it is set."""
         require_clock(now)
         return {
             "retain_min": (now + self.retain_min).isoformat(),

@@ -80,17 +80,8 @@ def request_of(
 def require_unrestored(
     request: QuarantineRequest, sha256: str, restored: Mapping[bytes, RestoredContent]
 ) -> None:
-    """Refuse to move what a person restored, unless an entry that was not known then accuses it now.
-
-    A request without matches is a person's order.
-
-    Args:
-        sha256: the SHA-256 of the content in hex.
-        restored: the restored contents, by their sha256.
-
-    Raises:
-        QuarantineSkipped: it is not to be moved.
-    """
+    """Refuse to move what a person restored (by the sha256, in hex), unless an entry that was not known then
+    accuses it now. A request without matches is a person's order."""
     content = restored.get(bytes.fromhex(sha256))
     acting = [match for match in request.accusation.get("matches", ()) if justifies_action(match)]
     if content is not None and acting and all(content.covers(m["list"], m["entry"]) for m in acting):

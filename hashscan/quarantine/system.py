@@ -21,12 +21,9 @@ _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.
 
 
 def rename(folder: int, name: bytes, new_folder: int, new_name: bytes) -> None:
-    """Rename a file, within one mount, to a name that must not exist yet; folders are descriptors.
-
-    Raises:
-        OSError: as renameat2(2); EEXIST if the name is taken, EXDEV across mounts, EINVAL if the filesystem
-            can't guarantee that nothing is replaced.
-    """
+    """Rename a file, within one mount, to a name that must not exist yet; folders are descriptors. OSError as
+    of renameat2(2): EEXIST if the name is taken, EXDEV across mounts, EINVAL if the filesystem can't
+    guarantee that nothing is replaced."""
     if _libc.renameat2(folder, name, new_folder, new_name, _NOREPLACE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -40,16 +37,12 @@ def create(folder: int, name: bytes, mode: int) -> int:
 
 
 def create_unnamed(folder: int, mode: int) -> int:
-    """Create a file without a name on the filesystem of a folder, and open it for reading and writing.
-
-    Raises:
-        OSError: as open(2); EOPNOTSUPP or EISDIR if the filesystem does not support such files.
-    """
+    """Create a file without a name on the filesystem of a folder, and open it for reading and writing;
+    EOPNOTSUPP or EISDIR if the filesystem does not support such files."""
     return os.open(f"/proc/self/fd/{folder}", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, mode)
 
 
 def name_file(descriptor: int, folder: int, name: bytes) -> None:
-    """Give a file without a name a name that must not exist yet."""
     os.link(b"/proc/self/fd/%d" % descriptor, name, dst_dir_fd=folder, follow_symlinks=True)
 
 
@@ -61,7 +54,6 @@ def write(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def truncate(descriptor: int, size: int) -> None:
-    """Truncate a file to a size in bytes."""
     os.ftruncate(descriptor, size)
 
 
@@ -84,12 +76,10 @@ def replace_content(folder: int, aside: bytes, name: bytes, content: bytes) -> N
 
 
 def unlink(folder: int, name: bytes) -> None:
-    """Remove one name of a file."""
     os.unlink(name, dir_fd=folder)
 
 
 def make_folder(folder: int, name: bytes, mode: int) -> None:
-    """Make a folder."""
     os.mkdir(name, mode, dir_fd=folder)
 
 
@@ -98,9 +88,6 @@ def clear_project_inheritance(folder: int) -> None:
 
     With the flag, renaming a file of another project into the folder fails with EXDEV. On a filesystem
     without projects, nothing is done.
-
-    Raises:
-        OSError: as ioctl_fsgetxattr(2).
     """
     try:
         fields = bytearray(fcntl.ioctl(folder, _FSGETXATTR, bytes(28)))
@@ -118,9 +105,6 @@ def copy_project_id(descriptor: int, folder: int) -> None:
     """Give a file the project id of a folder; a file's owner may set any project id.
 
     The file is open for reading, the folder for listing.
-
-    Raises:
-        OSError: as ioctl_fsgetxattr(2).
     """
     project = struct.unpack_from(_PROJECT, fcntl.ioctl(folder, _FSGETXATTR, bytes(28)))[-1]
     fields = bytearray(fcntl.ioctl(descriptor, _FSGETXATTR, bytes(28)))
@@ -129,22 +113,18 @@ def copy_project_id(descriptor: int, folder: int) -> None:
 
 
 def remove_folder(folder: int, name: bytes) -> None:
-    """Remove an empty folder."""
     os.rmdir(name, dir_fd=folder)
 
 
 def change_owner(descriptor: int, uid: int, gid: int) -> None:
-    """Set the owner and group of a file."""
     os.fchown(descriptor, uid, gid)
 
 
 def change_mode(descriptor: int, mode: int) -> None:
-    """Set a file's permissions."""
     os.fchmod(descriptor, mode)
 
 
 def set_attributes(descriptor: int, values: Mapping[str, bytes], gone: frozenset[str]) -> None:
-    """Set some extended attributes of a file and remove others."""
     for name in gone:
         os.removexattr(descriptor, name)
     for name, value in values.items():

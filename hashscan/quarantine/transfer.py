@@ -42,11 +42,7 @@ class DisplacedError(Exception):
 
 
 def open_folder(path: bytes) -> int:
-    """Open a folder with `O_PATH`, without following a symlink.
-
-    Raises:
-        QuarantineSkipped: the folder is gone, or its path has a symlink now.
-    """
+    """Open a folder with `O_PATH`, without following a symlink."""
     try:
         return open_absolute(path, PASS_FLAGS)
     except OSError as error:
@@ -55,14 +51,9 @@ def open_folder(path: bytes) -> int:
 
 
 def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry: bytes) -> None:
-    """Move a file into a folder of ours; if another file was put in its place, move that back at once.
-
-    Both folders are descriptors, on one mount; `inode` is the file's device and inode, `entry` its new name.
-
-    Raises:
-        QuarantineSkipped: the file is not there any more, or the system doesn't allow the move.
-        DisplacedError: another file was there, and is in our folder now.
-    """
+    """Move a file into a folder of ours; if another file was put in its place, move that back at once
+    (DisplacedError if that is not possible). Both folders are descriptors, on one mount; `inode` is the
+    file's device and inode, `entry` its new name."""
     try:
         system.rename(folder, name, into, entry)
     except OSError as error:
@@ -77,11 +68,7 @@ def take_out(folder: int, name: bytes, inode: tuple[int, int], into: int, entry:
 
 
 def give_back(into: int, entry: bytes, folder: int, name: bytes) -> None:
-    """Undo `take_out`.
-
-    Raises:
-        DisplacedError: the old name is taken.
-    """
+    """Undo `take_out`."""
     try:
         give_name(into, entry, folder, name)
     except OSError as error:
@@ -89,11 +76,7 @@ def give_back(into: int, entry: bytes, folder: int, name: bytes) -> None:
 
 
 def give_name(source: int, entry: bytes, folder: int, name: bytes) -> None:
-    """Move a file from our folder into a customer's; set the customer folder's project id on it if needed.
-
-    Raises:
-        OSError: as `system.rename`.
-    """
+    """Move a file from our folder into a customer's; set the customer folder's project id on it if needed."""
     try:
         system.rename(source, entry, folder, name)
     except OSError as error:
@@ -114,11 +97,7 @@ def private_name(entry: bytes) -> bytes:
 
 @contextmanager
 def private_folder(parent: int, entry: bytes) -> Iterator[int]:
-    """Yield the descriptor of a new folder of ours in a customer's folder, closed to everybody else.
-
-    Raises:
-        QuarantineSkipped: the folder can't be made, or was replaced at once.
-    """
+    """Yield the descriptor of a new folder of ours in a customer's folder, closed to everybody else."""
     name = private_name(entry)
     try:
         system.make_folder(parent, name, stat.S_IRWXU)
@@ -146,11 +125,7 @@ def private_folder(parent: int, entry: bytes) -> Iterator[int]:
 
 
 def copy_content(source: int, target: int, size: int) -> None:
-    """Copy at most `size` bytes of a file; it could grow without end.
-
-    Raises:
-        OSError: the file can't be read or written.
-    """
+    """Copy at most `size` bytes of a file; it could grow without end."""
     offset = 0
     while block := os.pread(source, min(_BLOCK, size - offset), offset):
         system.write(target, block)
@@ -166,23 +141,12 @@ _DELETED = b" (deleted)"
 def take_file(
     captured: CapturedFile, latest: os.stat_result, place: QuarantineFolder, *, within: bool
 ) -> dict[str, int]:
-    """Move one file, seal it, and check that it is still what was hashed.
-
-    If the sha256 is known, only the content counts: it is compared when nobody can open the file any more, so
-    neither a chmod nor a rename prevents the move. Otherwise the file must still be in its place, unchanged.
-
-    Args:
-        latest: its status after the last change that we made to it.
-        within: True to rename it into that folder; False if it was copied there.
-
-    Returns:
-        Access and modification time of its folder before, modification time after; nanoseconds.
-
-    Raises:
-        QuarantineSkipped: the file stays where it is.
-        DisplacedError: another file is in quarantine now and can't go back.
-        OutputError: the quarantine can't be written.
-    """
+    """Move one file, seal it, and check that it is still what was hashed; it is renamed if its folder in
+    quarantine is on its mount (`within`), else its copy is kept. `latest` is its status after the last change
+    that we made. If the sha256 is known, only the content counts: it is compared when nobody can open the
+    file any more, so neither a chmod nor a rename prevents the move. Otherwise the file must still be in its
+    place, unchanged. Return access and modification time of its folder before, modification time after, in
+    nanoseconds. DisplacedError: another file is in quarantine now and can't go back."""
     if captured.request.sha256 is None:
         _require_unchanged(captured, latest)
     parent, path, name = os.dup(captured.parent), captured.parent_path, captured.name
@@ -215,16 +179,9 @@ def take_file(
 
 
 def copy_files(files: list[tuple[CapturedFile, QuarantineFolder]]) -> dict[str, QuarantineSkipped]:
-    """Copy files from other filesystems, and sync the copies before any original is removed.
-
-    A copy of a file that changes meanwhile has other content than was hashed; `take` detects that.
-
-    Returns:
-        By item, the error if there is no space for its copy; that does not stop the other files.
-
-    Raises:
-        OutputError: a copy can't be written for another reason.
-    """
+    """Copy files from other filesystems, and sync the copies before any original is removed; return by item
+    the error if there is no space for its copy. A copy of a file that changes meanwhile has other content
+    than was hashed; `take` detects that."""
     lacking: dict[str, QuarantineSkipped] = {}
     for captured, place in files:
         try:

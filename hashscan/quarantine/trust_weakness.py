@@ -32,7 +32,6 @@ def justifies_action(match: Mapping[str, Any], silenced: Collection[str] = NOT_A
     """Return True if a match in a report justifies an action by itself.
 
     Args:
-        match: a match of a finding.
         silenced: the keys that mark a match as not acted on.
     """
     return (
@@ -54,7 +53,6 @@ def blocking_weakness_of(weak: Weak | None, category: str, act_on: Collection[We
 
     Args:
         weak: the weakness of its list.
-        category: the category of its entry.
         act_on: the weaknesses that the settings allow.
     """
     if weak is not None and weak not in act_on:

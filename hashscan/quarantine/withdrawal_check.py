@@ -21,17 +21,8 @@ _Key = tuple[str, str]
 def find_withdrawn(
     quarantine: Quarantine, version_of: Callable[[str], str | None]
 ) -> tuple[tuple[str, ...], dict[str, str | None]]:
-    """Compare kept items with their lists, and log changes.
-
-    Args:
-        version_of: returns the active version of a list; None if there is none.
-
-    Returns:
-        The ids that no entry supports any more, and the versions of the lists that were compared.
-
-    Raises:
-        OutputError: the log or the lists can't be read or written.
-    """
+    """Compare kept items with their lists, and log changes. Return the ids that no entry supports any more,
+    and the versions of the lists that were compared; `version_of` returns the active version of a list."""
     store = ListStore(quarantine.state.lists)
     items = [item for item in quarantine.items().values() if item.state in KEPT and not item.of_another]
     of_list: dict[str, list[Item]] = defaultdict(list)

@@ -44,11 +44,7 @@ def _write_cache(state: StateDir, marks: dict[str, str | None], withdrawn: tuple
 
 
 def cached_withdrawn(state: StateDir) -> tuple[str, ...] | None:
-    """Return the cached ids of withdrawn items; None if the log or a list has changed since.
-
-    Raises:
-        OutputError: the log or a list can't be read.
-    """
+    """Return the cached ids of withdrawn items; None if the log or a list has changed since."""
     folder = state.quarantine
     with output_errors("the quarantine can't be read"):
         try:

@@ -259,13 +259,8 @@ def _ending_of(
 
 
 def _events(said: str, wanted: str, met: str) -> list[str]:
-    """Return the answers that bring the hub from one state to another.
-
-    Args:
-        said: the last answer; empty if there was none.
-        wanted: the present state.
-        met: `acknowledged`, or `never_seen` if nobody here has ever seen the file.
-    """
+    """Return the answers that bring the hub from the last answer (empty if there was none) to the present
+    state; `met` is `acknowledged`, or `never_seen` if nobody here has ever seen the file."""
     if wanted == "refused":
         return [wanted]
     first: list[str] = []
@@ -278,11 +273,7 @@ def _events(said: str, wanted: str, met: str) -> list[str]:
 
 
 def _checked(notice: HubNotice, sender: str) -> Notice:
-    """Return a notice of the hub, whose values may be hostile, as one of the ledger.
-
-    Raises:
-        FieldError: a value is not valid.
-    """
+    """Return a notice of the hub, whose values may be hostile, as one of the ledger."""
     if not (notice.url or notice.path):
         raise fields.FieldError("it names no place")
     return Notice(

@@ -27,16 +27,9 @@ class NoticeTracker(CaseTracker):
         customer: str = "",
         seen: Sighting | None = None,
     ) -> tuple[int, bool]:
-        """Store a notice in its case; create the case if there is none.
-
-        Args:
-            now: time of the import, in seconds since 1970; no deadline counts from a later time.
-            seen: the sighting of the file that the notice names; None if nobody has seen it.
-
-        Returns:
-            The number of its case, and True if the notice is new; a notice that was imported before changes
-            nothing.
-        """
+        """Store a notice in its case; create the case if there is none. No deadline counts from a time later
+        than `now` (seconds since 1970). Return the number of its case, and True if the notice is new; a
+        notice that was imported before changes nothing."""
         key = notice.key.encode()
         digest = hashlib.sha256(key + b"\0" + (place.path or b"")).digest()
         row = self._one("SELECT id FROM notices WHERE digest=?", digest)

@@ -80,11 +80,8 @@ def _next(ledger: Ledger, history: History) -> int:
 
 
 def store_scan(database: sqlite3.Connection, scan: ScanRecord, *, keep_id: bool) -> None:
-    """Store a scan.
-
-    Args:
-        keep_id: if the ledger has the scan already, True to keep its id; with a new id it is alerted again.
-    """
+    """Store a scan; unless `keep_id`, one that the ledger has already gets a new id, so that it is alerted
+    again."""
     whole = scan.exit_code is not None and scan.incomplete == "[]"
     database.execute(
         "INSERT OR REPLACE INTO sweeps (id, uuid, known, shard, started, ended, exit_code, whole, files, "

@@ -111,13 +111,8 @@ class CaseTracker:
     def take_finding(
         self, state: str, found: FindingRecord, host: str = "", *, reported: bool = False
     ) -> None:
-        """Create or update the case of a finding; findings of one path must come in their order.
-
-        Args:
-            state: identity of the state that has the finding.
-            host: the machine on which the file lies; empty for this one, or for an object.
-            reported: True if an imported report has it.
-        """
+        """Create or update the case of a finding; findings of one path must come in their order. `state`
+        identifies the state that has the finding; `host` is empty for this machine, or for an object."""
         host = host or found.endpoint
         if only_test(matches_of(found.matches)):
             return
@@ -280,7 +275,6 @@ class CaseTracker:
         return [dict(zip(MATCH_KEYS, row, strict=True)) for row in rows]
 
     def set_matches(self, number: int, matches: Sequence[MatchFields]) -> None:
-        """Replace the recorded matches of a case."""
         wanted = {
             (*(str(match.get(key, "")) for key in MATCH_KEYS[:-1]), match["distance"]) for match in matches
         }
@@ -377,7 +371,6 @@ class CaseTracker:
                 self.remove(number, at, presence, "found by a check")
 
     def add_event(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
-        """Add an event to a case."""
         self._database.execute(
             "INSERT INTO events (id, at, kind, words, who) VALUES (?, ?, ?, ?, ?)",
             (number, at, kind, words, who),
@@ -390,7 +383,6 @@ class CaseTracker:
         return found
 
     def open_case_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:
-        """Return the open case of a path; None if there is none."""
         return self.find_case(
             "WHERE path=? AND version=? AND host=? AND removed IS NULL AND closed IS NULL",
             path,

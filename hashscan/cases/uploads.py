@@ -110,13 +110,8 @@ def follow_uploads(ledger: Ledger, state: StateDir) -> int:
 
 
 def follow_journal(ledger: Ledger, path: Path) -> int:
-    """Add the new lines of one journal to the ledger, and return the number of new cases.
-
-    Raises:
-        OSError: the journal can't be read.
-        ValueError: a line is damaged and left out; the others are added.
-        LedgerError: the ledger can't be written.
-    """
+    """Add the new lines of one journal to the ledger, and return the number of new cases. A damaged line is
+    left out, and raises ValueError when the others are added."""
     if not journal_lines(path, journal_position(ledger, path)):
         return 0
     damaged = None

@@ -96,7 +96,6 @@ def write_letter(
 
     Args:
         cases: at least one case.
-        reporter: the sender.
         now: seconds since 1970.
         language: the part LANGUAGE of the template's name, `letter.LANGUAGE.txt`.
         templates: a folder with templates, which come before ours.

@@ -22,7 +22,6 @@ class CsvNotices(NoticeFormat):
     name = "csv"
 
     def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
-        """Read the header, then yield a notice for each line."""
         try:
             yield from self._notices(stream)
         except LineError as error:

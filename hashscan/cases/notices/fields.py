@@ -59,11 +59,7 @@ def path(text: str) -> bytes:
 
 
 def printable_line(field: str, text: str) -> str:
-    """Return a name as one printable line.
-
-    Raises:
-        FieldError: the text is too long, or has control characters.
-    """
+    """Return a name as one printable line."""
     text = text.strip()
     if not is_printable_line(text, _LINE_MAX):
         raise FieldError(f"{field} {shown(text)} is not a line of at most {_LINE_MAX} printable characters")
@@ -87,11 +83,7 @@ def category(text: str) -> str:
 
 
 def time_or_day(field: str, text: str) -> datetime:
-    """Parse a time with its zone, or a day, which begins at midnight UTC.
-
-    Raises:
-        FieldError: the text is neither.
-    """
+    """Parse a time with its zone, or a day, which begins at midnight UTC."""
     text = text.strip()
     found = parse_zoned(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
     if found is None:
@@ -102,11 +94,7 @@ def time_or_day(field: str, text: str) -> datetime:
 
 
 def digest(algorithm: str, text: str) -> tuple[str, str]:
-    """Return the algorithm and a digest in lower-case hex.
-
-    Raises:
-        FieldError: the text is not a digest of that algorithm.
-    """
+    """Return the algorithm and a digest in lower-case hex."""
     value = text.strip().lower()
     if not re.fullmatch(f"[0-9a-f]{{{2 * ALGORITHMS[algorithm].size}}}", value):
         raise FieldError(f"{shown(text)} is not {algorithm} in hex")

@@ -149,12 +149,6 @@ class Notices(Iterator[Notice]):
         return dict(self._format.passed_over)
 
     def __next__(self) -> Notice:
-        """Return the next notice.
-
-        Raises:
-            NoticeError: the file is malformed.
-            OutputError: the file can't be read.
-        """
         try:
             return next(self._notices)
         except OSError as error:

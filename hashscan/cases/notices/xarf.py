@@ -29,7 +29,6 @@ class XarfNotices(NoticeFormat):
     name = "xarf"
 
     def notices(self, stream: BinaryIO, label: str) -> Iterator[Notice]:
-        """Read and convert one document after the other."""
         number = 0
         try:
             for document in _documents(stream):
@@ -46,11 +45,7 @@ class XarfNotices(NoticeFormat):
 
 
 def parse(data: bytes | str) -> Any:
-    """Parse a JSON value, within limits of size and number of parts.
-
-    Raises:
-        NotXarfError: the text is not JSON, or too large.
-    """
+    """Parse a JSON value, within limits of size and number of parts."""
     marks: tuple[Any, Any] = (b"{", b"[") if isinstance(data, bytes) else ("{", "[")
     if len(data) > DOCUMENT_MAX or sum(map(data.count, marks)) > _NODES_MAX:
         raise NotXarfError(f"a document of more than {DOCUMENT_MAX >> 20} MiB or of too many parts")
@@ -61,11 +56,7 @@ def parse(data: bytes | str) -> Any:
 
 
 def notice_of(document: object) -> Notice | Skipped:
-    """Return the notice in a XARF document, or the kind of other abuse that it reports.
-
-    Raises:
-        NotXarfError: it is not XARF, or a value is invalid.
-    """
+    """Return the notice in a XARF document, or the kind of other abuse that it reports."""
     if not isinstance(document, dict):
         raise NotXarfError("it is no JSON object")
     try:

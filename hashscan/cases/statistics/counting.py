@@ -202,12 +202,10 @@ class Removal:
 
     @property
     def removed(self) -> int:
-        """Number of removed files, in time or not."""
         return len(self.times)
 
     @property
     def cases(self) -> int:
-        """Number of cases."""
         return self.removed + self.otherwise + self.open
 
     @property
@@ -282,7 +280,6 @@ class Figures:
     uploads: Uploads = field(default_factory=Uploads)
 
     def add_scan(self, scan: ScanFact) -> None:
-        """Count a scan."""
         self.scans[scan.outcome] += 1
         self.files += scan.files
         self.bytes += scan.bytes

@@ -151,7 +151,6 @@ def csv_lines(statistics: Statistics) -> Iterator[str]:
 
 
 def numbers(figures: Figures, statistics: Statistics) -> Numbers:
-    """Return the numbers of a period."""
     removal, uploads = figures.removal, figures.uploads
     return Numbers(
         sweeps=ScansNumbers(**{outcome.value: figures.scans[outcome] for outcome in Outcome}),

@@ -56,7 +56,6 @@ class Customers:
         self._answer = lru_cache(_FOLDERS_KEPT)(self._decide)
 
     def __bool__(self) -> bool:
-        """Return True if there are any rules."""
         return bool(self._rules)
 
     def of(self, path: bytes, uid: int | None) -> str:

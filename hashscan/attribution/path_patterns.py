@@ -28,14 +28,8 @@ Parts = Sequence[str]
 
 
 def parts_of(path: bytes) -> tuple[str, list[str]]:
-    """Split a path.
-
-    Args:
-        path: from its root on, or an object's URL.
-
-    Returns:
-        The scheme of a URL, or an empty string; and the components.
-    """
+    """Split a path, from its root on, or an object's URL into the scheme of a URL, or an empty string, and
+    the components."""
     text = path.decode("utf-8", "surrogateescape")
     scheme, separator, rest = text.partition("://")
     if separator and "/" not in scheme:
@@ -44,11 +38,7 @@ def parts_of(path: bytes) -> tuple[str, list[str]]:
 
 
 def read_path(value: object, noun: str, example: str) -> str:
-    """Return a path, a pattern or the URL of objects from the settings.
-
-    Raises:
-        InvalidValueError: it is none; `noun` and `example` tell what was expected.
-    """
+    """Return a path, a pattern or the URL of objects from the settings."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise InvalidValueError(f"{value!r} is no {noun}", f"Write one such as '{example}'.")
     scheme, separator, _ = value.partition("://")
@@ -105,14 +95,8 @@ def _fit(run: Sequence[re.Pattern[str]], parts: Parts, place: int) -> dict[str, 
 
 
 def compile_named(pattern: str, known: Sequence[str]) -> NamedPath:
-    """Compile one pattern.
-
-    Args:
-        known: the names that it may have in braces.
-
-    Raises:
-        UsageError: it can match nothing, does not begin where paths do, or has another name.
-    """
+    """Compile one pattern, which may have the known names in braces. One that can match nothing, or does not
+    begin where paths do, is an error."""
     scheme, separator, rest = pattern.partition("://")
     if not separator or "/" in scheme:
         scheme, rest = "", pattern
@@ -156,14 +140,8 @@ def _runs(parts: Sequence[str], names: list[str]) -> Iterator[tuple[re.Pattern[s
 
 
 def component(glob: str, names: list[str]) -> re.Pattern[str]:
-    """Compile one component, between two slashes.
-
-    Args:
-        names: list to which the component's names in braces are added.
-
-    Raises:
-        ValueError: it can match nothing, isn't closed, or has a name that is there already.
-    """
+    """Compile one component, between two slashes, and add its names in braces to `names`. One that can match
+    nothing, isn't closed, or has a name that is there already, is an error."""
     if glob in {"", ".", ".."}:
         raise ValueError(f"has a component that no name matches: {glob!r}")
     (_, first), *others = _stretches(glob, names)

@@ -165,7 +165,6 @@ class Sites:
         self._sites = sorted(map(_compiled, rules), key=lambda site: -site.weight)
 
     def __bool__(self) -> bool:
-        """Return True if there are any rules."""
         return bool(self._sites)
 
     def paths_of(self, url: str) -> tuple[bytes, ...]:

@@ -66,9 +66,6 @@ class AlertBuilder:
 
         This is one transaction: after a kill, the next run builds the alerts. `now` is in seconds since 1970.
         With `digest`, the digest of this day is built too, unless it was built before.
-
-        Raises:
-            LedgerError: the ledger can't be written.
         """
         made = 0
         at = format_time(int(now))
@@ -91,11 +88,7 @@ class AlertBuilder:
     def preview_digest(
         self, now: float, lists: Sequence[ListMetrics] = (), withdrawn: Iterable[str] = ()
     ) -> dict[str, Any]:
-        """Return the document of the digest that would be built at `now` (seconds since 1970).
-
-        Raises:
-            LedgerError: the ledger can't be read.
-        """
+        """Return the document of the digest that would be built at `now` (seconds since 1970)."""
         with self._ledger.reading():
             alert, _ = self._digest(now, lists, tuple(withdrawn))
         return alert.document(self._host, format_time(int(now)))
@@ -118,11 +111,7 @@ class AlertBuilder:
         return replace(alert, details=self._details_of(list(dict.fromkeys(shown)))), figures.marks
 
     def store(self, now: float, alerts: Iterable[Alert]) -> None:
-        """Store alerts without delivering them, for the channels of a later command.
-
-        Raises:
-            LedgerError: the ledger can't be written.
-        """
+        """Store alerts without delivering them, for the channels of a later command."""
         at = format_time(int(now))
         with self._outbox.transaction():
             self._outbox.prune(int(now))

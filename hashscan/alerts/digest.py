@@ -39,15 +39,8 @@ def digest_alert(
     *,
     details: bool,
 ) -> Alert:
-    """Return the digest.
-
-    Args:
-        lists: all hash lists.
-        failing: channels whose last delivery failed.
-        failed: documents of the alerts about scans that failed in this time.
-        withdrawn: number of items in quarantine that no entry matches any more.
-        details: whether reasons name paths.
-    """
+    """Return the digest. `failing` are channels whose last delivery failed, `failed` documents of the alerts
+    about scans that failed in this time; with `details`, reasons name paths."""
     trouble = list(_trouble(figures, lists, failing, failed, details=details))
     if withdrawn:
         trouble.append(f"{plural(withdrawn, 'file')} in quarantine that no entry matches any more.")

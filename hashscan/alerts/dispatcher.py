@@ -257,12 +257,7 @@ def host() -> str:
 
 
 def _delivery_lock(state: StateDir, seconds: float) -> LockFile:
-    """Take the lock of deliveries: one process at a time delivers, otherwise some would be sent twice.
-
-    Raises:
-        LockedError: another process takes longer.
-        OutputError: the folder can't be written.
-    """
+    """Take the lock of deliveries: one process at a time delivers, otherwise some would be sent twice."""
     path = state.delivery_lock
     with output_errors(f"{path} can't be locked"):
         return LockFile(

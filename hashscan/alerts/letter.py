@@ -22,10 +22,8 @@ def letter_document(
     """Return the document of a letter, with the keys of `Alert.document`.
 
     Args:
-        letter: the letter.
         to: the mail address of the customer.
         reply_to: the mail address for answers.
-        host: this machine.
         now: seconds since 1970.
         who: the user who sends it.
     """
@@ -53,8 +51,6 @@ def queue_letter(ledger: Ledger, document: dict[str, Any], now: float, again: st
     """Queue a letter, unless all its cases were in a letter to the same address before.
 
     Args:
-        ledger: the ledger.
-        document: the document of `letter_document`.
         now: seconds since 1970.
         again: a text that no letter had before, to queue it in any case; else empty.
 

@@ -167,7 +167,6 @@ def write_metrics(path: Path, figures: Metrics) -> None:
 
 
 def render_metrics(figures: Metrics) -> bytes:
-    """Return the figures in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 

@@ -39,11 +39,7 @@ class AppriseChannel(Channel):
         self._secrets = secrets_of(url)
 
     def check(self) -> None:
-        """Check that Apprise accepts the URL; nothing is sent.
-
-        Raises:
-            UsageError: Apprise does not accept it, or is not installed.
-        """
+        """Check that Apprise accepts the URL; nothing is sent."""
         ended = self._run({"url": self._url, "mail_only": self.mail_only}, _LOOK_SECONDS)
         if ended.code == NO_MAIL:
             raise UsageError(
@@ -61,7 +57,6 @@ class AppriseChannel(Channel):
             )
 
     def deliver(self, document: Document, seconds: float) -> None:
-        """Send a message."""
         task = {
             "url": self._url,
             "document": dict(document),

@@ -30,7 +30,6 @@ _MAIL = "mailto"
 
 
 def main() -> int:
-    """Send the message; Apprise's log goes to standard error."""
     task: dict[str, Any] = json.load(sys.stdin)
     try:
         import apprise
@@ -102,11 +101,7 @@ def _addresses(server: Any, found: Iterable[str]) -> list[Address]:
 
 
 def _submit(server: Any, message: EmailMessage, recipients: Iterable[str]) -> None:
-    """Submit a message to all recipients or to none, so that nobody gets it twice when it is tried again.
-
-    Raises:
-        OSError, SMTPException: it was not accepted, as far as is known.
-    """
+    """Submit a message to all recipients or to none, so that nobody gets it twice when it is tried again."""
     context = ssl.create_default_context()
     if not server.verify_certificate:
         context.check_hostname = False

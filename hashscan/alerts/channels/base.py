@@ -84,9 +84,6 @@ def run_bounded(
     """Run a program with this standard input; at the time limit, its whole process group is killed.
 
     `environment` is its whole environment; None is this process's own.
-
-    Raises:
-        OSError: it can't be started.
     """
     until = time.monotonic() + seconds
     # A file, so that a program which does not read it blocks no writer.

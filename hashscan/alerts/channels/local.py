@@ -25,11 +25,6 @@ class HookChannel(Channel):
         self._command = tuple(command)
 
     def check(self) -> None:
-        """Check that the program exists.
-
-        Raises:
-            UsageError: it does not exist.
-        """
         program = self._command[0]
         if shutil.which(program, path=PATH) is None or ("/" in program and not os.path.isabs(program)):
             if os.path.isabs(program) and os.path.exists(program):
@@ -44,7 +39,6 @@ class HookChannel(Channel):
             )
 
     def deliver(self, document: Document, seconds: float) -> None:
-        """Run the program with the document on its standard input."""
         given = (json.dumps(document, ensure_ascii=True) + "\n").encode()
         program = shutil.which(self._command[0], path=PATH)
         if program is None:

@@ -34,13 +34,9 @@ def mail_of(
     cc: Sequence[Address] = (),
     reply_to: Sequence[Address] = (),
 ) -> EmailMessage:
-    """Return the mail of an alert's document (see `Alert.document`); the same document gives the same mail.
-
-    A document may have an `attachment`: its `name`, media `type` and `text`.
-
-    Raises:
-        ValueError: a header would have several lines.
-    """
+    """Return the mail of an alert's document (see `Alert.document`); the same document gives the same mail. A
+    document may have an `attachment`: its `name`, media `type` and `text`. A header of several lines is an
+    error."""
     message = EmailMessage(policy=SMTP)
     for name, addresses in (("From", sender), ("To", to), ("Cc", cc), ("Reply-To", reply_to)):
         if addresses:

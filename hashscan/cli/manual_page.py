@@ -66,7 +66,6 @@ their origin."""
 
 
 def manual(catalogue: Catalogue, root: click.Command) -> str:
-    """Return the manual page."""
     ctx = click.Context(root, info_name=PROGRAM, **root.context_settings)
     messages = click.Command(None, params=list(message_options()))
     lines = [

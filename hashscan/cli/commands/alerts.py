@@ -92,7 +92,6 @@ def _no_channel() -> UsageError:
 
 
 def _delivered(delivered: DeliveryResult) -> int:
-    """Print what was delivered, and return the exit code."""
     for label in delivered.postponed:
         print_message(f"{label} has failed and is not tried yet; --now tries it at once")
     if delivered.sent:

@@ -252,11 +252,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
 
 
 def _number_of(queries: Queries, named: str) -> int:
-    """Return the number of a case that is named by its number or by its reference.
-
-    Raises:
-        UsageError: it is neither.
-    """
+    """Return the number of a case that is named by its number or by its reference."""
     # The database takes no text with bytes that are not UTF-8, and no reference has other characters.
     reference = named.removeprefix(THREAT_PREFIX) if named.isascii() else ""
     found = queries.number_of(reference)
@@ -283,11 +279,6 @@ def _upload_lines(upload: RefusedContent) -> Iterator[tuple[str, str]]:
 
 
 def known_case(queries: Queries, number: int) -> Case:
-    """Return a case.
-
-    Raises:
-        UsageError: there is no case with this number.
-    """
     case = queries.case(number)
     if case is None:
         raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --status all`.")

@@ -199,11 +199,7 @@ def _add_contents(contents: tuple[bytes, ...], reason: str, until: str, state: S
 
 
 def _sha256_of(content: bytes) -> bytes:
-    """Return the SHA-256 of a file, or the one that is written as `sha256:DIGEST`.
-
-    Raises:
-        UsageError: it is neither a file that can be read nor a SHA-256.
-    """
+    """Return the SHA-256 of a file, or the one that is written as `sha256:DIGEST`."""
     from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
     from hashscan.scan.single_checks import check_file, digests_named, is_named
     from hashscan.scan.workers.worker import Worker
@@ -264,12 +260,7 @@ def _add(
 
 
 def find_listed_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, now: datetime) -> ListedEntry:
-    """Return the entry with this id, of a list or, as far as it was named in an answer, of a service.
-
-    Raises:
-        UsageError: no list has the entry, or several have.
-        NoUsableListError: there is no usable list to search.
-    """
+    """Return the entry with this id, of a list or, as far as it was named in an answer, of a service."""
     from hashscan.lists.entries import find_entry
     from hashscan.lists.exceptions import ListedEntry
     from hashscan.lists.storage.stored_version import VerificationLevel

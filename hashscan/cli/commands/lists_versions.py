@@ -496,7 +496,6 @@ def diff(
 
 
 def _staged(store: ListStore) -> tuple[str, ...]:
-    """Return the names of all lists with a staged version; `UsageError` if there is none."""
     from hashscan.lists.difference import staged_info
 
     names = tuple(name for name in store.names() if staged_info(store, name) is not None)

@@ -373,11 +373,7 @@ def _settings_of(
     no_state: bool,
     **others: Any,
 ) -> ScanSettings:
-    """Return the settings that the command's options give; the others have the names of settings.
-
-    Raises:
-        UsageError: a value is not usable, or options contradict each other.
-    """
+    """Return the settings that the command's options give; the others have the names of settings."""
     if reread is None:
         reread = 0.0 if others["known"] else DEFAULT_REREAD
     return ScanSettings(

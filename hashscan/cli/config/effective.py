@@ -56,7 +56,6 @@ class EffectiveValue:
     """Reason why the command refuses this value, if it does."""
 
     def document(self) -> ValueDocument:
-        """Return the value and its origin as a JSON document."""
         return ValueDocument(
             self.value, self.origin, self.where, secret=self.secret or UNSET, problem=self.problem or UNSET
         )
@@ -110,7 +109,6 @@ class ValueSources:
 
 
 def default_of(option: Setting, ctx: click.Context) -> Any:
-    """Return the default of an option, or None if it has none."""
     value = option.get_default(ctx)
     # Click has a sentinel of its own for "no value".
     return None if "Sentinel" in type(value).__name__ else value

@@ -138,7 +138,6 @@ class Mistake:
     ignore it with a warning."""
 
     def at(self, line: int | None) -> str:
-        """Return the message with the line number in the file."""
         return self.message if line is None else f"line {line}: {self.message}"
 
 
@@ -321,9 +320,6 @@ def apply_settings_file(ctx: click.Context, path: Path | None, environ: Mapping[
     holds for that command. A `TableOption` is set in its table only.
 
     Names of keys and tables that are not known are warnings, so that the file of a newer version can be used.
-
-    Raises:
-        UsageError: the file can't be read, or a value has a wrong type.
     """
     source, document, values = read_file(path, environ)
     if source is None:
@@ -394,5 +390,4 @@ def _names_list(key: int | str, value: object, name: str) -> bool:
 
 
 def _words_of(ctx: click.Context) -> Command:
-    """Return the words that call a context's command."""
     return () if ctx.parent is None else (*_words_of(ctx.parent), ctx.info_name or "")

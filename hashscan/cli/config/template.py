@@ -33,7 +33,6 @@ _EXAMPLES = ("1d", "1G", "1%", "1/4", "2027-01-31", "1", "text")
 
 
 def template(catalogue: Catalogue) -> str:
-    """Return a settings file with all options in comments."""
     lines = [*_comment(_HEAD.split("\n\n")), ""]
     shared = _shared(catalogue)
     lines += _comment(["Options of several commands"])

@@ -30,7 +30,6 @@ OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPH
 
 
 def mistakes_in(file: SettingsFile, catalogue: Catalogue, source: str) -> list[Mistake]:
-    """Return all mistakes in names, types and values that any command would refuse."""
     found = list(file.mistakes)
     seen = {(mistake.place, mistake.message) for mistake in found}
     for words, option, taken in each_taken(file, catalogue):
@@ -159,11 +158,7 @@ def misspelt_variables(ctx: click.Context, names: Iterable[str]) -> Iterator[str
 
 
 def warnings_about(path: Path, *, secret: bool) -> Iterator[str]:
-    """Yield a warning for each way in which other users can change the file, or read secrets in it.
-
-    Raises:
-        OSError: the file's status can't be read.
-    """
+    """Yield a warning for each way in which other users can change the file, or read secrets in it."""
     status = path.stat()
     if status.st_uid not in (0, os.geteuid()):
         yield "it belongs to another user, who can change what hashscan does"

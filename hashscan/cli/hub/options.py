@@ -23,11 +23,6 @@ class NetworkParam(ParsedParam[IPv4Network | IPv6Network]):
 
     @staticmethod
     def parse(text: str) -> IPv4Network | IPv6Network:
-        """Return the network.
-
-        Raises:
-            UsageError: the text is none.
-        """
         try:
             return ip_network(text)
         except ValueError as error:
@@ -42,11 +37,6 @@ class TimeParam(ParsedParam[int]):
 
     @staticmethod
     def parse(text: str) -> int:
-        """Return the time.
-
-        Raises:
-            UsageError: the text is none.
-        """
         found = parse_zoned(text)
         if found is None:
             raise UsageError(f"{text!r} is no time with a zone", advice="Write 2026-10-01T12:00:00Z.")
@@ -63,12 +53,7 @@ database_option = click.option(
 
 
 def hub_database(state: StateDir, address: str, *, new: bool = False) -> Database:
-    """Open a hub's database; its tables must be those of this version, unless it is to be set up.
-
-    Raises:
-        UsageError: the address is not valid, or there are no tables.
-        DatabaseError: it can't be opened.
-    """
+    """Open a hub's database; its tables must be those of this version, unless it is to be set up."""
     database = open_database(state, address)
     if not new:
         try:

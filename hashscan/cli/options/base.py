@@ -61,7 +61,6 @@ class AnyPathParam(click.ParamType[bytes]):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        """Return the value as bytes."""
         if not isinstance(value, str | bytes | os.PathLike):
             self.fail(f"{value!r} is not a path", param, ctx)
         return os.fsencode(value)
@@ -69,7 +68,6 @@ class AnyPathParam(click.ParamType[bytes]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[str]]:
-        """Have the shell complete file names."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="file")]
@@ -233,15 +231,10 @@ class HashscanCommand(click.Command):
         level: int = NOTICE,
         **kwargs: Any,
     ) -> None:
-        """Make a command; the other arguments are those of `click.Command`.
-
-        Args:
-            exit_codes: codes that the command can return.
-            meanings: meanings of codes that differ from those of other commands.
-            settings: whether variables and the settings file also give its options.
-            needs: root's rights that it needs if the state folder belongs to another user.
-            level: level of the messages that it shows without -v.
-        """
+        """Make a command; the other arguments are those of `click.Command`. `meanings` are those of codes
+        that differ from other commands; `settings` says if variables and the settings file also give its
+        options; `needs` are root's rights that it needs if the state folder belongs to another user; `level`
+        is that of messages without -v."""
         super().__init__(*args, **kwargs)
         self.params += message_options()
         self.level = level
@@ -445,11 +438,9 @@ class ParsedParam(click.ParamType[T]):
 
     @staticmethod
     def parse(text: str) -> Any:
-        """Return the value of a text, or raise `UsageError`."""
         raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
-        """Return the parsed value."""
         if isinstance(value, self.parsed):
             return cast("T", value)
         try:
@@ -475,22 +466,14 @@ class DurationParam(ParsedParam[float]):
 
 
 def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Refuse a number that is not above 0, or is infinite.
-
-    Raises:
-        UsageError: the number is refused; the message names the option.
-    """
+    """Refuse a number that is not above 0, or is infinite."""
     if value is not None:
         require_positive(max(param.opts, key=len), value)
     return value
 
 
 def worker_count(ctx: click.Context, param: click.Parameter, value: int) -> int:
-    """Bound a number of worker processes by what this machine can run, with a message.
-
-    Raises:
-        UsageError: the number is not above 0.
-    """
+    """Bound a number of worker processes by what this machine can run, with a message."""
     positive(ctx, param, value)
     most = max_workers()
     if value > most:
@@ -525,15 +508,8 @@ def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:
 def positive_option(
     *names: str, kind: type[int] | click.ParamType[Any], default: Any, text: str, shown: str | bool = True
 ) -> Callable[[F], F]:
-    """Return an option for a number, a time or a size above 0.
-
-    Args:
-        names: as for `click.option`.
-        kind: its type.
-        default: its default.
-        text: the help.
-        shown: the default as the help shows it.
-    """
+    """Return an option for a number, a time or a size above 0; `shown` is the default as the help shows
+    it."""
     metavar = {int: "NUMBER", DurationParam: "TIME"}.get(kind if isinstance(kind, type) else type(kind))
     return click.option(
         *names,
@@ -547,11 +523,8 @@ def positive_option(
 
 
 def gather_options(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
-    """Return a decorator that adds options, and passes their values to the command as one parameter.
-
-    Args:
-        make: returns the value of the parameter from those of the options, in their order.
-    """
+    """Return a decorator that adds options, and passes to the command as one parameter what `make` returns
+    for their values, in their order."""
 
     def add(command: F) -> F:
         before = len(getattr(command, "__click_params__", ()))
@@ -584,7 +557,6 @@ class StateParam(click.Path):
     """A parameter with a state folder; never the current folder because a variable of the shell is unset."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the folder as a `StateDir`."""
         if value == "":
             self.fail("no folder is named; a variable of the shell in the command may be unset", param, ctx)
         return super().convert(value, param, ctx)

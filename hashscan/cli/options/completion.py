@@ -48,11 +48,7 @@ def case_numbers(ctx: click.Context, _: click.Parameter, incomplete: str) -> lis
 
 
 def state_of(ctx: click.Context) -> StateDir:
-    """Return the state folder of a command line that is not complete yet.
-
-    Raises:
-        HashscanError: the settings file can't be read, or another user controls the folder.
-    """
+    """Return the state folder of a command line that is not complete yet."""
     from hashscan.settings.file import read_file
 
     state = ctx.params.get("state")

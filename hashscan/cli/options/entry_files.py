@@ -62,7 +62,6 @@ algorithm_option = click.option(
 
 
 def print_left_out(left_out: Mapping[str, int], noun: str, several: str | None = None) -> None:
-    """Print how many records were left out, by reason."""
     for reason, count in sorted(left_out.items()):
         print_message(f"{plural(count, noun, several)} skipped: {reason}")
 
@@ -71,12 +70,7 @@ def print_left_out(left_out: Mapping[str, int], noun: str, several: str | None =
 def open_entries(
     file: Path, format_name: str, category: str | None = None, algorithm: str | None = None
 ) -> Iterator[tuple[Iterator[EntryBlock], str]]:
-    """Open a file of entries; yield its blocks, which are read on demand, and its name for error messages.
-
-    Raises:
-        UsageError: the file can't be opened, or --category is missing, or it or --algorithm is not allowed
-            with this format.
-    """
+    """Open a file of entries; yield its blocks, which are read on demand, and its name for error messages."""
     kind = LIST_FORMATS[format_name]
     if kind.takes_category and category is None:
         raise UsageError(

@@ -65,11 +65,7 @@ send_names_option = _option(
 
 
 def require_hub(hub: HubClientSettings | None) -> HubClientSettings:
-    """Return the hub of a command that needs one.
-
-    Raises:
-        UsageError: none is named.
-    """
+    """Return the hub of a command that needs one."""
     if hub is None:
         raise UsageError(
             "no hub is named", advice="Add a table [hub] to the settings, or use --hub and --key-file."
@@ -79,12 +75,7 @@ def require_hub(hub: HubClientSettings | None) -> HubClientSettings:
 
 @contextmanager
 def hub_connection(hub: HubClientSettings) -> Iterator[ServiceClient]:
-    """Open the connection to a hub.
-
-    Raises:
-        UsageError: the key can't be read, or the hub refuses it.
-        UnreachableError: the hub can't be reached, is busy, or answers with something that can't be used.
-    """
+    """Open the connection to a hub."""
     from hashscan.matching.remote import client
 
     connection = client.ServiceClient(hub.connection, hub.key_headers())
@@ -108,14 +99,10 @@ def hub_connection(hub: HubClientSettings) -> Iterator[ServiceClient]:
 def push_reports(
     hub: HubClientSettings, reports: Iterable[Path], state: StateDir | None = None, *, names: bool
 ) -> int:
-    """Send reports; return the exit code. Errors are printed, and other reports are still sent.
-
-    After a hub that can't be reached, or that refuses the key, no other report is tried.
-
-    Args:
-        state: the state folder whose reports these are, which are removed from it when the hub has them.
-        names: True if paths and names of customers may leave this server.
-    """
+    """Send reports; return the exit code. Errors are printed, and other reports are still sent; after a
+    hub that can't be reached, or that refuses the key, no other report is tried. Reports of the state
+    folder are removed from it when the hub has them. With `names`, paths and names of customers may leave
+    this server."""
     from hashscan.scan.reporting.report_push import PushRefusedError, ReportPusher
 
     code = EXIT_CLEAN

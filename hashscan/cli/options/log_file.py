@@ -20,9 +20,6 @@ def open_log_file(path: Path) -> int:
     """Open a file to append to it; make one that only this user may read if there is none.
 
     Symlinks are followed if they belong to root or to this user.
-
-    Raises:
-        UsageError: it can't be opened, or another user may have chosen which file it is.
     """
     try:
         return _open(path)
@@ -107,7 +104,6 @@ class LogFile(FileHandler):
             self._descriptor = new
 
     def close(self) -> None:
-        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

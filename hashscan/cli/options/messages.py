@@ -50,7 +50,6 @@ class MessageSettings:
 
     @classmethod
     def take(cls, ctx: click.Context) -> MessageSettings:
-        """Take the values out of the parameters of a command."""
         return cls(**{field.name: ctx.params.pop(field.name) for field in fields(cls)})
 
     def apply(self, level: int) -> None:
@@ -59,11 +58,6 @@ class MessageSettings:
         log_to_standard_error(quiet=self.quiet, level=LEVELS[place], format_name=self.log_format)
 
     def open_file(self) -> None:
-        """Open the log file if one is named.
-
-        Raises:
-            UsageError: it can't be opened safely.
-        """
         if self.log_file is not None:
             from hashscan.cli.options.log_file import LogFile
 

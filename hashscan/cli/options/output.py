@@ -59,11 +59,7 @@ def infer_format(path: Path | None, formats: Iterable[str]) -> str | None:
 def choose_format(
     format_name: str | None, output: Path | None, formats: Iterable[str], default: str | None
 ) -> str:
-    """Return the format that --format names, else that of the suffix of --output, else the default.
-
-    Raises:
-        UsageError: there is no default, and neither option says which format is wanted.
-    """
+    """Return the format that --format names, else that of the suffix of --output, else the default."""
     choices = list(formats)
     chosen = format_name or infer_format(output, choices) or default
     if chosen is None:
@@ -105,9 +101,6 @@ def written_results(ctx: click.Context) -> Iterator[None]:
     """Take --output out of the parameters of a command, choose the format, and redirect standard output.
 
     The file grows beside its name as results come, and gets it at the end, unless the command fails.
-
-    Raises:
-        OutputError: the file can't be written.
     """
     path: Path | None = ctx.params.pop(RESULT_FILE, None)
     if path is None:
@@ -152,7 +145,6 @@ class _ResultStream(TextIOWrapper):
         self.path = path
 
     def write(self, text: str) -> int:
-        """Write text into the buffer of the file."""
         try:
             return super().write(text)
         except OSError as error:
@@ -196,11 +188,7 @@ def dash_to_none(ctx: click.Context, param: click.Parameter, value: Path) -> Pat
 
 
 def write_output(output: Path | None, pieces: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
-    """Write data to a file, which is replaced at the end, or to standard output for None.
-
-    Raises:
-        OutputError: the data can't be written.
-    """
+    """Write data to a file, which is replaced at the end, or to standard output for None."""
     if output is None:
         with stdout_errors():
             sys.stdout.buffer.writelines(pieces)
@@ -212,12 +200,7 @@ def write_output(output: Path | None, pieces: Iterable[bytes], mode: int = PRIVA
 
 @contextmanager
 def stdout_errors() -> Iterator[None]:
-    """Explain errors of standard output; if its reader has ended, the command ends without a message.
-
-    Raises:
-        OutputError: it can't be written.
-        BrokenPipeError: its reader has ended.
-    """
+    """Explain errors of standard output; if its reader has ended, the command ends without a message."""
     try:
         yield
     except BrokenPipeError:
@@ -228,29 +211,16 @@ def stdout_errors() -> Iterator[None]:
 
 
 def write_stdout(line: str) -> None:
-    """Write a line of data to standard output.
-
-    Raises:
-        OutputError: it can't be written.
-    """
     with stdout_errors():
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
 
 def print_result(text: str) -> None:
-    """Write a line of text to standard output, escaped.
-
-    Raises:
-        OutputError: it can't be written.
-    """
+    """Write a line of text to standard output, escaped."""
     write_stdout(printable(text))
 
 
 def write_json_line(record: object) -> None:
-    """Write a record, a struct or a mapping, as a line of JSON to standard output.
-
-    Raises:
-        OutputError: it can't be written.
-    """
+    """Write a record, a struct or a mapping, as a line of JSON to standard output."""
     write_stdout(encode_json(record).decode("ascii"))

@@ -44,11 +44,7 @@ root_passphrase_option = click.option(
 
 
 def online_passphrase(file: Path | None, none: bool, *, new: bool = False) -> bytes | None:
-    """Return the passphrase of the online keys from the given source; None for no passphrase.
-
-    Raises:
-        UsageError: no passphrase is given, and there is no terminal to ask on.
-    """
+    """Return the passphrase of the online keys from the given source; None for no passphrase."""
     if none:
         return None
     for given in _given([file] if file else [], PASSPHRASE_VARIABLE):
@@ -65,9 +61,6 @@ def root_passphrase(files: Iterable[Path], *, asked: bool) -> bytes | None:
     """Return the passphrase of new root keys; None to use that of the other keys.
 
     `asked` is True if the other passphrase was asked for at a prompt.
-
-    Raises:
-        UsageError: a file can't be read, or there are several.
     """
     given = _given(files, ROOT_PASSPHRASE_VARIABLE)
     if len(given) > 1:
@@ -87,9 +80,6 @@ def root_passphrases(files: Iterable[Path], online: Path | None) -> Passphrases:
     """Return the passphrases to try on the root keys, also that of the other keys (`online`).
 
     On a terminal, missing ones are asked for.
-
-    Raises:
-        UsageError: a file can't be read.
     """
     from hashscan.lists.publishing.keys import Passphrases
 

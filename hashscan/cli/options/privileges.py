@@ -48,10 +48,6 @@ def become_folder_owner(command: str, state: Path, needs: RootRights, kind: str 
     """Continue as the owner of a folder, or refuse to, before anything in the folder is opened.
 
     The folder need not exist yet. `command` is the command as it was called.
-
-    Raises:
-        UsageError: root must not do this in another user's folder, or can't continue as that user.
-        OutputError: this user may not use the folder.
     """
     if os.geteuid() != 0:
         _require_access(command, state, kind)
@@ -164,11 +160,7 @@ def _make_for_service(uid: int) -> None:
 
 
 def _become(uid: int, state: Path, keeps: Iterable[int]) -> None:
-    """Change to another user for good, and drop root's rights and groups, except for some capabilities.
-
-    Raises:
-        OSError: this process has no right to.
-    """
+    """Change to another user for good, and drop root's rights and groups, except for some capabilities."""
     try:
         user = pwd.getpwuid(uid)
     except KeyError:

@@ -109,11 +109,7 @@ The command gets `terms`, a function that returns the `QuarantineSettings` or ra
 
 
 def open_stores(endpoint: str | None = None, place: str | None = None) -> Stores:
-    """Return the stores in which objects are found and kept; no server is asked yet.
-
-    Raises:
-        UsageError: `place` is not a bucket URL, or `endpoint` holds credentials.
-    """
+    """Return the stores in which objects are found and kept; no server is asked yet."""
     from hashscan.quarantine.object_stores import Stores
     from hashscan.registry import SOURCES
 
@@ -139,11 +135,7 @@ def opened_quarantine(
 
 
 def selected_items(names: tuple[str, ...], everything: bool, known: dict[str, Item]) -> list[Item]:
-    """Return the named items, or all items that are kept.
-
-    Raises:
-        UsageError: both or neither of names and `everything` are given, or a name fits no item or several.
-    """
+    """Return the named items, or all items that are kept."""
     from hashscan.quarantine.items import KEPT
 
     if bool(names) is everything:
@@ -152,11 +144,7 @@ def selected_items(names: tuple[str, ...], everything: bool, known: dict[str, It
 
 
 def items_by_prefix(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
-    """Return the items whose ids begin with the names; in the order of the names, each once.
-
-    Raises:
-        UsageError: no id begins with a name, or several do.
-    """
+    """Return the items whose ids begin with the names; in the order of the names, each once."""
     chosen: dict[str, Item] = {}
     for name in names:
         found = [item for item in known.values() if item.id.startswith(name)]

@@ -41,11 +41,7 @@ _NAMES = ", ".join(PROTOCOLS)
 
 
 def parse_address(text: str) -> UnixAddress | TcpAddress:
-    """Return the address of `unix:PATH` or `tcp:HOST:PORT`.
-
-    Raises:
-        UsageError: the text is no address.
-    """
+    """Return the address of `unix:PATH` or `tcp:HOST:PORT`."""
     kind, _, rest = text.partition(":")
     if kind == "unix" and rest:
         if not rest.startswith("/"):
@@ -75,11 +71,7 @@ def _door_and_rest(text: str, separator: str, form: str) -> tuple[Protocol, str]
 
 
 def parse_allow(text: str) -> tuple[Protocol, IPv4Network | IPv6Network]:
-    """Return the door and the network of `DOOR=CIDR`.
-
-    Raises:
-        UsageError: the text is neither.
-    """
+    """Return the door and the network of `DOOR=CIDR`."""
     protocol, network = _door_and_rest(text, "=", "DOOR=CIDR")
     try:
         return protocol, ip_network(network)
@@ -88,11 +80,7 @@ def parse_allow(text: str) -> tuple[Protocol, IPv4Network | IPv6Network]:
 
 
 def parse_answer(text: str) -> tuple[Protocol, AnswerTo, AnswerWith]:
-    """Return door, verdict and answer of `DOOR.VERDICT=ANSWER`.
-
-    Raises:
-        UsageError: one of them does not exist.
-    """
+    """Return door, verdict and answer of `DOOR.VERDICT=ANSWER`."""
     form = "DOOR.VERDICT=ANSWER"
     protocol, rest = _door_and_rest(text, ".", form)
     for verdict, answer in product(ANSWERS_TO, ANSWERS_WITH):
@@ -105,11 +93,7 @@ def parse_answer(text: str) -> tuple[Protocol, AnswerTo, AnswerWith]:
 
 
 def parse_owner(text: str) -> tuple[Protocol, str]:
-    """Return the door and the name of the header of `DOOR=HEADER`.
-
-    Raises:
-        UsageError: the door has no headers, or this is no name of one.
-    """
+    """Return the door and the name of the header of `DOOR=HEADER`; clamd's has none."""
     protocol, header = _door_and_rest(text, "=", "DOOR=HEADER")
     if protocol == "clamd":
         raise UsageError(
@@ -180,11 +164,7 @@ def _doors_of(
     show_entries: Iterable[str],
     *limits: Any,
 ) -> tuple[DoorSettings, ...]:
-    """Return the settings of all doors; those without an address wait for sockets of the service manager.
-
-    Raises:
-        UsageError: options contradict each other.
-    """
+    """Return the settings of all doors; those without an address wait for sockets of the service manager."""
     named: Mapping[Protocol, Iterable[UnixAddress | TcpAddress]] = {
         "clamd": clamd,
         "icap": icap,

@@ -25,11 +25,7 @@ ServiceMaker = Callable[[str | None, Path | None], ServiceSettings]
 
 
 def _service(url: str | None, *values: Any) -> ServiceMaker | None:
-    """Return a function that makes the settings; None without --service.
-
-    Raises:
-        UsageError: there are options of a service, but no address.
-    """
+    """Return a function that makes the settings; None without --service."""
     adapter, key_file, digests, variants, acts, categories, ask_again, in_flight, rate, patience = values
     if url is None:
         if adapter or key_file or digests or variants or acts or categories or rate:

@@ -44,11 +44,7 @@ stay_down_options = add_options(
 
 
 def confirmation(reason: str, until: str | None, category: str | None) -> Confirmation:
-    """Return the values of a confirmation from the options.
-
-    Raises:
-        UsageError: the reason is not one printable line, or the time is not in the future.
-    """
+    """Return the values of a confirmation from the options."""
     from hashscan.cases.actions import operator
     from hashscan.scan.stay_down import Confirmation
 
@@ -66,12 +62,7 @@ def confirmation(reason: str, until: str | None, category: str | None) -> Confir
 def keep_items_down(
     state: StateDir, quarantine: Quarantine, item_ids: Iterable[str], confirmed: Confirmation
 ) -> bool:
-    """Put the content of items on the list `stay-down`; return False if that of some was left out.
-
-    Raises:
-        LockedError: another process changes the list.
-        OutputError: the list can't be written.
-    """
+    """Put the content of items on the list `stay-down`; return False if that of some was left out."""
     from hashscan.quarantine.stay_down import add_stay_down
     from hashscan.scan.stay_down import StayDownMaker
 
@@ -90,13 +81,8 @@ def keep_items_down(
 
 
 def keep_cases_down(state: StateDir, cases: Iterable[RemovedCase], confirmed: Confirmation) -> None:
-    """Put the content of removed cases on the list `stay-down`: of all, or of none.
-
-    Raises:
-        UsageError: the content of one is known to be good, or its category is not known.
-        LockedError: another process changes the list, or uses the quarantine.
-        OutputError: the list can't be written.
-    """
+    """Put the content of removed cases on the list `stay-down`: of all, or of none. Content that is known to
+    be good is an error."""
     from hashscan.cli.options.quarantine import opened_quarantine
     from hashscan.quarantine.stay_down import add_stay_down
     from hashscan.scan.stay_down import StayDownMaker
@@ -127,12 +113,7 @@ def _print_kept_down(number: int, confirmed: Confirmation) -> None:
 
 
 def take_cases_back(state: StateDir, cases: Iterable[int]) -> int:
-    """Remove the contents of cases from the list `stay-down`; return how many there were.
-
-    Raises:
-        LockedError: another process changes the list.
-        OutputError: the list can't be written.
-    """
+    """Remove the contents of cases from the list `stay-down`; return how many there were."""
     from hashscan.quarantine.stay_down import take_back
 
     meant = set(cases)

@@ -33,15 +33,9 @@ class TablesParam(click.ParamType[T]):
     """Lines of an example table, for the settings file template that shows all options."""
 
     def read(self, tables: object, source: str) -> T:
-        """Return the value of the tables.
-
-        Raises:
-            UsageError: a table is not valid.
-        """
         raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
-        """Return the value; read the tables if they are not read yet."""
         if isinstance(value, list | dict):
             assert ctx is not None
             return self.read(value, ctx.meta[SETTINGS_FILE])
@@ -70,7 +64,6 @@ class CustomersParam(TablesParam[tuple[CustomerRule, ...]]):
     example = 'path = "/srv/sites/{customer}/"'
 
     def read(self, tables: object, source: str) -> tuple[CustomerRule, ...]:
-        """Return the rules."""
         from hashscan.attribution.customers import customer_rules
 
         return customer_rules(tables, source)
@@ -83,7 +76,6 @@ class SitesParam(TablesParam[tuple[SiteRule, ...]]):
     example = 'url = "https://{customer}.example/"\npath = "/srv/sites/{customer}/htdocs"'
 
     def read(self, tables: object, source: str) -> tuple[SiteRule, ...]:
-        """Return the rules."""
         from hashscan.attribution.sites import site_rules
 
         return site_rules(tables, source)
@@ -98,7 +90,6 @@ class ReporterParam(TablesParam[Reporter]):
     example = 'organisation = "Example Hosting"\nemail = "abuse@example.org"'
 
     def read(self, tables: object, source: str) -> Reporter:
-        """Return the organisation."""
         from hashscan.settings.cases_and_alerts import reporter_of
 
         return reporter_of(tables, source)
@@ -113,7 +104,6 @@ class HashLibraryParam(TablesParam[HashLibrary]):
     example = 'library = "/opt/photodna/lib.so"\nhash = "ComputeHash"'
 
     def read(self, tables: object, source: str) -> HashLibrary:
-        """Return the library."""
         return hash_library_of(tables, source)
 
 
@@ -124,7 +114,6 @@ class PolicyParam(TablesParam[tuple[PolicyRule, ...]]):
     example = 'category = "A1"\naction = "report"'
 
     def read(self, tables: object, source: str) -> tuple[PolicyRule, ...]:
-        """Return the rules."""
         found: tuple[PolicyRule, ...] = _effective_policy().rules_of(tables, source)
         return found
 
@@ -136,7 +125,6 @@ class DistancesParam(TablesParam[tuple[DistanceRule, ...]]):
     example = 'list = "national"\nreview = 10000'
 
     def read(self, tables: object, source: str) -> tuple[DistanceRule, ...]:
-        """Return the rules."""
         found: tuple[DistanceRule, ...] = _effective_policy().distances_of(tables, source)
         return found
 

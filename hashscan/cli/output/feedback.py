@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 def give_feedback(
     entries: Sequence[ListedEntry], state: StateDir, *, wrong: bool, reason: str, reporter: Reporter | None
 ) -> int:
-    """Store feedback on entries, send what can be sent, and return the exit code.
-
-    Raises:
-        UsageError: the owner of one of the lists takes no feedback; nothing is stored.
-        LockedError: another process writes the outbox, or sends feedback.
-        OutputError: the outbox can't be read or written.
-    """
+    """Store feedback on entries, send what can be sent, and return the exit code."""
     from hashscan.lists.feedback import made_feedback, store_feedback
     from hashscan.lists.store import ListStore
     from hashscan.matching.remote.feedback import feedback_identity
@@ -58,16 +52,8 @@ def give_feedback(
 
 
 def send_waiting(state: StateDir, lists: Iterable[str] | None = None, *, refused: bool = False) -> int:
-    """Send feedback that waits, print what became of it, and return the exit code.
-
-    Args:
-        lists: names of the lists; None for all.
-        refused: True to send also what an owner has refused before.
-
-    Raises:
-        LockedError: another process is sending.
-        OutputError: the outbox can't be read or written.
-    """
+    """Send feedback (for all lists, if `lists` is None) that waits, print what became of it, and return the
+    exit code. `refused` also sends what an owner has refused before."""
     from hashscan.matching.remote.feedback import send_feedback
 
     names = None if lists is None else tuple(lists)
@@ -87,11 +73,6 @@ def send_waiting(state: StateDir, lists: Iterable[str] | None = None, *, refused
 
 
 def print_waiting(state: StateDir) -> None:
-    """Print for each list how much feedback waits.
-
-    Raises:
-        OutputError: the outbox can't be read.
-    """
     from hashscan.lists.feedback import read_feedback
 
     waiting = Counter(feedback.list_name for feedback in read_feedback(state))

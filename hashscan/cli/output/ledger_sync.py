@@ -53,11 +53,8 @@ def import_report_into_ledger(state: StateDir, record: Path | None) -> bool:
 
 
 def require_state(state: StateDir) -> None:
-    """Refuse a state folder that does not exist, so that a misspelt one does not look like one without cases.
-
-    Raises:
-        OutputError: there is no such folder.
-    """
+    """Refuse a state folder that does not exist, so that a misspelt one does not look like one without
+    cases."""
     if not state.path.is_dir():
         raise OutputError(f"there is no state folder {state}", advice="Scan first, or name its --state.")
 
@@ -80,11 +77,7 @@ class SyncedLedger:
 
 @contextmanager
 def synced_ledger(state: StateDir, deadlines: CaseSettings = DEFAULT_DEADLINES) -> Iterator[SyncedLedger]:
-    """Open the ledger of a state folder and bring it up to date.
-
-    Raises:
-        LedgerError: the ledger can't be used.
-    """
+    """Open the ledger of a state folder and bring it up to date."""
     from hashscan.cases.deadlines import DeadlineCalculator
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.queries import Queries

@@ -33,11 +33,8 @@ _EXCEPTIONS_SHOWN = 10
 def print_hits(
     name: str, compared: Difference, state: StateDir, distances: Sequence[DistanceRule] = ()
 ) -> None:
-    """Look up a staged version's new entries among the known files, and print the files that they hit.
-
-    Args:
-        distances: the distances of PhotoDNA, for all lists.
-    """
+    """Look up a staged version's new entries among the known files, and print the files that they hit;
+    `distances` are those of PhotoDNA, for all lists."""
     from hashscan.state.queries.export import hit_record
     from hashscan.state.queries.would_hit import files_hit, hits_of
     from hashscan.state.store.reading import StateReader
@@ -111,12 +108,7 @@ class ActivationCheck:
         share: float,
         distances: Sequence[DistanceRule] = (),
     ) -> None:
-        """Prepare the check of a list.
-
-        Args:
-            share: the largest share of the known files, in per cent.
-            distances: the distances of PhotoDNA, for all lists.
-        """
+        """Prepare the check of a list; the share is the largest one of the known files, in per cent."""
         self.messages: list[str] = []
         """Messages for the user, filled by the check."""
         self._name = name

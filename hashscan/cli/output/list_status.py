@@ -109,18 +109,8 @@ class ListStatus(Struct):
 def statuses_of(
     opened: OpenedLists, store: ListStore, state: StateDir, excepted: Counter[str], *, library: bool
 ) -> Iterator[ListStatus]:
-    """Yield the status of each opened list.
-
-    Args:
-        opened: the lists.
-        store: where they are stored.
-        state: the state folder.
-        excepted: numbers of excepted entries by list.
-        library: True if the settings name the library that computes PhotoDNA.
-
-    Raises:
-        OutputError: a list, the state or the outbox can't be read.
-    """
+    """Yield the status of each opened list; `excepted` are numbers of excepted entries by list; `library`
+    says if the settings name the one that computes PhotoDNA."""
     feedback = Counter(each.list_name for each in read_feedback(state))
     items = quarantined_items(state)
     services = {service.name: service for service in opened.services}

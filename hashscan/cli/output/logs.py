@@ -60,14 +60,12 @@ class TextFormatter(logging.Formatter):
     """The form for people: a message, its advice in another line, and a traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the lines of a record; those after the first are indented."""
         text = escape_lines(super().format(record))
         if advice := getattr(record, "advice", ""):
             text += f"\n  {escape_lines(advice)}"
         return text if hasattr(record, "continues") else self.begin(record) + text
 
     def begin(self, record: logging.LogRecord) -> str:
-        """Return what precedes a message."""
         return "hashscan: "
 
 
@@ -75,7 +73,6 @@ class FileFormatter(TextFormatter):
     """The form for people in a log file: time, process and level precede a message."""
 
     def begin(self, record: logging.LogRecord) -> str:
-        """Return what precedes a message."""
         return f"{_time_text(record)} {record.process} {record.levelname} {record.name}: "
 
 
@@ -94,7 +91,6 @@ class JsonFormatter(logging.Formatter):
     """The form for programs: a JSON object in a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
         advice = getattr(record, "advice", "")
         line = LogLine(
             _time_text(record),
@@ -123,11 +119,6 @@ class StandardError(logging.Handler):
         return self.level < ERROR and isinstance(self.formatter, TextFormatter) and sys.stderr.isatty()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record.
-
-        Raises:
-            OSError: standard error can't be written.
-        """
         if self.bar is not None:
             self.bar.clear()
         priority = ""

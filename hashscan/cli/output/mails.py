@@ -59,13 +59,8 @@ def letter_of(
     alerts: AlertSettings,
     deadlines: CaseSettings,
 ) -> int:
-    """Print or send a letter, and return the exit code.
-
-    Raises:
-        UsageError: the cases, the template or the mail server can't be used.
-        LedgerError: the ledger can't be used.
-        LockedError: another process delivers alerts, and takes long; the letter is kept.
-    """
+    """Print or send a letter, and return the exit code; if another process takes long to deliver alerts, the
+    letter is kept."""
     notifier = Notifier(alerts, deadlines)
     if options.to and not options.dry_run:
         notifier.check_letters()

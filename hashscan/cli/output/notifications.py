@@ -43,14 +43,9 @@ def send_alerts(
     instead: Sequence[Alert] = (),
     run: ScanMetrics | None = None,
 ) -> None:
-    """Send the alerts that are due, and write the metrics; errors are printed and not raised.
-
-    Args:
-        seen: hash lists that were verified just now.
-        others: further alerts.
-        instead: alerts that are sent as well if the ledger can't be used.
-        run: figures of a scan that the ledger may not know.
-    """
+    """Send the alerts that are due, and `others`, and write the metrics; errors are printed and not raised.
+    `seen` are hash lists that were verified just now; `instead` are sent as well if the ledger can't be used;
+    `run` are figures of a scan that the ledger may not know."""
     if not alerts.wanted:
         return
     from hashscan.alerts.dispatcher import Notifier
@@ -79,10 +74,6 @@ def send_alerts_or_raise(
 
     For the arguments, see `send_alerts`; `at_once` also tries channels that failed recently, and `digest`
     also sends the digest of this day.
-
-    Raises:
-        LockedError: another process delivers alerts, and takes long; the alerts are kept.
-        OutputError: the ledger, the lists or the metrics file can't be used.
     """
     from hashscan.alerts.dispatcher import Notifier
     from hashscan.alerts.metrics import collect_list_metrics, collect_metrics, write_metrics
@@ -156,8 +147,7 @@ def _store_alerts(state: StateDir, notifier: Notifier, alerts: Sequence[Alert]) 
 def store_limit_alerts(state: StateDir, limited: Sequence[LimitedList]) -> int:
     """Store alerts about lists because of which matches are held, for a later command that has channels.
 
-    Returns:
-        The number of lists.
+    Return the number of lists.
     """
     if not limited:
         return 0
@@ -224,7 +214,6 @@ class ScanAlerts:
         self._began = time.time()
 
     def ended(self, outcome: ScanResult) -> None:
-        """Store the outcome of a scan that came to its end."""
         self._outcome = outcome
 
     def exits(self, code: int) -> int:

@@ -28,7 +28,6 @@ class ScanProgress:
         self._bar: Any = None
 
     def watch(self, run: RunningScan) -> None:
-        """Set the scan to show, and draw the bar."""
         self._run = run
         if STANDARD_ERROR.is_for_people:
             from tqdm import tqdm
@@ -72,7 +71,6 @@ class ScanProgress:
             self._bar.clear()
 
     def close(self) -> None:
-        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             STANDARD_ERROR.bar = None
@@ -103,7 +101,6 @@ class _ListProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             STANDARD_ERROR.bar = None

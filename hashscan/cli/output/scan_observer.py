@@ -67,7 +67,6 @@ class FindingLines:
         self._colours = verdict_colours(sys.stdout)
 
     def write(self, finding: Record) -> None:
-        """Write the line of a finding."""
         if not self._over:
             with self._until_refused():
                 sys.stdout.write(finding_line(finding, self._colours) + "\n")
@@ -75,7 +74,6 @@ class FindingLines:
                     sys.stdout.flush()
 
     def close(self) -> None:
-        """Write what is still in memory."""
         with self._until_refused():
             sys.stdout.flush()
 
@@ -107,7 +105,6 @@ class TerminalObserver(Observer):
         self._handlers: dict[int, Any] = {}
 
     def lists_opened(self, lists: Sequence[ListInfo]) -> None:
-        """Print the problems of lists, and which lists are local."""
         for info in lists:
             if info.problem is not None:
                 print_message(f"list {info.name} is {info.state.value}: {info.problem}", ERROR)
@@ -117,19 +114,15 @@ class TerminalObserver(Observer):
                 print_message(f"list {info.name} is from an exchange and not signed")
 
     def exceptions_loaded(self, exceptions: Exceptions) -> None:
-        """Print how many entries are excepted, and which exceptions have ended."""
         print_exceptions(exceptions)
 
     def unfinished_report_renamed(self, path: Path) -> None:
-        """Print the path of the report that a killed scan left."""
         print_message(f"the incomplete report of a killed scan is kept as {path}")
 
     def message(self, message: str) -> None:
-        """Print a message, above the progress bar if there is one."""
         self._progress.message(message)
 
     def request(self, text: str) -> None:
-        """Print a request to a matching service."""
         print_line(f"request: {text}")
 
     def beginning(self) -> None:
@@ -151,7 +144,6 @@ class TerminalObserver(Observer):
             run.stop()
 
     def tick(self) -> None:
-        """Show progress."""
         self._progress.tick()
 
     def record(self, record: Record) -> None:
@@ -168,7 +160,6 @@ class TerminalObserver(Observer):
             self.lines.write(record)
 
     def stop_exit_code(self) -> int | None:
-        """Return the exit code for the signal that stopped the scan; None if there was none."""
         return self._exit_code
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -31,7 +31,6 @@ Parts = Sequence[int]
 
 
 def show_statistics(statistics: Statistics, unit: Unit, zone: str, stream: TextIO) -> None:
-    """Draw all tables, without colours if the stream is no terminal."""
     from rich.console import Console
 
     console = Console(file=stream, highlight=False)

@@ -26,13 +26,11 @@ _LONGEST = 100_000
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Draw a table on standard error."""
     # Without a terminal, lines are as long as they need to be, so that logs can be searched.
     _draw_table(title, columns, rows, stderr=True, width=None if sys.stderr.isatty() else 200)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Draw a table on standard output, for data that the user asked for."""
     _draw_table(title, columns, rows, stderr=False, width=None if sys.stdout.isatty() else _LONGEST)
 
 
@@ -83,13 +81,8 @@ def verdict_line(record: Record, colours: Mapping[str, str] = MappingProxyType({
 
 
 def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return the line of a finding: `PATH: VERDICT LIST/ENTRY (CATEGORY), ALGORITHM DISTANCE`, escaped.
-
-    The number of other matches, the outcome of quarantine and the customer follow.
-
-    Args:
-        colours: SGR codes of verdicts.
-    """
+    """Return the line of a finding: `PATH: VERDICT LIST/ENTRY (CATEGORY), ALGORITHM DISTANCE`, escaped. The
+    number of other matches, the outcome of quarantine and the customer follow."""
     verdict, _, remark = verdict_text(finding).partition(",")
     matches = finding.get("matches", ())
     because = "{list}/{entry} ({category}), {algorithm} {distance}".format_map(matches[0]) if matches else ""
@@ -144,11 +137,8 @@ def _counted(algorithm: str, entries: int, library: bool) -> str:
 
 
 def show_lists(infos: Sequence[ListInfo], *, library: bool) -> None:
-    """Draw a table of the states of hash lists.
-
-    Args:
-        library: True if the settings name the library that computes PhotoDNA.
-    """
+    """Draw a table of the states of hash lists; `library` says if the settings name the one that computes
+    PhotoDNA."""
     print_table(
         ("name", "state", "version", "entries", "expires", "keys", "remark"),
         (

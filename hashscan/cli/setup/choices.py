@@ -98,11 +98,7 @@ class Given:
 
 
 def chosen(given: Given, before: Choices | None, scheduler: str) -> Choices:
-    """Return the choices that the options and the setup before make.
-
-    Raises:
-        UsageError: no target is named, or a digest and no address.
-    """
+    """Return the choices that the options and the setup before make."""
     base = before or Choices(targets=())
     targets = base.targets if given.targets is None else given.targets
     if not targets:
@@ -128,11 +124,7 @@ def chosen(given: Given, before: Choices | None, scheduler: str) -> Choices:
 
 
 def _age(text: str) -> str | None:
-    """Return an age of reports; None for `all`.
-
-    Raises:
-        UsageError: it is no time above 0.
-    """
+    """Return an age of reports; None for `all`."""
     if text == "all":
         return None
     require_positive("--keep-reports", parse_duration(text))
@@ -144,11 +136,6 @@ def _digest_time(text: str) -> str | None:
 
 
 def parse_time(text: str) -> str:
-    """Return a time of day in the form HH:MM.
-
-    Raises:
-        UsageError: it is no time of day.
-    """
     if (found := _TIME.fullmatch(text)) is None:
         raise UsageError(f"{text!r} is no time of day", advice="Write hours and minutes, such as 02:17.")
     return f"{int(found[1]):02}:{found[2]}"
@@ -235,11 +222,7 @@ def _terms(answer: str) -> Terms | None:
 
 
 def check_targets(targets: tuple[str, ...], root: Path) -> Iterator[str]:
-    """Check the targets of a machine whose files lie below `root`; yield what to know about them.
-
-    Raises:
-        UsageError: a target is relative, missing, a bucket, within another one or in a folder of hashscan.
-    """
+    """Check the targets of a machine whose files lie below `root`; yield what to know about them."""
     found: dict[str, Path] = {}
     for target in targets:
         found[target] = _real_target(target, root)
@@ -300,11 +283,6 @@ def _real(path: str, root: Path) -> Path:
 
 
 def new_lists(given: Given) -> Iterator[NewList]:
-    """Yield the lists of the command line, with their root files.
-
-    Raises:
-        UsageError: a name is not valid, or a root file can't be read.
-    """
     for words in given.lists:
         yield _new_list(*words)
 
@@ -326,11 +304,7 @@ def _new_list(name: str, source: str, root: str) -> NewList:
 
 
 def addresses(notify: tuple[str, ...]) -> bytes:
-    """Return the file of the addresses that get alerts.
-
-    Raises:
-        UsageError: a file that is named can't be read.
-    """
+    """Return the file of the addresses that get alerts."""
     lines: list[str] = []
     for one in notify:
         if not one.startswith("@"):

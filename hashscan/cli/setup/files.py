@@ -50,18 +50,8 @@ def planned_files(
     lists: Iterable[NewList],
     notify: bytes | None,
 ) -> Iterator[PlannedFile]:
-    """Yield all files for the choices.
-
-    Args:
-        choices: what the machine is set up for.
-        program: path of the command that units and cron start.
-        packaged: whether the units are installed by a package.
-        lists: signed lists that are to be added now.
-        notify: content of the file of addresses; None keeps it.
-
-    Raises:
-        UsageError: the name of a target can't be written into a unit.
-    """
+    """Yield all files for the choices. The program is started by units and cron; a package may have installed
+    the units; lists are to be added now; without `notify`, the file of addresses is kept."""
     yield PlannedFile(SYSTEM_CONFIG, _settings(choices).encode(), for_service=True)
     roots = {one.name: one.root for one in lists}
     for name in choices.lists:
@@ -79,7 +69,6 @@ def planned_files(
 
 
 def root_file(name: str) -> Path:
-    """Return the path of a list's root file."""
     return CONFIG_FOLDER / f"{name}-root.json"
 
 

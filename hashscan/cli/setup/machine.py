@@ -31,11 +31,8 @@ class Machine:
         self.is_image = self.root != Path("/")
 
     def place(self, path: Path) -> Path:
-        """Return where a path of the machine lies.
-
-        Raises:
-            UsageError: a symlink of an image leads out of it, or another user than root controls the path.
-        """
+        """Return where a path of the machine lies; refuse a symlink of an image that leads out of it, and a
+        path that another user than root controls."""
         place = self.root / path.relative_to("/")
         if not place.parent.resolve().is_relative_to(self.root):
             raise UsageError(f"{place.parent} leads out of {self.root}", advice="Mend the link.")
@@ -47,13 +44,11 @@ class Machine:
 
     @property
     def has_systemd(self) -> bool:
-        """True if systemd starts units here."""
         folders = _UNITS_OF_PACKAGES if self.is_image else ("run/systemd/system",)
         return any((self.root / folder).is_dir() for folder in folders)
 
     @property
     def has_cron(self) -> bool:
-        """True if there is a folder for lines of cron."""
         return (self.root / "etc/cron.d").is_dir()
 
     def packaged_program(self) -> str | None:
@@ -67,7 +62,6 @@ class Machine:
         return None
 
     def uid(self) -> int | None:
-        """Return the uid of the service user; None if there is none."""
         if self.is_image:
             return self._number("etc/passwd")
         try:
@@ -76,7 +70,6 @@ class Machine:
             return None
 
     def gid(self) -> int | None:
-        """Return the gid of the service user's group; None if there is none."""
         if self.is_image:
             return self._number("etc/group")
         try:
@@ -92,17 +85,14 @@ class Machine:
         return next((int(x.split(":")[2]) for x in lines if x.startswith(f"{SERVICE_USER}:")), None)
 
     def group_command(self) -> list[str]:
-        """Return the command that makes the group."""
         return ["groupadd", *self._prefix(), "--system", SERVICE_USER]
 
     def user_command(self) -> list[str]:
-        """Return the command that makes the user."""
         options = ["--system", "--gid", SERVICE_USER, "--home-dir", _HOME, "--no-create-home"]
         shell = ["--shell", "/usr/sbin/nologin", "--comment", "hashscan scans"]
         return ["useradd", *self._prefix(), *options, *shell, SERVICE_USER]
 
     def removal_command(self, kind: str) -> list[str]:
-        """Return the command that removes the `user` or the `group`."""
         return [f"{kind}del", *self._prefix(), SERVICE_USER]
 
     def _prefix(self) -> list[str]:
@@ -165,9 +155,6 @@ class Machine:
 
         No link is followed. A file with several names is left alone, as another name may lie elsewhere. The
         folder itself comes last: until then, nobody but root reaches what is in it.
-
-        Raises:
-            OutputError: it can't be done.
         """
         uid, gid = self.uid() or 0, self._group()
         place = self.place(path)
@@ -178,11 +165,6 @@ class Machine:
             os.chown(place, uid, gid, follow_symlinks=False)
 
     def run(self, command: Sequence[str]) -> None:
-        """Run a command.
-
-        Raises:
-            OutputError: it failed, or there is no such program.
-        """
         done = _run(command)
         if done.returncode:
             said = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
@@ -223,11 +205,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def own_program() -> str:
-    """Return the path of this installation's command.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """Return the path of this installation's command."""
     beside = Path(sys.prefix) / "bin" / "hashscan"
     found = str(beside) if beside.exists() else shutil.which("hashscan")
     if found is None:
@@ -236,11 +214,7 @@ def own_program() -> str:
 
 
 def check_program(program: str) -> None:
-    """Check that root alone controls the installation, and that the service user can start it.
-
-    Raises:
-        UsageError: it is not so.
-    """
+    """Check that root alone controls the installation, and that the service user can start it."""
     for path in (Path(program), Path(os.path.realpath(sys.executable)), Path(os.__file__)):
         closed = [folder for folder in path.resolve().parents if not folder.stat().st_mode & stat.S_IXOTH]
         if closed or controlling_uid(path) != 0:

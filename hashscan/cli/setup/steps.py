@@ -50,11 +50,6 @@ class Step:
 
 
 def read_record(machine: Machine) -> Record | None:
-    """Return the record of the setup before; None if there was none.
-
-    Raises:
-        UsageError: it can't be read.
-    """
     place = machine.place(RECORD)
     try:
         return decode_file(place.read_bytes(), Record)
@@ -80,11 +75,8 @@ class Setup:
     force: bool
 
     def steps(self) -> list[Step]:
-        """Return the steps that are to be done, in their order.
-
-        Raises:
-            UsageError: a file is not setup's own and would change, or the state folder is another user's.
-        """
+        """Return the steps in their order; refuse to change a file that is not setup's own, and a state
+        folder of another user."""
         steps = [*self._user(), *self._folders()]
         files = [*self._files(), *self._leftover_files()]
         return [*steps, *files, *self._units(bool(files)), *self._lists()]
@@ -109,7 +101,6 @@ class Setup:
         )
 
     def ended(self, begun: Record) -> Record:
-        """Return the record to write after the last step."""
         planned = {str(file.path): file.data for file in self.files}
         files = {}
         for path, hashes in begun.files.items():
@@ -363,7 +354,6 @@ def write_record(machine: Machine, record: Record) -> None:
 
 
 def run_steps(steps: Iterable[Step]) -> None:
-    """Do the steps, one after the other."""
     for step in steps:
         with output_errors(f"this failed: {step.text}"):
             step.run()

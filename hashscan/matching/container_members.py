@@ -168,11 +168,8 @@ class MemberMatching:
             self._kept_frames.clear()
 
     def _take_frames(self, frames: SampledFrames) -> None:
-        """Add frames to those of their video, and match the one before.
-
-        Raises:
-            ValueError: it has more frames than our decoder would send.
-        """
+        """Add frames to those of their video, and match the one before; more than our decoder would send are
+        an error."""
         if self._sampled and self._sampled[0].place != frames.place:
             self._match_video()
         self._count_record()

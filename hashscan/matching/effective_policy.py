@@ -45,11 +45,7 @@ _FARTHEST = max(a.farthest for a in ALGORITHMS.values() if a.matched)
 
 
 def rules_of(tables: object, source: str) -> tuple[PolicyRule, ...]:
-    """Return the rules in their order.
-
-    Raises:
-        UsageError: a rule can't be used; names it, the key and what to do.
-    """
+    """Return the rules in their order."""
     rows = rows_of(tables, "policy", source)
     return tuple(_rule(row, number, source) for number, row in enumerate(rows, start=1))
 
@@ -152,11 +148,7 @@ def _distance(value: object) -> int:
 
 
 def distances_of(tables: object, source: str) -> tuple[DistanceRule, ...]:
-    """Return the distances of PhotoDNA, in their order.
-
-    Raises:
-        UsageError: a row can't be used; names it, the key and what to do.
-    """
+    """Return the distances of PhotoDNA, in their order."""
     found = []
     for number, row in enumerate(rows_of(tables, "photodna_distance", source), start=1):
         where = f"{source}, row {number} of photodna_distance"
@@ -242,7 +234,6 @@ def effective_policy(
 
     Args:
         state: the state folder, whose quarantine log names restored content; None if there is none.
-        contents: the excepted contents.
         named: states of other quarantines whose logs say what was restored.
     """
     weak = {info.name: found for info in infos if (found := weak_list(info.state)) is not None}

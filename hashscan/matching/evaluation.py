@@ -598,7 +598,6 @@ def _is_confirmable(match: Match) -> bool:
 
 
 def _acting(match: Match) -> Match:
-    """Return a confirmed match: one that accuses."""
     return structs.replace(match, threshold=TIGHT_REACH if match.near_miss else match.threshold, doubt=None)
 
 

@@ -25,7 +25,6 @@ class VideoMatcher:
     def __init__(
         self, lists: Sequence[ListHandle], excepted: Iterable[ExceptedEntry] = (), rule: VideoRule = VPDQ_RULE
     ) -> None:
-        """Map the frames of the lists into memory."""
         index = CompiledIndex.open(lists, algorithms=[ALGORITHM])
         self.any = bool(index.entries(ALGORITHM))
         """True if the lists have videos."""
@@ -39,14 +38,9 @@ class VideoMatcher:
         """Excepted videos that have become others."""
 
     def matches(self, frames: Sequence[SampledFrames]) -> list[Match]:
-        """Return the listed videos that one video contains, each in its best variant.
-
-        The entry of a match is the video's id; its distance is the share of the listed video's frames that
-        the video lacks, in percent, rounded up.
-
-        Args:
-            frames: all of the video.
-        """
+        """Return the listed videos that one video, of all whose frames these are, contains, each in its best
+        variant. The entry of a match is the video's id; its distance is the share of the listed video's
+        frames that the video lacks, in percent, rounded up."""
         if not self.any:
             return []
         best: dict[tuple[str, str], Match] = {}
@@ -91,14 +85,10 @@ class VideoMatcher:
 
 
 def _sequences(frames: Sequence[SampledFrames]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield the digests of a whole video in each variant: mirrored, turned, borders trimmed.
-
-    A video is compared with listed ones once for each, since all its frames are altered in the same way.
-
-    Yields:
-        The variant's name, empty for the video as it is stored; and the digests, shape (frames, 32), at
-        least one. Without borders, there are the frames that have none, too.
-    """
+    """Yield the digests of a whole video in each variant: mirrored, turned, borders trimmed; its name, empty
+    for the video as it is stored, and the digests, shape (frames, 32), at least one. A video is compared with
+    listed ones once for each, since all its frames are altered in the same way. Without borders, there are
+    the frames that have none, too."""
     for way, left_out in ("", Borders.TRIMMED), ("borders trimmed", Borders.WHOLE):
         if way and all(some.borders is Borders.NONE for some in frames):
             return

@@ -53,12 +53,8 @@ def subject_of(path: bytes, stat: FileStat) -> Subject:
 def select_rule(
     rules: Sequence[PolicyRule], match: Match, subject: Subject
 ) -> tuple[PolicyRule | None, list[str]]:
-    """Return the first rule that fits.
-
-    Returns:
-        The rule, if there is one; and a text for each earlier rule that could not be applied, since an
-        attribute of the file is not known.
-    """
+    """Return the first rule that fits, if there is one; and a text for each earlier rule that could not be
+    applied, since an attribute of the file is not known."""
     unasked: list[str] = []
     for rule in rules:
         if not _is_for(rule, match) or _asks_owner(rule, subject) is False:
@@ -252,14 +248,9 @@ def explained(matches: Sequence[Match], subject: Subject, policy: Policy) -> lis
 
 
 def matches_of_member(matches: Sequence[Match], sha256: bytes | None, policy: Policy) -> list[Match]:
-    """Return those matches of a container's member that count for the container.
-
-    Known-good content clears itself alone, or a member would clear what lies beside it; what accuses the same
-    member is for review. The same holds for excepted content.
-
-    Args:
-        sha256: of the member.
-    """
+    """Return those matches of a container's member (of this sha256) that count for the container. Known-good
+    content clears itself alone, or a member would clear what lies beside it; what accuses the same member is
+    for review. The same holds for excepted content."""
     accusing = [match for match in matches if match.category != KNOWN_GOOD_CATEGORY]
     if any(match.category == KNOWN_GOOD_CATEGORY and _identifies(match) for match in matches):
         return [structs.replace(match, doubt=Doubt.KNOWN_GOOD) for match in accusing]

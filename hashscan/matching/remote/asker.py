@@ -332,15 +332,10 @@ class Asker(ClosedOnExit):
         return None
 
     def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """Send one request as often as is needed for an answer; an adapter may send several for a check.
-
-        What was answered before is not asked for again when a later request has to wait: otherwise a content
-        with a thousand digests would never be done at a service that is busy now and then.
-
-        Raises:
-            _StoppedError: none may be sent any more.
-            ServiceRefusedError: as `ServiceClient`.
-        """
+        """Send one request as often as is needed for an answer; an adapter may send several for a check. What
+        was answered before is not asked for again when a later request has to wait: otherwise a content with
+        a thousand digests would never be done at a service that is busy now and then. Raise _StoppedError if
+        none may be sent any more."""
         # Equal in all tries, so that the service counts a request once whose answer was lost.
         with_key = self._kind.sends_idempotency_keys and body is not None
         headers = {"Idempotency-Key": secrets.token_hex(16)} if with_key else {}

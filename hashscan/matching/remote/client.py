@@ -156,12 +156,7 @@ class ServiceClient:
 
 
 def _body(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Read the body of an answer.
-
-    Raises:
-        ServiceRefusedError: it is too long.
-        TooSlowError: it does not end in time.
-    """
+    """Read the body of an answer, with bounds of its length and its time."""
     pieces, size = [], 0
     while piece := response.read1(_CHUNK, decode_content=False):
         pieces.append(piece)

@@ -101,5 +101,4 @@ class Hma(MatchingService):
 
 
 def _id_of(bank: str) -> str:
-    """Return the name of a bank in place of an entry's id."""
     return NO_SINGLE_ENTRY + "".join(letter if "!" <= letter <= "~" else "_" for letter in bank)[:63]

@@ -51,7 +51,6 @@ class _Service:
         """True if the content has a digest that the service does not take."""
 
     def ask(self, exact: Mapping[str, bytes], runs: Sequence[DigestRun]) -> bool:
-        """Send the digests of one content; return False if the service is down."""
         while not self.asker.ready:
             if self.asker.down:
                 return False

@@ -133,7 +133,6 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
 
 
 def _remarks(report: Report, ends: tuple[str, str]) -> Iterator[list[str]]:
-    """Yield a row for each reason for which the table may be incomplete."""
     for reason in shortcomings(report):
         row = dict.fromkeys(COLUMNS, "")
         row |= {"record": INCOMPLETE, "detail": cell(reason), "host": ends[0], "sweep": ends[1]}

@@ -57,7 +57,6 @@ _ENCODED = "percent-encoded, since it has characters that can't be shown"
 
 
 def report_begin(time: datetime, host: str) -> bytes:
-    """Return the begin of a report, up to its URLs; the time is in UTC."""
     about = (
         f"When the scan of {host} began that found the files by their hashes. "
         "When they were put there is not known."
@@ -76,7 +75,6 @@ def report_begin(time: datetime, host: str) -> bytes:
 
 
 def url_line(url: str) -> bytes:
-    """Return one URL element of a report."""
     return f"      {element('url', url)}\n".encode()
 
 
@@ -127,7 +125,6 @@ def report_end(reporter: Reporter, customer: str, files: int, urls: int, *, whol
 
 
 def file_draft(accusation: ReportableFinding, host: str) -> bytes:
-    """Return the details document of one file."""
     path, is_encoded = printable_name(accusation.path)
     name = printable_name(accusation.path.rpartition(b"/")[2])[0]
     category = str(accusation.match["category"])
@@ -284,7 +281,6 @@ class Ncmec(ReportFormat):
 
 @contextmanager
 def _sorted_on_disk() -> Iterator[None]:
-    """Report errors of the temporary database as `OutputError`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -316,7 +312,6 @@ class _Archive:
         self._time = int(time.timestamp())
 
     def add(self, name: str, data: bytes) -> None:
-        """Add a file."""
         self._begin(name, len(data))
         self._stream.write(data)
         self._pad(len(data))
@@ -331,7 +326,6 @@ class _Archive:
         self._pad(size)
 
     def end(self) -> None:
-        """Write the end-of-archive marker."""
         self._stream.write(bytes(2 * tarfile.BLOCKSIZE))
 
     def _begin(self, name: str, size: int) -> None:

@@ -51,19 +51,11 @@ class RecordLines:
         self.stream = stream
 
     def write(self, record: Record) -> None:
-        """Write the line of a record.
-
-        Raises:
-            OSError: the stream can't be written to.
-        """
+        """Write the line of a record."""
         self.stream.write(line_of(record))
 
     def written(self) -> Iterator[Record]:
-        """Yield all written records; the stream must be readable.
-
-        Raises:
-            OSError: the stream can't be read.
-        """
+        """Yield all written records; the stream must be readable."""
         self.stream.seek(0)
         yield from map(decode_json, self.stream)
 

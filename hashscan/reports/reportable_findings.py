@@ -84,11 +84,7 @@ def accusations(report: Report, left_out: Counter[str]) -> Iterator[ReportableFi
 
 
 def require_digests(report: Report) -> None:
-    """Check that every finding to be reported has digests.
-
-    Raises:
-        UsageError: a finding has none.
-    """
+    """Check that every finding to be reported has digests."""
     missing = found = 0
     for accusation in accusations(report, Counter()):
         found += 1
@@ -111,11 +107,7 @@ def location(accusation: ReportableFinding, host: str) -> str:
 
 
 def scan_start(report: Report) -> datetime:
-    """Return the start time of the scan, in UTC.
-
-    Raises:
-        UsageError: the report has no such time.
-    """
+    """Return the start time of the scan, in UTC."""
     time = parse_zoned(str(report.scan.get("started")))
     if time is None:
         raise UsageError(

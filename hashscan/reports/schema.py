@@ -491,9 +491,5 @@ CHECK_RECORDS = (*FILE_RECORDS, DigestRecord)
 
 
 def require_record(record: dict[str, Any]) -> None:
-    """Check one record; its `type` must be a text.
-
-    Raises:
-        InvalidDocumentError: a field is missing, or has another type than in the schema.
-    """
+    """Check one record; its `type` must be a text."""
     validated(record, _SHAPES.get(record["type"], PathRecord))

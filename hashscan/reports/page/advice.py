@@ -55,7 +55,6 @@ def headline(summary: Record | None, counts: Mapping[str, int | None], standing:
 
 
 def exit_words(summary: Record | None) -> str:
-    """Return the exit code and its meaning."""
     code = None if summary is None else summary.get("exit_code")
     if code is None:
         return "none: it was killed"
@@ -63,7 +62,6 @@ def exit_words(summary: Record | None) -> str:
 
 
 def shortcomings(summary: Record | None) -> list[str]:
-    """Return messages that say why a scan is incomplete."""
     return [] if summary is None else [one["message"] for one in summary.get("incomplete", ())]
 
 

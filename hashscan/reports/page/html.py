@@ -82,7 +82,6 @@ def _page() -> Page:
 
 
 def _summary(scan: Record, summary: Record | None, tally: Tally) -> dict[str, Any]:
-    """Return the values for the top of the page."""
     end: Record = summary or {}
     counts = verdicts_of(summary, tally)
     standing = tally.further["standing"]

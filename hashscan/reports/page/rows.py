@@ -88,7 +88,6 @@ def row_of(record: Record, customer: str, url_of: Callable[[Record], str]) -> Ro
 
 
 def distance_text(match: Record) -> str:
-    """Return the distance of a match as text."""
     algorithm, distance = match.get("algorithm", ""), match.get("distance")
     if not algorithm:
         return ""
@@ -221,14 +220,12 @@ class KeptRows(ClosedOnExit):
         """Number of rows that were offered."""
 
     def take(self, row: Row) -> None:
-        """Keep a row if there may be space for it."""
         self.offered += 1
         rank = next(number for number, kinds in enumerate(RANKS) if row.kind in kinds)
         with temporary_file_errors(_CONTENT):
             self._ranks[rank].take(row)
 
     def first(self) -> list[Row]:
-        """Return the most urgent rows."""
         return list(islice(chain.from_iterable(rank.first for rank in self._ranks), self._plain_rows))
 
     def lines(self) -> Iterator[str]:
@@ -246,7 +243,6 @@ class KeptRows(ClosedOnExit):
 
     @property
     def kept(self) -> int:
-        """Number of rows that `lines` yields."""
         return sum(1 for _ in self.lines())
 
     def close(self) -> None:

@@ -44,7 +44,6 @@ class Names:
         """Count of names that came after the limit of distinct names."""
 
     def add(self, name: str) -> None:
-        """Count a name."""
         if name in self.counts or len(self.counts) < _DISTINCT:
             self.counts[name] += 1
         else:
@@ -75,7 +74,6 @@ class Tally:
         self.lists = Names()
 
     def count(self, row: Row) -> None:
-        """Count a row."""
         if row.kind not in _VERDICTS:
             self.further[row.kind] += 1
             if row.kind == "folder":
@@ -90,7 +88,6 @@ class Tally:
             self.reasons[row.kind, row.why] += 1
 
     def charts(self) -> list[Chart]:
-        """Return the charts of the page, without empty ones."""
         verdicts = [
             (verdict.value, self.verdicts[verdict]) for verdict in Verdict if verdict is not Verdict.CLEAN
         ]
@@ -111,7 +108,6 @@ class Tally:
 
     @property
     def has_customers(self) -> bool:
-        """True if a finding has a customer."""
         return any(self.customers.counts)
 
     def _reason_counts(self) -> list[tuple[str, int]]:

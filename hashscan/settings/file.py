@@ -122,7 +122,6 @@ def _numbered(keys: tuple[str, ...], rows: Mapping[KeyPath, int]) -> KeyPath:
 
 
 def _parse_keys(tokens: list[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the dotted key at the beginning."""
     keys = []
     for kind, text in tokens:
         if kind == "mark" and text != ".":

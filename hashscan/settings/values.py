@@ -94,9 +94,6 @@ def parse_until(text: str) -> datetime:
     """Return the end of a period, from a day (which counts to its end in UTC) or an RFC 3339 time.
 
     It is the first moment after the period, timezone-aware.
-
-    Raises:
-        UsageError: the text is neither.
     """
     try:
         if _DAY.fullmatch(text):

@@ -52,11 +52,7 @@ class OwnerBudget:
         self._spent: dict[int, tuple[int, float]] = {}
 
     def charge(self, owner: int, seconds: float) -> None:
-        """Count a decoder that was lost because of a file.
-
-        Args:
-            seconds: how long the decoder has worked on the file.
-        """
+        """Count a decoder that was lost because of a file on which it has worked for so many seconds."""
         losses, before = self._spent.get(owner, (0, 0.0))
         self._spent[owner] = losses + 1, before + seconds
 
@@ -442,11 +438,8 @@ class Sandbox(ClosedOnExit):
         limits: tuple[float, float],
         parts_max: int,
     ) -> Iterator[bytes]:
-        """Yield the parts of a reply.
-
-        Args:
-            limits: processor time for the file, and on trial, in seconds.
-        """
+        """Yield the parts of a reply; the limits are processor time for the file, and on trial, in
+        seconds."""
         seconds, before = min(limits), link.used()
         left = limits[0] * self._options.wall_factor
         try:
@@ -524,7 +517,6 @@ class Sandbox(ClosedOnExit):
             now.drop()
 
     def _has(self, begun: PendingFile) -> bool:
-        """Return True if a file was sent to the current decoder."""
         return self._decoders.link is not None and begun.link is self._decoders.link
 
     def _send(self, begun: PendingFile) -> None:

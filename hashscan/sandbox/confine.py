@@ -69,9 +69,6 @@ def supported_landlock_rights() -> LandlockRights:
 
     A table of versions would leave out rights that kernels learn after it was written. No right that can be
     removed without a rule is useful to a decoder.
-
-    Raises:
-        OSError: the kernel has no Landlock (ENOSYS), or it is not switched on (EOPNOTSUPP).
     """
     version = syscall(_CREATE_RULESET, 0, 0, _ASK_VERSION)
     bits = [1 << position for position in range(64)]
@@ -84,11 +81,7 @@ def supported_landlock_rights() -> LandlockRights:
 
 
 def restrict_with_landlock(rights: LandlockRights) -> None:
-    """Deny this thread all of `rights`, permanently; PR_SET_NO_NEW_PRIVS must be set before.
-
-    Raises:
-        OSError: the kernel refused.
-    """
+    """Deny this thread all of `rights`, permanently; PR_SET_NO_NEW_PRIVS must be set before."""
     ruleset = _create_ruleset(rights.filesystem, rights.network, rights.scopes)
     try:
         syscall(_RESTRICT_SELF, ruleset, 0)
@@ -138,10 +131,6 @@ def prepare_confinement(
     """Prepare in the zygote what decoders will use: with Landlock active, no library can be loaded.
 
     The zygote's own capability bounding set is dropped, which decoders inherit: the zygote executes nothing.
-
-    Args:
-        library: that of seccomp.
-        loading: True if decoders will load libraries.
     """
     rights: LandlockRights | int = _SWITCHED_OFF
     program: bytes | int = _SWITCHED_OFF
@@ -163,12 +152,8 @@ def prepare_confinement(
 
 
 def close_other_descriptors(descriptor: int, sample: int = -1, libraries: int = 0) -> None:
-    """Duplicate `descriptor` to the number `DECODER_SOCKET`, and close all others.
-
-    Args:
-        sample: duplicated to the number after that, if there is one.
-        libraries: number of copies of libraries that stay open.
-    """
+    """Duplicate `descriptor` to the number `DECODER_SOCKET`, and the sample to the number after that, if
+    there is one; close all others but the copies of libraries."""
     os.dup2(descriptor, DECODER_SOCKET, inheritable=False)
     last = DECODER_SOCKET
     if sample >= 0:
@@ -180,20 +165,13 @@ def close_other_descriptors(descriptor: int, sample: int = -1, libraries: int = 
 
 
 def confine(confinement: Confinement, load: Callable[[], None] | None = None) -> ConfinementResult:
-    """Confine this process permanently.
-
-    Each part is tried even if earlier parts failed; Landlock and seccomp come last, because they would
-    prevent the other parts.
-
-    Args:
-        load: loads libraries, whose constructors run then. It is called when everything is in force but for
-            the last filter of system calls: in its place there is one that allows to open files for reading,
-            which Landlock refuses, and to map them as programs. The copies of the libraries are in memory,
-            where Landlock has no say. It is not called if the full sandbox is required and cannot be had.
-
-    Returns:
-        The parts that are active. The worker decides whether that is enough.
-    """
+    """Confine this process permanently, and return the parts that are active; the worker decides whether that
+    is enough. Each part is tried even if earlier parts failed; Landlock and seccomp come last, because they
+    would prevent the other parts. `load` loads libraries, whose constructors run then. It is called when
+    everything is in force but for the last filter of system calls: in its place there is one that allows to
+    open files for reading, which Landlock refuses, and to map them as programs. The copies of the libraries
+    are in memory, where Landlock has no say. It is not called if the full sandbox is required and cannot be
+    had."""
     os.setsid()
     set_autogroup_niceness()
     on = confinement.mode != "off"

@@ -108,14 +108,10 @@ class Decoders:
 
     def replace(self, memory_bytes: int = 0) -> DecoderLink:
         """Start a decoder in place of the current one, with another memory limit if one is given.
-
-        Raises:
-            DecoderLost: the system has no resources for one.
-            SandboxError: mode is required, and a part of the confinement is not available.
-            ZygoteError: the plug-in can't be loaded, or decoders die before their first file.
-            LibraryError: they die because of a library, or can't use it.
-            ZygoteKilledError: the zygote can't be started, or is killed again and again.
-        """
+        DecoderLost: the system has no resources for one; SandboxError: mode is required, and a part of the
+        confinement is not available; ZygoteError: the plug-in can't be loaded, or decoders die before their
+        first file; LibraryError: they die because of a library, or can't use it; ZygoteKilledError: the
+        zygote can't be started, or is killed again and again."""
         self.drop()
         failure: DecoderLost | ZygoteError | ZygoteKilledError
         for pause in (*_PAUSES, 0.0):
@@ -214,12 +210,8 @@ class Decoders:
             self._zygote.prepare(number)
 
     def _ready_zygote(self) -> ZygoteProcess:
-        """Return the zygote after it has loaded the plug-in, with several tries.
-
-        Raises:
-            ZygoteError: the plug-in can't be loaded.
-            ZygoteKilledError: all tries failed: it can't be started, or is killed while it loads.
-        """
+        """Return the zygote after it has loaded the plug-in, with several tries; raise ZygoteError if that
+        can't be loaded, ZygoteKilledError if all tries failed."""
         why: Exception | None = None
         for pause in (*ZYGOTE_PAUSES, 0.0):
             try:
@@ -272,7 +264,6 @@ class Decoders:
         return loss
 
     def drop(self) -> None:
-        """Close the connection to the decoder."""
         link, self.link = self.link, None
         self.files, self.owner, self.memory_bytes = 0, None, 0
         if link is not None:

@@ -81,11 +81,7 @@ class ZygoteProcess:
     """
 
     def __init__(self, config: ZygoteConfig) -> None:
-        """Start the process.
-
-        Raises:
-            OSError: the system has no process, no memory or no descriptor for it.
-        """
+        """Start the process, for which the system may have no memory or no descriptor (OSError)."""
         self._target = config.target
         self._control, theirs = _pair()
         self._poll = select.poll()
@@ -121,13 +117,9 @@ class ZygoteProcess:
             theirs.close()
 
     def wait_ready(self) -> None:
-        """Wait until the plug-in is loaded.
-
-        Raises:
-            ZygoteError: it can't be loaded; the message ends with the zygote's traceback.
-            ZygoteLost: the zygote was killed, or is too slow, which says nothing about the plug-in; or an
-                earlier wait was interrupted, and may have consumed the message.
-        """
+        """Wait until the plug-in is loaded. Raise ZygoteError, with the zygote's traceback, if it can't be;
+        ZygoteLost if the zygote was killed, or is too slow, which says nothing about the plug-in, or if an
+        earlier wait was interrupted, and may have consumed the message."""
         if self._ready:
             return
         if self._asking:
@@ -153,18 +145,9 @@ class ZygoteProcess:
         self._stderr.close()
 
     def spawn(self, memory_bytes: int = 0) -> tuple[socket.socket, int]:
-        """Fork a decoder in place of the previous one.
-
-        Args:
-            memory_bytes: its memory limit, in whole MiB; 0 for the configured one.
-
-        Returns:
-            Its non-blocking socket, and its process id.
-
-        Raises:
-            ZygoteLost: the zygote has died or doesn't answer.
-            OSError: the system has no process or no descriptor left.
-        """
+        """Fork a decoder in place of the previous one, with a memory limit in whole MiB (0 for the configured
+        one); return its non-blocking socket and its process id. OSError: the system has no process or no
+        descriptor left."""
         ours, theirs = _pair()
         try:
             refused, process = self._ask(COMMAND.pack(SPAWN, memory_bytes >> 20), ANSWER_SECONDS, theirs)
@@ -179,12 +162,7 @@ class ZygoteProcess:
         return ours, process
 
     def prepare(self, number: int) -> None:
-        """Have decoders forked for later until there are `number`, without waiting for it.
-
-        Raises:
-            ZygoteLost: the zygote has died or doesn't answer.
-            OSError: the system has no descriptor left.
-        """
+        """Have decoders forked for later until there are `number`, without waiting for it."""
         if self._asking:
             raise ZygoteLost
         while len(self._spares) < number:
@@ -203,14 +181,8 @@ class ZygoteProcess:
             self._asking = False
 
     def promote_spare(self) -> tuple[socket.socket, int] | None:
-        """Put the oldest spare decoder in the place of the present one; return None if there is none.
-
-        Returns:
-            Its non-blocking socket, and its process id. Others may still be forked.
-
-        Raises:
-            ZygoteLost: the zygote has died or doesn't answer.
-        """
+        """Put the oldest spare decoder in the place of the present one; return its non-blocking socket and
+        its process id, None if there is none. Others may still be forked."""
         while self._spares and len(self._spares) == self._unanswered:
             self._take_answer()
         if not self._spares:
@@ -224,11 +196,7 @@ class ZygoteProcess:
         return connection, process
 
     def discard_spares(self) -> None:
-        """End all spare decoders.
-
-        Raises:
-            ZygoteLost: the zygote has died or doesn't answer.
-        """
+        """End all spare decoders."""
         self._take_answers()
         while self._spares:
             connection, process = self._spares.popleft()
@@ -239,26 +207,14 @@ class ZygoteProcess:
         """Put a decoder that waits in the place of the present one, without waiting for it.
 
         Files may be sent to it at once. A parked one is continued only after the present one was killed.
-
-        Raises:
-            ZygoteLost: the zygote has died.
         """
         self._tell(COMMAND.pack(PROMOTE, process))
 
     def park(self) -> None:
-        """Stop the present decoder and set it aside; see `promote`.
-
-        Raises:
-            ZygoteLost: the zygote has died.
-        """
+        """Stop the present decoder and set it aside; see `promote`."""
         self._tell(COMMAND.pack(PARK, 0))
 
     def discard(self, process: int) -> None:
-        """End a decoder that was set aside.
-
-        Raises:
-            ZygoteLost: the zygote has died.
-        """
         self._tell(COMMAND.pack(DISCARD, process))
 
     def _take_answers(self) -> None:
@@ -284,14 +240,8 @@ class ZygoteProcess:
         self._asking = False
 
     def end(self, patience: float) -> tuple[int, bool]:
-        """End the decoder; kill it if it does not end by itself within `patience` seconds.
-
-        Returns:
-            Its wait status, and True if it had to be killed.
-
-        Raises:
-            ZygoteLost: the zygote has died or doesn't answer.
-        """
+        """End the decoder; kill it if it does not end by itself within `patience` seconds. Return its wait
+        status, and True if it had to be killed."""
         status, killed = self._ask(COMMAND.pack(END, int(patience * 1000)), ANSWER_SECONDS + patience)
         return status, bool(killed)
 

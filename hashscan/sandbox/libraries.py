@@ -50,10 +50,6 @@ def copy_libraries(paths: Sequence[str]) -> None:
     """Copy checked libraries into sealed memory files, with descriptors from `FIRST_DESCRIPTOR` on.
 
     Also load the libraries of the system that they may need.
-
-    Raises:
-        UsageError: as `check_library`.
-        OSError: there is no memory or no descriptor for one.
     """
     for place, path in enumerate(paths):
         source = _open_checked(path)
@@ -74,16 +70,8 @@ def copy_libraries(paths: Sequence[str]) -> None:
 
 
 def load_copies(paths: Sequence[str]) -> list[ctypes.CDLL]:
-    """Load the copies in their order, in a decoder, and close their descriptors.
-
-    Their constructors run now. One finds those before it by the names that they were built with.
-
-    Args:
-        paths: of the libraries, for messages.
-
-    Raises:
-        LibraryFailedError: one can't be loaded.
-    """
+    """Load the copies in their order, in a decoder, and close their descriptors. Their constructors run now.
+    One finds those before it by the names that they were built with."""
     loaded = []
     for place, path in enumerate(paths):
         copy = f"/proc/self/fd/{FIRST_DESCRIPTOR + place}"

@@ -44,12 +44,8 @@ class DecoderLink:
     """The connection to one decoder, which answers requests in order."""
 
     def __init__(self, connection: socket.socket, reply_max: int, process: int) -> None:
-        """Wrap a non-blocking socket.
-
-        Args:
-            reply_max: maximum length of a reply in bytes; the minimum is 1.
-            process: id of the decoder, which isn't reused until the process has been waited for.
-        """
+        """Wrap a non-blocking socket. Replies have 1 to `reply_max` bytes; the decoder's id isn't reused
+        until the process has been waited for."""
         self.process = process
         # See MAKE_PROCESS_CPUCLOCK in the kernel's include/linux/posix-timers_types.h; every user may read
         # this clock.
@@ -70,11 +66,7 @@ class DecoderLink:
         return not self._poll.poll(0)
 
     def send(self, request: bytes, descriptor: int) -> None:
-        """Send one file, open for reading, with its request.
-
-        Raises:
-            DecoderClosed: the decoder has died, or doesn't read.
-        """
+        """Send one file, open for reading, with its request."""
         # Random instead of a counter: a reply prepared in advance must not be valid for a file that wasn't
         # sent yet.
         nonce = os.urandom(NONCE_BYTES)
@@ -96,37 +88,21 @@ class DecoderLink:
             return 0.0
 
     def receive(self, deadline: float, processor_seconds: float = math.inf) -> bytes:
-        """Wait for the reply to the first request in progress, which is one message; see `receive_part`.
-
-        Raises:
-            DecoderMisbehaved: the message is not a valid reply, or more follow.
-        """
+        """Wait for the reply to the first request in progress, which is one message; see `receive_part`. More
+        messages are DecoderMisbehaved."""
         part, last = self.receive_part(deadline, processor_seconds)
         if not last:
             raise DecoderMisbehaved("it replied in parts")
         return part
 
     def receive_part(self, deadline: float, processor_seconds: float = math.inf) -> tuple[bytes, bool]:
-        """Wait for the next message of the reply to the first request in progress, until the deadline.
-
-        Time in which this process was stopped doesn't count. A reply that came in time is accepted even if it
-        is read late.
-
-        Args:
-            deadline: by time.monotonic().
-            processor_seconds: maximum processor time for this request, all messages together, checked every
-                half second while waiting and after each. A decoder that was taken over can't manipulate this
-                check, as it could manipulate a timer of its own.
-
-        Returns:
-            The bytes of the message, and True if it is the last of the reply.
-
-        Raises:
-            DecoderTimeout: no reply before the deadline.
-            DecoderOverTime: the processor time is used up.
-            DecoderClosed: the socket is closed.
-            DecoderMisbehaved: the message is not a valid reply.
-        """
+        """Wait for the next message of the reply to the first request in progress, until the deadline
+        (time.monotonic()); return it, and True if it is the last of the reply. Time in which this process was
+        stopped doesn't count. A reply that came in time is accepted even if it is read late. The processor
+        time is for this request, all messages together, and is checked every half second while waiting and
+        after each. A decoder that was taken over can't manipulate this check, as it could manipulate a timer
+        of its own. Raise DecoderTimeout, DecoderOverTime, DecoderClosed, or DecoderMisbehaved for a message
+        that is not a valid reply."""
         size = self._take(deadline, self.used_before + processor_seconds)
         if not REPLY_HEAD_BYTES < size <= self._message_max:
             raise DecoderMisbehaved("its reply has the wrong size")
@@ -149,14 +125,8 @@ class DecoderLink:
         return part, True
 
     def receive_hello(self, deadline: float) -> ConfinementResult:
-        """Wait for the hello message of a new decoder, before it has seen any file.
-
-        Raises:
-            DecoderTimeout: no message before the deadline.
-            DecoderClosed: the socket is closed.
-            DecoderMisbehaved: it sent a descriptor.
-            ValueError: the message is not a hello.
-        """
+        """Wait for the hello message of a new decoder, before it has seen any file; one with a descriptor is
+        DecoderMisbehaved, any other that is not a hello ValueError."""
         return ConfinementResult.unpack(bytes(memoryview(self._buffer)[: self._take(deadline)]))
 
     def _take(self, deadline: float, processor_limit: float = math.inf) -> int:

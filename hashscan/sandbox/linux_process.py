@@ -82,11 +82,7 @@ def capabilities() -> tuple[int, int, int]:
 
 
 def clear_capabilities() -> None:
-    """Drop every effective, permitted and inheritable capability.
-
-    Raises:
-        OSError: the kernel refused.
-    """
+    """Drop every effective, permitted and inheritable capability."""
     header, halves = _CapabilityHeader(_VERSION_3, 0), (_CapabilitySet * 2)()
     _checked(_libc.capset(ctypes.byref(header), halves))
 

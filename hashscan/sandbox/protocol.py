@@ -31,15 +31,10 @@ The other side may have been stopped as well, so that time doesn't count against
 def wait_for_message(
     poll: select.poll, deadline: float, processor_left: Callable[[], float] | None = None
 ) -> bool:
-    """Wait until a registered descriptor is ready (return True) or the deadline has passed (False).
-
-    The deadline is extended by the time in which this process was stopped.
-
-    Args:
-        deadline: by time.monotonic().
-        processor_left: returns the seconds of processor time that the other side has left; called for the
-            first time after half a second. The wait ends when none is left.
-    """
+    """Wait until a registered descriptor is ready (return True) or the deadline (time.monotonic()) has passed
+    (False); it is extended by the time in which this process was stopped. `processor_left` returns the
+    seconds of processor time that the other side has left, and is called for the first time after half a
+    second. The wait ends when none is left."""
     now = time.monotonic()
     most = _SLICE_SECONDS
     while True:
@@ -120,12 +115,10 @@ class ZygoteConfig(Struct, frozen=True):
     """Absolute paths of shared libraries that decoders load, in this order."""
 
     def encode(self) -> str:
-        """Return the configuration as JSON."""
         return json.dumps(structs.asdict(self))
 
     @classmethod
     def decode(cls, text: str) -> ZygoteConfig:
-        """Return the configuration that `encode` has encoded."""
         fields = json.loads(text)
         fields["path"] = tuple(fields["path"])
         fields["arguments"] = tuple(fields["arguments"])
@@ -144,17 +137,12 @@ class ConfinementResult(NamedTuple):
     limits: int
 
     def pack(self) -> bytes:
-        """Return the result as a message."""
         return _HELLO.pack(_HELLO_MAGIC, *self)
 
     @classmethod
     def unpack(cls, message: bytes) -> ConfinementResult:
-        """Return the result from a message of `pack`.
-
-        Raises:
-            LibraryFailedError: the decoder could not load or prepare its libraries.
-            ValueError: it is not a hello message.
-        """
+        """Return the result from a message of `pack`; ValueError if it is not a hello message,
+        LibraryFailedError if the decoder could not load or prepare its libraries."""
         if message.startswith(_FAILED_MAGIC):
             text = message.removeprefix(_FAILED_MAGIC)[:_FAILED_TEXT_MAX]
             raise LibraryFailedError(printable(text.decode("utf-8", "replace")))
@@ -194,7 +182,6 @@ class LibraryFailedError(Exception):
     """The error that a decoder could not load or prepare its libraries; the text is for people."""
 
     def pack(self) -> bytes:
-        """Return the error as a message in place of a hello."""
         return _FAILED_MAGIC + str(self).encode("utf-8", "replace")[:_FAILED_TEXT_MAX]
 
 

@@ -138,21 +138,10 @@ def _check(result: int) -> None:
 
 
 def compile_filter(socket: int, library: str = LIBRARY, *, loading: bool = False) -> bytes:
-    """Compile the filter for a decoder whose socket is descriptor `socket`.
-
-    It accepts only this machine's native architecture: libseccomp handles any other with the action for a bad
-    architecture, so the 32-bit calls of an x86_64 kernel can't bypass the list.
-
-    Args:
-        library: that of seccomp.
-        loading: True for the filter under which libraries are loaded, before the other is installed, too.
-
-    Returns:
-        Instructions of classic BPF, eight bytes each.
-
-    Raises:
-        OSError: the library can't be loaded, or refused a rule.
-    """
+    """Compile the filter for a decoder whose socket is descriptor `socket` into instructions of classic BPF,
+    eight bytes each. It accepts only this machine's native architecture: libseccomp handles any other with
+    the action for a bad architecture, so the 32-bit calls of an x86_64 kernel can't bypass the list.
+    `loading` is True for the filter under which libraries are loaded, before the other is installed, too."""
     seccomp = _load(library)
     context = seccomp.seccomp_init(_REFUSE)
     if not context:
@@ -195,11 +184,7 @@ def _export(seccomp: ctypes.CDLL, context: int) -> bytes:
 
 
 def install(program: bytes) -> None:
-    """Install the filter for this thread, permanently; PR_SET_NO_NEW_PRIVS must be set before.
-
-    Raises:
-        OSError: the kernel refused.
-    """
+    """Install the filter for this thread, permanently; PR_SET_NO_NEW_PRIVS must be set before."""
     instructions = ctypes.create_string_buffer(program, len(program))
     filter_program = _Program(len(program) // 8, ctypes.addressof(instructions))
     prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(filter_program))

@@ -85,7 +85,6 @@ class _Libraries(Struct):
         self.loaded = load_copies(self.paths)
 
     def prepare(self) -> None:
-        """Have the plug-in prepare what was loaded, if anything was."""
         if not self.loaded:
             return
         try:
@@ -105,14 +104,9 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 def fork() -> int:
     """Fork this process, which must have one thread; return the child's process id, and 0 in the child.
-
     `os.fork` has the child renew the locks and random numbers of the standard library. It is not used, since
     a process with one thread has no locks that another one holds, and a decoder needs no random numbers, but
-    each decoder would get copies of 180 more pages of memory by it.
-
-    Raises:
-        OSError: the system refuses it.
-    """
+    each decoder would get copies of 180 more pages of memory by it."""
     child: int = _libc.fork()
     if child < 0:
         code = ctypes.get_errno()
@@ -128,12 +122,8 @@ def run_decoder(
     sample: _Sample | None = None,
     libraries: _Libraries | None = None,
 ) -> NoReturn:
-    """Run a decoder on the socket `connection`, in a process that was just forked; never return.
-
-    Args:
-        sample: a file to handle before any other; the pages of memory that this needs are copied then.
-        libraries: those that it loads.
-    """
+    """Run a decoder on the socket `connection`, in a process that was just forked; never return. The sample
+    is handled before any other file; the pages of memory that this needs are copied then."""
     status = EXIT_EXCEPTION
     try:
         try:

@@ -14,7 +14,6 @@ hundred times while modules are imported, and finds nearly nothing."""
 
 
 def main() -> int:
-    """Run the command line and return its exit code."""
     gc.set_threshold(_COLLECT_AFTER)
     # Without this, interpreters that are started for workers would import modules from the current folder,
     # which may be a customer's.

@@ -188,12 +188,8 @@ def _entry_points(path: str) -> bytes:
 
 
 def _declared(target: str, folder: str) -> Plugin:
-    """Import a declaration, and return it.
-
-    Raises:
-        Exception: whatever its module raises.
-        ValueError: it is not valid, or would be imported from outside of the folder.
-    """
+    """Import a declaration, and return it; one that is not valid, or would be imported from outside of the
+    folder, is an error."""
     if not _TARGET.fullmatch(target):
         raise ValueError("its entry point is not of the form package.module:NAME")
     module, _, attribute = target.partition(":")
@@ -291,11 +287,8 @@ def _load(folders: Sequence[str]) -> list[InstalledPlugin]:
 
 @contextmanager
 def _time_limit() -> Iterator[None]:
-    """Interrupt the body after some seconds; in the main thread only, as other threads can't be interrupted.
-
-    Raises:
-        TimeoutError: in the body.
-    """
+    """Interrupt the body (TimeoutError) after some seconds; in the main thread only, as other threads can't
+    be interrupted."""
     import signal
 
     def interrupt(*_: object) -> None:

@@ -87,12 +87,7 @@ class _Timed(_Base):
         self._dripped = False
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        """Read the bytes that arrive before the deadline.
-
-        Raises:
-            TooSlowError: something arrived, but not everything.
-            TimeoutError: nothing arrived.
-        """
+        """Read the bytes that arrive before the deadline."""
         if self._deadline is None:
             return super().recv_into(*arguments, **options)
         left = self._deadline - time.monotonic()
@@ -244,11 +239,7 @@ def follow_redirects(
 
 
 def redirect_target(address: WebAddress, location: str) -> WebAddress:
-    """Return the address to which an answer's `Location`, the server's own text, redirects.
-
-    Raises:
-        RedirectError: the redirect is not allowed.
-    """
+    """Return the address to which an answer's `Location`, the server's own text, redirects."""
     wanted = location.strip().encode("latin-1", errors="replace")
     if not wanted:
         raise RedirectError("redirected without a location")

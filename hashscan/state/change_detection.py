@@ -53,7 +53,6 @@ class CachedBatch(NamedTuple):
 
 
 def combine(parts: Sequence[CachedBatch]) -> CachedBatch:
-    """Combine the parts of a batch whose files are on several filesystems."""
     return CachedBatch(
         sum(part.quiet for part in parts),
         sum(part.low for part in parts),
@@ -107,11 +106,7 @@ class ScannedFolders:
         *,
         weak: bool,
     ) -> None:
-        """Start outside of any folder.
-
-        Args:
-            weak: True if a file whose ctime alone has changed counts as unchanged.
-        """
+        """Start outside of any folder."""
         self._began_ns = time.time_ns()
         self._rows = rows
         self._scopes = scopes
@@ -356,7 +351,6 @@ class ScannedObjects:
         return CachedBatch(quiet, low, answers, reading, False)
 
     def settle(self, batch: Batch, item: Item, content: int | None) -> None:
-        """Store the content of an object that was read, if there is one."""
         if content is not None and self._scopes.knows(batch.target):
             scope, scan, _ = self._scopes.mark(batch.target)
             self._rows.put(batch, item, content, scope, scan)

@@ -20,14 +20,10 @@ class RandomReread:
         notify: Callable[[str], None],
         before: tuple[int, int] = (0, 0),
     ) -> None:
-        """Start with no file chosen.
-
-        Args:
-            share: fraction of the files that need not be read, from 0 to 1.
-            before: how many files and objects the last scan met, and how many of them were unchanged only
-                probably. The same numbers are expected again, so that such files can be chosen before all
-                others.
-        """
+        """Start with no file chosen. The share is a fraction, from 0 to 1, of the files that need not be
+        read. `before` says how many files and objects the last scan met, and how many of them were unchanged
+        only probably: the same numbers are expected again, so that such files can be chosen before all
+        others."""
         self.met = self.doubtful = 0
         """Files and objects that this scan has met, and how many of them are unchanged only probably."""
         self.changed = 0
@@ -41,17 +37,13 @@ class RandomReread:
 
     @property
     def waits(self) -> bool:
-        """Return True if some chosen files have no verdict yet."""
         return bool(self._chosen)
 
     def choose(
         self, attention: NDArray[np.uint8], doubtful: NDArray[np.uint8] | None = None
     ) -> NDArray[np.int64]:
-        """Choose files to be read, mark them in `attention`, and return their indices.
-
-        Args:
-            doubtful: not 0 for those that are unchanged only probably; None where none is.
-        """
+        """Choose files to be read, mark them in `attention`, and return their indices; `doubtful` is not 0
+        for those that are unchanged only probably."""
         self.met += len(attention)
         if doubtful is not None:
             self.doubtful += int(np.count_nonzero(doubtful))
@@ -63,7 +55,6 @@ class RandomReread:
         return np.flatnonzero(chosen)
 
     def remember_content(self, path: bytes, version: str, content: int) -> None:
-        """Store the known content of a chosen file."""
         self._chosen[path, version] = content
 
     def compare(self, path: bytes, version: str, content: int | None) -> str:

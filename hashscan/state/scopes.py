@@ -56,15 +56,10 @@ class QuarantinedFiles:
         }
 
     def has(self, path: bytes) -> bool:
-        """Return True if the file that was found at a path is in quarantine."""
         return (path, "") in self._moved
 
     def number(self, is_of: Callable[[bytes], bool], since: float) -> int:
-        """Return the number of files in quarantine.
-
-        Args:
-            since: count only files that were moved from then on, in seconds since 1970.
-        """
+        """Return the number of files in quarantine that were moved from `since` on, in seconds since 1970."""
         return sum(moved >= since and is_of(path) for (path, _), moved in self._moved.items())
 
 
@@ -86,7 +81,6 @@ class Container:
     """URL of the service; the same name at another service is another container."""
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields that distinguish this scope from others."""
         prefixes = [path.decode(errors="backslashreplace") for path in self.paths]
         return {"prefixes": prefixes, "all_versions": self.all_versions, "endpoint": self.endpoint}
 
@@ -113,13 +107,8 @@ class Scopes:
         containers: Mapping[bytes, Container] = MappingProxyType({}),
         taken: QuarantinedFiles | None = None,
     ) -> None:
-        """Describe a scan.
-
-        Args:
-            shard: '' or INDEX/COUNT.
-            lone: folders of which only a single file is a target.
-            named: True if only explicitly named files are examined.
-        """
+        """Describe a scan. The shard is '' or INDEX/COUNT; `lone` are folders of which only a single file is
+        a target; `named` is True if only explicitly named files are examined."""
         self._taken = taken
         self.shard = shard
         self._lone = frozenset(lone)
@@ -141,7 +130,6 @@ class Scopes:
         self._database: sqlite3.Connection | None = None
 
     def begin(self, database: sqlite3.Connection) -> None:
-        """Register a scan in the database."""
         self._database = database
         started = int(time.time())
         cursor = database.execute("INSERT INTO sweeps (started) VALUES (?)", (started,))
@@ -227,7 +215,6 @@ class Scopes:
         return number, self.scan, turn
 
     def knows(self, container: bytes) -> bool:
-        """Return True if the objects of a container are stored."""
         return container in self._containers
 
     def checked(self, rows: FolderRows, row: int, path: bytes) -> bool:
@@ -246,17 +233,10 @@ class Scopes:
         closed: bool,
         accept_shrink: bool,
     ) -> tuple[list[Shrunken], list[OpenFinding]]:
-        """End the scan, and delete what is gone.
-
-        Args:
-            whole: True if everything that was listed has been checked.
-            closed: True if some folders could not be listed.
-            accept_shrink: treat whatever is missing as gone.
-
-        Returns:
-            The targets that have shrunk too much to be believed, and the findings that stay open although the
-            scan did not meet their files.
-        """
+        """End the scan, and delete what is gone: `whole` if everything that was listed has been checked,
+        `closed` if some folders could not be listed; `accept_shrink` treats whatever is missing as gone.
+        Return the targets that have shrunk too much to be believed, and the findings that stay open although
+        the scan did not meet their files."""
         assert self._database is not None
         shrunken: list[Shrunken] = []
         standing: list[OpenFinding] = []

@@ -42,12 +42,9 @@ class ColumnRewriter:
     def __init__(
         self, columns: dict[str, Column], beside: Path, doubtful: Collection[int], synced: int
     ) -> None:
-        """Prepare to copy the columns into an empty folder.
-
-        Args:
-            doubtful: contents that a power cut has destroyed, and that were not read again yet.
-            synced: contents from this row on may have been destroyed without being noticed yet.
-        """
+        """Prepare to copy the columns into an empty folder. `doubtful` are contents that a power cut has
+        destroyed, and that were not read again yet; contents from the row `synced` on may have been destroyed
+        without being noticed yet."""
         self._columns = columns
         self._beside = beside
         self._doubtful = frozenset(doubtful)
@@ -58,15 +55,8 @@ class ColumnRewriter:
         """The first eight bytes of the new SHA-256 column's rows, block by block."""
 
     def write(self, used: NDArray[np.bool_]) -> dict[str, int]:
-        """Write the new columns, sync them to the disk, and return the number of rows of each.
-
-        Args:
-            used: shape (contents,); True for each content to keep.
-
-        Raises:
-            ValueError: a content is damaged.
-            OSError: the columns can't be written.
-        """
+        """Write the new columns with the contents for which `used`, shape (contents,), is True, sync them to
+        the disk, and return the number of rows of each."""
         with ExitStack() as stack:
             new: dict[str, AppendedColumn] = {}
             for name, dtype in DTYPES.items():

@@ -70,7 +70,6 @@ class OpenFinding(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """Its file or object."""
         return Place(self.path, self.version, self.endpoint)
 
 
@@ -97,7 +96,6 @@ class Findings:
         coverage: Coverage,
         sha256_of: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
-        """Load the keys of the open findings."""
         self._database = database
         self._coverage = coverage
         self._sha256_of = sha256_of
@@ -151,12 +149,8 @@ class Findings:
         customer: str = "",
         looked: bool = True,
     ) -> None:
-        """Store the result of a scan for a file, or for a version of an object.
-
-        Args:
-            customer: the customer who must act on it; empty where no rule names one.
-            looked: True if the file itself was examined, not only its kept content.
-        """
+        """Store the result of a scan for a file, or for a version of an object; the customer is who must act
+        on it, and `looked` is False if only its kept content was examined."""
         if result.verdict in FINDINGS:
             self._put(place, result, scan, etag, customer, looked=looked)
         elif result.verdict is not Verdict.CLEAN:
@@ -330,11 +324,8 @@ def _identity(stat: FileStat) -> tuple[int | None, ...]:
 
 
 def open_finding_record(found: OpenFinding, result: FileResult | None, *, answered: bool) -> Record | None:
-    """Return the record of an earlier finding; None where today's lists clear its content.
-
-    Args:
-        answered: True if the lists in use can decide that nothing accuses it any more.
-    """
+    """Return the record of an earlier finding; None where today's lists clear its content, as far as they can
+    decide that (`answered`)."""
     if result is not None and result.verdict not in FINDINGS:
         if answered:
             return None

@@ -21,7 +21,6 @@ from hashscan.state_dir import StateDir
 
 
 def begin_account(database: sqlite3.Connection, scan: int, begun: Record) -> None:
-    """Store how a scan began."""
     part = begun.get("shard")
     database.execute(
         "UPDATE sweeps SET uuid=?, known=?, shard=?, targets=?, lists=? WHERE id=?",
@@ -46,7 +45,6 @@ def conclude_account(
     exit_code: int,
     incomplete: Sequence[Shortcoming],
 ) -> None:
-    """Store how a scan ended."""
     database.execute(
         "UPDATE sweeps SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=?, reasons=? WHERE id=?",
         (

@@ -200,11 +200,7 @@ class _ServiceAnswers(ClosedOnExit):
 
     def pump(self, *, flush: bool, timeout: float) -> list[int]:
         """Store the answers that have arrived, and ask more; return the contents that have answers now.
-
-        Args:
-            flush: True to ask although a batch is not full.
-            timeout: seconds to wait for the first answer.
-        """
+        `flush` asks although a batch is not full; the timeout is in seconds, for the first answer."""
         answered = [content for batch in self.asker.collect(timeout) for content in self._store(batch)]
         if not self.begun:
             if self.asker.introduction is None:
@@ -409,7 +405,6 @@ class _ServiceAnswers(ClosedOnExit):
         return batch.contents
 
     def matches(self, content: int) -> list[Match]:
-        """Return the entries that the service has named for a content."""
         if content not in self.positive:
             return []
         confirmed = bool(self._contents.attention[content] & CONFIRMED)
@@ -430,7 +425,6 @@ class _ServiceAnswers(ClosedOnExit):
         return self.asker.shortcomings(self._refused)
 
     def close(self) -> None:
-        """Stop asking."""
         self.asker.close()
 
 

@@ -120,7 +120,6 @@ class CachedResults:
         return file_task_of(kept, item) if kept.profile.is_readable else None
 
     def _take_members(self, task: FileTask, content: int) -> None:
-        """Derive the reason and the matches of a container from its members."""
         if not self._contents.were_opened(np.array([content]))[0]:
             return
         kept = self._contents.load(content)
@@ -180,11 +179,8 @@ class CachedResults:
         return structs.replace(result, content=content)
 
     def open_finding_record(self, found: OpenFinding, *, answered: bool) -> Iterator[Record]:
-        """Yield the record of an open finding; nothing where today's lists clear it.
-
-        Args:
-            answered: True if the lists in use can decide that nothing accuses it any more.
-        """
+        """Yield the record of an open finding; nothing where today's lists clear it, as far as they can
+        decide that (`answered`)."""
         result: FileResult | None = None
         content = found.content
         if content is not None and content < self._contents.rows and self._contents.is_whole(content):

@@ -31,11 +31,7 @@ _PDQ_BYTES = 32
 
 
 def rows_of(column: Column, rows: Rows) -> NDArray[Any]:
-    """Return some rows of a column, in any order.
-
-    Raises:
-        ValueError: it has no such row.
-    """
+    """Return some rows of a column, in any order."""
     if rows.size and not 0 <= int(rows.min()) <= int(rows.max()) < column.rows:
         raise ValueError("something has a content that isn't there")
     wanted, back = np.unique(rows, return_inverse=True)
@@ -45,12 +41,8 @@ def rows_of(column: Column, rows: Rows) -> NDArray[Any]:
 
 
 def digests_hold(about: NDArray[Any], digests: Mapping[str, NDArray[Any]]) -> Mask:
-    """Return a mask of the contents whose checksum over `about` and the digests in columns is right.
-
-    Args:
-        about: rows of that column, shape (n,).
-        digests: rows of the other columns, by their names.
-    """
+    """Return a mask of the contents whose checksum over `about`, shape (n,), and the digests in other
+    columns, by their names, is right."""
     parts = [digests[name].view(np.uint8).reshape(len(about), -1) for name in COLUMN_DIGESTS]
     width = sum(part.shape[1] for part in parts)
     whole = memoryview(np.concatenate(parts, axis=1).tobytes())

@@ -211,16 +211,9 @@ def load_content(reader: StateReader, row: int) -> Content | None:
 def matching_contents(
     reader: StateReader, name: str, values: NDArray[np.uint8], limits: Sequence[int]
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield the contents near some digests of an algorithm that has a column.
-
-    Args:
-        values: the digests, shape (n, size).
-        limits: the largest distance of each, shape (n,).
-
-    Yields:
-        The index of a digest, the content, and the distance. Pictures are compared as they are stored, unless
-        the quality of their PDQ is too low.
-    """
+    """Yield the contents near some digests, shape (n, size), of an algorithm that has a column, with the
+    index of a digest and the distance; the limits are the largest distance of each, shape (n,). Pictures are
+    compared as they are stored, unless the quality of their PDQ is too low."""
     if name == VECTORS:
         owners = array("I")
         found = near_rows(
@@ -263,12 +256,8 @@ def matching_members(
 
 
 def _member_blocks(reader: StateReader, name: str, containers: array[int], numbers: array[int]) -> Blocks:
-    """Yield the digests of all members by one algorithm, those of pictures as they are stored.
-
-    Args:
-        containers: the content of each digest's container is added to it.
-        numbers: the index of each digest's member in its container is added to it.
-    """
+    """Yield the digests of all members by one algorithm, those of pictures as they are stored; add the
+    content of each digest's container to `containers`, and the index of its member in that to `numbers`."""
     found: list[bytes] = []
     start = 0
     for row in reader.contents.opened_rows():
@@ -297,11 +286,8 @@ def _vector_segment(values: NDArray[np.uint8]) -> Segment:
 
 
 def _vector_blocks(reader: StateReader, owners: array[int]) -> Blocks:
-    """Yield the vectors of all pictures, and of their frames, as they are stored.
-
-    Args:
-        owners: the content of each is added to it.
-    """
+    """Yield the vectors of all pictures, and of their frames, as they are stored; add the content of each to
+    `owners`."""
     numbers = _profiles_with(reader, VECTORS)
     column = reader.columns["about"]
     for start in range(0, column.rows if numbers else 0, _BLOCK):
@@ -338,16 +324,9 @@ def _vectors_of(
 def matching_videos(
     reader: StateReader, values: NDArray[np.uint8], limits: Sequence[int]
 ) -> Iterator[tuple[int, int, int, str]]:
-    """Yield the frames of videos, sampled for vPDQ, that are near one of some digests.
-
-    Args:
-        values: the digests, shape (n, `FRAME_SIZE`).
-        limits: the largest distance of each in bits, shape (n,).
-
-    Yields:
-        The index of a digest, the content, the distance, and the video's place in it, empty for the content
-        itself. Videos are compared as they are stored.
-    """
+    """Yield the frames of videos, sampled for vPDQ, that are near one of some digests, shape (n,
+    `FRAME_SIZE`), within the limits in bits, shape (n,): the index of a digest, the content, the distance,
+    and the video's place in it, empty for the content itself. Videos are compared as they are stored."""
     places: list[tuple[int, str]] = []
     owners = array("I")
     blocks = _frame_blocks(reader, places, owners)
@@ -358,12 +337,8 @@ def matching_videos(
 
 
 def _frame_blocks(reader: StateReader, places: list[tuple[int, str]], owners: array[int]) -> Blocks:
-    """Yield the frames of all videos as they are stored.
-
-    Args:
-        places: the content and the place of each video, or part of one, are added to it.
-        owners: the index of each frame's video in `places` is added to it.
-    """
+    """Yield the frames of all videos as they are stored; add the content and the place of each video, or part
+    of one, to `places`, and the index of each frame's video in that to `owners`."""
     found: list[NDArray[np.uint8]] = []
     start = 0
     for row in reader.contents.opened_rows():

@@ -117,13 +117,11 @@ def hit_record(name: str, hit: Hit, file: KnownFile) -> HitRecord:
 
 
 def address_fields(file: KnownFile) -> dict[str, Any]:
-    """Return the fields for the path of a file, or the URL, version and service of an object."""
     rest = {"version": file.version, "endpoint": file.endpoint}
     return {**path_fields(file.path), **{key: value for key, value in rest.items() if value}}
 
 
 def identity_fields(file: KnownFile) -> dict[str, Any]:
-    """Return the fields that identify the state of a file: size, mtime and etag."""
     if file.identity is None:
         return {}
     etag = {"etag": file.etag} if file.etag else {}
@@ -131,7 +129,6 @@ def identity_fields(file: KnownFile) -> dict[str, Any]:
 
 
 def seen_fields(file: KnownFile) -> dict[str, Any]:
-    """Return the fields for the time when a scan last met it, and for its finding."""
     record = {} if file.seen is None else {"last_seen": format_time(file.seen)}
     return record if file.finding is None else {**record, **_finding_fields(file.finding)}
 
@@ -157,11 +154,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
 def ndjson(reader: StateReader, *, with_digests: bool) -> Iterator[str]:
-    """Yield a JSON line for each file and object; paths as in reports.
-
-    Raises:
-        ValueError: the state is damaged.
-    """
+    """Yield a JSON line for each file and object; paths as in reports."""
     for record in _records(reader, with_digests=with_digests):
         yield encode_json(record).decode("ascii") + "\n"
 
@@ -171,9 +164,6 @@ def comma_separated(reader: StateReader, *, with_digests: bool) -> Iterator[str]
 
     A value that a spreadsheet could interpret as a formula is preceded by an apostrophe; so is one that
     begins with an apostrophe.
-
-    Raises:
-        ValueError: the state is damaged.
     """
     fields = (*_PLAIN, *(COLUMN_DIGESTS if with_digests else ()))
     yield ",".join(fields) + "\r\n"

@@ -49,7 +49,6 @@ class KnownFile:
 
     @property
     def place(self) -> Place:
-        """Its key among the findings."""
         return Place(self.path, self.version, self.endpoint)
 
     @property

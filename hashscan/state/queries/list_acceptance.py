@@ -43,11 +43,6 @@ def accept_list(state: StateDir, name: str) -> tuple[int, int]:
 
 
 def files_accused_by(state: StateDir, name: str) -> set[bytes]:
-    """Return the paths of the files that a list accuses now, held ones included.
-
-    Raises:
-        OutputError: the state can't be read, or is damaged.
-    """
     with History(state) as history:
         return {
             found.path

@@ -139,14 +139,12 @@ class ServiceProgress(NamedTuple):
 
 
 def taken_before(database: sqlite3.Connection, service: StoredService) -> frozenset[str]:
-    """Return the algorithms that a service has ever taken."""
     key = f"taken {service.identity}"
     row = database.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
     return frozenset() if row is None else frozenset(json.loads(row[0]))
 
 
 def remember_taken(database: sqlite3.Connection, service: StoredService, algorithms: Collection[str]) -> None:
-    """Store the algorithms that a service has ever taken."""
     row = f"taken {service.identity}", json.dumps(sorted(algorithms))
     database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 

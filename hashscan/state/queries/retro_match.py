@@ -52,12 +52,8 @@ class RetroMatcher:
         setup: WorkerSetup,
         notify: Callable[[str], None],
     ) -> None:
-        """Prepare the comparison of the contents with the lists.
-
-        Args:
-            setup: names the lists, and the rules by which workers match.
-            notify: gets a message a minute while contents are compared, which may take minutes.
-        """
+        """Prepare the comparison of the contents with the lists; `notify` gets a message a minute while
+        contents are compared, which may take minutes."""
         self._notify = notify
         self._shown = time.monotonic()
         self._database = database
@@ -145,7 +141,6 @@ class RetroMatcher:
         yield from self._near_members(matcher, start)
 
     def _near_members(self, matcher: Matcher, start: int) -> Iterator[int]:
-        """Yield the containers with a member that is near."""
         for row in self._contents.opened_rows(start):
             self._show(row)
             if self._contents.attention[row] & OPAQUE:

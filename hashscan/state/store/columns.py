@@ -57,11 +57,7 @@ class AppendedColumn(_OpenColumn):
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any], rows: int, synced: int) -> None:
-        """Open the file, or create it.
-
-        Args:
-            synced: number of those that a power cut can't have destroyed; others may be left as zeros.
-        """
+        """Open the file, or create it; rows after the first `synced` may be left as zeros by a power cut."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         super().__init__(path, dtype, rows, os.open(path, flags, _MODE))
         self._waiting = bytearray()
@@ -80,7 +76,6 @@ class AppendedColumn(_OpenColumn):
             self.flush()
 
     def flush(self) -> None:
-        """Write all waiting rows to the operating system."""
         while self._waiting:
             written = os.write(self._descriptor, self._waiting)
             del self._waiting[:written]
@@ -157,7 +152,6 @@ class ReadColumn(_OpenColumn):
         return near_rows(self.blocks(), values, thresholds)
 
     def close(self) -> None:
-        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -193,13 +187,9 @@ def equal_rows(blocks: Blocks, values: NDArray[np.uint8]) -> Pairs:
 def near_rows(
     blocks: Blocks, values: NDArray[np.uint8], thresholds: NDArray[np.int64], segment: Segment | None = None
 ) -> Pairs:
-    """Return exactly the rows within the threshold of one of the values.
-
-    Args:
-        values: shape (n, bytes of a row).
-        thresholds: bits, or the unit of `segment`, shape (n,).
-        segment: of the values, for digests that are not compared by bits.
-    """
+    """Return exactly the rows within the threshold (shape (n,), bits, or the unit of `segment`) of one of
+    the values, shape (n, bytes of a row). A segment of the values is for digests that are not compared by
+    bits."""
     values = np.ascontiguousarray(values)
     found: list[Pairs] = []
     if segment is None and len(values) <= _FEW:

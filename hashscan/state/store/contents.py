@@ -76,12 +76,7 @@ class Contents(StoredContents):
     """All contents of a state, for its only writer."""
 
     def __init__(self, database: sqlite3.Connection, folder: Path, wanted: Profile) -> None:
-        """Open the columns.
-
-        Raises:
-            DamagedColumnError: a column is shorter than what was committed.
-            OSError: a column can't be opened.
-        """
+        """Open the columns."""
         found = database.execute("SELECT name, rows, synced FROM columns")
         rows = {name: (committed, synced) for name, committed, synced in found}
         beside = columns_folder(database, folder)
@@ -125,11 +120,7 @@ class Contents(StoredContents):
         return self._attention[: self.rows]
 
     def attention_of(self, contents: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the attention flags of some contents.
-
-        Raises:
-            ValueError: one doesn't exist.
-        """
+        """Return the attention flags of some contents."""
         if contents.size and not 0 <= int(contents.min()) <= int(contents.max()) < self.rows:
             raise ValueError("something has a content that isn't there")
         return self._attention[contents]
@@ -139,11 +130,7 @@ class Contents(StoredContents):
         return self._opened[contents]
 
     def load(self, row: int) -> Content:
-        """Return one content; a recent one is not read, as services are asked about each new content.
-
-        Raises:
-            ValueError: what is stored contradicts itself.
-        """
+        """Return one content; a recent one is not read, as services are asked about each new content."""
         if row not in self._appended:
             return super().load(row)
         kept, flags, since = self._appended[row]
@@ -153,11 +140,7 @@ class Contents(StoredContents):
         return Content(row, exact, kind, packed, self._profiles[self._profile], flags, since)
 
     def is_whole(self, row: int) -> bool:
-        """Return False if a power cut has destroyed a content.
-
-        Raises:
-            ValueError: it is damaged in another way.
-        """
+        """Return False if a power cut has destroyed a content."""
         try:
             self.load(row)
         except ValueError:
@@ -294,7 +277,6 @@ class Contents(StoredContents):
             self._attention[row] |= HIT
 
     def find(self, sha256: bytes) -> list[int]:
-        """Return the rows of all contents with this digest."""
         prefix = prefix_of(sha256)
         found = self._database.execute("SELECT content FROM contents WHERE prefix=?", (prefix,))
         rows = [row for (row,) in found.fetchall()] + self._waiting.get(prefix, [])
@@ -360,7 +342,6 @@ class Contents(StoredContents):
         self._database.execute("UPDATE columns SET synced=rows")
 
     def close(self) -> None:
-        """Close the files."""
         for column in self.columns.values():
             column.close()
 

@@ -221,11 +221,7 @@ def open_snapshot(folder: Path) -> tuple[sqlite3.Connection, bool]:
 
 
 def checked_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a row unchanged, if its values have the types that hashscan writes.
-
-    Raises:
-        ValueError: one has not.
-    """
+    """Return a row unchanged, if its values have the types that hashscan writes."""
     for value, (column, *_) in zip(row, cursor.description, strict=True):
         if not isinstance(value, _KINDS.get(column, object)):
             raise ValueError(f"column {column!r} has a value of the wrong type")
@@ -248,7 +244,6 @@ def _set_aside(folder: Path, why: str) -> str:
 
 @contextmanager
 def closed_on_failure(database: sqlite3.Connection) -> Iterator[None]:
-    """Close a database if its user fails."""
     try:
         yield
     except BaseException:

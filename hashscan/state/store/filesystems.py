@@ -56,15 +56,10 @@ _libc.fstatfs.restype = ctypes.c_int
 
 
 def name_of(folder: bytes, device: int) -> bytes | None:
-    """Return a stable name of the filesystem of a folder's files; None where the folder is gone.
-
+    """Return a stable name of the filesystem of the files in a folder (absolute path); None where it is gone.
     The name is the UUID, on Btrfs with the subvolume's number. Where there is no UUID, it is the mounted
     source and the mounted part of it. Where the files' device is not their folder's, as beneath overlays, the
-    device is part of the name.
-
-    Args:
-        folder: absolute path.
-    """
+    device is part of the name."""
     try:
         descriptor = open_absolute(folder, LIST_FLAGS)
     except OSError:
@@ -80,13 +75,8 @@ def name_of(folder: bytes, device: int) -> bytes | None:
 
 
 def kind_of(folder: bytes, device: int) -> int | None:
-    """Return the number of the type of the filesystem that a folder's files are on.
-
-    None where it can't be read, or where the files' device is not their folder's.
-
-    Args:
-        folder: absolute path.
-    """
+    """Return the number of the type of the filesystem that the files in a folder (absolute path) are on; None
+    where it can't be read, or where the files' device is not their folder's."""
     try:
         descriptor = open_absolute(folder, PASS_FLAGS)
     except OSError:

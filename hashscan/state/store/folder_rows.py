@@ -61,12 +61,8 @@ class FolderRows:
     """The folder rows of one shard."""
 
     def __init__(self, database: sqlite3.Connection, shard: str, on_trust: Collection[str] = ()) -> None:
-        """Start without known filesystems.
-
-        Args:
-            shard: '' or INDEX/COUNT.
-            on_trust: names of filesystem types whose ctimes are trusted by the operator's option.
-        """
+        """Start without known filesystems. The shard is '' or INDEX/COUNT; `on_trust` are names of filesystem
+        types whose ctimes are trusted by the operator's option."""
         self._database = database
         self._on_trust = on_trust
         self._is_on_trust: dict[int, bool] = {}
@@ -96,19 +92,11 @@ class FolderRows:
 
     @property
     def filesystems(self) -> set[int]:
-        """The filesystems met in this scan."""
         return {number for number in self._filesystems.values() if number is not None}
 
     def find(self, path: bytes, filesystem: int) -> tuple[int | None, Listing, bool]:
-        """Look up a folder.
-
-        Returns:
-            The folder's row, if there is one; its stored listing, with later pieces at the end; and True if
-            that was assembled from several parts.
-
-        Raises:
-            ValueError: it is damaged.
-        """
+        """Return the row of a folder, if there is one; its stored listing, with later pieces at the end; and
+        True if that was assembled from several parts."""
         found: int | None = None
         listings: list[Listing] = []
         rows = self._database.execute(
@@ -152,7 +140,6 @@ class FolderRows:
         )
 
     def write(self, folder: int, listing: Listing) -> None:
-        """Replace the stored listing of a folder's files in this shard."""
         self._put(folder, listing)
         self._take_over(folder)
 
@@ -232,15 +219,10 @@ class FolderRows:
         self, scope: int, scan: int, beneath: Callable[[bytes], bool], *, closed: bool, everywhere: bool
     ) -> int:
         """Delete the folders of a target that its complete scan shows to be gone; return their number.
-
         Folders that the scan did not meet, and that its own scope checked last, are gone, unless some folders
-        could not be entered. Other folders may only be excluded now: they are looked up on the disk, and so
-        are the files of this shard in them.
-
-        Args:
-            closed: True if some folders could not be entered.
-            everywhere: delete also those on filesystems that are not mounted; else these stay.
-        """
+        could not be entered (`closed`). Other folders may only be excluded now: they are looked up on the
+        disk, and so are the files of this shard in them. Unless `everywhere`, those on filesystems that are
+        not mounted stay."""
         rows = self._unmet(scan)
         there = self.filesystems | self._mounted(rows)
         gone = [

@@ -86,11 +86,7 @@ class Listing:
 
 
 def from_bytes(data: bytes) -> Listing:
-    """Parse what `to_bytes` returned.
-
-    Raises:
-        ValueError: the data is something else.
-    """
+    """Parse what `to_bytes` returned."""
     if len(data) < _HEAD.size:
         raise ValueError("a folder's list is cut short")
     crc, count = _HEAD.unpack_from(data)
@@ -111,7 +107,6 @@ def from_bytes(data: bytes) -> Listing:
 
 
 def joined(listings: Sequence[Listing]) -> Listing:
-    """Concatenate listings."""
     if len(listings) == 1:
         return listings[0]
     if not listings:
@@ -125,15 +120,8 @@ def joined(listings: Sequence[Listing]) -> Listing:
 
 
 def listing_of(items: Sequence[Item], now_ns: int) -> tuple[Listing, int | None]:
-    """Return the listing of files that were listed just now, without contents.
-
-    Args:
-        items: of one folder, at least one.
-        now_ns: the time, not later than that of reading them.
-
-    Returns:
-        The listing, and the device that all files are on; None where they are on several.
-    """
+    """Return the listing of files of one folder, at least one, that were listed at `now_ns` or later, without
+    contents; and the device that all are on, None where they are on several."""
     if isinstance(items, ItemColumns):
         return _listed(
             np.frombuffer(items.identities, np.int64).reshape(4, -1), items.names, now_ns
@@ -172,13 +160,9 @@ class StoredListing:
     """A cache of a folder's stored listing, compared with the folder while it is listed again."""
 
     def __init__(self, listing: Listing, *, weak: bool, on_trust: bool = False) -> None:
-        """Prepare comparisons with `listing`.
-
-        Args:
-            listing: of several files with one identity, the latest is last.
-            weak: True if a file whose ctime alone has changed counts as unchanged.
-            on_trust: True if the filesystem's type is trusted by the operator's option.
-        """
+        """Prepare comparisons with a listing, in which the latest of several files with one identity is last.
+        With `weak`, a file whose ctime alone has changed counts as unchanged; `on_trust` says if the
+        filesystem's type is trusted by the operator's option."""
         self.listing = listing
         self._fields = 3 if weak else 4
         young = YOUNG_MTIME if weak else YOUNG_CTIME

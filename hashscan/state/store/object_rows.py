@@ -93,7 +93,6 @@ class ObjectRows:
         )
 
     def all(self) -> Iterator[KnownObject]:
-        """Yield all stored objects, of all services."""
         rows = self._database.execute(
             "SELECT name, key, version, etag, size, mtime, content FROM objects "
             "JOIN filesystems ON id=store ORDER BY store, key, version"

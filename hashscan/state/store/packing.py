@@ -52,7 +52,6 @@ class Guess(NamedTuple):
     """Bits that are flipped after that, shape (32,)."""
 
     def made(self) -> Bytes:
-        """Return the predicted digests, in an array of their own."""
         return (swapped(self.values) if self.swapped else self.values) ^ self.mask
 
 
@@ -71,11 +70,8 @@ class Step(NamedTuple):
     """Bits that are flipped, as a number; the first bit is the most significant one."""
 
     def guess(self, values: Sequence[Bytes]) -> Guess | None:
-        """Return the prediction for many replies.
-
-        Args:
-            values: the digests of all earlier steps, each of shape (n, size).
-        """
+        """Return the prediction for many replies by the digests of all earlier steps, each of shape (n,
+        size)."""
         if self.known is None:
             return None
         mask = np.frombuffer(self.mask.to_bytes(SIZE), np.uint8)
@@ -89,14 +85,7 @@ class Step(NamedTuple):
 
 
 def steps_of(heads: bytes, algorithms: Sequence[str]) -> tuple[Step, ...]:
-    """Return the digests of a reply in order.
-
-    Args:
-        heads: the heads of all runs.
-
-    Raises:
-        ValueError: a digest is of another algorithm.
-    """
+    """Return the digests of a reply in order, by the heads of all runs."""
     # Cached without the qualities and doubts, which make no difference to how digests are predicted.
     runs = [heads[at : at + RUN_HEAD] for at in range(0, len(heads), RUN_HEAD)]
     return _steps(tuple(run[:_QUALITY] + run[_TURNS] for run in runs), tuple(algorithms))
@@ -205,11 +194,7 @@ _FIRST_MAX = 255
 
 
 def size_in(head: bytes, algorithms: Sequence[str]) -> int:
-    """Return the length in bytes of each digest of a run.
-
-    Raises:
-        ValueError: it is of another algorithm.
-    """
+    """Return the length in bytes of each digest of a run."""
     try:
         return ALGORITHMS[algorithms[head[_ALGORITHM]]].size
     except LookupError as error:
@@ -268,14 +253,8 @@ def pack(reply: bytes, algorithms: Sequence[str]) -> Packed:
 
 
 def unpack(packed: Packed, algorithms: Sequence[str]) -> bytes:
-    """Return the reply.
-
-    Args:
-        algorithms: those that its decoder was asked for.
-
-    Raises:
-        ValueError: `packed` is not a result of `pack` with these algorithms.
-    """
+    """Return the reply of a decoder that was asked for these algorithms; ValueError unless `pack` has made it
+    with them."""
     first, heads, rest = packed
     if len(heads) % RUN_HEAD or len(first) != (size_before(heads, algorithms) if heads else 0):
         raise ValueError("a kept reply has impossible heads")

@@ -71,7 +71,6 @@ class Profile:
     """A code for the library of PhotoDNA and how it was called; empty if it was not."""
 
     def to_text(self) -> str:
-        """Return the stored form."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
@@ -115,7 +114,6 @@ def meaning_of(wanted: Profile) -> str:
 
 
 def profile_of(setup: WorkerSetup) -> Profile:
-    """Return the profile of a scan."""
     return Profile(
         exact=_versioned(setup.exact),
         pictures=_versioned(setup.pictures),
@@ -174,11 +172,7 @@ def _limits(options: SandboxOptions) -> Iterator[str]:
 
 
 def from_text(text: str) -> Profile:
-    """Parse what `to_text` returned.
-
-    Raises:
-        ValueError: the text is something else.
-    """
+    """Parse what `to_text` returned."""
     try:
         fields: dict[str, Any] = json.loads(text)
         found: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}

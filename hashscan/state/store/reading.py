@@ -113,7 +113,6 @@ class StateReader(ClosedOnExit):
             yield row
 
     def by_sha256(self, value: bytes) -> list[int]:
-        """Return all contents with this digest."""
         found = self.rows("SELECT content FROM contents WHERE prefix=?", (int,), prefix_of(value))
         column = self.columns["sha256"]
         rows = [row for (row,) in found if column.read(row, 1).tobytes() == value]

@@ -79,16 +79,11 @@ class Content:
 
     @property
     def reply(self) -> bytes:
-        """The reply of its decoder; empty where it had none.
-
-        Raises:
-            ValueError: the stored data are not valid.
-        """
+        """The reply of its decoder; empty where it had none."""
         return b"" if self.packed is None else unpack(self.packed, self.profile.picture_names)
 
 
 def columns_folder(database: sqlite3.Connection, folder: Path) -> Path:
-    """Return the folder of the current columns: the database's own folder until they are first rewritten."""
     row = database.execute("SELECT value FROM meta WHERE key=?", (_FOLDER_KEY,)).fetchone()
     if row is not None and not isinstance(row[0], str):
         raise ValueError("the database names no folder of columns")
@@ -127,11 +122,7 @@ class StoredContents:
         return None if found is None else found[0]
 
     def members(self, content: Content) -> OpenedContainer | None:
-        """Return what is in a container; None if it is none, or was not opened.
-
-        Raises:
-            ValueError: what is stored contradicts itself.
-        """
+        """Return what is in a container; None if it is none, or was not opened."""
         record = self.members_record(content.row)
         return None if record is None else unpack_members(record, content.profile.picture_names)
 
@@ -141,11 +132,7 @@ class StoredContents:
         return [row for (row,) in self._database.execute(query, (start,))]
 
     def load(self, row: int) -> Content:
-        """Return one content.
-
-        Raises:
-            ValueError: what is stored contradicts itself.
-        """
+        """Return one content."""
         if not 0 <= row < min(self.columns[name].rows for name in ("about", *COLUMN_DIGESTS)):
             raise ValueError(f"there is no content {row}")
         about = self.columns["about"].read(row, 1)[0]
@@ -192,14 +179,8 @@ def fields_of(about: np.void) -> tuple[int, ...]:
 
 
 def read_further(columns: Mapping[str, Column], at: int) -> tuple[tuple[int, ...], bytes, bytes]:
-    """Read a record of `further` by its offset.
-
-    Returns:
-        Its `FURTHER`, the rest of it with its checksum, and its first digest if that is stored in `pdq`.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """Read a record of `further` by its offset: its `FURTHER`, the rest of it with its checksum, and its
+    first digest if that is stored in `pdq`."""
     head = columns["further"].read(at, FURTHER.size).tobytes()
     if len(head) < FURTHER.size:
         raise ValueError("what is kept of a picture isn't there")

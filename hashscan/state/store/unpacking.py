@@ -78,7 +78,6 @@ class NumpyLoops(Loops):
     name = "numpy"
 
     def sums(self, data: Bytes, at: Rows, length: Rows, values: Bytes, apart: NDArray[np.bool_]) -> Bytes:
-        """Compute the checksums by zlib, record by record."""
         if ((at < 0) | (length < 0) | (length > len(data) - at)).any():
             raise IndexError("beyond the end")
         view, whole, crc32 = memoryview(data.data), values.tobytes(), zlib.crc32
@@ -91,7 +90,6 @@ class NumpyLoops(Loops):
         return np.array(found, "<u4").view(np.uint8)
 
     def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
-        """Decompress one digest of all records at a time."""
         if (at < 0).any():
             raise IndexError("beyond the end")
         values = np.empty((len(at), size), np.uint8) if guess is None else guess.made()
@@ -119,13 +117,11 @@ class CLoops(Loops):
     name = "C"
 
     def sums(self, data: Bytes, at: Rows, length: Rows, values: Bytes, apart: NDArray[np.bool_]) -> Bytes:
-        """Compute the checksums eight bytes at a time."""
         from hashscan.state.store import _unpack
 
         return np.frombuffer(_unpack.sums(data, at, length, values, apart), np.uint8)
 
     def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
-        """Decompress one digest of each record in one pass."""
         from hashscan.state.store import _unpack
 
         values = np.empty((len(at), size), np.uint8)
@@ -136,7 +132,6 @@ class CLoops(Loops):
 
 @cache
 def best_loops() -> Loops:
-    """Return the C loops where they were built for this machine, else numpy's."""
     if sys.byteorder == "little":
         try:
             from hashscan.state.store import _unpack  # noqa: F401
@@ -205,11 +200,6 @@ class Block(NamedTuple):
     """Digests that are stored in `pdq`, zeros for others; shape (n, 32)."""
 
     def digests(self) -> Iterator[Unpacked | Beyond]:
-        """Yield all digests of pictures.
-
-        Raises:
-            ValueError: what is stored contradicts itself.
-        """
         try:
             yield from _of_block(self)
         except IndexError as error:
@@ -217,14 +207,7 @@ class Block(NamedTuple):
 
 
 def blocks_of(contents: StoredContents, rows: Rows) -> Iterator[Block]:
-    """Read everything that is stored of pictures, block by block.
-
-    Args:
-        rows: of some of them, ascending.
-
-    Raises:
-        ValueError: what is stored contradicts itself.
-    """
+    """Read everything that is stored of some pictures (ascending rows), block by block."""
     if not len(rows):
         return
     about = contents.columns["about"].read(int(rows[0]), int(rows[-1] - rows[0]) + 1).view(ABOUT)

@@ -229,15 +229,10 @@ def client_of(address: str) -> str:
 
 
 def few_descriptors(descriptor: int, connections: int) -> bool:
-    """Return True if a new descriptor is in the last quarter of those that this process may open.
-
-    Idle connections must leave some to the uploads of others, to workers, lists and records. Where
-    connections were ended, lower numbers are free although many are in use, so that all are counted.
-
-    Args:
-        descriptor: the new one.
-        connections: those of the door.
-    """
+    """Return True if a new descriptor is in the last quarter of those that this process may open. Idle
+    connections must leave some to the uploads of others, to workers, lists and records. Where connections
+    were ended, lower numbers are free although many are in use, so that all `connections` of the door are
+    counted."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed == resource.RLIM_INFINITY:
         return False

@@ -43,11 +43,8 @@ class _PassedDescriptors:
         self._messages: deque[tuple[int, int, array[int]]] = deque()
 
     def receive(self, sock: socket.socket) -> bytes:
-        """Receive bytes, and keep descriptors that come with them.
-
-        Raises:
-            OSError: see recvmsg(2); or descriptors came while too many wait to be closed.
-        """
+        """Receive bytes, and keep descriptors that come with them; while too many wait to be closed, more are
+        an error."""
         data, ancillary, _, _ = sock.recvmsg(READ_BYTES, _DESCRIPTORS_BYTES, socket.MSG_CMSG_CLOEXEC)
         start = self.received
         self.received += len(data)
@@ -173,15 +170,8 @@ class Connection:
         return not self._working and (not self._requests or self._deadline is not None)
 
     async def read(self, seconds: float | None = None) -> bytes:
-        """Return the next bytes, at most READ_BYTES; empty at the end.
-
-        Args:
-            seconds: time in which they must come, if it is shorter than the door's limits.
-
-        Raises:
-            TimeoutError: none came within the door's idle seconds, or before the end of the request's time.
-            ConnectionError: the client is gone.
-        """
+        """Return the next bytes, at most READ_BYTES; empty at the end. Raise TimeoutError if none came within
+        `seconds`, the door's idle seconds, or before the end of the request's time."""
         if self._passed is not None and self.position:
             self._passed.drop(self.position)  # descriptors that came with bytes that expect none
         self._receive_on()
@@ -203,14 +193,8 @@ class Connection:
         return data
 
     async def _wait(self, until: float) -> None:
-        """Wait until there is something to read.
-
-        One timer serves many waits, since it is only set anew if it would end too late or has ended: most
-        waits end early.
-
-        Raises:
-            TimeoutError: nothing came until then.
-        """
+        """Wait until there is something to read, or raise TimeoutError. One timer serves many waits, since it
+        is only set anew if it would end too late or has ended: most waits end early."""
         self._waiting, self._until = self._loop.create_future(), until
         if self._timer is None or self._timer.when() > until:
             self._set_timer()
@@ -283,14 +267,9 @@ class Connection:
         self.lost()
 
     async def send(self, data: bytes) -> None:
-        """Send bytes; if the client has not taken much of what was sent, wait until it has.
-
-        Some bytes are kept without waiting, since clients send several commands before they read answers.
-
-        Raises:
-            TimeoutError: it has not taken all within the door's idle seconds.
-            ConnectionError: it is gone.
-        """
+        """Send bytes; if the client has not taken much of what was sent, wait until it has, at most for the
+        door's idle seconds. Some bytes are kept without waiting, since clients send several commands before
+        they read answers."""
         if self._failure is not None:
             raise self._failure
         if not self._unsent:
@@ -367,11 +346,8 @@ class Connection:
         self._deadline = None
 
     def working(self) -> AbstractContextManager[None]:
-        """Cancel the current task if the client leaves during the block, but not at an orderly end.
-
-        Raises:
-            ConnectionResetError: it has left already.
-        """
+        """Cancel the current task if the client leaves during the block (ConnectionResetError if it has left
+        already), but not at an orderly end."""
         return _Working(self)
 
     def begin_work(self, task: asyncio.Task[object]) -> None:
@@ -405,13 +381,9 @@ class Connection:
         return False
 
     def take_descriptor(self, position: int) -> int | None:
-        """Return the descriptor that the client has passed with a byte, which is the caller's to close.
-
-        None if none came with this byte, or several did. Descriptors that came before are closed.
-
-        Args:
-            position: number of the byte among all that the client has sent, from 0.
-        """
+        """Return the descriptor that the client has passed with a byte (its number among all that the client
+        has sent, from 0), which is the caller's to close. None if none came with this byte, or several did.
+        Descriptors that came before are closed."""
         if self._passed is None:
             return None
         taken = self._passed.take(position)

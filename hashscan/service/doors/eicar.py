@@ -18,11 +18,7 @@ NAME = "Eicar-Test-Signature"
 
 
 def is_eicar(descriptor: int, size: int) -> bool:
-    """Return True if an open file of `size` bytes is the test file.
-
-    Raises:
-        OSError: as pread(2).
-    """
+    """Return True if an open file of `size` bytes is the test file."""
     if not len(_TEXT) <= size <= LENGTH_MAX:
         return False
     content = os.pread(descriptor, LENGTH_MAX + 1, 0)

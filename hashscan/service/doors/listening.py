@@ -52,12 +52,7 @@ class Listener:
 
 
 def open_listener(settings: DoorSettings, inherited: socket.socket | None = None) -> Listener:
-    """Listen at a door's address, or take over the socket that the service manager has opened.
-
-    Raises:
-        UsageError: the address can't be used, is in use, or may not be used without an allowed network.
-        OutputError: the system refuses the socket.
-    """
+    """Listen at a door's address, or take over the socket that the service manager has opened."""
     if inherited is not None:
         _require_listening(inherited, settings)
         inherited.setblocking(False)
@@ -86,11 +81,7 @@ def describe(address: UnixAddress | TcpAddress) -> str:
 
 
 def require_allowed(address: TcpAddress, allow: Sequence[Network]) -> IPv4Address | IPv6Address:
-    """Return the address to listen at, if it is of loopback or a network is allowed.
-
-    Raises:
-        UsageError: it isn't, or is no address.
-    """
+    """Return the address to listen at, if it is of loopback or a network is allowed."""
     try:
         host = ip_address(address.host)
     except ValueError as error:
@@ -117,21 +108,13 @@ def may_connect(host: str, allow: Sequence[Network]) -> bool:
 
 
 def peer(sock: socket.socket) -> tuple[int, int, int]:
-    """Return process id, uid and gid of the client of a Unix socket, as of when it connected.
-
-    Raises:
-        OSError: as getsockopt(2).
-    """
+    """Return process id, uid and gid of the client of a Unix socket, as of when it connected."""
     pid, uid, gid = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return pid, uid, gid
 
 
 def peer_groups(sock: socket.socket) -> tuple[int, ...]:
-    """Return the supplementary groups of the client of a Unix socket, as of when it connected.
-
-    Raises:
-        OSError: as getsockopt(2).
-    """
+    """Return the supplementary groups of the client of a Unix socket, as of when it connected."""
     # The socket module returns at most 1,024 bytes.
     groups = (ctypes.c_uint32 * _GROUPS_MAX)()
     size = ctypes.c_uint32(ctypes.sizeof(groups))
@@ -194,12 +177,7 @@ def _listen_unix(address: UnixAddress) -> Listener:
 
 
 def _remove_stale(address: UnixAddress) -> None:
-    """Remove the socket of a server that has ended; nothing else.
-
-    Raises:
-        UsageError: it is no socket, or another process listens at it.
-        OSError: it can't be examined or removed.
-    """
+    """Remove the socket of a server that has ended; nothing else."""
     path = os.fsencode(address.path)
     try:
         status = os.lstat(path)

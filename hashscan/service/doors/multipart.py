@@ -92,11 +92,8 @@ Event = Part | bytes | PartEnd
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """Return the boundary that a `Content-Type` names; None where it is no multipart at all.
-
-    Raises:
-        MultipartError: it is another multipart than a form, or the boundary is not clear.
-    """
+    """Return the boundary that a `Content-Type` names; None where it is no multipart at all. Another
+    multipart than a form, and a boundary that is not clear, are MultipartError."""
     if "multipart" not in content_type.lower():
         return None
     found = _TYPE.fullmatch(content_type.strip())
@@ -111,11 +108,8 @@ def looks_like_form(begin: bytes) -> bool:
 
 
 def any_boundary_of(content_type: str) -> bytes | None:
-    """Return the boundary of a multipart of any kind; None where the `Content-Type` does not speak of one.
-
-    Raises:
-        MultipartError: the boundary is not clear.
-    """
+    """Return the boundary of a multipart of any kind; None where the `Content-Type` does not speak of one;
+    MultipartError where it is not clear."""
     if "multipart" not in content_type.lower():
         return None
     found = _ANY_TYPE.fullmatch(content_type.strip())
@@ -138,13 +132,8 @@ class MultipartParser:
     """A parser of one body, fed with bytes; it keeps less than a delimiter and one part's headers."""
 
     def __init__(self, boundary: bytes, parts_max: int, *, inner: bool = False) -> None:
-        """Begin to take a body apart.
-
-        Args:
-            boundary: as its `Content-Type` has it.
-            parts_max: parts that it may have.
-            inner: True if the caller decodes parts and takes inner multiparts apart.
-        """
+        """Begin to take a body apart, whose boundary is as its `Content-Type` has it; with `inner`, the
+        caller decodes parts and takes inner multiparts apart."""
         self._marker = b"--" + boundary
         self._parts_left = parts_max
         self._inner = inner
@@ -153,11 +142,7 @@ class MultipartParser:
         self._state = self._preamble
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield the events that more bytes complete; exhaust it before the next call.
-
-        Raises:
-            MultipartError: the body is not valid.
-        """
+        """Yield the events that more bytes complete; exhaust it before the next call."""
         self._buffer += data
         while True:
             before = self._state, len(self._buffer)
@@ -166,11 +151,6 @@ class MultipartParser:
                 return
 
     def finish(self) -> None:
-        """Check that the body is complete.
-
-        Raises:
-            MultipartError: it ends before its last delimiter.
-        """
         if self._state != self._epilogue or len(self._buffer) == 1:
             raise MultipartError("the body ends before its last delimiter")
 

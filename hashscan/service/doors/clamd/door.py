@@ -78,13 +78,7 @@ class ClamdDoor(StreamDoor):
     passes_descriptors: ClassVar[bool] = True
 
     def __init__(self, engine: Engine, settings: DoorSettings, root: Path | None = None) -> None:
-        """Make a door.
-
-        Args:
-            engine: the checker.
-            settings: the door's settings.
-            root: folder beneath which clients of a Unix socket may name files, by paths without links.
-        """
+        """Make a door; clients of a Unix socket may name files beneath the root, by paths without links."""
         super().__init__(engine, settings)
         self.root = root and root.resolve()
         self.paths = asyncio.Semaphore(_PATHS_MAX)
@@ -92,11 +86,9 @@ class ClamdDoor(StreamDoor):
         self._versions: tuple[str, float] = ("", 0.0)
 
     async def serve(self, connection: Connection) -> None:
-        """Serve one connection, as the base class says."""
         await _Dialogue(self, connection).run()
 
     def refusal(self, reason: str) -> bytes:
-        """Return the bytes that refuse a connection, as the base class says."""
         return f"Not accepted: {reason}. ERROR\n".encode()
 
     def version(self) -> bytes:
@@ -125,7 +117,6 @@ class ClamdDoor(StreamDoor):
         ).encode()
 
     def reload(self) -> None:
-        """Reload the lists, unless this is going on."""
         if self._reload is None or self._reload.done():
             self._reload = asyncio.get_running_loop().create_task(self.engine.reload())
 
@@ -154,7 +145,6 @@ class _Dialogue:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Answer commands until the connection ends."""
         try:
             with self._arrival:
                 await self._read()
@@ -380,12 +370,9 @@ class _Dialogue:
         await self._connection.send(command.reply(await self._line(label, held.take(), upload)))
 
     def _client(self, owner: str, *, once: bool = False) -> Client:
-        """Return the client with the owner of an upload, unless the settings have one for all.
-
-        Args:
-            owner: name within the connection; empty if the connection has no other upload.
-            once: True if the owner has no other one.
-        """
+        """Return the client with the owner of an upload, unless the settings have one for all. The owner is a
+        name within the connection, empty if that has no other upload; `once` is True if the owner has no
+        other one."""
         client = self._connection.client
         if client.owner:
             return client

@@ -67,11 +67,7 @@ class PeerFile(Struct, frozen=True):
 
 async def peer_files(peer: Peer, path: bytes) -> AsyncGenerator[PeerFile]:
     """Yield a file, or all files beneath a folder, opened as the client; the caller closes the descriptors.
-
-    Args:
-        peer: the client.
-        path: as `beneath` returns it.
-    """
+    The path is as `beneath` returns it."""
     opener = _Opener(peer, path)
     opener.start()
     try:
@@ -154,9 +150,6 @@ def become(peer: Peer) -> None:
 
     A client with user id 0 may read whatever this process may. A process without the right to change its
     groups and ids, CAP_SETGID and CAP_SETUID, can only serve clients that are equal to it.
-
-    Raises:
-        OSError: the system refuses it, or the machine is of an unknown kind.
     """
     if peer.uid == _UNKNOWN_USER and not _knows_all_users():
         raise OSError(errno.EPERM, "the client's user is not known in this service's user namespace")
@@ -204,7 +197,6 @@ def opened(path: bytes) -> Iterator[PeerFile]:
 
 
 def _opened(found: int, path: bytes, depth: int) -> Iterator[PeerFile]:
-    """Open what was found at a path."""
     try:
         status = os.fstat(found)
         mode = status.st_mode

@@ -67,7 +67,6 @@ class Command(Struct, frozen=True):
     """Its number in the session; 0 outside of a session."""
 
     def reply(self, text: bytes) -> bytes:
-        """Return a reply as it is sent."""
         return b"%d: %b%b" % (self.number, text, self.end) if self.number else text + self.end
 
 

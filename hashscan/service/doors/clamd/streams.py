@@ -29,7 +29,6 @@ class Stream:
         self._chunks = self._longest = 0
 
     def announced(self, length: int) -> None:
-        """Count a chunk."""
         self._chunks += 1
         self._longest = max(self._longest, length)
 

@@ -107,7 +107,6 @@ class MatchAnswer(Struct, frozen=True):
 
     @classmethod
     def of(cls, match: Match) -> MatchAnswer:
-        """Make one of a match."""
         return cls(
             match.list_name,
             match.entry_id,
@@ -184,7 +183,6 @@ class ListAnswer(Struct, frozen=True):
 
     @classmethod
     def of(cls, info: ListInfo) -> ListAnswer:
-        """Make one of a list's description."""
         return cls(
             info.name,
             info.state,

@@ -141,7 +141,6 @@ class AsgiDoor(ListeningDoor):
             _log.log(level, "http: a connection has failed: %r", error)
 
     def waiting_connections(self) -> Iterator[Waiting]:
-        """Yield the connections that wait, as the base class says."""
         for task, (client, since) in self._handshakes.items():
             end = partial(self._end_handshake, task, client.connection)
             yield Waiting(client_of(client.address), False, since, end)
@@ -193,19 +192,9 @@ class HttpDoor(AsgiDoor):
         tls: tuple[Path, Path] | None = None,
         metrics: Callable[[], bytes] | None = None,
     ) -> None:
-        """Make a door.
-
-        Args:
-            engine: the checker.
-            settings: the settings of this door.
-            keys: file of the keys that are accepted; None to need none.
-            tls: files of certificate and key; None for HTTP without TLS. A Unix socket never has TLS.
-            metrics: returns the metrics in the text format of Prometheus.
-
-        Raises:
-            UsageError: the file of keys or the certificate can't be used, or the door would be reachable from
-                other machines without a key or without TLS.
-        """
+        """Make a door; without `keys` it needs none, without `tls` (files of certificate and key) it speaks
+        HTTP. A Unix socket never has TLS. One that would be reachable from other machines without a key or
+        without TLS is an error. `metrics` returns the metrics in the text format of Prometheus."""
         if settings.allow and not isinstance(settings.address, UnixAddress) and (keys is None or tls is None):
             raise UsageError(
                 f"HTTP at {describe(settings.address)} is for other machines, so it needs "
@@ -217,7 +206,6 @@ class HttpDoor(AsgiDoor):
         super().__init__(settings, self.application.asgi, tls=tls)
 
     async def close(self, seconds: float) -> None:
-        """Close, as the base class says."""
         self.application.stopping = True
         await super().close(seconds)
 
@@ -288,13 +276,9 @@ class _Protocol(H11Protocol):
         self.since, self.served = self.loop.time(), True
 
     async def drop_body(self, size: int) -> None:
-        """Wait until so many bytes of a body have come or the client has left; they are not parsed.
-
-        What comes later is dropped, too: the answer has to close the connection.
-
-        Args:
-            size: bytes that the application has not received.
-        """
+        """Wait until so many bytes of a body that the application has not received have come or the client
+        has left; they are not parsed. What comes later is dropped, too: the answer has to close the
+        connection."""
         self._to_drop = size - len(self.cycle.body)
         self._dropping = self.loop.create_future()
         if self._to_drop <= 0 or self.cycle.disconnected:
@@ -361,11 +345,7 @@ class _Tls:
     """The TLS settings of a door; new files of certificate and key are used from the next connection on."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Load the files.
-
-        Raises:
-            UsageError: they can't be used, or others may read the key.
-        """
+        """Load the files; a key that others may read is an error."""
         self._files = certificate, key
         self._stamp = self._stamps()
         self._context = self._load()

@@ -69,7 +69,6 @@ class Key(Struct, frozen=True):
             parse_utc(self.expires)
 
     def is_expired(self, now: datetime) -> bool:
-        """Return True if the key is no longer valid."""
         return bool(self.expires) and parse_utc(self.expires) <= now
 
 
@@ -175,22 +174,14 @@ class Keys:
     """The keys that a server accepts; they follow the file."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file.
-
-        Raises:
-            UsageError: as for `read_keys`.
-        """
+        """Read the file."""
         self._path = path
         self._limits: dict[str, RateLimit] = {}
         self._stamp = stamp_of(self._path)
         self._keys: dict[str, Key] = {key.sha256: key for key in read_keys(path)}
 
     def find(self, secret: str) -> Key | None:
-        """Return the valid key that a client has sent; None if there is none.
-
-        Raises:
-            UsageError: the file has become unusable.
-        """
+        """Return the valid key that a client has sent; None if there is none."""
         self._follow()
         digest = digest_of(secret)
         key = self._keys.get(digest)

@@ -34,17 +34,8 @@ class Body(ClosedOnExit):
     """One HTTP body: it arrives, is checked, and may be read again to be sent back."""
 
     def __init__(self, engine: Engine, settings: DoorSettings, client: Client, facts: BodyFacts) -> None:
-        """Begin to receive a body.
-
-        Args:
-            engine: it checks the body.
-            settings: those of the door.
-            client: the client, with the owner of this request.
-            facts: what the head announces.
-
-        Raises:
-            TooLarge, Overloaded: as `Engine.receive`.
-        """
+        """Begin to receive a body of the client with the owner of this request; the facts are what the head
+        announces."""
         self.content: Content | None = None
         """The body as it came, once it is checked, if it is kept."""
         self._engine = engine
@@ -75,11 +66,7 @@ class Body(ClosedOnExit):
             self.content.close()
 
     async def write(self, data: bytes) -> None:
-        """Append bytes.
-
-        Raises:
-            TooLarge, Overloaded: as `Receiving.write`.
-        """
+        """Append bytes."""
         self._whole.write(data)
         if len(self._begin) < SNIFF_BYTES:
             self._begin += data[:SNIFF_BYTES]
@@ -89,14 +76,9 @@ class Body(ClosedOnExit):
                     await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
 
     async def check(self, *, keep: bool) -> list[Answer]:
-        """Return the answers about the body as a whole, then about the files of a form.
-
-        Args:
-            keep: True if the body is to be sent back; then it is `content` from now on.
-
-        Raises:
-            Overloaded, Unchecked: a part of it could not be checked, and nothing is refused.
-        """
+        """Return the answers about the body as a whole, then about the files of a form; with `keep`, the body
+        is `content` from now on, to be sent back. Raise Overloaded or Unchecked if a part could not be
+        checked, and nothing is refused."""
         if self._form is not None:
             self._form.finish()
             if not self._form.is_certain:
@@ -151,11 +133,7 @@ class Body(ClosedOnExit):
         keep: bool = False,
         unchecked: Reason | None = None,
     ) -> asyncio.Task[Answer]:
-        """Start a check that waits for its turn; its content is closed even if it is cancelled before.
-
-        Args:
-            taken_apart: as of `Engine.check`.
-        """
+        """Start a check that waits for its turn; its content is closed even if it is cancelled before."""
 
         async def check() -> Answer:
             async with self._slots:

@@ -78,7 +78,6 @@ class _Arrival(Struct):
     """Bytes that were dropped."""
 
     async def take(self, data: bytes) -> None:
-        """Append bytes to the body, or drop them."""
         if self.trouble is not None or self.body is None:
             self.dropped += len(data)
             return
@@ -95,11 +94,9 @@ class IcapDoor(StreamDoor):
     protocol: ClassVar[str] = "icap"
 
     async def serve(self, connection: Connection) -> None:
-        """Serve one connection until it ends."""
         await _Session(self, connection).run()
 
     def refusal(self, reason: str) -> bytes:
-        """Return the answer that the service is overloaded."""
         return replies.error(503, self.engine.version)
 
 
@@ -114,7 +111,6 @@ class _Session:
         self._parser = RequestParser()
 
     async def run(self) -> None:
-        """Answer requests until the client leaves, or makes an error."""
         try:
             while await self._arrives():
                 with self._connection.request():
@@ -143,11 +139,7 @@ class _Session:
         return True
 
     async def _event(self) -> Event | None:
-        """Return the parser's next event; None if the client ends the connection.
-
-        Raises:
-            ProtocolError: it makes an error, or is too slow.
-        """
+        """Return the parser's next event; None if the client ends the connection."""
         while (event := self._parser.next()) is None:
             try:
                 data = await self._connection.read()
@@ -306,7 +298,6 @@ class _Session:
         return not closes
 
     async def _send_back(self, content: Content) -> None:
-        """Send the body as it came."""
         offset = 0
         while data := os.pread(content.descriptor, _RETURN_BYTES, offset):
             await self._connection.send(replies.chunk(data))

@@ -35,11 +35,7 @@ class Base64Decoder:
         self._padded = False
 
     def feed(self, data: bytes) -> bytes:
-        """Return the bytes that more text completes.
-
-        Raises:
-            MultipartError: it is not base64.
-        """
+        """Return the bytes that more text completes."""
         text = self._left + data.translate(None, b"\r\n")
         whole = len(text) - len(text) % 4
         self._left = text[whole:]
@@ -54,11 +50,6 @@ class Base64Decoder:
             raise MultipartError(f"not base64: {error}") from error
 
     def finish(self) -> None:
-        """Check that the text is complete.
-
-        Raises:
-            MultipartError: it ends within four characters.
-        """
         if self._left:
             raise MultipartError("base64 ends too early")
 
@@ -73,14 +64,9 @@ class Form(ClosedOnExit):
         check: Callable[[Receiving, bytes, bool], None],
         depth: int = 1,
     ) -> None:
-        """Begin to take a body apart.
-
-        Args:
-            boundary: as its `Content-Type` has it.
-            receive: begins to receive a file; may raise TooManyPartsError.
-            check: takes over a complete file with its name, and True if what it holds is handed over, too.
-            depth: 1 for a body, 2 for a multipart in it.
-        """
+        """Begin to take a body apart. The boundary is as its `Content-Type` has it; `receive` begins to
+        receive a file, and may raise TooManyPartsError; `check` takes over a complete file with its name, and
+        True if what it holds is handed over, too; the depth is 1 for a body, 2 for a multipart in it."""
         self.is_certain = True
         """True if all programs find the files that were handed over."""
         self._parser: MultipartParser | None = MultipartParser(boundary, FILES_MAX, inner=True)
@@ -90,17 +76,12 @@ class Form(ClosedOnExit):
         self._file: _File | None = None
 
     def close(self) -> None:
-        """Drop the file that is not complete."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def feed(self, data: bytes) -> Iterator[None]:
-        """Take more bytes apart; yield after each part, so that the caller can wait before the next one.
-
-        Raises:
-            TooLarge, Overloaded: as `Receiving.write`.
-        """
+        """Take more bytes apart; yield after each part, so that the caller can wait before the next one."""
         if self._parser is None:
             return
         try:
@@ -120,7 +101,6 @@ class Form(ClosedOnExit):
             self._give_up()
 
     def finish(self) -> None:
-        """Note the end of the body."""
         if self._parser is not None:
             try:
                 self._parser.finish()
@@ -133,11 +113,9 @@ class Form(ClosedOnExit):
         self.close()
 
     def receive(self) -> Receiving:
-        """Begin to receive a file."""
         return self._receive()
 
     def check(self, receiving: Receiving, name: bytes, *, taken_apart: bool = False) -> None:
-        """Hand over a complete file."""
         self._check(receiving, name, taken_apart)
 
     def inner(self, content_type: bytes) -> Form | None:
@@ -176,7 +154,6 @@ class _File(ClosedOnExit):
             raise
 
     def close(self) -> None:
-        """Drop what has arrived."""
         for open_one in (self._raw, self._decoded, self._inner):
             if open_one is not None:
                 open_one.close()

@@ -28,14 +28,8 @@ _PAGE = """<!DOCTYPE html>
 
 
 def head(status: int, tag: str, fields: Sequence[tuple[str, str]] = (), *, closes: bool = False) -> bytes:
-    """Return the status line and headers of an answer.
-
-    Args:
-        status: one of PHRASES.
-        tag: version of the lists.
-        fields: more headers.
-        closes: True if the connection ends after this answer.
-    """
+    """Return the status line (one of PHRASES) and headers of an answer; the tag is the version of the lists,
+    and `closes` True if the connection ends after it."""
     lines = [
         f"ICAP/1.0 {status} {PHRASES[status]}",
         "Server: hashscan",
@@ -68,7 +62,6 @@ def options(tag: str, methods: Sequence[str], connections_max: int, *, closes: b
 
 
 def error(status: int, tag: str, *, closes: bool = True) -> bytes:
-    """Return an error's answer."""
     return head(status, tag, (("Encapsulated", "null-body=0"),), closes=closes)
 
 
@@ -78,17 +71,9 @@ def unmodified(tag: str, *, closes: bool) -> bytes:
 
 
 def refused(tag: str, threat: str, shown: Sequence[Answer] = (), *, closes: bool) -> bytes:
-    """Return the answer that replaces a body by an HTTP 403.
-
-    Clients look at the HTTP status or at one of several headers, so all of them are there. It is sent in one
-    piece: some clients read no more than one.
-
-    Args:
-        tag: version of the lists.
-        threat: name of what was found.
-        shown: answers whose matches are shown.
-        closes: True if the connection ends after this answer.
-    """
+    """Return the answer that replaces a body by an HTTP 403, with the name of what was found and the answers
+    whose matches are shown. Clients look at the HTTP status or at one of several headers, so all of them are
+    there. It is sent in one piece: some clients read no more than one."""
     text = f"This file was not accepted ({html.escape(threat)})."
     page = _PAGE.format(text=text).encode()
     http = (
@@ -123,7 +108,6 @@ def returned(tag: str, request: Request, *, closes: bool) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """Return one chunk of a body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 

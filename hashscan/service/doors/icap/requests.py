@@ -84,7 +84,6 @@ class Request(Struct, frozen=True):
     """Bytes of the preview that the client sends; None if it sends none."""
 
     def values(self, name: str) -> list[str]:
-        """Return the values of a header, by its name in lower case."""
         return [value for found, value in self.headers if found == name]
 
     def tokens(self, name: str) -> frozenset[str]:
@@ -142,7 +141,6 @@ class RequestParser:
         return self._state == self._parse_head and not self._buffer
 
     def feed(self, data: bytes) -> None:
-        """Add bytes that have arrived."""
         self._buffer += data
 
     def proceed(self) -> None:
@@ -160,11 +158,7 @@ class RequestParser:
         self._state = to
 
     def next(self) -> Event | None:
-        """Return the next event; None if more bytes are needed, or if a preview's end awaits its answer.
-
-        Raises:
-            ProtocolError: what has arrived is not a request. The parser can't be used any more.
-        """
+        """Return the next event; None if more bytes are needed, or if a preview's end awaits its answer."""
         while (found := self._state()) is True:
             pass
         return found

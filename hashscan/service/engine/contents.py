@@ -51,12 +51,7 @@ class Room:
         """Uploads whose bytes are held."""
 
     def require(self, held: int, size: int) -> None:
-        """Check that an upload that has taken `held` bytes can take more.
-
-        Raises:
-            TooLarge: the upload gets larger than allowed.
-            Overloaded: there is no room.
-        """
+        """Check that an upload that has taken `held` bytes can take more."""
         if held + size > self.upload_bytes:
             raise TooLarge(f"the upload has more than {self.upload_bytes} bytes")
         if self.taken + size > self.bytes_in_flight:
@@ -69,11 +64,7 @@ class Room:
 
 
 def memory_file() -> int:
-    """Return an empty memory file that can be sealed.
-
-    Raises:
-        OSError: there is no memory or no descriptor left.
-    """
+    """Return an empty memory file that can be sealed."""
     return os.memfd_create("hashscan-upload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
@@ -122,16 +113,8 @@ class Receiving(ClosedOnExit):
     """An upload whose bytes arrive; made by `Engine.receive`."""
 
     def __init__(self, room: Room, announced: int = 0) -> None:
-        """Make the memory file.
-
-        Args:
-            announced: bytes that the client has announced. They are refused at once if they do not fit, but
-                take no room before they arrive: a few clients that send nothing could take all of it.
-
-        Raises:
-            TooLarge: it has announced too many.
-            Overloaded: there is no room, no memory or no descriptor left.
-        """
+        """Make the memory file. Announced bytes are refused at once if they do not fit, but take no room
+        before they arrive: a few clients that send nothing could take all of it."""
         self.size = 0
         """Bytes so far."""
         self._room = room
@@ -143,12 +126,7 @@ class Receiving(ClosedOnExit):
         room.contents += 1
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes.
-
-        Raises:
-            TooLarge: the upload is larger than allowed.
-            Overloaded: there is no room among the bytes in flight, or no memory left.
-        """
+        """Append bytes."""
         self._room.take(self.size, len(data))
         self.size += len(data)
         view = memoryview(data)
@@ -213,13 +191,8 @@ class PassedDescriptors:
         self._closer = DescriptorCloser()
 
     def take(self, descriptor: int) -> Content:
-        """Take over a descriptor; it is closed in any case.
-
-        Raises:
-            UnusableDescriptor: it is no regular file, not open for reading, or on another user's FUSE.
-            TooLarge: the file is larger than allowed.
-            Overloaded: there is no room, or too many descriptors can't be closed.
-        """
+        """Take over a descriptor; it is closed in any case. One that is no regular file, not open for
+        reading, or on another user's FUSE is UnusableDescriptor."""
         try:
             size = _size_of(descriptor)
             if self._closer.full:
@@ -232,11 +205,7 @@ class PassedDescriptors:
 
 
 def _size_of(descriptor: int) -> int:
-    """Return the size of a regular file that is open for reading.
-
-    Raises:
-        UnusableDescriptor: it is something else.
-    """
+    """Return the size of a regular file that is open for reading."""
     try:
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         found = seen(descriptor)

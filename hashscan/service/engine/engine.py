@@ -112,15 +112,10 @@ class Engine:
 
     @property
     def sandbox(self) -> SandboxLevel | None:
-        """The sandbox level of the workers."""
         return self.pool.sandbox
 
     async def start(self) -> None:
-        """Open the lists and start the workers; return when the first worker is ready.
-
-        Raises:
-            NoUsableListError, SandboxError, ZygoteError, WorkersError, OutputError: see `hashscan scan`.
-        """
+        """Open the lists and start the workers; return when the first worker is ready."""
         limits = self.settings.limits
         setup, opened, infos = await asyncio.to_thread(self._open)
         self._pool = WorkerPool(
@@ -136,24 +131,11 @@ class Engine:
         _log.info("%s", _decoding_text(setup))
 
     def receive(self, size: int = 0) -> Receiving:
-        """Begin to receive an upload.
-
-        Args:
-            size: bytes that the client has announced; 0 if it has announced none.
-
-        Raises:
-            TooLarge: it has announced too many.
-            Overloaded: too many bytes or uploads are in flight.
-        """
+        """Begin to receive an upload; the size is announced by the client, 0 if it has announced none."""
         return Receiving(self.room, size)
 
     def passed(self, descriptor: int) -> Content:
-        """Take over a descriptor that a client passed; it is closed in any case.
-
-        Raises:
-            UnusableDescriptor: it is no regular file, or not open for reading.
-            TooLarge, Overloaded: as for `receive`.
-        """
+        """Take over a descriptor that a client passed; it is closed in any case."""
         content = self._descriptors.take(descriptor)
         if self.pool.lost >= LOST_MAX:
             content.close()
@@ -170,23 +152,12 @@ class Engine:
         taken_apart: bool = False,
         keep: bool = False,
     ) -> Answer:
-        """Check one upload; a refused one has its case before this returns.
-
-        If the caller is cancelled, the work is given up. A case that is begun is finished all the same.
-
-        Args:
-            content: it is closed in any case, unless it is kept.
-            upload: its description.
-            door: the settings of the door that asks.
-            unchecked: the reason why the content may show more than is checked here, such as a form that
-                could not be taken apart; with it, `undecoded` takes the place of `clean`.
-            taken_apart: as of `outcome_of`.
-            keep: True if the caller closes the content, since he has to send it back.
-
-        Raises:
-            Overloaded: the queue is full, or the upload has waited too long.
-            Unchecked: it could not be checked.
-        """
+        """Check one upload; a refused one has its case before this returns. The content is closed in any
+        case, unless it is kept because the caller has to send it back. `unchecked` is a reason why the
+        content may show more than is checked here, such as a form that could not be taken apart; with it,
+        `undecoded` takes the place of `clean`. If the caller is cancelled, the work is given up. A case that
+        is begun is finished all the same. Raise Overloaded if the queue is full, or the upload has waited too
+        long; Unchecked if it could not be checked."""
         begun, size = time.monotonic(), content.size
         held = True
         try:
@@ -246,12 +217,7 @@ class Engine:
         return int.from_bytes(code, "little") >> 1
 
     async def match(self, digests: Sequence[tuple[str, bytes]], client: Client) -> list[list[Match]]:
-        """Return the matches of each digest, closest first; exceptions are in `Match.excepted`.
-
-        Raises:
-            Overloaded: the queue is full, or the request has waited too long.
-            Unchecked: they could not be matched.
-        """
+        """Return the matches of each digest, closest first; exceptions are in `Match.excepted`."""
         owner = self._owner_of(client)
         found: list[list[Match]] = []
         version = ""
@@ -408,17 +374,11 @@ def now_unusable(before: Iterable[ListInfo], now: Iterable[ListInfo]) -> str:
 def outcome_of(
     result: FileResult, door: DoorSettings, unchecked: Reason | None = None, *, taken_apart: bool = False
 ) -> Outcome:
-    """Return a door's answer to a result: the strictest of those to its verdict and to its reasons.
-
-    A near miss or a match that is withheld does not clear what could not be checked in the same upload.
-
-    Args:
-        result: verdict and reason.
-        door: the settings of the door.
-        unchecked: another reason why the content may show more than was checked.
-        taken_apart: True if the files in the content are checked, too: a form is a mail for mail programs,
-            and a part in Base64 is a text with a picture. That such a container was not opened says nothing.
-    """
+    """Return a door's answer to a result: the strictest of those to its verdict and to its reasons, and to
+    another reason (`unchecked`) why the content may show more than was checked. A near miss or a match that
+    is withheld does not clear what could not be checked in the same upload. `taken_apart` is True if the
+    files in the content are checked, too: a form is a mail for mail programs, and a part in Base64 is a text
+    with a picture. That such a container was not opened says nothing."""
     reason = None if taken_apart and result.reason is Reason.CONTAINER else result.reason
     if result.verdict is Verdict.CLEAN and reason is unchecked is None:
         return Outcome.ALLOW

@@ -119,11 +119,7 @@ class Channel:
         self._buffers = [self._buffer]
 
     def send(self, message: bytes, descriptor: int = -1) -> None:
-        """Send a message, and a descriptor with it; one with a descriptor must be short.
-
-        Raises:
-            OSError: the other side has ended, or does not read.
-        """
+        """Send a message, and a descriptor with it; one with a descriptor must be short."""
         if len(message) <= INLINE_MAX:
             self._send([_INLINE, message], descriptor)
             return
@@ -144,12 +140,7 @@ class Channel:
             self.socket.sendmsg(parts, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
 
     def receive(self) -> tuple[bytes, int]:
-        """Receive a message, and the descriptor that came with it, or -1.
-
-        Raises:
-            EOFError: the other side has ended.
-            OSError: see recvmsg(2); or this process has no descriptor left for the one that came.
-        """
+        """Receive a message, and the descriptor that came with it, or -1."""
         size, ancillary, flags, _ = self.socket.recvmsg_into(
             self._buffers, _ONE_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC
         )

@@ -31,11 +31,7 @@ class Workers(Protocol):
         """End a worker; another is started in its place if one is missing."""
 
     async def start_one(self, setup: EngineSetup) -> WorkerHandle:
-        """Start a worker with a setup.
-
-        Raises:
-            OSError, EOFError: the system refuses it.
-        """
+        """Start a worker with a setup."""
 
     def begin_preparing(self, member: WorkerHandle) -> None:
         """Limit the time until a worker is ready, or has opened new lists."""
@@ -54,11 +50,7 @@ class SetupChanges:
     """The setup that is in use, and the one that is tried."""
 
     def __init__(self, setup: EngineSetup, workers: Workers, unused: Callable[[], None]) -> None:
-        """Begin with a setup.
-
-        Args:
-            unused: called when a worker has ceased to use a setup.
-        """
+        """Begin with a setup; `unused` is called when a worker has ceased to use one."""
         self.current = setup
         self._workers = workers
         self._unused = unused
@@ -112,7 +104,6 @@ class SetupChanges:
             candidate.starting = False
 
     def _tries(self, candidate: Candidate) -> bool:
-        """Return True if a worker tries a setup."""
         return any(
             member.setup is candidate.setup or any(tried is candidate for _, tried in member.uses)
             for member in self._workers.members
@@ -192,7 +183,6 @@ class SetupChanges:
         self._unused()
 
     def note_ready(self, member: WorkerHandle) -> None:
-        """Note that a worker that was started with the candidate is ready."""
         if self._candidate is not None and self._is_candidate(member):
             self._settle(self._candidate, "")
 

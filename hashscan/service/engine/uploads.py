@@ -74,7 +74,6 @@ class Answer(Struct, frozen=True):
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict."""
         return self.result.verdict
 
     @property

@@ -113,7 +113,6 @@ class WaitingTasks:
         return next(reversed(tasks))
 
     def clear(self) -> list[Task]:
-        """Take all out, and return them."""
         tasks = [task for of_owner in self._owners.values() for task in of_owner]
         self._clients.clear()
         self._owners.clear()

@@ -91,7 +91,6 @@ class EngineSetup:
         return self.worker.decodes_as(other.worker)
 
     def has_files_of(self, other: EngineSetup) -> bool:
-        """Return True if the lists of the other setup are in the same files."""
         return [each.folder for each in self.worker.lists] == [each.folder for each in other.worker.lists]
 
 
@@ -134,7 +133,6 @@ class Uploads(Opener, OpenFolder):
         """Do nothing, since it is in memory."""
 
     def open(self, item: Item) -> OpenFile:
-        """Return the upload."""
         return _UploadFile(self.descriptor, item.stat)
 
     def close(self) -> None:
@@ -242,21 +240,14 @@ class Checker(ClosedOnExit):
             self._ask_services()
 
     def close(self) -> None:
-        """Stop the worker."""
         if self._asker is not None:
             self._asker.close()
         self.worker.close()
 
 
 def _sealed_copy(descriptor: int, size: int) -> tuple[int, int]:
-    """Copy a file that others may change, and whose offset they may move; return the copy and its size.
-
-    Args:
-        size: bytes that it may have.
-
-    Raises:
-        FileError: it can't be read, or has become longer.
-    """
+    """Copy a file that others may change, and whose offset they may move; return the copy and its size. One
+    that has become longer than `size` bytes is an error."""
     copy = -1
     try:
         copy, done = memory_file(), 0
@@ -329,11 +320,7 @@ def run(connection: socket.socket, setup: EngineSetup, answers: DecodeCache) -> 
 
 
 def serve(channel: Channel, checker: Checker, interrupter: _Interrupter) -> NoReturn:
-    """Answer requests one after another.
-
-    Raises:
-        EOFError, ConnectionError: the engine has gone.
-    """
+    """Answer requests one after another."""
     while True:
         message, descriptor = channel.receive()
         request = decode_request(message)

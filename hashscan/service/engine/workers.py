@@ -104,11 +104,8 @@ class WorkerPool:
         limits: StuckLimits = LIMITS,
         unused: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare the fork server.
-
-        Args:
-            unused: called when a worker has ceased to use a setup; see `setups`.
-        """
+        """Prepare the fork server; `unused` is called when a worker has ceased to use a setup; see
+        `setups`."""
         self.sandbox: SandboxLevel | None = None
         """The sandbox level of the worker that was started last."""
         self.lost = 0
@@ -140,12 +137,10 @@ class WorkerPool:
 
     @property
     def running(self) -> int:
-        """Requests that a worker runs."""
         return sum(member.task is not None for member in self.members)
 
     @property
     def queued(self) -> int:
-        """Requests that wait for a worker."""
         return len(self._waiting)
 
     @property
@@ -154,23 +149,15 @@ class WorkerPool:
         return self._setups.current
 
     def setups(self) -> list[EngineSetup]:
-        """Return the setups that workers use, or may begin to use."""
         return self._setups.in_use()
 
     async def use(self, setup: EngineSetup) -> str:
-        """Use another setup; see `SetupChanges.use`."""
         return await self._setups.use(setup)
 
     def pids(self) -> list[int]:
-        """Return the ids of the worker processes."""
         return [pid for member in self.members if (pid := member.process.pid) is not None]
 
     async def start(self) -> None:
-        """Start the workers; return when the first is ready.
-
-        Raises:
-            WorkersError, SandboxError, ZygoteError: none can be started.
-        """
         self._fill()
         self._look_later()
         await self._ready
@@ -178,22 +165,10 @@ class WorkerPool:
     # Requests
 
     def submit(self, turn: Turn, owner: int, message: bytes, descriptor: int = -1) -> Task:
-        """Hand a request to a worker, or put it into the queue.
-
-        If the queue is full, the client with the most requests in it loses one to a client with fewer.
-
-        Args:
-            turn: who asks; see `Client.turn`.
-            owner: number of the owner by whom its decoder is chosen.
-            descriptor: sent with it; it must stay open until the future is done.
-
-        Returns:
-            The task. Its future gets the reply, or WorkerDied, WorkerStuck, Overloaded or Unchecked.
-
-        Raises:
-            Overloaded: the queue is full.
-            Unchecked: no worker can be started.
-        """
+        """Hand a request to a worker, or put it into the queue; the task's future gets the reply, or
+        WorkerDied, WorkerStuck, Overloaded or Unchecked. `turn` says who asks (`Client.turn`), the owner
+        which decoder is chosen; the descriptor is sent with it, and must stay open until the future is done.
+        If the queue is full, the client with the most requests in it loses one to a client with fewer."""
         task = Task(turn, owner, message, descriptor, self._loop.create_future())
         if self.closing or (not self.members and self._failed_starts > FAILED_STARTS_ALLOWED):
             raise Unchecked("there are no workers")
@@ -227,11 +202,8 @@ class WorkerPool:
         task.timer = self._loop.call_later(self._queue_seconds, self._expire, task)
 
     def _make_room(self, client: str) -> None:
-        """Take a request of another client out of a full queue.
-
-        Raises:
-            Overloaded: no other client has more requests in it.
-        """
+        """Take a request of another client out of a full queue; Overloaded if no other client has more
+        requests in it."""
         full = Overloaded(f"{self.queued} uploads wait already")
         if (task := self._waiting.too_many(client)) is None:
             raise full
@@ -250,7 +222,6 @@ class WorkerPool:
         return next((member for member in self.members if member.task is task), None)
 
     def idle(self) -> list[WorkerHandle]:
-        """Return the workers that can take a request now."""
         return [m for m in self.members if m.ready and m.task is None and m.killed is None]
 
     def _note_asked(self, client: str) -> None:
@@ -262,7 +233,6 @@ class WorkerPool:
             self._asked.popitem(last=False)
 
     def _hand_out(self) -> None:
-        """Give waiting requests to idle workers."""
         while self._waiting and (idle := self.idle()):
             member, task = self._pair(idle, self._held_back(idle))
             if task is None:
@@ -376,7 +346,6 @@ class WorkerPool:
     # Processes
 
     def _fill(self) -> None:
-        """Start as many workers as are missing, in the background."""
         if self._filling is None and not self.closing:
             self._filling = self._loop.create_task(self._start_missing())
 
@@ -401,11 +370,6 @@ class WorkerPool:
         return not self.closing
 
     async def start_one(self, setup: EngineSetup) -> WorkerHandle:
-        """Start a worker with a setup.
-
-        Raises:
-            OSError, EOFError: the system refuses it, or the fork server was killed.
-        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             process = self._context.Process(
@@ -429,11 +393,9 @@ class WorkerPool:
         return member
 
     def begin_preparing(self, member: WorkerHandle) -> None:
-        """Limit the time until a worker is ready, or has opened new lists."""
         member.preparing = self._loop.call_later(PREPARE_SECONDS, self._end_unprepared, member)
 
     def end_preparing(self, member: WorkerHandle) -> None:
-        """Note that it is ready, or has opened them."""
         if member.preparing is not None:
             member.preparing.cancel()
             member.preparing = None
@@ -445,7 +407,6 @@ class WorkerPool:
         self.kill(member)
 
     def kill(self, member: WorkerHandle) -> None:
-        """End a worker; another is started in its place if one is missing."""
         if member.killed is None:
             member.killed = time.monotonic()
             send_signal(member.process, signal.SIGKILL)
@@ -497,7 +458,6 @@ class WorkerPool:
             self._enqueue(task, first=True)
 
     def count_failed_start(self, error: HashscanError) -> None:
-        """Note that a worker could not be started with the setup in use."""
         self._failed_starts += 1
         self._starting_works.clear()
         if not self._ready.done() and (

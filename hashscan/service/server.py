@@ -79,7 +79,6 @@ class Server:
     """The service."""
 
     def __init__(self, settings: ServeSettings, say: Callable[[str], None]) -> None:
-        """Make a service; `say` prints the messages of the start."""
         self._settings = settings
         self._say = say
         self._journal = Journal(settings.state)
@@ -91,11 +90,7 @@ class Server:
         self._engine: Engine
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; return the exit code.
-
-        Raises:
-            UsageError, OutputError, NoUsableListError, SandboxError, WorkersError: it can't be started.
-        """
+        """Serve until SIGTERM or SIGINT; return the exit code."""
         use_one_heap()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -283,11 +278,7 @@ async def _repeat(seconds: float, work: Callable[[], Coroutine[object, object, N
 
 
 def door_class(protocol: Protocol) -> Callable[..., Door]:
-    """Return the class of a protocol's door.
-
-    Raises:
-        UsageError: its extra is not installed.
-    """
+    """Return the class of a protocol's door."""
     module, _, name = DOORS[protocol].partition(":")
     try:
         found: Callable[..., Door] = getattr(import_module(module), name)
@@ -314,9 +305,6 @@ def with_inherited(
 
     A socket belongs to the door with its address. If no door has that, its name is the protocol, and the door
     has the settings of that protocol's doors.
-
-    Raises:
-        UsageError: a socket's name is no protocol.
     """
     given: dict[int, socket.socket] = {}
     more: list[tuple[DoorSettings, socket.socket | None]] = []
@@ -345,7 +333,6 @@ def _settings_of(protocol: str, doors: Iterable[DoorSettings]) -> DoorSettings:
 
 
 def address_of(sock: socket.socket) -> UnixAddress | TcpAddress:
-    """Return the address at which a socket listens."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return UnixAddress(Path(os.fsdecode(name)))
@@ -411,11 +398,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 
 def write_public(path: Path, data: bytes) -> None:
-    """Write a file that every user may read, such as one for node_exporter.
-
-    Raises:
-        OutputError: it can't be written.
-    """
+    """Write a file that every user may read, such as one for node_exporter."""
     with output_errors(f"can't write {path}"):
         replace_file(path, data, 0o644)
         with suppress(FileNotFoundError):

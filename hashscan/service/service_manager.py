@@ -44,9 +44,6 @@ def inherited_sockets(environ: MutableMapping[str, str]) -> list[tuple[str, sock
     """Return the sockets that the service manager has opened, each with its name (FileDescriptorName=).
 
     Their variables are removed, so that no child takes them for its own.
-
-    Raises:
-        UsageError: a descriptor is no listening socket of a stream.
     """
     pid, number, names = (environ.pop(f"LISTEN_{key}", "") for key in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()) or not number.isdigit():

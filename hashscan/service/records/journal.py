@@ -54,7 +54,6 @@ class JournalFile(ClosedOnExit):
     """
 
     def __init__(self, folder: Path) -> None:
-        """Create a new journal in a folder."""
         self.path = folder / f"{uuid.uuid4().hex}{JOURNAL_SUFFIX}"
         self.size = 0
         self._descriptor = _create_locked(self.path)
@@ -124,11 +123,7 @@ class Journal:
         return len(self._waiting)
 
     async def open(self) -> None:
-        """Create the journal, and bring the ledger up to date with those of earlier processes.
-
-        Raises:
-            OutputError: the state folder can't be written.
-        """
+        """Create the journal, and bring the ledger up to date with those of earlier processes."""
         loop = asyncio.get_running_loop()
         try:
             self._file = await loop.run_in_executor(self._writer, self._create)

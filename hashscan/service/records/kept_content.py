@@ -30,12 +30,7 @@ class KeptContents:
     """The encrypted contents, and their bytes in all."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        """Read the recipients, and count what is kept.
-
-        Raises:
-            UsageError: the extra is not installed, the file of recipients can't be read, or names none.
-            OSError: the folder can't be made or read.
-        """
+        """Read the recipients, and count what is kept."""
         assert settings.keep_refused is not None
         self._keys = recipient_keys(_recipients(settings.keep_refused))
         self._folder = settings.state.refused
@@ -50,14 +45,9 @@ class KeptContents:
                 self.bytes += entry.stat(follow_symlinks=False).st_size
 
     def keep(self, reference: str, descriptor: int, size: int, sha256: bytes) -> str:
-        """Encrypt the content behind a descriptor, unless it is kept already; return the name of its file.
-
-        The descriptor's offset is not used.
-
-        Raises:
-            NotKept: there is no room, or the content is no longer that which was checked.
-            OSError: it can't be read or written.
-        """
+        """Encrypt the content behind a descriptor, whose offset is not used, unless it is kept already;
+        return the name of its file. NotKept: there is no room, or the content is no longer that which was
+        checked."""
         path = self._folder / f"{reference}{SUFFIX}"
         if path.exists():
             return path.name

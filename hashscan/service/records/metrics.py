@@ -51,16 +51,13 @@ class ServiceMetrics:
         )
 
     def checked(self, door: str, verdict: str, outcome: str, size: int, seconds: float) -> None:
-        """Count a checked upload of `size` bytes."""
         self._checks.count(door, verdict, outcome, size, seconds)
 
     def matched(self, door: str, digests: int, found: int) -> None:
-        """Count digests that were asked about, and how many of them match."""
         self._digests.labels(door, "yes").inc(found)
         self._digests.labels(door, "no").inc(digests - found)
 
     def failed(self, client: Client, error: HashscanError) -> None:
-        """Count an upload that was not checked."""
         self._unchecked.labels(client.door, _REASONS.get(type(error), "trouble")).inc()
 
     def observe(self, engine: Engine, journal: Journal) -> None:
@@ -68,7 +65,6 @@ class ServiceMetrics:
         self._registry.register(_StateCollector(engine, journal))
 
     def render(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -90,7 +86,6 @@ class _CheckCollector(Collector):
         self._doors: defaultdict[str, _DoorChecks] = defaultdict(_DoorChecks)
 
     def count(self, door: str, verdict: str, outcome: str, size: int, seconds: float) -> None:
-        """Count an upload."""
         self._uploads[door, verdict, outcome] += 1
         checks = self._doors[door]
         checks.bytes += size
@@ -98,7 +93,6 @@ class _CheckCollector(Collector):
         checks.buckets[bisect_left(_SECONDS, seconds)] += 1
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the counts so far."""
         uploads = CounterMetricFamily(
             "hashscan_serve_uploads", "Checked uploads.", labels=("door", "verdict", "answer")
         )
@@ -131,7 +125,6 @@ class _StateCollector(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield gauges."""
         engine, pool = self._engine, self._engine.pool
         built = GaugeMetricFamily(
             "hashscan_serve_build_info", "The version of hashscan.", labels=("version",)

@@ -38,12 +38,7 @@ class UploadRecorder(Recorder):
     """The recorder of a service."""
 
     def __init__(self, settings: ServeSettings, journal: Journal, metrics: ServiceMetrics) -> None:
-        """Prepare to keep contents, if the settings say so.
-
-        Raises:
-            UsageError: contents can't be kept by these settings.
-            OSError: the state folder can't be written.
-        """
+        """Prepare to keep contents, if the settings say so."""
         self._journal = journal
         self._metrics = metrics
         self._key = _reference_key(settings)
@@ -122,7 +117,6 @@ class UploadRecorder(Recorder):
         return "".join(REFERENCE_ALPHABET[number >> 5 * place & 31] for place in range(REFERENCE_LENGTH))
 
     def checked(self, client: Client, verdict: Verdict, outcome: Outcome, size: int, seconds: float) -> None:
-        """Count a check that is answered."""
         self.answered += 1
         if client.door == PROBE:
             return
@@ -131,14 +125,12 @@ class UploadRecorder(Recorder):
         self._count(client.door, found, answer, 1, size)
 
     def matched(self, client: Client, digests: int, found: int) -> None:
-        """Count a request about digests."""
         self.answered += 1
         self._metrics.matched(client.door, digests, found)
         self._count(client.door, Verdict.MATCH.value, ASKED, found, 0)
         self._count(client.door, Verdict.CLEAN.value, ASKED, digests - found, 0)
 
     def failed(self, client: Client, error: HashscanError) -> None:
-        """Count an upload that was not checked."""
         if client.door == PROBE:
             return
         self._metrics.failed(client, error)
@@ -151,7 +143,6 @@ class UploadRecorder(Recorder):
             counts[1] += size
 
     async def flush(self) -> None:
-        """Write the counts to the journal."""
         counts, self._counts = self._counts, defaultdict(lambda: [0, 0])
         periods: dict[int, list[CheckCount]] = {}
         for (at, door, verdict, outcome), (number, size) in counts.items():

@@ -22,12 +22,7 @@ class HeldMember:
     """The bytes of a member; of a large one, the begin, and what is found in the rest while it is read."""
 
     def __init__(self, most: int, recogniser: Recogniser | None) -> None:
-        """Hold none.
-
-        Args:
-            most: number of bytes from which it is large.
-            recogniser: None to search a large one for nothing.
-        """
+        """Hold none; a member of `most` bytes is large, and searched by the recogniser, if there is one."""
         self._most, self._recogniser = most, recogniser
         # Most members are one piece, which is not copied.
         self._pieces: list[bytes] = []
@@ -52,7 +47,6 @@ class HeldMember:
         return self._proof.holds
 
     def take(self, piece: bytes) -> None:
-        """Hold the next piece, or search it."""
         was_large = self.is_large
         self._size += len(piece)
         if not self.is_large:

@@ -35,12 +35,9 @@ _Extent = tuple[int, int]
 
 
 def readings(file: PreadFile, members_max: int) -> tuple[bytes, ...]:
-    """Return options of the library for each reading that is needed.
-
-    Raises:
-        ContainerError: the trees have more files and folders than this, or lead to the same place again and
-            again. The library would not end before its memory does.
-    """
+    """Return options of the library for each reading that is needed. Trees that have more files and folders
+    than `members_max`, or lead to the same place again and again, are an error: the library would not end
+    before its memory does."""
     roots: dict[int, list[_Extent]] = {_PLAIN: [], _UNICODE: []}
     for sector in range(_FIRST, _LAST):
         descriptor = _read(file, sector * _SECTOR, _SECTOR)
@@ -81,11 +78,7 @@ class _Trees:
         self._bytes_left, self._continuations_left = _FOLDER_BYTES_MAX, _CONTINUATIONS_MAX
 
     def files(self, root: _Extent) -> set[_Extent]:
-        """Return the extents of all files in a tree.
-
-        Raises:
-            ContainerError: it is too large.
-        """
+        """Return the extents of all files in a tree."""
         found: set[_Extent] = set()
         waiting = [root]
         while waiting:
@@ -107,11 +100,7 @@ class _Trees:
         return found
 
     def _follow(self, record: bytes) -> None:
-        """Follow the fields of a record that lie elsewhere.
-
-        Raises:
-            ContainerError: they have no end.
-        """
+        """Follow the fields of a record that lie elsewhere."""
         waiting = [record]
         while waiting:
             for found in _CONTINUED.finditer(waiting.pop()):
@@ -123,7 +112,6 @@ class _Trees:
 
 
 def _records(content: bytes) -> Iterator[bytes]:
-    """Yield the records of a folder."""
     at = 0
     while at < len(content):
         size = content[at]

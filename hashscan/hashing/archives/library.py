@@ -107,14 +107,8 @@ class ArchiveLibrary:
     """The loaded library."""
 
     def __init__(self, instead: ArchiveReader | None = None) -> None:
-        """Load the library; do it once, before the sandbox is closed.
-
-        Args:
-            instead: reads compressed files of which the library gives nothing.
-
-        Raises:
-            ImportError, OSError: it is not installed.
-        """
+        """Load the library; do it once, before the sandbox is closed. `instead` reads compressed files of
+        which the library gives nothing."""
         self._instead = instead
         # Otherwise its search would start other programs.
         os.environ.setdefault("LIBARCHIVE", LIBRARY)
@@ -154,24 +148,15 @@ class ArchiveLibrary:
 
     @property
     def version(self) -> str:
-        """The version of the library, such as 3.7.4."""
         number: int = self._ffi.version_number()
         return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
     def opens(self, kind: str) -> bool:
-        """Return True for a kind of archive or compressed file that is read."""
         return kind in ARCHIVES or kind in COMPRESSED
 
     def members(self, file: PreadFile, kind: str, options: bytes = b"") -> Iterator[ArchiveMember]:
-        """Yield the members of an archive, or the one content of a compressed file.
-
-        Args:
-            kind: name of the kind of archive: one of `ARCHIVES`, or of a compressed file.
-            options: of the library, for the format.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
+        """Yield the members of an archive, or the one content of a compressed file; the options are the
+        library's, for the format."""
         if kind == "ZIP" and self._instead is not None and has_deflate64(file):
             # The library has not got this method.
             yield from self._instead.members(file, kind)
@@ -216,11 +201,6 @@ class ArchiveLibrary:
             raise
 
     def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the members of a ZIP archive as programs do that do not read the directory at its end.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
         if self._instead is not None and has_deflate64(file):
             yield from self._instead.streamed(file)
         else:
@@ -289,11 +269,7 @@ class ArchiveLibrary:
             self._blocks.pop(number, None)
 
     def _unpack(self, archive: int, file: PreadFile, kind: str) -> None:
-        """Enable the filter of a compressed file.
-
-        Raises:
-            ContainerError: the library has none for it.
-        """
+        """Enable the filter of a compressed file."""
         if kind in {"RPM", "compress"}:
             for name in _RPM_FILTERS if kind == "RPM" else ("compress",):
                 self._filters[name](archive)
@@ -305,12 +281,8 @@ class ArchiveLibrary:
             raise ContainerError(Reason.METHOD)
 
     def _next(self, archive: int, entry: int) -> bool:
-        """Go to the next member; return False at the end.
-
-        Raises:
-            ArchiveError: the rest can't be read.
-            ContainerError: the headers are encrypted, or it is no archive.
-        """
+        """Go to the next member; return False at the end. Encrypted headers are a ContainerError, other
+        faults an ArchiveError."""
         try:
             result: int = self._ffi.read_next_header2(archive, entry)
         except self._error:
@@ -379,13 +351,8 @@ _UNPACKERS: dict[str, Callable[[], Any]] = {
 
 
 def is_empty(file: PreadFile, kind: str) -> bool:
-    """Return True if an archive has no members, or a compressed file no content, and nothing else.
-
-    The library does not tell them from broken ones.
-
-    Args:
-        kind: name of the kind of archive.
-    """
+    """Return True if an archive has no members, or a compressed file no content, and nothing else; the
+    library does not tell them from broken ones."""
     if file.size > _EMPTY_MAX:
         return False
     file.seek(0)
@@ -404,14 +371,9 @@ def is_empty(file: PreadFile, kind: str) -> bool:
 
 
 def is_other_stream(start: bytes, kind: str) -> bool:
-    """Return True if bytes behind a compressed stream begin a stream of another form.
-
-    Few programs unpack it.
-
-    Args:
-        start: the bytes, without zeros before them: these may fill the last block of a tape.
-        kind: name of the form of the stream before, whose program may go on with some other ones.
-    """
+    """Return True if bytes behind a compressed stream (without zeros before them, which may fill the last
+    block of a tape) begin a stream of another form than `kind`, whose program may go on with some other ones.
+    Few programs unpack it."""
     found = container_of(start) if start else None
     return start.startswith(_OTHER_STREAMS.get(kind, ())) or (found is not None and found.name in COMPRESSED)
 

@@ -30,20 +30,12 @@ class LibraryTime:
         """Processor time at which the call that has begun must have ended; None between two calls."""
 
     def check(self) -> None:
-        """Return if there is time left.
-
-        Raises:
-            TimeoutError: there is none.
-        """
+        """Return if there is time left."""
         if (self._left if self._until is None else self._until - time.process_time()) <= 0:
             raise TimeoutError
 
     def counted(self, items: Iterator[Item]) -> Iterator[Item]:
-        """Yield items of a library; the time that each takes is counted.
-
-        Raises:
-            ContainerError: no time is left.
-        """
+        """Yield items of a library; the time that each takes is counted."""
         try:
             while True:
                 begun = time.process_time()
@@ -72,10 +64,6 @@ class TimedFile(PreadFile):
         self._left = left
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes.
-
-        Raises:
-            TimeoutError: no time is left.
-        """
+        """Read up to `size` bytes."""
         self._left.check()
         return super().read(size)

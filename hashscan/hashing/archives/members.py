@@ -87,17 +87,10 @@ class MemberReader:
         *,
         by_bytes: bool = False,
     ) -> None:
-        """Set the limits.
-
-        Args:
-            library: reads archives; None to open none.
-            size: length of the outermost container in bytes.
-            decode: None to digest bytes alone.
-            openers: of documents, by the name of their format.
-            frames: opens videos; None to open none.
-            recogniser: says what files are that no signature tells; None to take them for none.
-            by_bytes: True to check pictures by their bytes, unless they begin like a container, too.
-        """
+        """Set the limits, for an outermost container of `size` bytes. Without library, openers (by the name
+        of their format) or `frames`, such containers aren't opened; without `decode`, only bytes are
+        digested; without recogniser, files that no signature tells are taken for none. With `by_bytes`,
+        pictures are checked by their bytes, unless they begin like a container, too."""
         self._by_bytes = by_bytes
         self._frames, self._recogniser = frames, recogniser
         self._library, self._size, self._hashes, self._openers = library, size, hashes, openers
@@ -112,10 +105,7 @@ class MemberReader:
 
     def records(self, file: PreadFile, kind: FileFormat) -> Iterator[Member | SampledFrames | ContainerEnd]:
         """Yield all members and sampled frames, and the end; `BEFORE_RISK` before what a parser may die of.
-
-        Args:
-            kind: one of the containers that the file is; it is opened as each that programs may see in it.
-        """
+        `kind` is one of the containers that the file is; it is opened as each that programs may see in it."""
         reasons: list[Reason] = []
         self._deadline = time.process_time() + seconds_to_open(kind, self._size, self._limits)
         containers = _containers_in(file, kind)
@@ -165,12 +155,8 @@ class MemberReader:
     def _members_of(
         self, file: PreadFile, kind: FileFormat, before: bytes, depth: int, *, doubtful: bool
     ) -> Iterator[Member | SampledFrames]:
-        """Yield what is in a container.
-
-        Args:
-            before: its place in the outermost one.
-            doubtful: True if it need not be such a container; that it is broken says nothing then.
-        """
+        """Yield what is in a container at the place `before`; a doubtful one need not be such a container:
+        that it is broken says nothing then."""
         if doubtful:
             yield from self._doubtful_members(file, kind, before, depth)
             return
@@ -277,11 +263,7 @@ class MemberReader:
     def _played(
         self, file: PreadFile, recogniser: Recogniser, before: bytes, depth: int, *, jpegs: bool
     ) -> Iterator[Member | SampledFrames]:
-        """Yield what players show of a file.
-
-        Args:
-            jpegs: True for a file that has JPEGs which are no members.
-        """
+        """Yield what players show of a file; `jpegs` is True for one that has JPEGs which are no members."""
         for probed in recogniser.played(file):
             yield BEFORE_RISK
             if probed.by != MOTION_JPEG and probed.kind.name in VIDEOS:
@@ -302,11 +284,8 @@ class MemberReader:
     def _tried(
         self, kind: FileFormat, opened: Iterator[Member | SampledFrames]
     ) -> Iterator[Member | SampledFrames]:
-        """Yield what is in a file that may be of this format: nothing, unless something can be read of it.
-
-        Raises:
-            ContainerError: something was read, or a limit was reached before.
-        """
+        """Yield what is in a file that may be of this format: nothing, unless something can be read of it;
+        raise ContainerError only if something was read, or a limit was reached before."""
         passed = _BROKEN | ({Reason.METHOD} if kind.name in VIDEOS else {Reason.AMBIGUOUS})
         if not kind.container:
             # A picture of which nothing was decoded.
@@ -533,13 +512,9 @@ class MemberReader:
         return _named(place, ending, none_by) if is_asked else None
 
     def _kind_of_whole(self, content: bytes, tail: bytes) -> tuple[FileFormat | None, str]:
-        """Return what a member is that its begin does not tell, or which row proves it to be none.
-
-        Args:
-            content: its bytes; empty if they are not held.
-            tail: its last bytes, in which the end of a container is looked for; empty if its opener yields
-                all that is in it.
-        """
+        """Return what a member is that its begin does not tell, or which row proves it to be none. The
+        content is empty if it is not held; the tail, in which the end of a container is looked for, if the
+        opener yields all that is in it."""
         if len(content) > SEARCHED and contains_pictures(content):
             return TEXT, ""
         if (found := container_behind(tail)) is not None:
@@ -675,11 +650,8 @@ def _digests(algorithms: Iterable[ExactHash], file: PreadFile) -> tuple[bytes, .
 
 
 def _named(place: bytes, ending: bytes, none_by: str = "", begin: bytes = b"") -> Reason | None:
-    """Return the reason why a member in which nothing was recognised is undecoded by its name, if it is.
-
-    Args:
-        ending: of its MIME type, see `ArchiveMember.ending`.
-    """
+    """Return the reason why a member in which nothing was recognised is undecoded by its name, or by the
+    ending of its MIME type (`ArchiveMember.ending`), if it is."""
     claims = any(claims_to_be_shown(name, none_by, begin) for name in (place, ending) if name)
     return Reason.NAMED if claims else None
 
@@ -696,12 +668,7 @@ def _seen_in(
 
 
 def _read(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a member; an unexpected exception ends it as one that is known does.
-
-    Raises:
-        MemberError: the rest of it can't be read.
-        ContainerError: no other member can be read.
-    """
+    """Yield the bytes of a member; an unexpected exception ends it as one that is known does."""
     try:
         yield from pieces
     except (MemberError, ContainerError, MemoryError):

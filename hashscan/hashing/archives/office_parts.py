@@ -51,13 +51,8 @@ class OfficeParts:
         self._is_office = False
 
     def add(self, name: bytes, content: bytes, *, is_text: bool, is_seen: bool) -> None:
-        """Take one part.
-
-        Args:
-            content: its bytes; empty if they are not held.
-            is_text: True if it is proven to be text.
-            is_seen: True if it was recognised as something.
-        """
+        """Take one part, whose bytes are empty if they are not held. `is_text`: it is proven to be text;
+        `is_seen`: it was recognised as something."""
         known = name.lower().lstrip(b"/")
         if known == _ENCRYPTED_WHOLE:
             self._encrypted.append(name)

@@ -37,20 +37,10 @@ class StandardLibrary:
     """Archives read in place of `ArchiveLibrary`, with the same methods."""
 
     def opens(self, kind: str) -> bool:
-        """Return True for a kind of archive or compressed file that is read."""
         return is_standard(kind)
 
     def members(self, file: PreadFile, kind: str, options: bytes = b"") -> Iterator[ArchiveMember]:
-        """Yield the members of an archive, or the one content of a compressed file.
-
-        Args:
-            kind: one that is opened.
-            options: none are known.
-
-        Raises:
-            ContainerError: the rest can't be read.
-            MemoryError: it needs too much memory.
-        """
+        """Yield the members of an archive, or the one content of a compressed file; there are no options."""
         if kind == "ZIP":
             return zip_members(file)
         if kind == "tar":
@@ -58,7 +48,6 @@ class StandardLibrary:
         return _in_compressed(Source(_content_of(file, kind)))
 
     def streamed(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the members of a ZIP archive as programs do that do not read the directory at its end."""
         return streamed_members(file)
 
 
@@ -74,17 +63,8 @@ def _in_compressed(source: Source) -> Iterator[ArchiveMember]:
 
 
 def _content_of(file: PreadFile, kind: str) -> Iterator[bytes]:
-    """Yield the content of a compressed file; bytes behind its streams that are no further one are ignored.
-
-    A stream of another form there is in doubt: some programs unpack it, too.
-
-    Args:
-        kind: one of `UNPACKERS`.
-
-    Raises:
-        ContainerError: it is broken.
-        MemoryError: it needs too much memory.
-    """
+    """Yield the content of a compressed file, of one of `UNPACKERS`; bytes behind its streams that are no
+    further one are ignored. A stream of another form there is in doubt: some programs unpack it, too."""
     blocks = blocks_of(file)
     rest: bytes | None = b""
     while True:

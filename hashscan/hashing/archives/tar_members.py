@@ -35,7 +35,6 @@ class Source:
     """Bytes that are read once, from the first to the last."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
-        """Begin."""
         self._pieces, self._piece, self._at = pieces, b"", 0
 
     def peek(self, size: int) -> bytes:
@@ -74,11 +73,7 @@ class _About(NamedTuple):
 
 
 def tar_members(source: Source) -> Iterator[ArchiveMember]:
-    """Yield the members of a tar archive, and of those behind it.
-
-    Raises:
-        ContainerError: the rest can't be read.
-    """
+    """Yield the members of a tar archive, and of those behind it."""
     about, ended = _About(), False
     while block := source.read(_BLOCK):
         if block == _EMPTY:
@@ -126,11 +121,7 @@ class _Header(NamedTuple):
 
 
 def _header(block: bytes, ended: bool) -> _Header | None:
-    """Return the fields of a header; None for the last bytes behind the end, if they are shorter than one.
-
-    Raises:
-        ContainerError: it is none.
-    """
+    """Return the fields of a header; None for the last bytes behind the end, if they are shorter than one."""
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.TarError, ValueError):
@@ -154,11 +145,7 @@ def _is_header(block: bytes) -> bool:
 
 
 def _text(source: Source, size: int) -> bytes:
-    """Return what a header is followed by about the next member.
-
-    Raises:
-        ContainerError: it is too long, or cut.
-    """
+    """Return what a header is followed by about the next member."""
     if size > _ABOUT_MAX:
         raise ContainerError(Reason.CONTAINER_BROKEN)
     found = source.read(size + -size % _BLOCK)
@@ -188,11 +175,7 @@ def _with(about: _About, kind: bytes, text: bytes) -> _About:
 
 
 def _fields(text: bytes) -> dict[bytes, bytes]:
-    """Return the fields of pax.
-
-    Raises:
-        ContainerError: they are broken.
-    """
+    """Return the fields of pax."""
     found: dict[bytes, bytes] = {}
     at = 0
     while at < len(text) and text[at]:
@@ -219,11 +202,7 @@ class _Body:
         self._source, self._left, self._padding = source, size, -size % _BLOCK
 
     def pieces(self, reason: Reason | None) -> Iterator[bytes]:
-        """Yield the bytes; then raise MemberError if there is a reason why they are not all.
-
-        Raises:
-            ContainerError: the archive is cut.
-        """
+        """Yield the bytes; then raise MemberError if there is a reason why they are not all."""
         while self._left:
             piece = self._source.some(min(PIECE_SIZE, self._left))
             if not piece:
@@ -234,7 +213,6 @@ class _Body:
             raise MemberError(reason)
 
     def finish(self) -> None:
-        """Pass over what was not read."""
         for _ in self.pieces(None):
             pass
         self._source.read(self._padding)

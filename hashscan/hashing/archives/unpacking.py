@@ -101,11 +101,7 @@ class _Inflater64:
 
 
 def load_deflate64() -> None:
-    """Add what unpacks Deflate64, whose library is written in C; call it before the sandbox is closed.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """Add what unpacks Deflate64, whose library is written in C; call it before the sandbox is closed."""
     from inflate64 import Inflater
 
     UNPACKERS["Deflate64"] = lambda: _Inflater64(Inflater())
@@ -122,12 +118,9 @@ def xz_or_lzma(form: int = lzma.FORMAT_AUTO) -> Unpacker:
 
 
 def lzma_of_zip(header: bytes, size: int | None) -> tuple[Unpacker, bytes]:
-    """Return what unpacks LZMA in a ZIP archive, and its first input.
-
-    Args:
-        header: the properties of LZMA, without the version and the length that precede them.
-        size: length of the unpacked bytes; None if a mark stands at their end.
-    """
+    """Return what unpacks LZMA in a ZIP archive, and its first input. The header is the properties of
+    LZMA, without the version and the length that precede them; a size of None means that a mark stands at
+    the end."""
     return xz_or_lzma(lzma.FORMAT_ALONE), header + struct.pack("<q", -1 if size is None else size)
 
 
@@ -159,19 +152,9 @@ UNPACKERS: dict[str, Callable[[], Unpacker]] = {
 def unpacked(
     blocks: Iterator[bytes], unpacker: Unpacker, first: bytes = b""
 ) -> Generator[bytes, None, bytes | None]:
-    """Yield unpacked bytes in pieces of bounded length.
-
-    Args:
-        blocks: the packed bytes.
-        first: input that precedes them.
-
-    Returns:
-        The bytes that follow the stream in its last block; None if the stream does not end.
-
-    Raises:
-        ContainerError: the bytes are broken.
-        MemoryError: they need too much memory.
-    """
+    """Yield unpacked bytes in pieces of bounded length; `first` is input before the blocks. Return the bytes
+    that follow the stream in its last block; None if the stream does not end. Broken bytes raise
+    ContainerError, those that need too much memory MemoryError."""
     try:
         piece = unpacker.decompress(first, PIECE_SIZE)
         while True:

@@ -36,11 +36,7 @@ class WarcOpener:
     """Opens web archives."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield what is in the block of each record.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
+        """Yield what is in the block of each record."""
         at = 0
         while at < file.size:
             file.seek(at)

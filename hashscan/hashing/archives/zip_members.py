@@ -53,11 +53,7 @@ _SIGNATURES = (MEMBER, b"PK\7\x08", CENTRAL)
 
 
 def zip_members(file: PreadFile) -> Iterator[ArchiveMember]:
-    """Yield the members that the directory names, those at one place once.
-
-    Raises:
-        ContainerError: the rest of the directory can't be read, or there is none.
-    """
+    """Yield the members that the directory names, those at one place once."""
     try:
         begin, end, base, _ = directory(file)
     except (StructureError, struct.error):
@@ -141,11 +137,7 @@ def _next_of(file: PreadFile, at: int, signatures: tuple[bytes, ...]) -> int:
 
 
 def _pieces(file: PreadFile, place: int, entry: Entry) -> Iterator[bytes]:
-    """Yield the bytes of a member of the directory; its own header says where they begin.
-
-    Raises:
-        MemberError: they can't be read.
-    """
+    """Yield the bytes of a member of the directory; its own header says where they begin."""
     if place < 0:
         raise MemberError(Reason.CONTAINER_BROKEN)
     file.seek(place)
@@ -161,21 +153,13 @@ class _Content:
     """The bytes of one member."""
 
     def __init__(self, file: PreadFile, begin: int, entry: Entry, *, checked: bool) -> None:
-        """Begin.
-
-        Args:
-            checked: True if its length and checksum are known, and compared.
-        """
+        """Begin; `checked` is True if the member's length and checksum are known, and compared."""
         self._file, self._begin, self._entry, self._checked = file, begin, entry, checked
         self.end = begin
         """Where the unpacked bytes ended, so far."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the unpacked bytes.
-
-        Raises:
-            MemberError: they can't be read, or are others than the headers say.
-        """
+        """Yield the unpacked bytes."""
         entry = self._entry
         if entry.flags & ENCRYPTED:
             self.end = self._begin + entry.packed
@@ -213,11 +197,7 @@ class _Content:
             yield block
 
     def _unpacker(self, blocks: Iterator[bytes]) -> tuple[Unpacker, bytes]:
-        """Return what unpacks the method, and its first input.
-
-        Raises:
-            ContainerError: there is none for it, or its header is broken.
-        """
+        """Return what unpacks the method, and its first input."""
         method, flags = self._entry.method, self._entry.flags
         if method == _DEFLATED:
             return raw_deflate(), b""

@@ -62,11 +62,8 @@ class StructureError(Exception):
 
 
 def zip_doubt(file: PreadFile, members_max: int) -> Reason | None:
-    """Return a reason if programs may see other members than its directory names, else None.
-
-    Args:
-        members_max: of a directory with more members this is the reason. The library would hold all of it.
-    """
+    """Return a reason if programs may see other members than its directory names, else None. More than
+    `members_max` are one, too: the library would hold all of them."""
     try:
         if not _check(file, members_max):
             return Reason.CONTAINER_MEMBERS
@@ -110,11 +107,8 @@ def _read(file: PreadFile, place: int, size: int) -> bytes:
 
 
 def directory(file: PreadFile) -> tuple[int, int, int, int]:
-    """Return where the directory begins and ends, where the archive begins, and the number of members.
-
-    Raises:
-        StructureError, struct.error: programs may take others for it.
-    """
+    """Return where the directory begins and ends, where the archive begins, and the number of members; raise
+    StructureError or struct.error if programs may take others for it."""
     first = max(0, file.size - TAIL_SIZE)
     tail = _read(file, first, TAIL_SIZE)
     place = tail.rfind(DIRECTORY_END)
@@ -150,11 +144,7 @@ def directory(file: PreadFile) -> tuple[int, int, int, int]:
 
 
 def entries(file: PreadFile, at: int, end: int) -> Iterator[tuple[Entry, bytes]]:
-    """Yield the entries of the directory, which must fill it, and the name of each.
-
-    Raises:
-        StructureError, struct.error: they don't.
-    """
+    """Yield the entries of the directory, which must fill it, and the name of each."""
     block, begin = b"", at
     while at < end:
         if at - begin + _CENTRAL.size + 3 * _MAX_16 > len(block) and begin + len(block) < end:

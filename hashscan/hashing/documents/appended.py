@@ -18,11 +18,8 @@ class AppendedOpener:
     """Opens pictures, for what decoders of pictures pass over."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield each part, and what begins within it: a phone writes a name or a number before a video.
-
-        Raises:
-            ContainerError: more files seem to begin there than are opened.
-        """
+        """Yield each part, and what begins within it: a phone writes a name or a number before a video. More
+        files than are opened are a ContainerError."""
         file.seek(0)
         kind = sniff(file.read(PREFIX_SIZE))
         if kind is None or kind.pillow is None:

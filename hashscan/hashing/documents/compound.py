@@ -101,11 +101,7 @@ class CompoundOpener:
     _mail = False
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the streams, and the pictures in them.
-
-        Raises:
-            ContainerError: the rest can't be read, or is not known.
-        """
+        """Yield the streams, and the pictures in them; what is not known is a ContainerError."""
         if file.size > 4 * READ_MAX:
             # The library holds the table of all sectors.
             raise ContainerError(Reason.CONTAINER_BYTES)
@@ -139,12 +135,8 @@ def _name(path: list[str]) -> bytes:
 
 
 def _refused(streams: Sequence[Sequence[str]], top: Set[str], *, mail: bool) -> Reason | None:
-    """Return a reason if the streams are not looked at.
-
-    Args:
-        top: the names of the outermost ones, in lower case.
-        mail: True if messages are opened.
-    """
+    """Return a reason if the streams are not looked at; `top` are the names of the outermost ones, in lower
+    case."""
     if not streams:
         return Reason.CONTAINER_BROKEN
     if _MAIL in top and not mail:
@@ -180,11 +172,7 @@ def _stream(compound: Any, path: list[str]) -> Iterator[ArchiveMember]:
 
 
 def _pictures(name: bytes, last: str, content: bytes) -> Iterator[ArchiveMember]:
-    """Yield the pictures in a stream.
-
-    Args:
-        last: the last part of its name, in lower case.
-    """
+    """Yield the pictures in a stream; `last` is the last part of its name, in lower case."""
     if last == "worddocument" and len(content) > 11 and content[11] & 1:
         yield failed(name, Reason.ENCRYPTED)
     elif last in _WORKBOOKS:
@@ -227,12 +215,8 @@ def _blips(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
 
 
 def _blip(place: bytes, kind: int, content: bytes) -> Iterator[ArchiveMember]:
-    """Yield a picture of Office's drawings.
-
-    Args:
-        kind: the type of its record.
-        content: what follows its identifiers.
-    """
+    """Yield a picture of Office's drawings; the kind is the type of its record, the content follows its
+    identifiers."""
     if kind in _METAFILES:
         yield _metafile(place, content)
     else:
@@ -348,13 +332,8 @@ def _form_pictures(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
 
 
 def _joined(workbook: bytes) -> dict[int, list[bytes]] | None:
-    """Return the contents of the records of a workbook that hold pictures, by their kind.
-
-    Those of drawings go on in the next of their kind; each bitmap is one.
-
-    Returns:
-        None if it is encrypted.
-    """
+    """Return the contents of the records of a workbook that hold pictures, by their kind; None if it is
+    encrypted. Those of drawings go on in the next of their kind; each bitmap is one."""
     found: dict[int, list[bytes]] = {}
     last = 0
     for kind, body in _records(workbook):

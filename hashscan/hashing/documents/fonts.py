@@ -51,11 +51,7 @@ class FontOpener:
     """Opens fonts."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the pictures of all letters.
-
-        Raises:
-            ContainerError: the directory of tables can't be read.
-        """
+        """Yield the pictures of all letters."""
         seen: set[Table] = set()
         try:
             for tables in fonts_of(file):
@@ -89,11 +85,7 @@ def _of_table(
 
 
 def _bytes_of(file: PreadFile, table: Table) -> bytes | None:
-    """Return the bytes of a table; None if they are too many.
-
-    Raises:
-        zlib.error: they can't be decompressed.
-    """
+    """Return the bytes of a table; None if they are too many."""
     if max(table.size, table.unpacked) > READ_MAX:
         return None
     file.seek(table.offset)

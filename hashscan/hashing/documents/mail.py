@@ -77,11 +77,7 @@ class MailOpener:
             pass
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the parts of a mail.
-
-        Raises:
-            ContainerError: it is too large.
-        """
+        """Yield the parts of a mail."""
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
         yield from _mail(file.read(), b"")
@@ -91,7 +87,6 @@ class MailboxOpener(MailOpener):
     """Opens mailboxes: mails one after another, each behind a line that begins with "From "."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the parts of all mails."""
         for number, (message, sure) in enumerate(_messages(file), 1):
             name = b"message=%d" % number
             if message is None:
@@ -106,11 +101,7 @@ class UuOpener:
     """Opens texts of uuencoded files."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the files.
-
-        Raises:
-            ContainerError: it is too large.
-        """
+        """Yield the files."""
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
         yield from _uuencoded(file.read(), b"")
@@ -142,7 +133,6 @@ class _Message:
         self._size, self._sure = 0, sure
 
     def add(self, line: bytes) -> None:
-        """Add a line."""
         self._size += len(line)
         if self._size <= READ_MAX:
             self._lines.append(line)
@@ -267,7 +257,6 @@ def _digested(pieces: Iterator[bytes], seen: set[bytes]) -> Iterator[bytes]:
 
 
 def _parts(content: bytes, before: bytes) -> Iterator[ArchiveMember]:
-    """Yield the parts of a mail."""
     message = _parsed(content)
     if message is None:
         yield failed(before + b"part=1", Reason.CONTAINER_DEPTH)
@@ -285,11 +274,8 @@ def _parts(content: bytes, before: bytes) -> Iterator[ArchiveMember]:
 def _part(
     name: bytes, number: str, part: Message, depth: int, waiting: list[tuple[str, Message, int]]
 ) -> Iterator[ArchiveMember]:
-    """Yield one part of a mail, or add its parts to those that wait.
-
-    Args:
-        number: of the part; empty for the mail.
-    """
+    """Yield one part of a mail, whose number is empty for the mail itself, or add its parts to those that
+    wait."""
     name += _file_name(part)
     if (reason := _doubt(part)) is not None:
         yield failed(name, reason)

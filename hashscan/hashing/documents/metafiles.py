@@ -79,11 +79,7 @@ class MetafileOpener:
     """Opens metafiles."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the pictures in a metafile.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
+        """Yield the pictures in a metafile."""
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
         content = file.read()

@@ -54,11 +54,7 @@ def object_of_ole_1(name: bytes, content: bytes) -> Iterator[ArchiveMember]:
 
 
 def _packed_file(content: bytes) -> tuple[bytes, bytes] | None:
-    """Return the name and the bytes of a packed file; None if it is a link to one.
-
-    Raises:
-        ValueError, struct.error: it is none.
-    """
+    """Return the name and the bytes of a packed file; None if it is a link to one."""
     if not content.startswith(b"\2\0"):
         raise ValueError
     label = content.index(b"\0", 2)

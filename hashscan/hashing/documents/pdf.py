@@ -144,11 +144,7 @@ class PdfOpener:
             pass
 
     def members(self, file: PreadFile) -> Iterator[Found]:
-        """Yield embedded pictures, pages, regions and attachments.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
+        """Yield embedded pictures, pages, regions and attachments."""
         if _is_about_documents(file):
             return
         with self._opened(file) as document:
@@ -170,11 +166,9 @@ class PdfOpener:
                 raise ContainerError(Reason.TOO_MANY)
 
     def _of_patterns(self, file: PreadFile, seen: set[bytes]) -> Iterator[Found]:
-        """Yield the embedded pictures that are on no page, and what patterns repeat, drawn.
-
-        Such are those of small letters and patterns, alternates, and other looks of buttons. They are put on
-        pages that are appended to the document.
-        """
+        """Yield the embedded pictures that are on no page, and what patterns repeat, drawn: small letters and
+        patterns, alternates, and other looks of buttons. They are put on pages that are appended to the
+        document."""
         if not {_LETTERS, _BUTTONS} & seen and not _shows_elsewhere(file):
             return
         if file.size > READ_MAX:
@@ -347,13 +341,8 @@ _HEADER, _HEADER_SEARCHED = b"%PDF", 1028
 
 
 def _from_header(file: PreadFile) -> PreadFile:
-    """Return a document from its header on, which PDFium needs within the first kilobyte.
-
-    MuPDF opens a document whatever precedes it, and one that has no header.
-
-    Raises:
-        ContainerError: it is too long for that.
-    """
+    """Return a document from its header on, which PDFium needs within the first kilobyte; MuPDF opens a
+    document whatever precedes it, and one that has no header."""
     file.seek(0)
     if _HEADER in file.read(_HEADER_SEARCHED):
         return file
@@ -366,12 +355,7 @@ def _from_header(file: PreadFile) -> PreadFile:
 
 
 def _page_members(document: Any, number: int, seen: set[bytes]) -> Iterator[Found]:
-    """Yield what is on a page.
-
-    Args:
-        number: of the page, from 0.
-        seen: digests of the embedded pictures of earlier pages.
-    """
+    """Yield what is on a page (from 0); `seen` are digests of the embedded pictures of earlier pages."""
     name = b"page=%d" % (number + 1)
     page = _pdfium.FPDF_LoadPage(document, number)
     if not page:
@@ -428,11 +412,7 @@ def _pictures(
 
 
 def _weight(found: _Object, box: Box, to_page: Matrix, *, letters: bool) -> int:
-    """Return the weight of an object's place; 0 for usual text.
-
-    Args:
-        letters: True if letters may be pictures.
-    """
+    """Return the weight of an object's place; 0 for usual text, unless letters may be pictures."""
     if found.kind == _pdfium.FPDF_PAGEOBJ_TEXT:
         if not letters or not _has_pictures(found.pointer):
             return 0
@@ -462,11 +442,7 @@ def _has_pictures(text: Any) -> bool:
 
 
 def _objects(pointers: Sequence[Any], to_page: Matrix) -> Iterator[_Object | None]:
-    """Yield objects, those of groups too but not the groups; None if there are too many.
-
-    Args:
-        to_page: the matrix to shares of the page.
-    """
+    """Yield objects, those of groups too but not the groups; None if there are too many."""
     left = OBJECTS_MAX
     waiting: list[tuple[Any, Matrix, int]] = [(pointer, to_page, 0) for pointer in pointers[::-1]]
     while waiting:
@@ -507,11 +483,7 @@ def _product(first: Matrix, second: Matrix) -> Matrix:
 
 
 def _to_page(page: Any, width: float, height: float) -> Matrix:
-    """Return the matrix from the coordinates of a page to shares of it as it is shown.
-
-    Args:
-        width, height: of the page, in its own unit.
-    """
+    """Return the matrix from the coordinates of a page, in its own unit, to shares of it as it is shown."""
     side = max(width, height)
     across, down = ctypes.c_int(), ctypes.c_int()
     found = []
@@ -528,11 +500,7 @@ _UNITS = 1 << 20
 
 
 def _box(pointer: Any, matrix: Matrix) -> Box | None:
-    """Return the place of an object, as far as it is not cut off.
-
-    Args:
-        matrix: from its coordinates to shares of the page.
-    """
+    """Return the place of an object in shares of the page, as far as it is not cut off."""
     sides = ctypes.c_float(), ctypes.c_float(), ctypes.c_float(), ctypes.c_float()
     if not _pdfium.FPDFPageObj_GetBounds(pointer, *map(ctypes.byref, sides)):
         return None
@@ -649,11 +617,7 @@ def _is_page(box: Box) -> bool:
 
 
 def _drawn(page: Any, name: bytes, box: Box, width: float, height: float) -> Iterator[Found]:
-    """Yield a part of a page, drawn.
-
-    Args:
-        width, height: of the page, in any unit.
-    """
+    """Yield a part of a page, drawn; width and height of the page are in any unit."""
     across, down = (box.right - box.left) * width, (box.bottom - box.top) * height
     scale = _SIDE / max(across, down)
     columns, rows = max(1, round(across * scale)), max(1, round(down * scale))
@@ -797,11 +761,7 @@ def _annotation(
     to_page: Matrix,
     boxes: list[Placed],
 ) -> Iterator[Found]:
-    """Yield the pictures of an annotation, or its file, and add its place to `boxes`.
-
-    Args:
-        here, file: the names of the annotation, and of its file.
-    """
+    """Yield the pictures of an annotation, named `here`, or its file, and add its place to `boxes`."""
     kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
     if kind == _pdfium.FPDF_ANNOT_WIDGET:
         seen.add(_BUTTONS)
@@ -826,7 +786,6 @@ def _annotation(
 
 
 def _attachment(attachment: Any, name: bytes) -> Iterator[Found]:
-    """Yield a file in the document."""
     if not attachment:
         yield failed(name, Reason.CONTAINER_BROKEN)
         return

@@ -42,11 +42,7 @@ class RtfOpener:
     """Opens RTF documents."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the pictures and objects.
-
-        Raises:
-            ContainerError: the rest can't be read.
-        """
+        """Yield the pictures and objects."""
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
         yield from _Reader(file.read()).members()
@@ -140,11 +136,7 @@ class _Reader:
         return content
 
     def _groups(self, group: _Group) -> Iterator[ArchiveMember]:
-        """Yield what a group holds, and the groups within it.
-
-        Raises:
-            ContainerError: it does not end.
-        """
+        """Yield what a group holds, and the groups within it."""
         open_groups, depth = [group], 0
         while open_groups:
             group = open_groups[-1]

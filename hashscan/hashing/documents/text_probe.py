@@ -165,11 +165,8 @@ def _has_part(text: bytes) -> bool:
 
 
 def _is_part(headers: bytes, text: bytes, at: int) -> bool:
-    """Return True if a part of a mail is no text, or shows a picture.
-
-    Args:
-        at: place of its content in the text.
-    """
+    """Return True if a part of a mail, whose content begins at a place of the text, is no text, or shows a
+    picture."""
     types = {kind.lower() for kind in _TYPE.findall(headers)}
     encodings = {encoding.lower() for encoding in _ENCODING.findall(headers)}
     following = _END.search(text, at)

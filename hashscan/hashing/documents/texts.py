@@ -84,25 +84,16 @@ class TextOpener:
         plistlib.loads(plistlib.dumps({}, fmt=plistlib.FMT_BINARY))
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield what a text contains as URLs or as Base64, each content once.
-
-        Raises:
-            ContainerError: it is longer than the limit; its begin was searched.
-        """
+        """Yield what a text contains as URLs or as Base64, each content once; of one longer than the limit,
+        only the begin is searched."""
         yield from members_of_text(file.read(READ_MAX))
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
 
 
 def members_of_text(text: bytes, seen: Iterable[bytes] = ()) -> Iterator[ArchiveMember]:
-    """Yield what a text contains as URLs or as Base64, each content once.
-
-    Args:
-        seen: `digest_of` contents that are not yielded.
-
-    Raises:
-        ContainerError: as XML, it is longer than the limit.
-    """
+    """Yield what a text contains as URLs or as Base64, each content once, without those whose `digest_of` is
+    in `seen`."""
     digests = set(seen)
     if text.startswith(_PROPERTY_LIST):
         yield from guarded(b"data", _distinct(_values(text), digests))
@@ -145,11 +136,7 @@ _VALUES_MAX = 100_000
 
 
 def _values(text: bytes) -> Iterator[bytes]:
-    """Yield the values of a binary property list (Apple) that are bytes.
-
-    Raises:
-        ContainerError: it has too many, or is broken.
-    """
+    """Yield the values of a binary property list (Apple) that are bytes; one with too many is an error."""
     try:
         waiting = [plistlib.loads(text)]
     except (plistlib.InvalidFileException, ValueError, OverflowError, RecursionError) as error:
@@ -193,10 +180,7 @@ _TO_BACKSLASH = re.compile(rb"&(?:amp;|#38;)*(?:bsol;|#(?:0*92|x0*5c)(?![0-9a-f]
 
 def _views(text: bytes) -> Iterator[tuple[bytes, bool]]:
     """Yield a text as it is, and with its escapes replaced; True for those to be searched for Base64.
-
-    Raises:
-        ContainerError: it has references to references within each other beyond a bound.
-    """
+    References within each other beyond a bound are an error."""
     source, text = text, decoded_text(text)
     yield text, True
     plain = text
@@ -265,11 +249,7 @@ class ContactOpener:
     """Opens contacts (vCard 2.1 to 4.0, RFC 6350)."""
 
     def members(self, file: PreadFile) -> Iterator[ArchiveMember]:
-        """Yield the pictures of all contacts.
-
-        Raises:
-            ContainerError: it is too large.
-        """
+        """Yield the pictures of all contacts."""
         if file.size > READ_MAX:
             raise ContainerError(Reason.CONTAINER_BYTES)
         text = _FOLDED.sub(b"", decoded_text(file.read()))

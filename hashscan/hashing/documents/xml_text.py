@@ -68,13 +68,9 @@ def _is_file(text: str) -> bool:
 
 
 def xml_texts(content: bytes) -> bytes:
-    """Return all values of attributes and texts of elements in quotes, one a line.
-
-    The text of an element that holds a file is in the element `binary`.
-
-    Raises:
-        ContainerError: with its entities expanded, it is longer than `READ_MAX`.
-    """
+    """Return all values of attributes and texts of elements in quotes, one a line; the text of an element
+    that holds a file is in the element `binary`. With its entities expanded, it may be no longer than
+    `READ_MAX`."""
     reader = _Reader()
     parser = expat.ParserCreate()
     # Not buffered: at a fault, the buffer would be lost.

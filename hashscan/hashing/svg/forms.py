@@ -33,11 +33,7 @@ _SIDES = 1e-6, 1e9
 
 
 def decoded(content: bytes) -> str:
-    """Return a drawing's text, decoded as browsers do.
-
-    Raises:
-        RefusedError: its encoding is another.
-    """
+    """Return a drawing's text, decoded as browsers do."""
     if content.startswith(b"\xef\xbb\xbf"):
         return content[3:].decode("utf-8", "replace")
     for mark, start, name in (

@@ -36,11 +36,7 @@ class Drawn(NamedTuple):
 
 
 def draw(file: PreadFile) -> Drawn:
-    """Draw a file.
-
-    Raises:
-        RefusedError: it can't be drawn, or browsers may show something else.
-    """
+    """Draw a file; RefusedError if it can't be drawn, or browsers may show something else."""
     if file.size > BYTES_MAX:
         raise RefusedError("length")
     file.seek(0)
@@ -53,11 +49,7 @@ def draw(file: PreadFile) -> Drawn:
 
 
 def _rendered(drawing: Drawing) -> bytes:
-    """Return a drawing as a PNG file, in the size in which browsers show it, within limits.
-
-    Raises:
-        RefusedError: the renderer fails.
-    """
+    """Return a drawing as a PNG file, in the size in which browsers show it, within limits."""
     longer = max(drawing.size)
     side = min(max(longer, SIDE_MIN), SIDE_MAX)
     width, height = (max(1, round(length * side / longer)) for length in drawing.size)

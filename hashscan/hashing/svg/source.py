@@ -106,7 +106,6 @@ class Drawing(NamedTuple):
     """True if it has styles for viewers that prefer dark colours."""
 
     def sized(self, width: int, height: int) -> str:
-        """Return the drawing at a size in pixels."""
         return (
             f'<svg xmlns="{_SVG.strip()}" xmlns:xlink="{_XLINK.strip()}" width="{width}" height="{height}"'
             f"{self.root}>{self.source}</svg>"
@@ -114,15 +113,9 @@ class Drawing(NamedTuple):
 
 
 def read_drawing(content: bytes, nested: int = 0, *, dark: bool = False) -> Drawing:
-    """Return a drawing without what could be drawn in different ways.
-
-    Args:
-        nested: the number of drawings around it.
-        dark: True to apply the styles for viewers that prefer dark colours.
-
-    Raises:
-        RefusedError: browsers may show another picture than the renderer.
-    """
+    """Return a drawing without what could be drawn in different ways, of one within so many others;
+    RefusedError if browsers may show another picture than the renderer. `dark` applies the styles for viewers
+    that prefer dark colours."""
     reader = _Reader(nested, dark=dark)
     text = decoded(content)
     reader.source = text
@@ -169,7 +162,6 @@ class _Reader:
         self._switched: list[bool] = []
 
     def drawing(self, *, broken: bool) -> Drawing:
-        """Return what was read."""
         if broken and not self._shown:
             # Browsers read on behind some faults.
             raise RefusedError("fault")
@@ -197,7 +189,6 @@ class _Reader:
         self._has_entities = True
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """Begin an element."""
         namespace, _, name = tag.rpartition(" ")
         is_svg = f"{namespace} " == _SVG
         if not self._within:
@@ -319,11 +310,7 @@ class _Reader:
         return "".join(f" {name}={quoteattr(value)}" for name, value in kept.items() if value)
 
     def _check_element(self, element: str, kept: Mapping[str, str], styles: Mapping[str, str]) -> None:
-        """Check the properties that renderers apply to some elements only.
-
-        Raises:
-            RefusedError: browsers and resvg may differ.
-        """
+        """Check the properties that renderers apply to some elements only."""
         odd = {
             "svg": {"transform"},
             "symbol": _SYMBOL_SIZE,
@@ -354,7 +341,6 @@ class _Reader:
 
     @cached_property
     def _joined(self) -> str:
-        """The source without white space."""
         return self.source.translate(_NO_SPACES)
 
     def _link(self, element: str, target: str) -> str:
@@ -450,11 +436,8 @@ class _NoDrawing(Exception):
 
 
 def _picture(content: bytes, nested: int, *, dark: bool) -> str:
-    """Return a picture within a drawing as an URL; empty if it is none.
-
-    Raises:
-        RefusedError: the renderer can't draw it, or browsers show more of it.
-    """
+    """Return a picture within a drawing as an URL; empty if it is none; RefusedError if the renderer can't
+    draw it, or browsers show more of it."""
     if b"svg" in content[:4096] and content.lstrip()[:1] == b"<":
         if nested >= _NESTED_MAX:
             raise RefusedError("depth")

@@ -152,11 +152,8 @@ class RefusedError(Exception):
 
 
 def attribute(name: str, value: str) -> str | None:
-    """Return an attribute's value as all renderers read it; None if it has no effect.
-
-    Raises:
-        RefusedError: browsers may read it otherwise.
-    """
+    """Return an attribute's value as all renderers read it; None if it has no effect; RefusedError if
+    browsers may read it otherwise."""
     value = value.strip(SPACE)
     if not value.isascii() and (name in _ASCII or name in _REFUSED):
         raise RefusedError(f"{name}={value[:80]}")
@@ -227,11 +224,8 @@ def _reference(name: str, value: str) -> str:
 
 
 def declarations(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the declarations of a style that change a picture, with their values as of `attribute`.
-
-    Raises:
-        RefusedError: browsers may read them otherwise.
-    """
+    """Yield the declarations of a style that change a picture, with their values as of `attribute`;
+    RefusedError if browsers may read them otherwise."""
     text = _COMMENT.sub(" ", text)
     at = 0
     while at < len(text):
@@ -258,14 +252,8 @@ def declarations(text: str) -> Iterator[tuple[str, str]]:
 
 
 def rules(text: str, preferred: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield the selectors and declarations of a style sheet.
-
-    Args:
-        preferred: the colours that the viewer prefers: `light` or `dark`.
-
-    Raises:
-        RefusedError: browsers may read them otherwise.
-    """
+    """Yield the selectors and declarations of a style sheet for the colours (`light` or `dark`) that the
+    viewer prefers; RefusedError if browsers may read them otherwise."""
     text = _COMMENT.sub(" ", text).replace("<!--", " ").replace("-->", " ")
     text = PREFERRED.sub(lambda found: found[2] if found[1].lower() == preferred else " ", text).strip(SPACE)
     at = 0

@@ -65,11 +65,7 @@ def attachments(container: InputContainer) -> Iterator[bytes]:
 
 
 def tags_behind(file: PreadFile) -> Iterator[bytes | Stopped]:
-    """Yield the pictures in tags at the end of music, or why they can't be read.
-
-    Raises:
-        OSError: the file can't be read.
-    """
+    """Yield the pictures in tags at the end of music, or why they can't be read."""
     begin = max(0, file.size - _TAIL)
     file.seek(begin)
     tail = file.read(_TAIL)

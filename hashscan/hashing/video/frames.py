@@ -158,18 +158,11 @@ def hash_video(
     formats: Collection[str] = FORMATS,
     unseen: Mapping[int, Ranges | None] = {},
 ) -> Iterator[VideoFrame | VideoCover | KeyFramesLeft | VideoEnd]:
-    """Decode a video and yield a record for each hashed frame, then a `VideoEnd`.
-
-    Of frames that follow one another with the same digest, only the first is yielded, except for vPDQ. Covers
-    are yielded as they are stored, except for vPDQ. A file of sound alone has no frames, and no fault.
-
-    Args:
-        file: read and seek only; no other file is opened.
-        hashes: the algorithms for frames that are not those of vPDQ.
-        variants: some of `variants.VARIANTS`.
-        formats: some of `FORMATS`, of which the file must be.
-        unseen: of `Sampling.LONG`: what `VideoEnd.unseen` has.
-    """
+    """Decode a video and yield a record for each hashed frame, then a `VideoEnd`. The file must be of one of
+    the formats (of `FORMATS`); no other file is opened. The hashes are those for frames that are not of vPDQ;
+    `unseen` is, of `Sampling.LONG`, what `VideoEnd.unseen` has. Of frames that follow one another with the
+    same digest, only the first is yielded, except for vPDQ. Covers are yielded as they are stored, except for
+    vPDQ. A file of sound alone has no frames, and no fault."""
     yield from _Video(file, hashes, sampling, limits, variants, formats, unseen).records()
 
 
@@ -465,11 +458,8 @@ class _Video:
             self._streams[stream.index] = StreamState(stream, sampling, start, ranges)
 
     def _alpha_decoder(self, stream: VideoStream) -> av.VideoCodecContext:
-        """Return the decoder that heeds opacity, which FFmpeg's own do not, but browsers do.
-
-        Raises:
-            _Ended: there is none.
-        """
+        """Return the decoder that heeds opacity, which FFmpeg's own do not, but browsers do; end where there
+        is none."""
         known = stream.codec_context
         try:
             made = av.CodecContext.create(_WITH_ALPHA[known.codec.name], "r")

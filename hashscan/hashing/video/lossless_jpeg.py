@@ -37,11 +37,7 @@ class Decoded(Struct, frozen=True):
 
 
 def decode_lossless(content: bytes, header: LosslessHeader, max_pixels: int) -> Decoded:
-    """Decode a lossless JPEG or JPEG-LS.
-
-    Raises:
-        UndecodedError: it can't be decoded: UNSUPPORTED, TOO_LARGE or BROKEN.
-    """
+    """Decode a lossless JPEG or JPEG-LS; UndecodedError with UNSUPPORTED, TOO_LARGE or BROKEN."""
     codec = _CODECS.get(header.marker)
     width, height = header.plain.size
     if codec is None or not width * height:

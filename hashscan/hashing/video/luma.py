@@ -34,14 +34,8 @@ _STRETCHED = bytes(
 
 
 def luma_of(frame: VideoFrame) -> NDArray[np.uint8]:
-    """Return the brightness of a frame, shape (height, width), 0 black to 255 white.
-
-    The frame's own numbers say which: matrix and range as its stream declares them; nothing is turned.
-
-    Raises:
-        av.FFmpegError: the frame can't be converted.
-        MemoryError: it needs more memory than there is.
-    """
+    """Return the brightness of a frame, shape (height, width), 0 black to 255 white. The frame's own numbers
+    say which: matrix and range as its stream declares them; nothing is turned."""
     name = frame.format.name
     known = _PLANE.fullmatch(name)
     shift = int(known["bits"] or 8) - 8 if known else 8
@@ -62,25 +56,14 @@ def luma_of(frame: VideoFrame) -> NDArray[np.uint8]:
 
 
 def luma_by_colours(frame: VideoFrame) -> NDArray[np.uint8]:
-    """Return the brightness of a frame's colours, shape (height, width), as the reference of vPDQ does.
-
-    It differs from `luma_of` where a colour's brightness and hue don't fit into RGB together. The matrix is
-    that of ITU-R BT.601, whatever the stream declares.
-
-    Raises:
-        av.FFmpegError: the frame can't be converted.
-        MemoryError: it needs more memory than there is.
-    """
+    """Return the brightness of a frame's colours, shape (height, width), as the reference of vPDQ does. It
+    differs from `luma_of` where a colour's brightness and hue don't fit into RGB together. The matrix is that
+    of ITU-R BT.601, whatever the stream declares."""
     return np.asarray(Image.fromarray(colours_of(frame)).convert("L"))
 
 
 def opacity_of(frame: VideoFrame) -> NDArray[np.uint8] | None:
-    """Return the opacity of a frame, shape (height, width), 255 for opaque; None if no pixel's differs.
-
-    Raises:
-        av.FFmpegError: the frame can't be converted.
-        MemoryError: it needs more memory than there is.
-    """
+    """Return the opacity of a frame, shape (height, width), 255 for opaque; None if no pixel's differs."""
     if not (frame.format.has_palette or any(component.is_alpha for component in frame.format.components)):
         return None
     alpha = frame.reformat(format="rgba", threads=1).to_ndarray()[..., 3]
@@ -88,11 +71,6 @@ def opacity_of(frame: VideoFrame) -> NDArray[np.uint8] | None:
 
 
 def colours_of(frame: VideoFrame) -> NDArray[np.uint8]:
-    """Return the colours of a frame, shape (height, width, 3), by the matrix of ITU-R BT.601.
-
-    Raises:
-        av.FFmpegError: the frame can't be converted.
-        MemoryError: it needs more memory than there is.
-    """
+    """Return the colours of a frame, shape (height, width, 3), by the matrix of ITU-R BT.601."""
     converted = frame.reformat(format="rgb24", src_colorspace="itu601", dst_colorspace="itu601", threads=1)
     return np.asarray(converted.to_ndarray(), np.uint8)

@@ -100,14 +100,8 @@ class VideoOpener:
         *,
         samples: bool = False,
     ) -> None:
-        """Load all that decoding needs, by opening a video.
-
-        Args:
-            hashes: the algorithms, in the order of a reply.
-            wanted: some of `variants.VARIANTS`.
-            max_pixels: of one frame.
-            samples: True to yield the frames of vPDQ, too.
-        """
+        """Load all that decoding needs, by opening a video. The hashes are in the order of a reply;
+        `max_pixels` is of one frame; with `samples`, the frames of vPDQ are yielded, too."""
         self._samples = samples
         self._hashes = hashes
         self._names = tuple(algorithm.name for algorithm in hashes)
@@ -119,12 +113,8 @@ class VideoOpener:
                 pass
 
     def frames(self, file: PreadFile, kind: FileFormat, limits: MemberLimits) -> Iterator[Found]:
-        """Yield the covers and frames of a video, those of vPDQ, and why it was not looked at in full.
-
-        Args:
-            kind: a format of `container_kinds.VIDEOS`.
-            limits: `members` and `seconds` are heeded.
-        """
+        """Yield the covers and frames of a video, those of vPDQ, and why it was not looked at in full; of the
+        limits, `members` and `seconds` are heeded."""
         found = _Distinct(self._names)
         opened = _Opened(file, kind, limits, self._max_pixels)
         take_failure(self._hashes)
@@ -156,11 +146,8 @@ class VideoOpener:
     def _sampled(
         self, opened: _Opened, found: _Distinct
     ) -> Generator[Found, None, tuple[VideoEnd | None, VideoEnd]]:
-        """Yield the frames of vPDQ, some at a time, and the key frames if they are the same packets.
-
-        Returns:
-            The end of the key frames, None if they are still to be looked at; and that of vPDQ.
-        """
+        """Yield the frames of vPDQ, some at a time, and the key frames if they are the same packets. Return
+        the end of the key frames, None if they are still to be looked at, and that of vPDQ."""
         keys = None
         both = opened.has_same_packets()
         if not both:

@@ -69,13 +69,9 @@ class _Held(Generic[Item]):
         self._passed = 0
 
     def follow(self, item: Item | None, seconds: float | None) -> Item | None:
-        """Take the next frame, None at the end; return the one before if it is to be hashed.
-
-        That is one shown when half a second has passed, which each is that is shown so long.
-
-        Args:
-            seconds: time from which the next frame is shown; None if it isn't known.
-        """
+        """Take the next frame, shown from `seconds` on if that is known, None at the end; return the one
+        before if it is to be hashed. That is one shown when half a second has passed, which each is that is
+        shown so long."""
         before, self._last = self._last, item
         if item is None or seconds is None or not self._since <= seconds < self._due:
             due = True
@@ -116,16 +112,12 @@ class _ShownTimes:
             self._settle(_REORDERED)
 
     def note_hashed(self, seconds: float) -> None:
-        """Count a frame that was hashed."""
         if len(self._hashed) < _TIMES_MAX:
             self._hashed.add(seconds)
 
     def unseen(self, end: float) -> dict[float, tuple[float, ...]] | None:
-        """Return the frames shown long that were not hashed; None if there are too many to tell.
-
-        Args:
-            end: time at which the video ends, as the file says.
-        """
+        """Return the frames shown long that were not hashed, up to the video's end as the file says; None if
+        there are too many to tell."""
         self._settle(len(self._waiting))
         length = 0.0
         if self._last is not None:
@@ -161,12 +153,8 @@ class StreamState:
     def __init__(
         self, stream: VideoStream, sampling: Sampling, start: float, ranges: Ranges | None = None
     ) -> None:
-        """Describe a stream of which no packet was read yet.
-
-        Args:
-            start: time in seconds, as the file counts, at which the video begins.
-            ranges: of `LONG`: the frames to be hashed.
-        """
+        """Describe a stream of which no packet was read yet. The video begins at `start`, in seconds as the
+        file counts; `ranges` are, of `LONG`, the frames to be hashed."""
         self.index = stream.index
         self._start = start
         self.sampling = sampling
@@ -205,11 +193,8 @@ class StreamState:
         return max(self._gap, self.until - self._seconds)
 
     def unseen(self, duration: float) -> Ranges | None:
-        """Return the frames shown long that were not hashed; None if that can't be told.
-
-        Args:
-            duration: length of the video in seconds.
-        """
+        """Return the frames shown long that were not hashed in a video of that length (seconds); None if that
+        can't be told."""
         if self.sampling is Sampling.LONG:
             return None if self._lacking else {}
         if self.sampling is not Sampling.KEY_FRAMES or not self.packets:

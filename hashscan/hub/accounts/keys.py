@@ -59,13 +59,11 @@ class HubKey(Struct, frozen=True):
 
     @property
     def replaced_by(self) -> str:
-        """The name of the key that has replaced this one; empty if none has."""
         found = _REPLACED.fullmatch(self.name)
         return found[1] if found else ""
 
     @property
     def actor(self) -> str:
-        """The name of the key in the audit log."""
         return f"key {self.organisation_name}/{self.name}"
 
 
@@ -110,14 +108,10 @@ def note_use(connection: Connection, key: HubKey, now: int) -> None:
 
 
 def count_requests(connection: Connection, key: HubKey, now: int, number: int = 1) -> bool:
-    """Count requests of a key whose requests are limited; return False if they are too many in this minute.
-
-    The count is in the database, so that the limit holds over all nodes. The minutes before and after are the
-    same to it where nodes differ about the time: a count of theirs is continued, unless it is over.
-
-    Args:
-        number: requests that are counted at once, at most the limit.
-    """
+    """Count requests (at once, at most the limit) of a key whose requests are limited; return False if they
+    are too many in this minute. The count is in the database, so that the limit holds over all nodes. The
+    minutes before and after are the same to it where nodes differ about the time: a count of theirs is
+    continued, unless it is over."""
     minute = now - now % MINUTE
     same = KEYS.c.minute.in_((minute, minute + MINUTE))
     counted = (
@@ -186,11 +180,7 @@ def add_key(
 
 
 def key_named(connection: Connection, organisation: str, name: str) -> HubKey:
-    """Return a key.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
+    """Return a key."""
     owner = organisation_named(connection, organisation)
     row = connection.execute(_QUERY.where(KEYS.c.organisation == owner.id, KEYS.c.name == name)).first()
     if row is None:

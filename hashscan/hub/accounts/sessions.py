@@ -66,7 +66,6 @@ def note_session(database: Database, session: Session, now: int) -> None:
 
 
 def end_session(connection: Connection, session: Session) -> None:
-    """End a session, since its user signs out."""
     connection.execute(delete(SESSIONS).where(SESSIONS.c.sha256 == session.sha256))
     record(connection, session.user.actor, "user.sign-out", session.user.organisation)
 

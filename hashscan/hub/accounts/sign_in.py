@@ -76,17 +76,9 @@ def limited_address(address: str) -> str:
 def sign_in(
     database: Database, name: str, password: str, code: str, known_browser: str, now: int
 ) -> tuple[User, str] | None:
-    """Return the user with this name, password and code, and the mark of his browser; None if there is none.
-
-    The work is the same for a name that does not exist.
-
-    Args:
-        code: the six digits of the second factor; empty without.
-        known_browser: the mark that the browser has sent; empty without.
-
-    Raises:
-        DatabaseError: the users can't be read or written.
-    """
+    """Return the user with this name, password and code (the six digits of the second factor), and the mark
+    of his browser, which may have sent one; None if there is none. The work is the same for a name that does
+    not exist."""
     name = name.strip().lower()
     with database.reading() as connection:
         row = connection.execute(USER_QUERY.where(USERS.c.name == name)).first()

@@ -58,7 +58,6 @@ class User(Struct, frozen=True):
 
     @property
     def actor(self) -> str:
-        """The name of the user in the audit log."""
         return f"user {self.name}"
 
 
@@ -71,7 +70,6 @@ class StoredPassword(NamedTuple):
 
 
 def stored_password(text: str) -> StoredPassword:
-    """Return the parts of the column `password`."""
     found = _ONE_TIME.fullmatch(text)
     return StoredPassword(text, None) if found is None else StoredPassword(found[2], int(found[1]))
 
@@ -82,7 +80,6 @@ USER_QUERY: Select[Any] = select(
 
 
 def user_of(row: Row[Any]) -> User:
-    """Return the user of a row of `USER_QUERY`."""
     return User(
         row.id,
         row.name,
@@ -108,11 +105,7 @@ def users(connection: Connection, organisation: int | None = None) -> list[User]
 
 
 def user_named(connection: Connection, name: str) -> User:
-    """Return a user.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
+    """Return a user."""
     row = connection.execute(USER_QUERY.where(USERS.c.name == name)).first()
     if row is None:
         raise UsageError(f"there is no user {name!r}", advice="See `hashscan hub user list`.")
@@ -197,11 +190,7 @@ def disable_user(connection: Connection, actor: str, name: str, *, disabled: boo
 
 
 def hash_password(password: str, name: str) -> str:
-    """Return the stored form of a password that a user has chosen.
-
-    Raises:
-        UsageError: it is too short or too long, or is the user's name.
-    """
+    """Return the stored form of a password that a user has chosen."""
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         raise UsageError(
             f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters", advice="Choose another password."

@@ -59,18 +59,10 @@ class Checked(NamedTuple):
 def count_check(
     database: Database, key: HubKey, checked: Checked, now: int, idempotency_key: str = "", body: bytes = b""
 ) -> None:
-    """Count a request, unless it is a repeated one; when this returns, it is durable.
-
-    Args:
-        idempotency_key: the key that the client has sent; empty if it has sent none.
-        body: the request, and how it is read.
-
-    Raises:
-        ReusedKeyError: the idempotency key was sent with another body.
-        QuotaError: the digests exceed the quota of a day; nothing is counted.
-        DatabaseError: the database can't be written; the request may or may not be counted, and can be
-            repeated with its idempotency key.
-    """
+    """Count a request, unless it is a repeated one; when this returns, it is durable. The body is the
+    request, and how it is read. ReusedKeyError: the idempotency key was sent with another body; QuotaError:
+    the digests exceed the quota of a day, and nothing is counted. After a DatabaseError the request may or
+    may not be counted, and can be repeated with its idempotency key."""
     with database.transaction() as connection:
         if idempotency_key and not _is_new(database, connection, key, now, idempotency_key, body):
             return
@@ -86,15 +78,8 @@ def count_check(
 def require_allowed(
     database: Database, key: HubKey, digests: int, now: int, idempotency_key: str = "", body: bytes = b""
 ) -> None:
-    """Return if a request may be compared: `count_check` will most probably count it, or has done so.
-
-    Args:
-        digests: those of the request, and those of others that are not counted yet.
-
-    Raises:
-        ReusedKeyError, QuotaError: see `count_check`.
-        DatabaseError: the database can't be read.
-    """
+    """Return if a request with these digests (and those of others that are not counted yet) may be compared:
+    `count_check` will most probably count it, or has done so; else raise what that raises."""
     if not key.digests_per_day and not idempotency_key:
         return
     with database.reading() as connection:
@@ -197,21 +182,14 @@ def month_of(at: int) -> int:
 
 
 def detections_of(matches: Collection[Collection[tuple[str, str]]]) -> dict[tuple[str, str], int]:
-    """Return the number of digests by list and category.
-
-    Args:
-        matches: for each digest that was detected, list and category of its entries.
-    """
+    """Return the number of digests by list and category, from list and category of the entries of each digest
+    that was detected."""
     return dict(Counter(place for of_digest in matches for place in set(of_digest)))
 
 
 def keep_feedback(database: Database, key: HubKey, opinion: FeedbackRequest, now: int) -> None:
-    """Keep an opinion in place of the organisation's former one on the entry.
-
-    Raises:
-        OpinionsError: the organisation has given its opinion on too many entries in a day.
-        DatabaseError: the database can't be written.
-    """
+    """Keep an opinion in place of the organisation's former one on the entry; OpinionsError if it has given
+    its opinion on too many entries in a day."""
     values = {"opinion": opinion.opinion, "reason": printable(opinion.reason)}
     own = FEEDBACK.c.organisation == key.organisation
     with database.transaction() as connection:

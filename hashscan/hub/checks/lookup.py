@@ -58,7 +58,6 @@ class _Opened:
             return True
 
     def leave(self) -> None:
-        """End their use."""
         with self._counting:
             self._users -= 1
             last = not self._users
@@ -70,16 +69,7 @@ class Lookup(ClosedOnExit):
     """The lists in use; threads may share it."""
 
     def __init__(self, state: StateDir, names: Sequence[str] | None = None) -> None:
-        """Open the lists.
-
-        Args:
-            state: the state folder that they lie in.
-            names: the names of the lists; None for all.
-
-        Raises:
-            NoUsableListError: there is no list to compare with.
-            UsageError, OutputError: see `ListStore.open`.
-        """
+        """Open the lists of these names, None for all."""
         self._state = state
         self._names = names
         self._reloading = threading.Lock()
@@ -95,7 +85,6 @@ class Lookup(ClosedOnExit):
 
     @property
     def infos(self) -> tuple[ListInfo, ...]:
-        """The lists in use."""
         return self._opened.infos
 
     @property
@@ -104,15 +93,9 @@ class Lookup(ClosedOnExit):
         return [name for name in MATCHED if name in self._opened.matcher.algorithms]
 
     def match(self, digests: Mapping[str, bytes]) -> tuple[str, dict[str, dict[int, list[Match]]]]:
-        """Look up digests.
-
-        Args:
-            digests: by algorithm, one after another.
-
-        Returns:
-            The version of the lists; and by algorithm and row, the entries that accuse a digest, the closest
-            first: none for one that an exception or known-good content withholds, and no near misses.
-        """
+        """Look up digests, by algorithm, one after another. Return the version of the lists; and by algorithm
+        and row, the entries that accuse a digest, the closest first: none for one that an exception or
+        known-good content withholds, and no near misses."""
         with self._using() as opened:
             found: dict[str, dict[int, list[Match]]] = {}
             for algorithm, values in digests.items():
@@ -128,7 +111,6 @@ class Lookup(ClosedOnExit):
             return opened.version, found
 
     def has_entry(self, entry_id: str) -> bool:
-        """Return True if a list in use has an entry of this id."""
         with self._using() as opened:
             return any(find_entry(handle, entry_id) is not None for handle in opened.handles)
 
@@ -172,7 +154,6 @@ class Lookup(ClosedOnExit):
             return True
 
     def close(self) -> None:
-        """Release the lists."""
         self._opened.leave()
 
     def _open(self) -> _Opened:

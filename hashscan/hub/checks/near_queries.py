@@ -76,16 +76,12 @@ class _Evidence(NamedTuple):
         return _count(self.impossible) + self.strays
 
     def is_chain(self, elsewhere: int) -> bool:
-        """Return True if pictures don't have such digests.
-
-        Args:
-            elsewhere: `not_of_pictures` of the organisation's other entries.
-        """
+        """Return True if pictures don't have such digests; `elsewhere` is `not_of_pictures` of the
+        organisation's other entries."""
         here = self.not_of_pictures
         return _count(self.varied) >= VARIED_MAX or (here > 0 and here + elsewhere >= IMPOSSIBLE_MAX)
 
     def values(self) -> dict[str, Any]:
-        """Return the columns."""
         return {
             "anchors": self.anchors.tobytes(), "varied": self.varied.tobytes(),
             "impossible": self.impossible.tobytes(), "strays": self.strays,
@@ -99,18 +95,9 @@ _NONE = _Evidence(np.zeros((0, _SIZE // 8), np.uint64), _NO_BITS, _NO_BITS, 0)
 def watch_near_queries(
     database: Database, key: HubKey, digests: bytes, found: Mapping[int, Sequence[Match]], now: int
 ) -> frozenset[int]:
-    """Note the digests of a request that are close to one another and to an entry.
-
-    Args:
-        digests: PDQs, one after another.
-        found: the entries that they match, the closest first, by index.
-
-    Returns:
-        The indices of digests whose answer is withheld now, whether they match or not; they are not noted.
-
-    Raises:
-        DatabaseError: the database can't be used.
-    """
+    """Note the digests (PDQs, one after another) of a request that are close to one another and to an entry;
+    `found` are the entries that they match, the closest first, by index. Return the indices of digests whose
+    answer is withheld now, whether they match or not; they are not noted."""
     if not digests:
         return frozenset()
     asked = _words(digests)
@@ -167,7 +154,6 @@ def forget_chains(connection: Connection, actor: str, organisation: int) -> None
 
 
 def prune_near_queries(connection: Connection, now: int) -> None:
-    """Delete what has not changed for `KEPT_SECONDS`."""
     connection.execute(delete(NEAR_QUERIES).where(NEAR_QUERIES.c.at < now - KEPT_SECONDS))
 
 

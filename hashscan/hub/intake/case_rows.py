@@ -53,11 +53,8 @@ class CaseRows:
         self._now = now
 
     def take(self, scan: str, seen: Iterable[Finding | Place], later: Collection[str] = ()) -> None:
-        """Open a case for each file with a finding that has none, and note all others as seen by a scan.
-
-        Args:
-            later: scans that began later; what one of them has named, this scan says nothing of.
-        """
+        """Open a case for each file with a finding that has none, and note all others as seen by a scan. Of
+        what a scan has named that began later, this scan says nothing."""
         # Of a file that is named twice, the finding counts, and of two findings the last.
         files: dict[bytes, Finding | Place] = {}
         for one in seen:
@@ -73,12 +70,8 @@ class CaseRows:
         )
 
     def end_missing(self, scan: AnyRow, lists: Mapping[str, Any], limit: int) -> int:
-        """End some cases of its scope that a complete scan has not named; return how many were ended.
-
-        Args:
-            scan: the scan's row.
-            lists: fields of the lists that the scan could use, by name.
-        """
+        """End some cases of its scope that a complete scan has not named; return how many. `lists` are fields
+        of the lists that the scan could use, by name."""
         ended = 0
         after = 0
         begun = min(scan.started, scan.received)
@@ -290,15 +283,9 @@ class CaseRows:
 
 
 def began_later(begun: int, uuid: str) -> ColumnElement[bool]:
-    """Return the condition that a scan began later than another one.
-
-    Of the time that its server says and the time at which its report began to come in, the earlier counts,
-    since a server's time may be wrong. Of two that began in the same second, the larger uuid decides.
-
-    Args:
-        begun: time at which the other one began.
-        uuid: uuid of the other one.
-    """
+    """Return the condition that a scan began later than the one with this time of begin and uuid. Of the time
+    that its server says and the time at which its report began to come in, the earlier counts, since a
+    server's time may be wrong. Of two that began in the same second, the larger uuid decides."""
     after = (SCANS.c.started > begun) & (SCANS.c.received > begun)
     return (SCANS.c.started >= begun) & (SCANS.c.received >= begun) & (after | (SCANS.c.uuid > uuid))
 
@@ -346,12 +333,8 @@ def _reopens(found: Finding, row: AnyRow) -> bool:
 
 
 def _ending(row: AnyRow, before: Mapping[str, Any], lists: Mapping[str, Any]) -> str:
-    """Return how a case ends that a complete scan has not named; empty if it does not.
-
-    Args:
-        before: the lists of the last scan that has named it.
-        lists: those of the complete scan.
-    """
+    """Return how a case ends that a complete scan (with `lists`) has not named; empty if it does not.
+    `before` are the lists of the last scan that has named it."""
     named = {name for name, _, _ in _keys(row.entries)}
     if not named or not named <= lists.keys():
         return ""

@@ -90,12 +90,7 @@ Kept = ScanRecord | SummaryRecord | Finding | Place | None
 
 
 def decode_records(part: bytes, first: int) -> list[Kept]:
-    """Return what is kept of each record of a part in JSON Lines; the first has the index `first`.
-
-    Raises:
-        InvalidDocumentError: one of them is not valid, or there are too many.
-        NewerSchemaError: a newer version has written them.
-    """
+    """Return what is kept of each record of a part in JSON Lines; the first has the index `first`."""
     if part and not part.endswith(b"\n"):
         raise InvalidDocumentError("the part does not end with the end of a line")
     lines = part.split(b"\n")[:-1]

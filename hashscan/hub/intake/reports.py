@@ -70,12 +70,7 @@ class TooManyServersError(Exception):
 def begin_report(
     database: Database, organisation: int, uuid: str, begin: ReportBegin, now: int
 ) -> ReportState:
-    """Prepare to receive a report; one that was begun before stays as it is.
-
-    Raises:
-        TooManyServersError: its server would be one too many.
-        DatabaseError: the database can't be used.
-    """
+    """Prepare to receive a report; one that was begun before stays as it is."""
     with database.transaction() as connection:
         known = _row(connection, organisation, uuid)
         if known is not None:
@@ -92,11 +87,7 @@ def begin_report(
 
 
 def server_named(database: Database, connection: Connection, organisation: int, host: str, now: int) -> int:
-    """Return the id of a server that reports now; it is added if it is new, and is not silent any more.
-
-    Raises:
-        TooManyServersError: it would be one too many.
-    """
+    """Return the id of a server that reports now; it is added if it is new, and is not silent any more."""
     known = (SERVERS.c.organisation == organisation) & (SERVERS.c.name == host)
     seen = update(SERVERS).where(known).values(seen=now, silent=None, alerted=None).returning(SERVERS.c.id)
     found = connection.execute(seen).scalar()
@@ -111,12 +102,7 @@ def server_named(database: Database, connection: Connection, organisation: int, 
 
 
 def report_state(database: Database, organisation: int, uuid: str) -> ReportState:
-    """Return how much of a report was received.
-
-    Raises:
-        MissingReportError: the organisation has not begun it.
-        DatabaseError: the database can't be used.
-    """
+    """Return how much of a report was received; MissingReportError if the organisation has not begun it."""
     with database.reading() as connection:
         return _state(_required(_row(connection, organisation, uuid)))
 
@@ -124,17 +110,10 @@ def report_state(database: Database, organisation: int, uuid: str) -> ReportStat
 def receive_records(
     database: Database, organisation: int, uuid: str, first: int, records: Sequence[Kept], now: int
 ) -> ReportState:
-    """Take in the records of a part, as `decode_records` returns them, passing over those received before.
-
-    Args:
-        first: index of the first of them in the report.
-
-    Raises:
-        MissingReportError: the organisation has not begun the report.
-        OutOfOrderError: records before them are missing.
-        InvalidDocumentError: they are not those of this report; none was taken in.
-        DatabaseError: the database can't be used.
-    """
+    """Take in the records of a part, as `decode_records` returns them, the first of which has this index in
+    the report, passing over those received before. MissingReportError: the organisation has not begun the
+    report; OutOfOrderError: records before them are missing; InvalidDocumentError: they are not those of this
+    report, and none was taken in."""
     for tries in (1, 0):
         try:
             with database.transaction() as connection:

@@ -123,14 +123,7 @@ def queue_mail(
     notice: int | None = None,
     publication: int | None = None,
 ) -> None:
-    """Store a mail to an organisation.
-
-    Args:
-        recipients: addresses; None for all contacts of the organisation.
-
-    Raises:
-        UsageError: the organisation has no contact.
-    """
+    """Store a mail to an organisation, to these recipients or all of its contacts."""
     to = owner.contacts if recipients is None else tuple(recipients)
     if recipients is None and not to:
         raise UsageError(
@@ -166,7 +159,6 @@ def send_next(
 
     Args:
         channel: takes documents as a `LetterChannel` does.
-        reporter: the sender.
         clock: returns seconds since 1970.
 
     Raises:

@@ -23,14 +23,7 @@ _WEB = re.compile(r"\A(?i:http)(s?://)([^/?#]*)")
 def notice_mail(
     *, reference: str, url: str, path: str, host: str, category: str, deadline: int | None, sent: int
 ) -> Mail:
-    """Return the mail of a notice, with a XARF report.
-
-    Args:
-        deadline: seconds since 1970, as `sent`.
-
-    Raises:
-        UsageError: XARF can't express the notice.
-    """
+    """Return the mail of a notice, with a XARF report; times are in seconds since 1970."""
     if category not in CLASSES:
         raise UsageError(
             f"a notice of category {category} can't be sent by mail: XARF has no such class",
@@ -70,7 +63,6 @@ def notice_mail(
 
 
 def withdrawal_mail(reference: str, sent: int) -> Mail:
-    """Return the mail that takes a notice back, which was mailed before."""
     return Mail(
         f"Notice {reference} is withdrawn",
         f"The notice {reference} of {format_utc_seconds(sent)} is withdrawn. Nothing is to be done about it "

@@ -254,16 +254,11 @@ def notices(connection: Connection, organisation: str | None = None) -> list[Sen
 
 
 def notice_numbered(connection: Connection, number: int) -> SentNotice:
-    """Return a notice that is known to exist."""
     return _of(connection.execute(_QUERY.where(NOTICES.c.id == number)).one())
 
 
 def notice_of(connection: Connection, reference: str) -> SentNotice:
-    """Return the notice of a reference.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """Return the notice of a reference."""
     row = connection.execute(_QUERY.where(NOTICES.c.reference == reference)).first()
     if row is None:
         raise UsageError(f"there is no notice {reference!r}", advice="See `hashscan hub notice list`.")
@@ -273,14 +268,8 @@ def notice_of(connection: Connection, reference: str) -> SentNotice:
 def notices_since(
     connection: Connection, organisation: int, since: int, host: str
 ) -> tuple[NoticesAnswer, list[int]]:
-    """Return the notices of an organisation that were sent or changed after a position.
-
-    Args:
-        host: the server that asks; empty for all servers.
-
-    Returns:
-        The answer, and the numbers of the notices in it that nobody has fetched before.
-    """
+    """Return the notices of an organisation that were sent or changed after a position, for one server or all
+    (empty); and the numbers of those among them that nobody has fetched before."""
     query = select(NOTICES).where(
         NOTICES.c.organisation == organisation, NOTICES.c.position > since, NOTICES.c.via == "sync"
     )
@@ -317,11 +306,8 @@ def note_fetched(
 
 
 def take_update(connection: Connection, key: HubKey, number: int, answer: NoticeUpdate, now: int) -> None:
-    """Store an organisation's answer to a notice; the same answer again changes nothing.
-
-    Raises:
-        NoNoticeError: the organisation has no such notice.
-    """
+    """Store an organisation's answer to a notice; the same answer again changes nothing. NoNoticeError: the
+    organisation has no such notice."""
     row = connection.execute(
         _QUERY.where(NOTICES.c.id == number, NOTICES.c.organisation == key.organisation)
     ).first()

@@ -92,16 +92,11 @@ _TO_REVIEW = text(f"({TO_REVIEW})")
 
 
 def final(*, two: bool) -> ColumnElement[bool]:
-    """Return the condition of a decision that counts.
-
-    Args:
-        two: True if it needs a second person.
-    """
+    """Return the condition of a decision that counts; with `two`, it needs a second person."""
     return and_(CASES.c.decision != "", CASES.c.seconded_by != "" if two else true())
 
 
 def state_condition(state: CaseState, now: int, *, two: bool) -> ColumnElement[bool]:
-    """Return the condition of a state."""
     rejected = and_(CASES.c.decision == "rejected", final(two=two))
     in_time = CASES.c.excess == 0
     opened = and_(_PRESENT, not_(rejected), in_time)
@@ -130,12 +125,8 @@ def find_cases(
     limit: int = 100,
     further: ColumnElement[bool] | None = None,
 ) -> list[Row[Any]]:
-    """Return cases in their order.
-
-    Args:
-        after: the `position` of the last case of the page before; empty for the first page.
-        further: a condition besides those of `chosen`.
-    """
+    """Return cases in their order, after the `position` of the last case of the page before (empty for the
+    first page); `further` is a condition besides those of `chosen`."""
     by_deadline, oldest = chosen.by_deadline, chosen.order == "oldest"
     order: tuple[Any, ...] = (CASES.c.id,) if oldest else (CASES.c.id.desc(),)
     if by_deadline:
@@ -164,11 +155,8 @@ def find_decidable(
     *,
     two: bool,
 ) -> list[tuple[int, int]]:
-    """Return number and `moved` of the oldest cases on which a user can decide so, at most `BULK_MAX`.
-
-    Args:
-        until: number of the last case.
-    """
+    """Return number and `moved` of the oldest cases, up to the number `until`, on which a user can decide so,
+    at most `BULK_MAX`."""
     mine = and_(CASES.c.decision == decision, CASES.c.decided_by == user.name)
     further = and_(CASES.c.id <= until, not_(mine))
     if chosen.by_deadline:
@@ -203,7 +191,6 @@ def count_open(
 
 
 def count_cases(connection: Connection, chosen: CaseFilter, now: int, *, two: bool) -> int:
-    """Return the number of cases."""
     query = select(func.count()).select_from(CASES).where(_condition(chosen, now, two=two))
     return int(connection.execute(query).scalar_one())
 
@@ -249,12 +236,8 @@ def review_queue(connection: Connection, user: User, now: int, *, two: bool) -> 
 def next_to_decide(
     connection: Connection, user: User, chosen: CaseFilter, now: int, *, two: bool, after: int = 0
 ) -> Row[Any] | None:
-    """Return the oldest case that waits for a decision by this user; None if there is none.
-
-    Args:
-        chosen: the cases that are looked at, of the state `waiting`.
-        after: number of a case that is passed over, with those before it.
-    """
+    """Return the oldest case that waits for a decision by this user, of those in the state `waiting` that are
+    looked at, and after the number that is passed over; None if there is none."""
     waiting = (
         select(CASES.c.id)
         .where(
@@ -294,20 +277,10 @@ def decide(
     two: bool,
     recorded: bool = True,
 ) -> None:
-    """Record the decision of a person on a case.
-
-    Where two are needed, the decision counts when another person makes the same one; another decision
-    replaces the first, and waits for a second person itself.
-
-    Args:
-        moved: the column of this name, as the person saw the case.
-        two: True if two people are needed.
-        recorded: False if the caller writes the line of the audit log.
-
-    Raises:
-        UsageError: there is no reason, no such case, or the person has made this decision before.
-        CaseMovedError: somebody has changed the case meanwhile.
-    """
+    """Record the decision of a person on a case, whose column `moved` is as the person saw it (CaseMovedError
+    if somebody has changed the case meanwhile). Where two people are needed, the decision counts when another
+    person makes the same one; another decision replaces the first, and waits for a second person itself.
+    Unless `recorded`, the caller writes the line of the audit log."""
     _require_reason(reason)
     row = case_numbered(connection, number, None)
     if row is None:
@@ -349,16 +322,9 @@ def decide_many(
     *,
     two: bool,
 ) -> int:
-    """Record one decision on many cases, as `decide` does; return on how many.
-
-    Passed over are cases that somebody else has changed meanwhile, and those that need another person.
-
-    Args:
-        cases: numbers, and the column `moved` of each as the person saw it.
-
-    Raises:
-        UsageError: there is no reason.
-    """
+    """Record one decision on many cases (numbers, and the column `moved` of each as the person saw it), as
+    `decide` does; return on how many. Passed over are cases that somebody else has changed meanwhile, and
+    those that need another person."""
     _require_reason(reason)
     done = []
     for number, moved in cases:

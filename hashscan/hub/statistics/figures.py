@@ -123,11 +123,7 @@ class Document(Struct, frozen=True):
 
 
 def months_between(first: str, last: str) -> list[tuple[str, int, int]]:
-    """Return the name, begin and end (seconds since 1970, UTC) of each month.
-
-    Raises:
-        UsageError: a text is no month, or there are none or too many.
-    """
+    """Return the name, begin and end (seconds since 1970, UTC) of each month."""
     made: list[tuple[str, int, int]] = []
     try:
         at, end = (datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC) for text in (first, last))
@@ -143,14 +139,7 @@ def months_between(first: str, last: str) -> list[tuple[str, int, int]]:
 
 
 def make_document(connection: Connection, first: str, last: str, now: int) -> Document:
-    """Count a period of whole months.
-
-    Args:
-        now: seconds since 1970; cases that are open were observed until then.
-
-    Raises:
-        UsageError: the months are not valid.
-    """
+    """Count a period of whole months; cases that are open were observed until `now` (seconds since 1970)."""
     spans = months_between(first, last)
     stored = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.name == "suppress_below")).scalar()
     threshold = THRESHOLD if stored is None else int(decode_json(stored.encode()))

@@ -82,13 +82,8 @@ def _chart(measure: str, months: Sequence[Month]) -> Chart:
 
 
 def chart(name: str, title: str, tone: str, rows: Sequence[tuple[str, int | None]]) -> Chart:
-    """Return a chart with a bar for each month.
-
-    Args:
-        name: the id of its heading.
-        tone: CSS class of the colour, of `chart.css`.
-        rows: month and number, at least one; None for a number that is not shown.
-    """
+    """Return a chart with a bar for each month (at least one, None for a number that is not shown); the name
+    is the id of its heading, the tone a CSS class of `chart.css`."""
     labels, values = [label for label, _ in rows], [value for _, value in rows]
     drawn = [lay_out(shape, labels, [Series(title, tone, values)], stacked=True) for shape in SHAPES]
     total = sum(value or 0 for value in values)

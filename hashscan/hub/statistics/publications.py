@@ -49,7 +49,6 @@ class Publication(Struct, frozen=True):
 
     @property
     def public(self) -> bool:
-        """True if anybody may see it."""
         return self.released is not None and self.withdrawn is None
 
 

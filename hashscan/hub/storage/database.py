@@ -89,7 +89,6 @@ class Database(ClosedOnExit):
 
     @property
     def is_sqlite(self) -> bool:
-        """True for SQLite, False for PostgreSQL."""
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
@@ -169,11 +168,7 @@ class Database(ClosedOnExit):
             )
 
     def _is_newest(self, revision: str) -> bool:
-        """Return True if the tables are those of this version, False if those of an older one.
-
-        Raises:
-            UsageError: they are those of a newer one.
-        """
+        """Return True if the tables are those of this version, False if those of an older one."""
         script = ScriptDirectory.from_config(migrations())
         if all(each.revision != revision for each in script.walk_revisions()):
             raise UsageError(

@@ -36,18 +36,13 @@ class Room:
         self._held: Counter[int] = Counter()
 
     def take(self, request: Request, organisation: int, size: int) -> None:
-        """Take room until the request is answered.
-
-        Raises:
-            RequestError: there is not enough.
-        """
+        """Take room until the request is answered."""
         if self._held[organisation] + size > ROOM_OF_ONE or self._held.total() + size > ROOM:
             raise RequestError(ErrorCode.OVERLOADED, "many requests are coming in; send this again later")
         self._held[organisation] += size
         request.state.taken = self, organisation, _taken(request) + size
 
     def leave(self, organisation: int, size: int) -> None:
-        """Return room."""
         self._held[organisation] -= size
         if not self._held[organisation]:
             del self._held[organisation]
@@ -84,11 +79,8 @@ class Refusals:
             self._refused[name] = now, now + min(error.retry_after, REFUSED_SECONDS), error
 
     def require_none(self, name: Hashable) -> None:
-        """Return if nothing was refused under this name just now.
-
-        Raises:
-            RequestError: it was; with the time that is left to wait.
-        """
+        """Return if nothing was refused under this name just now; else raise the error, with the time that is
+        left to wait."""
         found = self._refused.get(name)
         if found is None:
             return
@@ -126,7 +118,6 @@ class RequestLeases:
             return True
 
     def add(self, key: int, minute: int, number: int) -> None:
-        """Add requests that were counted."""
         with self._changing:
             if len(self._left) >= _LEASES_MAX:
                 self._left.clear()

@@ -75,7 +75,7 @@ _REST_SIZE, _AT_ONCE_MAX = 1 << 20, 16 << 20
 
 
 _ARCHIVES, _STREAMS, _JPEGS, _WHOLE = 1, 2, 4, 8
-"""What `_traces.c` searches for, and whether nothing follows the bytes."""
+"""Bits of what `_traces.c` searches for; the last one says that nothing follows the bytes."""
 FURTHER, FIRST_OF_PICTURE = _ARCHIVES, _ARCHIVES | _STREAMS
 FIRST = FIRST_OF_PICTURE | _JPEGS
 

@@ -32,7 +32,7 @@ _SPIDER_TYPES = frozenset({1, 3, -11, -12, -21, -22})
 _PDF = next(known for known in FORMATS if known.name == "PDF")
 _OBJECT = re.compile(rb"obj(?:\s|%[^\r\n]{0,99}[\r\n]){0,99}<<")
 _NUMBERS = re.compile(rb"[0-9]\s{1,9}[0-9]{1,5}\s{1,9}\Z")
-"""What is before and behind the word that begins an object: its two numbers, and a dictionary. Catalogues and
+"""Numbers before the word that begins an object, and a dictionary behind it. Catalogues and
 pages are dictionaries; texts about PDF have the word alone."""
 _OBJECTS = 2
 """Objects from which a file is a document: its catalogue and a page at least."""

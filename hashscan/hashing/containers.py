@@ -226,6 +226,15 @@ CONTAINERS: tuple[FileFormat, ...] = tuple(
                 # Excel 2 to 4; books and drawings of single programs.
                 *(at(b"\x09\0\4\0"), at(b"\x09\2\6\0"), at(b"\x09\4\6\0")),
                 *(
+                    # Mails of Outlook Express and Notes; InDesign, CorelDRAW; a table of contents of OneNote.
+                    at(b"\xcf\xad\x12\xfe"),
+                    at(b"\x1a\0\0\4\0\0"),
+                    at(b"\x06\x06\xed\xf5\xd8\x1d\x46\xe5"),
+                    at(b"RIFF", (8, b"CDR")),
+                    at(b"RIFF", (8, b"cdr")),
+                    at(b"\xa1\x2f\xff\x43\xd9\xef\x76\x4c"),
+                ),
+                *(
                     at(b"AC10"),
                     at(b"%FDF-"),
                     at(b"HWP Document File"),

@@ -191,7 +191,17 @@ TARGA = FileFormat("Targa", "TGA")
 OTHER_PICTURE = FileFormat(
     "other picture",
     None,
-    (at(b"BLP1"), at(b"BLP2"), at(b"farbfeld"), at(b"SIMPLE  ="), at(b"P7 332"), at(b"FTEX")),
+    (
+        *(at(b"BLP1"), at(b"BLP2"), at(b"farbfeld"), at(b"SIMPLE  ="), at(b"P7 332"), at(b"FTEX")),
+        # Paint Shop Pro; textures; film scans (SMPTE 268M, Cineon).
+        *(
+            at(b"Paint Shop Pro Image File\n"),
+            at(b"\xabKTX 11\xbb\r\n"),
+            at(b"\xabKTX 20\xbb\r\n"),
+            at(b"VTF\0"),
+        ),
+        *(at(b"SDPX"), at(b"XPDS"), at(b"\x80\x2a\x5f\xd7"), at(b"\xd7\x5f\x2a\x80")),
+    ),
 )
 """Pictures of rare formats, which are not decoded."""
 

@@ -116,6 +116,15 @@ KINDS: list[tuple[str, bytes]] = [
     ("compound file", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
     ("Windows metafile", b"\1\0\0\0" + bytes(36) + b" EMF"),
     ("RTF", b"{\\rtf1\\ansi"),
+    *(
+        ("other document", begin + bytes(600))
+        for begin in (
+            b"\xcf\xad\x12\xfe",
+            b"\x1a\0\0\4\0\0",
+            b"\x06\x06\xed\xf5\xd8\x1d\x46\xe5",
+            b"RIFF\0\1\0\0CDRC",
+        )
+    ),
     ("mail", mail(attached=True)),
     ("mail", mail(attached=True).replace(b"\n", b"\r\n")),
     ("mail", b"Subject: a\nTo: b\nDate: c\n\nSee\n\nbegin 644 a.png\nM\n"),

@@ -76,6 +76,8 @@ def test_names_are_unique() -> None:
         ("EPS", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
         ("FLIC", b"\0\1\0\0\x12\xaf\4\0\x40\1\xc8\0\x08\0\3\0"),
         ("XCF", b"gimp xcf v011\0"),
+        ("other picture", b"Paint Shop Pro Image File\n\x1a"),
+        ("other picture", b"SDPX\0\0\x08\0"),
         ("PSB", b"8BPS\0\2"),
         ("ILBM", b"FORM\0\0\1\0ILBM"),
         ("camera raw", b"\0\0\0\x18ftypcrx \0\0\0\1"),

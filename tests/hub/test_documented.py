@@ -17,12 +17,12 @@ import pytest
 from tests.cli.conftest import environment
 from tests.service.doors.http.test_documented import running
 
-PAGE = Path(__file__).parents[2] / "docs" / "hub.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def commands(section: str) -> list[str]:
+def commands(section: str, page: str = "hub") -> list[str]:
     """The commands of a section, in their order."""
-    text = PAGE.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    text = (DOCS / f"{page}.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
     return re.findall(r"^    ((?:hashscan|curl|echo|\(umask|\(printf) .*)$", text, re.MULTILINE)
 
 
@@ -66,7 +66,7 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
         run(add.replace("https://hub.example/", f"http://127.0.0.1:{port}/"), "hoster")
         found = run(scan.replace("/var/www", str(www)), "hoster", 1)
         assert "n-1" in found
-        echo, header, curl = commands("The interface")
+        echo, header, curl = commands("The interface", "hub-reference")
         for command in (echo, header):
             run(command)
         assert json.loads(run(curl.replace("8480", str(port))))["matches"] == []

@@ -1,4 +1,4 @@
-"""The commands of the pages about notices and data protection do what the pages say, in their order."""
+"""The commands about notices, figures and data protection do what the page says, in their order."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.cli.conftest import Ran, runner
 from tests.hub.notices.test_end_to_end import serving
 from tests.service.engine.serving import store_list
 
-DOCS = Path(__file__).parents[2] / "docs"
+PAGE = Path(__file__).parents[2] / "docs" / "hub.md"
 NAME = "example-hosting"
 
 
-def blocks(page: str, section: str, language: str = "sh") -> list[str]:
+def blocks(section: str, language: str = "sh") -> list[str]:
     """The blocks of code of a section."""
-    text = (DOCS / f"{page}.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    text = PAGE.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def commands(page: str, section: str) -> list[str]:
-    return [line for block in blocks(page, section) for line in block.splitlines()]
+def commands(section: str) -> list[str]:
+    return [line for block in blocks(section) for line in block.splitlines()]
 
 
 @pytest.mark.slow
@@ -70,26 +70,24 @@ def test_every_command_of_notices_and_data_protection(tmp_path: Path) -> None:
                 wanted = NewNotice(url="https://alice.example/c.jpg", category="A1", reference=other)
                 send_notice(connection, "cli me", NAME, wanted, int(time.time()))
 
-    first, *rest = commands("hub-notices", "Send a notice")
+    first, *rest = commands("Send a notice")
     reference = run(first).out.strip()
-    for command in rest:
-        run(command)
-    for command in commands("hub-notices", "Look from outside"):
+    for command in [*rest, *commands("Look from outside")]:
         run(command)
     assert states() == {reference: "sent", "P-2026-17": "removed", "P-2026-18": "withdrawn"}
 
     with mailbox() as box:
         (tmp_path / "mail-server").write_text(box.url)
         (tmp_path / "mail-server").chmod(0o600)
-        (text,) = blocks("hub-notices", "Send notices by mail", "toml")
+        (text,) = blocks("Send notices by mail", "toml")
         settings.write_text(text.replace("/etc/hashscan", str(tmp_path)))
-        change, send, show, deliver = commands("hub-notices", "Send notices by mail")
+        change, send, show, deliver = commands("Send notices by mail")
         run(change)
         mailed = run(send).out.strip()
         assert mailed in run(show).out
         run(deliver)
         assert states()[mailed] == "mailed"
-        prepare, *rest, release = commands("hub-gdpr", "Public figures")
+        prepare, *rest, release = commands("Public figures")
         assert "2026-10" in prepare
         assert run(prepare.replace("2026-10", f"{last:%Y-%m}")).out == "1\n"
         for command in rest:
@@ -109,7 +107,7 @@ def test_every_command_of_notices_and_data_protection(tmp_path: Path) -> None:
     with open_database(StateDir(state)) as database, database.transaction() as connection:
         connection.execute(update(PUBLICATIONS).values(answer_until=int(time.time())))
     run(release)
-    for command in commands("hub-gdpr", "Prune, export, delete"):
+    for command in commands("Prune, export, delete"):
         run(command)
     assert '"organisations"' in (tmp_path / f"{NAME}.jsonl").read_text()
     assert states() == {}

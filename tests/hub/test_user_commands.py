@@ -14,7 +14,14 @@ from hashscan.hub.storage.database import open_database
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run, runner
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "hub-pages.md"
+DOCS = Path(__file__).parents[2] / "docs"
+SHOWN = "\n".join(
+    block
+    for page, section in (("hub", "People and their pages"), ("hub-reference", "Sign-in"))
+    for text in (DOCS / f"{page}.md").read_text(encoding="utf-8").split(f"\n## {section}\n")[1:]
+    for block in re.findall(r"```sh\n(.*?)\n```", text.split("\n## ")[0], re.DOTALL)
+)
+"""The commands about people and their pages."""
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def test_the_commands_of_the_page_are_run(hub: tuple[Run, StateDir]) -> None:
     """All of `hub user` in the documentation, one after the other."""
     run, state = hub
     assert run("hub", "org", "add", "example-hosting").code == 0
-    lines = re.findall(r"^hashscan (hub user .+)$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    lines = re.findall(r"^hashscan (hub user .+)$", SHOWN, re.MULTILINE)
     assert len(lines) == 7
     printed = {}
     for line in lines:
@@ -56,8 +63,7 @@ def test_the_commands_of_the_page_are_run(hub: tuple[Run, StateDir]) -> None:
 
 def test_the_nodes_of_the_page_have_the_options() -> None:
     """Each `hub serve` of the documentation is read as a user's; those that listen are in other tests."""
-    text = DOCUMENT.read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = re.findall(r"^hashscan hub serve (.+)$", text, re.MULTILINE)
+    lines = re.findall(r"^hashscan hub serve (.+)$", SHOWN.replace("\\\n", " "), re.MULTILINE)
     assert len(lines) == 2
     for line in lines:
         read = serve.make_context("serve", line.split()).params

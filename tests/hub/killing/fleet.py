@@ -148,7 +148,7 @@ def wait_for(port: int) -> None:
 
 @contextlib.contextmanager
 def balanced(folder: Path, ports: Sequence[int]) -> Iterator[int]:
-    """HAProxy before nodes, as docs/hub.md sets it up; yields its port."""
+    """HAProxy before nodes, as docs/hub-reference.md sets it up; yields its port."""
     port = free_port()
     servers = "".join(f"    server n{one} 127.0.0.1:{one} check\n" for one in ports)
     file = folder / "haproxy.cfg"

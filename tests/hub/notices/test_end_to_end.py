@@ -1,4 +1,4 @@
-"""Notices from a real node to real commands of a server, and back, as docs/hub-notices.md shows them."""
+"""Notices from a real node to real commands of a server, and back, as docs/hub.md shows them."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ extensions = ["myst_parser"]
 include_patterns = [
     "*.md",
     "docs/*.md",
+    "docs/reference/*.md",
     "examples/dask/README.md",
     "examples/plugin/README.md",
     "hashlists/FORMAT.md",

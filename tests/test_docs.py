@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hashscan.cli.main import cli
+from tools import reference
 from tools.metrics import LAYERS
 
 ROOT = Path(__file__).parent.parent
@@ -54,11 +55,17 @@ def test_the_architecture_shows_the_layers_that_are_checked() -> None:
 def test_the_index_lists_every_page_once() -> None:
     """The site's navigation is made of it."""
     text = (DOCS / "index.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^- \[[^\]]+\]\(([a-z-]+\.md)\)", text, re.MULTILINE)
-    pages = {path.name for path in DOCS.glob("*.md")} - {"index.md"}
+    listed = re.findall(r"^- \[[^\]]+\]\(([a-z/-]+\.md)\)", text, re.MULTILINE)
+    pages = {str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md")} - {"index.md"}
     missing = sorted(pages - set(listed))
     assert not missing, f"docs/index.md has no line, and the site no navigation, for {missing}"
     assert sorted(listed) == sorted(pages)
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_a_page_of_tables_is_what_its_program_writes(name: str) -> None:
+    """If not, run `python -m tools.reference`."""
+    assert (reference.FOLDER / name).read_text(encoding="utf-8") == reference.text_of(name)
 
 
 def test_the_glossary_explains_each_term_once_and_no_term_that_is_not_used() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -148,17 +149,14 @@ def wait_for(port: int) -> None:
 
 @contextlib.contextmanager
 def balanced(folder: Path, ports: Sequence[int]) -> Iterator[int]:
-    """HAProxy before nodes, as docs/hub-reference.md sets it up; yields its port."""
+    """HAProxy before nodes, with the example's settings; yields its port."""
     port = free_port()
     servers = "".join(f"    server n{one} 127.0.0.1:{one} check\n" for one in ports)
+    shown = (Path(__file__).parents[3] / "examples/haproxy/hub.cfg").read_text(encoding="utf-8")
+    shown, count = re.subn(r"^    bind .*$", f"    bind 127.0.0.1:{port}", shown, flags=re.MULTILINE)
+    assert count == 1
     file = folder / "haproxy.cfg"
-    file.write_text(
-        "defaults\n    mode http\n    timeout connect 5s\n    timeout check 10s\n"
-        "    timeout client 60s\n    timeout server 60s\n"
-        f"frontend hub\n    bind 127.0.0.1:{port}\n    default_backend nodes\n"
-        "backend nodes\n    option httpchk GET /readyz\n"
-        '    http-error status 503 content-type text/plain string "no node" hdr Retry-After 5\n' + servers
-    )
+    file.write_text(re.sub(r"^    server .*\n", "", shown, flags=re.MULTILINE) + servers)
     program = shutil.which("haproxy") or "/usr/sbin/haproxy"
     process = subprocess.Popen([program, "-db", "-f", file], stderr=subprocess.DEVNULL)
     try:

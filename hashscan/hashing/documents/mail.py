@@ -413,7 +413,7 @@ def _whole_bytes(digits: bytes) -> bytes:
     return binascii.a2b_base64(digits[:kept] + b"=" * (-kept % 4))
 
 
-_BEGIN = re.compile(rb"(?:\A|(?<=[\r\n]))begin(-base64)? [0-7]{3,4} ([^\r\n]*)(?:\r?\n|\r)")
+_BEGIN = re.compile(rb"begin(?<![^\r\n]begin)(-base64)? [0-7]{3,4} ([^\r\n]*)(?:\r?\n|\r)")
 _UU_LINE = re.compile(rb"[!-`][ -`]{2,}(?:[\r\n]|\Z)")
 _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/]{4}")
 _END_OF_UU = re.compile(rb"[\r\n]end")

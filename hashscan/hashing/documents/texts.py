@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 _WIDE = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
-_SCHEME = re.compile(rb"(?:([\"'`(=])\s{0,256})?data:", re.IGNORECASE)
-"""The begin of an URL, with what precedes it."""
+_SCHEME, _BEFORE_SCHEME = b"data:", 257
+"""The begin of an URL, and the number of bytes before it that are looked at: an opening sign, and blanks."""
 _TYPE_MAX = 512
 """Bytes of the type of an URL, up to the comma behind it; of a longer one, no byte may end the URL."""
 
@@ -198,7 +198,7 @@ def _views(text: bytes) -> Iterator[tuple[bytes, bool]]:
     if b"\\" in plain:
         yield _BACKSLASH.sub(_unescaped, plain), False
     joined = plain.translate(None, _ENDS_OF_LINES)
-    if len(_ANY_SCHEME.findall(joined)) > len(_ANY_SCHEME.findall(plain)):
+    if joined.lower().count(_SCHEME) > plain.lower().count(_SCHEME):
         yield joined, False
     if _XML.match(text) is not None:
         yield xml_texts(source), True
@@ -318,13 +318,12 @@ def _contents(text: bytes) -> Iterator[bytes]:
     comma = fragment = -1
     ends, closed, last = dict.fromkeys(_ENDS, -1), dict.fromkeys(_ENDS, -1), dict.fromkeys(_ENDS, -1)
     # The type may hold the begin of another URL, where this is none.
-    for begin in _SCHEME.finditer(text):
-        if comma < begin.end() and (comma := text.find(b",", begin.end())) < 0:
+    for before, begin in _schemes(text):
+        if comma < begin and (comma := text.find(b",", begin)) < 0:
             break
-        before = begin[1] or b""
-        if comma - begin.end() > _TYPE_MAX:
-            if closed[before] < begin.end():
-                end = _ENDS[before].search(text, begin.end())
+        if comma - begin > _TYPE_MAX:
+            if closed[before] < begin:
+                end = _ENDS[before].search(text, begin)
                 closed[before] = end.start() if end else len(text)
             if closed[before] < comma or last[before] == comma:
                 continue
@@ -336,10 +335,21 @@ def _contents(text: bytes) -> Iterator[bytes]:
             found = text.find(b"#", comma + 1)
             fragment = found if found >= 0 else len(text)
         body = text[comma + 1 : min(ends[before], fragment)]
-        is_base64 = _IS_BASE64.search(text[max(begin.end(), comma - _TYPE_MAX) : comma]) is not None
+        is_base64 = _IS_BASE64.search(text[max(begin, comma - _TYPE_MAX) : comma]) is not None
         yield from _readings(body, is_base64=is_base64, quoted=bool(before))
     for element in _ELEMENT.finditer(text):
         yield _content(element[1], is_base64=True)
+
+
+def _schemes(text: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield the sign that opens an URL, empty if there is none, and the place behind its scheme."""
+    # Words are found in a twentieth of the time of a pattern.
+    small = text.lower()
+    at = small.find(_SCHEME)
+    while at >= 0:
+        sign = text[max(0, at - _BEFORE_SCHEME) : at].rstrip()[-1:]
+        yield sign if sign in _ENDS else b"", at + len(_SCHEME)
+        at = small.find(_SCHEME, at + len(_SCHEME))
 
 
 def _readings(body: bytes, *, is_base64: bool, quoted: bool) -> Iterator[bytes]:

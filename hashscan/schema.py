@@ -80,8 +80,11 @@ def encode_json(value: Any) -> bytes:
     return _encode_ascii(msgspec.to_builtins(value)).encode("ascii")
 
 
-def validated(value: Any, shape: type[T]) -> T:
+def validated(value: Any, shape: type[T], *, strict: bool = True) -> T:
     """Return a decoded JSON value as an object of this type.
+
+    Args:
+        strict: False to read numbers and booleans from texts, such as parameters of an address.
 
     Raises:
         InvalidDocumentError: the value is not valid; the message names the field.
@@ -89,7 +92,7 @@ def validated(value: Any, shape: type[T]) -> T:
     if shape not in _prepared:
         _prepare(shape)
     try:
-        return msgspec.convert(value, shape)
+        return msgspec.convert(value, shape, strict=strict)
     except UnicodeEncodeError:
         place = next(_places_of_surrogates(value), "")[:_MESSAGE_MAX]
         raise InvalidDocumentError(f"{printable(place).lstrip('.')}: not Unicode, a lone surrogate") from None
@@ -127,21 +130,24 @@ def _places_of_surrogates(value: Any, place: str = "") -> Iterator[str]:
 def json_schemas(types: Iterable[Any], reference: str) -> tuple[Sequence[Any], dict[str, Any]]:
     """Return JSON Schemas of types, and those of the types that they use, by name.
 
+    Patterns are regular expressions of ECMA 262, where `^` and `$` are what `\\A` and `\\Z` are in Python.
+
     Args:
         reference: form of a reference to a used type, with `{name}`.
     """
     found, used = msgspec.json.schema_components(types, ref_template=reference)
-    return found, {name: _dedented(schema) for name, schema in used.items()}
+    return _portable(found), _portable(used)
 
 
-def _dedented(schema: Any) -> Any:
-    """Return a schema whose descriptions have no indentation, which some versions of msgspec keep."""
+def _portable(schema: Any) -> Any:
+    """Return schemas with patterns of ECMA 262, and no indentation, which some versions of msgspec keep."""
     if isinstance(schema, dict):
-        return {
-            key: value.replace("\n    ", "\n") if key == "description" else _dedented(value)
-            for key, value in schema.items()
-        }
-    return [_dedented(each) for each in schema] if isinstance(schema, list) else schema
+        if isinstance(schema.get("description"), str):
+            schema = {**schema, "description": schema["description"].replace("\n    ", "\n")}
+        if isinstance(schema.get("pattern"), str):
+            schema = {**schema, "pattern": re.sub(r"\A\\A(.*)\\Z\Z", r"^\1$", schema["pattern"])}
+        return {key: _portable(value) for key, value in schema.items()}
+    return list(map(_portable, schema)) if isinstance(schema, list | tuple) else schema
 
 
 def decode_file(data: bytes, shape: type[T], schema: int = 1) -> T:

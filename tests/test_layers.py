@@ -28,7 +28,6 @@ OWNERS: dict[str, frozenset[str]] = {
     "dask": frozenset({"scan.cluster"}),
     "defusedxml": frozenset({"lists.exchanges", "lists.formats"}),
     "distributed": frozenset({"scan.cluster"}),
-    "fastapi": frozenset({"hub.web", "service.doors.http"}),
     "google": frozenset({"sources.objects"}),
     "google_crc32c": frozenset({"sources.objects.checksums"}),
     "libarchive": frozenset({"hashing"}),

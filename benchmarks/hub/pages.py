@@ -21,8 +21,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI
 from sqlalchemy import Connection, literal, select
+from starlette.applications import Starlette
 
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.keys import add_key
@@ -160,7 +160,7 @@ def signed_in(connection: Connection, name: str, role: Role, organisation: str =
     return begin_session(connection, number, int(time.time()))
 
 
-def get(app: FastAPI, path: str, token: str) -> bytes:
+def get(app: Starlette, path: str, token: str) -> bytes:
     """Ask the application for a page, and return its body."""
     path, _, query = path.partition("?")
     scope = {

@@ -27,7 +27,6 @@ from hashscan.service.doors.listening import describe
 from hashscan.service.server import allow_descriptors
 from hashscan.service.service_manager import notify
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES
-from hashscan.settings.service import DoorSettings
 from hashscan.text import printable
 
 _LOOK_SECONDS = 1.0
@@ -63,19 +62,7 @@ async def _serve(context: Context, say: Callable[[str], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     allow_descriptors(2 * settings.connections_max + _DESCRIPTORS)
-    door = AsgiDoor(
-        DoorSettings(
-            "http",
-            settings.address,
-            {},
-            allow=settings.allow,
-            connections_max=settings.connections_max,
-            idle_seconds=settings.idle_seconds,
-            request_seconds=settings.request_seconds,
-        ),
-        make_application(context),
-        tls=settings.tls,
-    )
+    door = AsgiDoor(settings.door, make_application(context), tls=settings.tls)
     await door.open()
     repeated = [_follow_lists, _watch_servers, _prune_requests, _send_mails]
     tasks = [loop.create_task(function(context)) for function in repeated]

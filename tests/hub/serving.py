@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from hashscan.hub.accounts.keys import RIGHTS, Right, add_key
 from hashscan.hub.accounts.organisations import add_organisation, organisations
@@ -18,7 +18,7 @@ from hashscan.hub.storage.database import Database
 from hashscan.hub.web.application import make_application
 from hashscan.hub.web.requests import Context, HubSettings, SlowAnswers
 from hashscan.service.doors.http.door import AsgiDoor
-from hashscan.settings.service import DoorSettings, TcpAddress
+from hashscan.settings.service import TcpAddress
 from hashscan.state_dir import StateDir
 from tests.service.doors.http.serving import Answered, ask
 
@@ -29,7 +29,7 @@ class Node:
 
     context: Context
     port: int
-    app: FastAPI
+    app: Starlette
 
     @property
     def url(self) -> str:
@@ -55,8 +55,7 @@ def node(database: Database, state: StateDir, **settings: Any) -> Iterator[Node]
             chosen = HubSettings(state, "", TcpAddress("127.0.0.1", 0), **settings)
             # No count is kept, so that a page shows what a test has just changed.
             context = Context(chosen, database, lookup, slow_answers=SlowAnswers(60))
-            listening = DoorSettings("http", chosen.address, {}, connections_max=chosen.connections_max)
-            door = AsgiDoor(listening, app := make_application(context))
+            door = AsgiDoor(chosen.door, app := make_application(context))
             asyncio.run_coroutine_threadsafe(door.open(), loop).result(60)
             try:
                 assert isinstance(door.address, TcpAddress)

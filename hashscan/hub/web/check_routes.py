@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,15 +29,14 @@ from hashscan.hub.checks.counting import (
     require_allowed,
 )
 from hashscan.hub.checks.near_queries import ALGORITHM, watch_near_queries
-from hashscan.hub.web.description import BODY_ERRORS, NDJSON, described, document_body, response
 from hashscan.hub.web.requests import (
     Context,
     HubErrorCode,
     admitted,
     api,
     body_of,
+    described,
     in_thread,
-    json_answer,
     refusing,
 )
 from hashscan.lists.store import lists_version
@@ -59,8 +57,11 @@ from hashscan.matching_service_api import (
 )
 from hashscan.model import ACTING_CATEGORIES, ALGORITHMS, LISTED_CATEGORY, TEST_CATEGORY, Match
 from hashscan.schema import decode_json, validated
+from hashscan.service.doors.http.description import BODY_ERRORS, document_body, parameters, response
 from hashscan.service.doors.http.documents import ErrorCode, Health, RequestError
+from hashscan.service.doors.http.routing import MethodRoute, json_answer, query_of
 
+NDJSON = "application/x-ndjson"
 CHECK_BYTES = 4 << 20
 """Largest request about digests in bytes; 10,000 of the longest ones have 3.4 million."""
 FEEDBACK_BYTES = 16 << 10
@@ -90,10 +91,15 @@ class _Version(Struct):
     version: str
 
 
-def add_check_routes(app: FastAPI, context: Context) -> None:
-    """Add the routes of `matching_service_api`."""
+class _ChangesQuery(Struct):
+    since: Annotated[Version, Meta(description="A version from an earlier answer.")]
 
-    @api
+
+def check_routes(context: Context) -> list[MethodRoute]:
+    """Return the routes of `matching_service_api`."""
+    answered = api(context)
+
+    @answered
     async def info(request: Request) -> Response:
         """Describe the service."""
         await admitted(context, request, "check")
@@ -103,16 +109,15 @@ def add_check_routes(app: FastAPI, context: Context) -> None:
         found = None if named is None else FilterAddress(*named, lists_version(lookup.infos))
         return json_answer(Info(version, lookup.algorithms, DIGESTS_MAX, found))
 
-    @api
+    @answered
     async def changes(request: Request) -> Response:
         """Say which digests must be asked again since a version of the lists."""
         await admitted(context, request, "check")
-        values = request.query_params.getlist("since")
-        since = validated(values[0] if len(values) == 1 else None, Version)
+        since = query_of(request, _ChangesQuery).since
         version = context.lookup.version
         return json_answer(Changes(version, everything=since != version))
 
-    @api
+    @answered
     async def check(request: Request) -> Response:
         """Compare digests with the lists."""
         key = await admitted(context, request, "check", kind=CHECK)
@@ -127,7 +132,7 @@ def add_check_routes(app: FastAPI, context: Context) -> None:
             return Response(encoded, media_type=NDJSON)
         return json_answer(answer)
 
-    @api
+    @answered
     async def feedback(request: Request) -> Response:
         """Keep the organisation's opinion on an entry."""
         key = await admitted(context, request, "check")
@@ -136,32 +141,33 @@ def add_check_routes(app: FastAPI, context: Context) -> None:
         await in_thread(_kept, context, key, opinion)
         return json_answer(Health("ok"))
 
-    add = app.add_api_route
-    add(f"/{INFO}", info, methods=["GET"], **described("check", response(Info, "The service.")))
-    add(
-        f"/{CHANGES}", changes, methods=["GET"], openapi_extra={"parameters": [_SINCE]},
-        **described("check", response(Changes, "Changes since a version."), ErrorCode.INVALID_DOCUMENT),
-    )  # fmt: skip
-    add(
-        f"/{CHECK}", check, methods=["POST"],
-        openapi_extra={**document_body(CheckRequest, NDJSON), "parameters": [_REPEATED]},
-        **described(
-            "check", response(CheckAnswer, "Compared.", NDJSON), *BODY_ERRORS, ErrorCode.TOO_MANY_DIGESTS,
-            HubErrorCode.CONFLICT, HubErrorCode.QUOTA_EXCEEDED,
+    compared = response(CheckAnswer, "Compared.", NDJSON)
+    return [
+        MethodRoute(f"/{INFO}", info, "GET", described("check", response(Info, "The service."))),
+        MethodRoute(
+            f"/{CHANGES}", changes, "GET",
+            described(
+                "check", response(Changes, "Changes since a version."), ErrorCode.INVALID_DOCUMENT,
+                parameters=parameters(_ChangesQuery, "query"),
+            ),
         ),
-    )  # fmt: skip
-    add(
-        f"/{FEEDBACK}", feedback, methods=["POST"], openapi_extra=document_body(FeedbackRequest),
-        **described(
-            "check", response(Health, "Kept."), *BODY_ERRORS, ErrorCode.NOT_FOUND, HubErrorCode.QUOTA_EXCEEDED
+        MethodRoute(
+            f"/{CHECK}", check, "POST",
+            described(
+                "check", compared, *BODY_ERRORS, ErrorCode.TOO_MANY_DIGESTS, HubErrorCode.CONFLICT,
+                HubErrorCode.QUOTA_EXCEEDED, body=document_body(CheckRequest, NDJSON), parameters=[_REPEATED],
+            ),
         ),
-    )  # fmt: skip
+        MethodRoute(
+            f"/{FEEDBACK}", feedback, "POST",
+            described(
+                "check", response(Health, "Kept."), *BODY_ERRORS, ErrorCode.NOT_FOUND,
+                HubErrorCode.QUOTA_EXCEEDED, body=document_body(FeedbackRequest),
+            ),
+        ),
+    ]  # fmt: skip
 
 
-_SINCE: Mapping[str, Any] = {
-    "name": "since", "in": "query", "required": True, "description": "A version from an earlier answer.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._:-]+$"},
-}  # fmt: skip
 _REPEATED: Mapping[str, Any] = {
     "name": "Idempotency-Key", "in": "header", "required": False,
     "description": "The same in each repetition of a request, which is counted once.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 import msgspec
-from fastapi import FastAPI
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,19 +22,26 @@ from hashscan.hub.intake.reports import (
     receive_records,
     report_state,
 )
-from hashscan.hub.web.description import BODY_ERRORS, described, document_body, lines_body, response
+from hashscan.hub.web.check_routes import NDJSON
 from hashscan.hub.web.requests import (
     Context,
     HubErrorCode,
     admitted,
     api,
     body_of,
+    described,
     in_thread,
-    json_answer,
 )
 from hashscan.hub_api import RECORDS_BYTES_MAX, REPORTS, ReportBegin, ReportBehind, ReportState, Uuid
-from hashscan.schema import NUMBER_MAX, Count, decode_json, validated
+from hashscan.schema import Count, decode_json, validated
+from hashscan.service.doors.http.description import (
+    BODY_ERRORS,
+    document_body,
+    parameters,
+    response,
+)
 from hashscan.service.doors.http.documents import ErrorCode, RequestError
+from hashscan.service.doors.http.routing import MethodRoute, json_answer, query_of
 
 T = TypeVar("T")
 
@@ -44,80 +51,78 @@ _WRITERS = 3
 decoded meanwhile, and no more: pages use the same threads and the same database."""
 
 
-def add_intake_routes(app: FastAPI, context: Context) -> None:
-    """Add the routes below `hub_api.REPORTS`."""
+class _RecordsQuery(Struct):
+    first: Annotated[Count, Meta(description="Index of the first record, from 0.")] = msgspec.field(
+        name="from"
+    )
+
+
+def intake_routes(context: Context) -> list[MethodRoute]:
+    """Return the routes below `hub_api.REPORTS`."""
+    answered = api(context)
     writers = 1 if context.database.is_sqlite else _WRITERS
     decoding, writing = asyncio.Semaphore(writers + 1), asyncio.Semaphore(writers)
 
-    @api
-    async def begin(request: Request, uuid: str) -> Response:
+    @answered
+    async def begin(request: Request) -> Response:
         key = await admitted(context, request, "report")
         body = await body_of(context, request, _BEGIN_BYTES, key.organisation)
         wanted = validated(decode_json(body), ReportBegin)
         async with writing:
-            return json_answer(await in_thread(_begun, context, key, _uuid(uuid), wanted))
+            return json_answer(await in_thread(_begun, context, key, _uuid(request), wanted))
 
-    @api
-    async def records(request: Request, uuid: str) -> Response:
+    @answered
+    async def records(request: Request) -> Response:
         key = await admitted(context, request, "report")
         body = await body_of(context, request, RECORDS_BYTES_MAX, key.organisation)
-        name, first = _uuid(uuid), _first(request)
+        name, first = _uuid(request), query_of(request, _RecordsQuery).first
         async with decoding:
             decoded = await in_thread(_decoded, body, first)
             async with writing:
                 answer = await in_thread(_received, context, key, name, first, decoded)
         return json_answer(answer, 409 if isinstance(answer, ReportBehind) else 200)
 
-    @api
-    async def state(request: Request, uuid: str) -> Response:
+    @answered
+    async def state(request: Request) -> Response:
         key = await admitted(context, request, "report")
-        answer = await in_thread(_explained, report_state, context.database, key.organisation, _uuid(uuid))
+        answer = await in_thread(_explained, report_state, context.database, key.organisation, _uuid(request))
         return json_answer(answer)
 
-    path, add = f"/{REPORTS}/{{uuid}}", app.add_api_route
+    path = f"/{REPORTS}/{{uuid}}"
     received = response(ReportState, "The part of the report that was received, durably.")
-    add(
-        path, begin, methods=["POST"], summary="Begin a report", openapi_extra=document_body(ReportBegin),
-        **described("report", received, *BODY_ERRORS, ErrorCode.NOT_FOUND, HubErrorCode.QUOTA_EXCEEDED),
-    )  # fmt: skip
-    add(
-        f"{path}/records", records, methods=["POST"], summary="Send records of a report",
-        openapi_extra={**lines_body("Records of the report, a line each."), "parameters": [_FROM]},
-        **described(
-            "report", received | response(ReportBehind, "Records before these are missing.", status=409),
-            *BODY_ERRORS, ErrorCode.NOT_FOUND, HubErrorCode.NEWER_SCHEMA,
+    behind = response(ReportBehind, "Records before these are missing.", status=409)
+    lines = {NDJSON: {"schema": {"type": "string"}}}
+    return [
+        MethodRoute(
+            path, begin, "POST",
+            described(
+                "report", received, *BODY_ERRORS, ErrorCode.NOT_FOUND, HubErrorCode.QUOTA_EXCEEDED,
+                summary="Begin a report", body=document_body(ReportBegin),
+            ),
         ),
-    )  # fmt: skip
-    add(
-        path, state, methods=["GET"], summary="Ask which records were received",
-        **described("report", received, ErrorCode.NOT_FOUND),
-    )  # fmt: skip
+        MethodRoute(
+            f"{path}/records", records, "POST",
+            described(
+                "report", received | behind, *BODY_ERRORS, ErrorCode.NOT_FOUND, HubErrorCode.NEWER_SCHEMA,
+                summary="Send records of a report",
+                body={
+                    "required": True, "description": "Records of the report, a line each.", "content": lines
+                },
+                parameters=parameters(_RecordsQuery, "query"),
+            ),
+        ),
+        MethodRoute(
+            path, state, "GET",
+            described("report", received, ErrorCode.NOT_FOUND, summary="Ask which records were received"),
+        ),
+    ]  # fmt: skip
 
 
-_FROM: Mapping[str, Any] = {
-    "name": "from", "in": "query", "required": True, "description": "Index of the first record, from 0.",
-    "schema": {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX},
-}  # fmt: skip
-
-
-def _uuid(text: str) -> str:
+def _uuid(request: Request) -> str:
     try:
-        return msgspec.convert(text, Uuid)
+        return msgspec.convert(request.path_params["uuid"], Uuid)
     except msgspec.ValidationError:
         raise RequestError(ErrorCode.NOT_FOUND, "this is not the uuid of a report") from None
-
-
-def _first(request: Request) -> int:
-    values = request.query_params.getlist("from")
-    try:
-        return validated(
-            int(values[0]) if len(values) == 1 and values[0].isascii() and values[0].isdigit() else None,
-            Count,
-        )
-    except ValueError:
-        raise RequestError(
-            ErrorCode.INVALID_DOCUMENT, "send ?from=N, the index of the first record"
-        ) from None
 
 
 def _begun(context: Context, key: HubKey, uuid: str, wanted: ReportBegin) -> ReportState:

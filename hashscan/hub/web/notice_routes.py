@@ -3,57 +3,72 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
-from fastapi import FastAPI, Path, Query
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hashscan.hub.accounts.keys import HubKey
 from hashscan.hub.notices.notices import NoNoticeError, note_fetched, notices_since, take_update
-from hashscan.hub.web.description import BODY_ERRORS, described, document_body, response
-from hashscan.hub.web.requests import Context, admitted, api, body_of, in_thread, json_answer
+from hashscan.hub.web.requests import Context, admitted, api, body_of, described, in_thread
 from hashscan.hub_api import NOTICES, NoticesAnswer, NoticeUpdate
-from hashscan.schema import NUMBER_MAX, decode_json, validated
+from hashscan.schema import Count, decode_json, validated
+from hashscan.service.doors.http.description import BODY_ERRORS, document_body, parameters, response
 from hashscan.service.doors.http.documents import ErrorCode, RequestError
+from hashscan.service.doors.http.routing import MethodRoute, json_answer, query_of
 
 _UPDATE_BYTES = 64 << 10
 """Largest answer to a notice in bytes."""
 _HOST_MAX = 255
 
 
-def add_notice_routes(app: FastAPI, context: Context) -> None:
-    """Add the routes below `v1/notices`."""
+class _FetchQuery(Struct):
+    since: Count = 0
+    host: Annotated[str, Meta(max_length=_HOST_MAX)] = ""
 
-    @api
-    async def fetch(
-        request: Request,
-        since: int = Query(0, ge=0, le=NUMBER_MAX),
-        host: str = Query("", max_length=_HOST_MAX),
-    ) -> Response:
-        key = await admitted(context, request, "cases")
-        return json_answer(await in_thread(_fetch, context, key, since, host))
 
-    @api
-    async def answer(request: Request, number: int = Path(ge=0, le=NUMBER_MAX)) -> Response:
+class _NoticePath(Struct):
+    number: Count
+
+
+def notice_routes(context: Context) -> list[MethodRoute]:
+    """Return the routes below `v1/notices`."""
+    answered = api(context)
+
+    @answered
+    async def fetch(request: Request) -> Response:
         key = await admitted(context, request, "cases")
+        asked = query_of(request, _FetchQuery)
+        return json_answer(await in_thread(_fetch, context, key, asked.since, asked.host))
+
+    @answered
+    async def answer(request: Request) -> Response:
+        key = await admitted(context, request, "cases")
+        number = validated(request.path_params, _NoticePath, strict=False).number
         body = await body_of(context, request, _UPDATE_BYTES, key.organisation)
         update = validated(decode_json(body), NoticeUpdate)
         await in_thread(_answer, context, key, number, update)
         return Response(status_code=204)
 
-    add = app.add_api_route
-    add(
-        f"/{NOTICES}", fetch, methods=["GET"], summary="Fetch notices",
-        **described(
-            "cases", response(NoticesAnswer, "Notices that were sent or changed since a position."),
-            ErrorCode.INVALID_DOCUMENT,
+    return [
+        MethodRoute(
+            f"/{NOTICES}", fetch, "GET",
+            described(
+                "cases", response(NoticesAnswer, "Notices that were sent or changed since a position."),
+                ErrorCode.INVALID_DOCUMENT, summary="Fetch notices",
+                parameters=parameters(_FetchQuery, "query"),
+            ),
         ),
-    )  # fmt: skip
-    add(
-        f"/{NOTICES}/{{number}}", answer, methods=["POST"], status_code=204, summary="Answer a notice",
-        openapi_extra=document_body(NoticeUpdate),
-        **described("cases", {204: {"description": "Stored."}}, *BODY_ERRORS, ErrorCode.NOT_FOUND),
-    )  # fmt: skip
+        MethodRoute(
+            f"/{NOTICES}/{{number}}", answer, "POST",
+            described(
+                "cases", {204: {"description": "Stored."}}, *BODY_ERRORS, ErrorCode.NOT_FOUND,
+                summary="Answer a notice", body=document_body(NoticeUpdate),
+                parameters=parameters(_NoticePath, "path"),
+            ),
+        ),
+    ]  # fmt: skip
 
 
 def _fetch(context: Context, key: HubKey, since: int, host: str) -> NoticesAnswer:

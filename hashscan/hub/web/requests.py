@@ -10,20 +10,17 @@ import functools
 import logging
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hashscan.errors import HashscanError
 from hashscan.hub.accounts.keys import MINUTE, HubKey, Right, count_requests, find_key, note_use
 from hashscan.hub.checks.lookup import Lookup
 from hashscan.hub.storage.database import (
@@ -35,17 +32,17 @@ from hashscan.hub.storage.database import (
 from hashscan.hub.web.limits import Refusals, RequestLeases, Reserved, Room, Turns, leave_room
 from hashscan.model import Reporter
 from hashscan.schema import InvalidDocumentError
-from hashscan.service.doors.http.bodies import Body, ClientLeftError
+from hashscan.service.doors.http.bodies import Body
+from hashscan.service.doors.http.description import described as described_with
 from hashscan.service.doors.http.documents import AnyErrorCode, ErrorCode, RequestError
 from hashscan.service.doors.http.keys import digest_of
+from hashscan.service.doors.http.routing import Endpoint, answering
 from hashscan.service.engine.uploads import TooLarge
 from hashscan.settings.cases_and_alerts import NO_ALERTS, AlertSettings
-from hashscan.settings.service import NO_ADDRESS, DoorSettings, TcpAddress, UnixAddress
+from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
 from hashscan.state_dir import StateDir
 
 T = TypeVar("T")
-P = ParamSpec("P")
-JSON = "application/json"
 _KEPT_SECONDS_MAX = 60.0
 """Longest time for which an answer is used again, however slow the database was."""
 _NOT_VALID = "the key is not valid, or not any more"
@@ -64,6 +61,10 @@ class HubErrorCode(AnyErrorCode):
     """Records of a version that the hub does not know yet."""
     QUOTA_EXCEEDED = "quota_exceeded", 429
     DATABASE_AWAY = "database_away", 503
+
+
+described = functools.partial(described_with, unavailable=HubErrorCode.DATABASE_AWAY)
+"""Returns how OpenAPI describes a route of a hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,19 @@ class HubSettings:
     request_seconds: float = 300.0
     stop_seconds: float = 30.0
     """Seconds for which requests in progress may go on after SIGTERM."""
+
+    @property
+    def door(self) -> DoorSettings:
+        """The settings of the node's door."""
+        return DoorSettings(
+            "http",
+            self.address,
+            {},
+            allow=self.allow,
+            connections_max=self.connections_max,
+            idle_seconds=self.idle_seconds,
+            request_seconds=self.request_seconds,
+        )
 
 
 class _Kept(NamedTuple):
@@ -176,39 +190,21 @@ class Context:
     slow_answers: SlowAnswers = field(default_factory=SlowAnswers)
 
 
-def api(route: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
-    """Have the errors of a route answered as JSON documents with stable codes."""
+def api(context: Context) -> Callable[[Endpoint], Endpoint]:
+    """Return a decorator that has the errors of a route answered as JSON documents with stable codes."""
+    answered = answering(context.settings.door, request_error)
 
-    @functools.wraps(route)
-    async def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
-        try:
-            return await route(*args, **kwargs)
-        except ClientLeftError:
-            return Response(status_code=HTTPStatus.BAD_REQUEST)  # it is sent to nobody
-        except asyncio.CancelledError:
-            return error_answer(RequestError(ErrorCode.STOPPING, "the server stops"), close=True)
-        except (HashscanError, InvalidDocumentError) as trouble:
-            answer = error_answer(request_error(trouble), close=True)
-            for request in (*args, *kwargs.values()):
-                if isinstance(request, Request):
-                    await _drop_body(request)
-            return answer
-        finally:
-            for request in (*args, *kwargs.values()):
-                if isinstance(request, Request):
-                    leave_room(request)
+    def decorated(route: Endpoint) -> Endpoint:
+        @functools.wraps(route)
+        async def leaving(request: Request) -> Response:
+            try:
+                return await route(request)
+            finally:
+                leave_room(request)
 
-    return answered
+        return answered(leaving)
 
-
-async def _drop_body(request: Request) -> None:
-    """Read what is left of the body, so that its client is not reset before it reads the answer."""
-    body = getattr(request.state, "body", None)
-    await (Body(request, _limits(10.0, 10.0)) if body is None else body).drop()
-
-
-def _limits(idle_seconds: float, request_seconds: float) -> DoorSettings:
-    return DoorSettings("http", NO_ADDRESS, {}, idle_seconds=idle_seconds, request_seconds=request_seconds)
+    return decorated
 
 
 def request_error(error: Exception) -> RequestError:
@@ -227,17 +223,6 @@ def request_error(error: Exception) -> RequestError:
     if isinstance(error, DeletedMeanwhileError):  # the organisation, and with it the key
         return RequestError(ErrorCode.KEY_INVALID, _NOT_VALID)
     raise error
-
-
-def error_answer(error: RequestError, *, close: bool = False) -> Response:
-    """Return the answer that tells an error."""
-    headers = {**error.headers, **({"Connection": "close"} if close else {})}
-    return Response(error.body, error.error.status, headers, media_type=JSON)
-
-
-def json_answer(document: Any, status: int = HTTPStatus.OK) -> Response:
-    """Return an answer with a document."""
-    return Response(msgspec.json.encode(document), status, media_type=JSON)
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
@@ -327,11 +312,10 @@ async def body_of(
         TooLarge: it has too many bytes.
         ClientLeftError: the client has left.
     """
-    settings = context.settings
     encodings = request.headers.getlist("content-encoding")
     if encodings not in ([], ["identity"], ["gzip"]):
         raise RequestError(ErrorCode.ENCODED, "send the body as it is, or with Content-Encoding: gzip")
-    request.state.body = body = Body(request, _limits(settings.idle_seconds, settings.request_seconds))
+    request.state.body = body = Body(request, context.settings.door)
     body.accept(size_max, encoded=encodings == ["gzip"])
     pieces = []
     async for piece in body.pieces():

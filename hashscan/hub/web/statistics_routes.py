@@ -9,21 +9,20 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import Any
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hashscan.hub.statistics.page import Published, csv_parts, html_parts, json_parts
 from hashscan.hub.statistics.publications import Publication, public_state, publications
-from hashscan.hub.web.description import described, response, text_response
-from hashscan.hub.web.requests import Context, HubErrorCode, api, in_thread
+from hashscan.hub.web.requests import Context, HubErrorCode, api, described, in_thread
+from hashscan.service.doors.http.description import Responses, response, text_response
 from hashscan.service.doors.http.documents import ErrorCode, RequestError
+from hashscan.service.doors.http.routing import Endpoint, MethodRoute
 
 Parts = Callable[[list[Publication]], Iterator[bytes]]
 _HTML = "text/html"
-_FORMS: dict[str, tuple[Parts, str, dict[int, dict[str, Any]]]] = {
+_FORMS: dict[str, tuple[Parts, str, Responses]] = {
     "/statistics": (
         html_parts,
         _HTML,
@@ -40,17 +39,23 @@ _HEADERS = {
 }
 
 
-def add_statistics_routes(app: FastAPI, context: Context) -> None:
-    """Add the public page, and the same figures as CSV and JSON."""
+def statistics_routes(context: Context) -> list[MethodRoute]:
+    """Return the public page, and the same figures as CSV and JSON."""
     unchanged = {304: {"description": "The figures that the client has (`If-None-Match`)."}}
-    for path, (parts, media_type, answered) in _FORMS.items():
-        app.add_api_route(
-            path, _route(context, parts, media_type), methods=["GET"], summary="Read the public figures",
-            **described(None, answered | unchanged, ErrorCode.NOT_FOUND, HubErrorCode.DATABASE_AWAY),
-        )  # fmt: skip
+    return [
+        MethodRoute(
+            path, _route(context, parts, media_type), "GET",
+            described(
+                None, answered | unchanged, HubErrorCode.DATABASE_AWAY,
+                *(() if media_type == _HTML else (ErrorCode.NOT_FOUND,)),
+                summary="Read the public figures",
+            ),
+        )
+        for path, (parts, media_type, answered) in _FORMS.items()
+    ]  # fmt: skip
 
 
-def _route(context: Context, parts: Parts, media_type: str) -> Callable[..., object]:
+def _route(context: Context, parts: Parts, media_type: str) -> Endpoint:
     """Return the route of one form of the figures.
 
     Args:
@@ -61,7 +66,7 @@ def _route(context: Context, parts: Parts, media_type: str) -> Callable[..., obj
 
     made = _Made(context, parts)
 
-    @api
+    @api(context)
     async def answer(request: Request) -> Response:
         body, is_public = await in_thread(made.document)
         if not is_public and media_type != _HTML:

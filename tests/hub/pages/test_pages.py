@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from fastapi.routing import APIRoute
 from sqlalchemy import func, select
 
 from hashscan.hub.accounts.audit import read_audit, record
@@ -43,6 +42,7 @@ from hashscan.hub.storage.tables import (
 from hashscan.hub.web.application import make_application
 from hashscan.hub.web.pages import cases as cases_pages
 from hashscan.hub.web.pages import rendering
+from hashscan.hub.web.pages.visits import PageRoute
 from hashscan.hub.web.requests import Context
 from tests.hub.pages.browsing import Answer, Browser, signed_in
 
@@ -129,12 +129,10 @@ def filled(context: Context) -> Context:
 def routes(app: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Each page: method, path and the roles that it declares; a page that declares none is a failure."""
     for route in app.routes:
-        assert isinstance(route, APIRoute), route
         if NOT_PAGES.fullmatch(route.path):
             continue
-        (method,) = route.methods
-        assert hasattr(route.endpoint, "roles"), f"{route.path} does not declare who may use it"
-        yield method, route.path, route.endpoint.roles
+        assert isinstance(route, PageRoute), f"{route.path} does not declare who may use it"
+        yield route.method, route.path, route.roles
 
 
 def concrete(path: str, organisation: str, number: int) -> str:

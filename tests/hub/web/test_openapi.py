@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import schemathesis
-from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import (
@@ -24,6 +23,7 @@ from hashscan.hub.storage.database import Database, open_database
 from hashscan.hub.web.requests import HubErrorCode
 from hashscan.model import Entry
 from hashscan.service.doors.http.documents import ErrorCode
+from hashscan.service.doors.http.routing import MethodRoute
 from hashscan.state_dir import StateDir
 from tests.hub.serving import Node, new_key, node
 from tests.service.doors.http.serving import Answered
@@ -107,10 +107,9 @@ def document(site: Site) -> Any:
 def operations(site: Site) -> list[tuple[str, str]]:
     """Path and method of every route for servers; those of pages have tests of their own."""
     return [
-        (route.path, method)
+        (route.path, route.method)
         for route in site.node.app.routes
-        if isinstance(route, APIRoute) and route.path.startswith("/v1/")
-        for method in sorted(route.methods)
+        if isinstance(route, MethodRoute) and route.path.startswith("/v1/")
     ]
 
 

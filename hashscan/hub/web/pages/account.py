@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,10 +27,9 @@ from hashscan.hub.web.pages.rendering import page_answer
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     NoPageError,
+    PageRoute,
     RefusedError,
     Visit,
-    add_open_page,
-    add_page,
     begin_form,
     client_address,
     cookie_name,
@@ -39,6 +37,8 @@ from hashscan.hub.web.pages.visits import (
     form_of,
     is_own_form,
     local_path,
+    open_page,
+    page,
     replace_session,
     see_other,
     session_token,
@@ -98,8 +98,8 @@ class _Desk:
             self._waiting -= 1
 
 
-def add_account_pages(app: FastAPI, context: Context) -> None:
-    """Add the pages."""
+def account_pages(context: Context) -> list[PageRoute]:
+    """Return the pages."""
     desk = _Desk()
 
     async def sign_in_posted(context: Context, request: Request) -> Response:
@@ -108,14 +108,16 @@ def add_account_pages(app: FastAPI, context: Context) -> None:
     def change_password(visit: Visit) -> Response:
         return _change_password(desk, visit)
 
-    add_open_page(app, context, "/sign-in", _sign_in_page)
-    add_open_page(app, context, "/sign-in", sign_in_posted, "POST")
-    add_page(app, context, "/sign-out", _sign_out, EVERYBODY, "POST")
-    add_page(app, context, "/account", _account, EVERYBODY)
-    add_page(app, context, "/account/password", _password_page, EVERYBODY)
-    add_page(app, context, "/account/password", change_password, EVERYBODY, "POST", transaction=False)
-    add_page(app, context, "/account/second-factor", _factor_page, EVERYBODY)
-    add_page(app, context, "/account/second-factor", _set_factor, EVERYBODY, "POST")
+    return [
+        open_page(context, "/sign-in", _sign_in_page),
+        open_page(context, "/sign-in", sign_in_posted, "POST"),
+        page(context, "/sign-out", _sign_out, EVERYBODY, "POST"),
+        page(context, "/account", _account, EVERYBODY),
+        page(context, "/account/password", _password_page, EVERYBODY),
+        page(context, "/account/password", change_password, EVERYBODY, "POST", transaction=False),
+        page(context, "/account/second-factor", _factor_page, EVERYBODY),
+        page(context, "/account/second-factor", _set_factor, EVERYBODY, "POST"),
+    ]
 
 
 async def _sign_in_page(context: Context, request: Request) -> Response:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
 from sqlalchemy import literal, select, tuple_
 from starlette.responses import Response
 
@@ -17,7 +16,7 @@ from hashscan.hub.accounts.users import ROLES, Role, add_user, disable_user, res
 from hashscan.hub.intake.defaults import ServerDefaults, change_defaults, server_defaults
 from hashscan.hub.storage.tables import AUDIT, FEEDBACK, ORGANISATIONS
 from hashscan.hub.web.pages.cases import link, organisation_id, small_number
-from hashscan.hub.web.pages.visits import EVERYBODY, OPERATORS, STAFF, Visit, add_page, sentence
+from hashscan.hub.web.pages.visits import EVERYBODY, OPERATORS, STAFF, PageRoute, Visit, page, sentence
 from hashscan.hub.web.requests import Context
 from hashscan.model import ACTING_CATEGORIES, TEST_CATEGORY
 from hashscan.settings.values import parse_duration
@@ -28,17 +27,21 @@ _WITH_DEADLINE = tuple(sorted(ACTING_CATEGORIES - {TEST_CATEGORY}))
 _OF_THE_CHAIN = frozenset({"n", "previous", "check", "at", "actor", "action", "organisation"})
 
 
-def add_administration_pages(app: FastAPI, context: Context) -> None:
-    """Add the pages."""
-    add_page(app, context, "/lists", _lists, STAFF)
-    add_page(app, context, "/opinions", _opinions, EVERYBODY)
-    add_page(app, context, "/audit", _audit, EVERYBODY)
-    add_page(app, context, "/users", _users, OPERATORS)
-    for action, function in (("add", _add_user), ("reset", _reset_user), ("disable", _disable_user)):
-        add_page(app, context, f"/users/{action}", function, OPERATORS, "POST")
-    add_page(app, context, "/settings", _settings, OPERATORS)
-    add_page(app, context, "/settings", _change_settings, OPERATORS, "POST")
-    add_page(app, context, "/settings/servers", _change_defaults, OPERATORS, "POST", transaction=False)
+def administration_pages(context: Context) -> list[PageRoute]:
+    """Return the pages."""
+    return [
+        page(context, "/lists", _lists, STAFF),
+        page(context, "/opinions", _opinions, EVERYBODY),
+        page(context, "/audit", _audit, EVERYBODY),
+        page(context, "/users", _users, OPERATORS),
+        *(
+            page(context, f"/users/{action}", function, OPERATORS, "POST")
+            for action, function in (("add", _add_user), ("reset", _reset_user), ("disable", _disable_user))
+        ),
+        page(context, "/settings", _settings, OPERATORS),
+        page(context, "/settings", _change_settings, OPERATORS, "POST"),
+        page(context, "/settings/servers", _change_defaults, OPERATORS, "POST", transaction=False),
+    ]
 
 
 def _lists(visit: Visit) -> Response:

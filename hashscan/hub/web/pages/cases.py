@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import FastAPI
 from sqlalchemy import Connection, Row, and_, func, select
 from starlette.responses import Response
 
@@ -42,8 +41,9 @@ from hashscan.hub.web.pages.visits import (
     OPERATORS,
     REVIEWERS,
     NoPageError,
+    PageRoute,
     Visit,
-    add_page,
+    page,
     sentence,
 )
 from hashscan.hub.web.requests import Context
@@ -82,16 +82,18 @@ _OF_ENTRY = ("list", "entry", "algorithm", "distance", "category")
 _OPEN_NOTICE = and_(NOTICES.c.removed.is_(None), NOTICES.c.closed.is_(None), NOTICES.c.withdrawn.is_(None))
 
 
-def add_case_pages(app: FastAPI, context: Context) -> None:
-    """Add the pages."""
-    add_page(app, context, "/cases", _list, EVERYBODY)
-    add_page(app, context, "/cases", _decide_many, REVIEWERS, "POST")
-    add_page(app, context, "/cases/{number}", _case, EVERYBODY)
-    add_page(app, context, "/cases/{number}", _decide, REVIEWERS, "POST")
-    add_page(app, context, "/review", _review, REVIEWERS)
-    add_page(app, context, "/notices", _notices, EVERYBODY)
-    add_page(app, context, "/notices", _send_notice, OPERATORS, "POST")
-    add_page(app, context, "/notices/withdraw", _withdraw_notice, OPERATORS, "POST")
+def case_pages(context: Context) -> list[PageRoute]:
+    """Return the pages."""
+    return [
+        page(context, "/cases", _list, EVERYBODY),
+        page(context, "/cases", _decide_many, REVIEWERS, "POST"),
+        page(context, "/cases/{number}", _case, EVERYBODY),
+        page(context, "/cases/{number}", _decide, REVIEWERS, "POST"),
+        page(context, "/review", _review, REVIEWERS),
+        page(context, "/notices", _notices, EVERYBODY),
+        page(context, "/notices", _send_notice, OPERATORS, "POST"),
+        page(context, "/notices/withdraw", _withdraw_notice, OPERATORS, "POST"),
+    ]
 
 
 def keyset(text: str) -> tuple[int, ...]:

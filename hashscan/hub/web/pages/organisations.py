@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
-from fastapi import FastAPI
 from sqlalchemy import func, or_, select
 from starlette.responses import Response
 
@@ -42,9 +41,10 @@ from hashscan.hub.web.pages.visits import (
     OPERATORS,
     STAFF,
     NoPageError,
+    PageRoute,
     RefusedError,
     Visit,
-    add_page,
+    page,
     sentence,
 )
 from hashscan.hub.web.requests import Context
@@ -55,14 +55,18 @@ _OVERLAP = 7 * 86_400
 _DAY = 86_400
 
 
-def add_organisation_pages(app: FastAPI, context: Context) -> None:
-    """Add the pages."""
-    add_page(app, context, "/organisations", _list, EVERYBODY)
-    add_page(app, context, "/organisations", _add, OPERATORS, "POST")
-    add_page(app, context, "/organisations/{name}", _organisation, EVERYBODY)
-    add_page(app, context, "/organisations/{name}/chains/forget", _forget_chains, OPERATORS, "POST")
-    for action, function in (("add", _add_key), ("rotate", _rotate_key), ("revoke", _revoke_key)):
-        add_page(app, context, f"/organisations/{{name}}/keys/{action}", function, OPERATORS, "POST")
+def organisation_pages(context: Context) -> list[PageRoute]:
+    """Return the pages."""
+    return [
+        page(context, "/organisations", _list, EVERYBODY),
+        page(context, "/organisations", _add, OPERATORS, "POST"),
+        page(context, "/organisations/{name}", _organisation, EVERYBODY),
+        page(context, "/organisations/{name}/chains/forget", _forget_chains, OPERATORS, "POST"),
+        *(
+            page(context, f"/organisations/{{name}}/keys/{action}", function, OPERATORS, "POST")
+            for action, function in (("add", _add_key), ("rotate", _rotate_key), ("revoke", _revoke_key))
+        ),
+    ]
 
 
 def _list(visit: Visit, failed: str = "") -> Response:

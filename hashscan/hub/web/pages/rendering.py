@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
@@ -97,17 +96,10 @@ def page_answer(template: str, status: int, **values: Any) -> Response:
     )
 
 
-def add_static_routes(app: FastAPI) -> None:
-    """Add the style sheets; no path of the filesystem is made from a request."""
-
-    async def static(request: Request) -> Response:
-        data = STATIC.get(request.path_params["name"])
-        if data is None:
-            return page_answer(
-                "error.html", 404, title="Not Found", reason="There is no such file.", user=None
-            )
-        headers = {**HEADERS, "Cache-Control": "max-age=3600"}
-        return Response(data, 200, headers, media_type="text/css; charset=utf-8")
-
-    static.roles = ()  # type: ignore[attr-defined]
-    app.add_api_route("/static/{name}", static, methods=["GET"], include_in_schema=False)
+async def static(request: Request) -> Response:
+    """Return a style sheet; no path of the filesystem is made from a request."""
+    data = STATIC.get(request.path_params["name"])
+    if data is None:
+        return page_answer("error.html", 404, title="Not Found", reason="There is no such file.", user=None)
+    headers = {**HEADERS, "Cache-Control": "max-age=3600"}
+    return Response(data, 200, headers, media_type="text/css; charset=utf-8")

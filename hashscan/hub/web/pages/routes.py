@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from fastapi import FastAPI
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 from sqlalchemy.sql import true
 from starlette.responses import Response
@@ -17,13 +16,13 @@ from hashscan.hub.checks.counting import month_of
 from hashscan.hub.review.cases import CaseFilter, CaseState, count_cases, find_cases
 from hashscan.hub.statistics.page import chart
 from hashscan.hub.storage.tables import CHECK_MONTHS, ORGANISATIONS, SERVERS
-from hashscan.hub.web.pages.account import add_account_pages
-from hashscan.hub.web.pages.administration import add_administration_pages
-from hashscan.hub.web.pages.cases import add_case_pages
-from hashscan.hub.web.pages.organisations import add_organisation_pages
-from hashscan.hub.web.pages.rendering import add_static_routes
-from hashscan.hub.web.pages.servers import add_server_pages
-from hashscan.hub.web.pages.visits import EVERYBODY, Visit, add_page
+from hashscan.hub.web.pages.account import account_pages
+from hashscan.hub.web.pages.administration import administration_pages
+from hashscan.hub.web.pages.cases import case_pages
+from hashscan.hub.web.pages.organisations import organisation_pages
+from hashscan.hub.web.pages.rendering import static
+from hashscan.hub.web.pages.servers import server_pages
+from hashscan.hub.web.pages.visits import EVERYBODY, PageRoute, Visit, page
 from hashscan.hub.web.requests import Context
 
 _MONTHS = 12
@@ -32,15 +31,17 @@ _SILENT = 20
 _CATEGORIES = 12
 
 
-def add_pages(app: FastAPI, context: Context) -> None:
-    """Add all pages."""
-    add_page(app, context, "/", _overview, EVERYBODY)
-    add_account_pages(app, context)
-    add_case_pages(app, context)
-    add_server_pages(app, context)
-    add_organisation_pages(app, context)
-    add_administration_pages(app, context)
-    add_static_routes(app)
+def pages(context: Context) -> list[PageRoute]:
+    """Return all pages, and the style sheets."""
+    return [
+        page(context, "/", _overview, EVERYBODY),
+        *account_pages(context),
+        *case_pages(context),
+        *server_pages(context),
+        *organisation_pages(context),
+        *administration_pages(context),
+        PageRoute("/static/{name}", static),
+    ]
 
 
 class _Year(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
 from sqlalchemy import Row, select
 from starlette.responses import Response
 
@@ -13,7 +12,7 @@ from hashscan.hub.accounts.sessions import switches
 from hashscan.hub.review.cases import CaseFilter, count_cases
 from hashscan.hub.storage.tables import ORGANISATIONS, SCANS, SERVERS
 from hashscan.hub.web.pages.cases import documents, link, organisation_id
-from hashscan.hub.web.pages.visits import EVERYBODY, NoPageError, Visit, add_page
+from hashscan.hub.web.pages.visits import EVERYBODY, NoPageError, PageRoute, Visit, page
 from hashscan.hub.web.requests import Context
 from hashscan.reports.page.frame import number
 from hashscan.schema import InvalidDocumentError, decode_json
@@ -38,10 +37,12 @@ _QUERY = (
 )
 
 
-def add_server_pages(app: FastAPI, context: Context) -> None:
-    """Add the pages."""
-    add_page(app, context, "/servers", _list, EVERYBODY)
-    add_page(app, context, "/servers/{number}", _server, EVERYBODY)
+def server_pages(context: Context) -> list[PageRoute]:
+    """Return the pages."""
+    return [
+        page(context, "/servers", _list, EVERYBODY),
+        page(context, "/servers/{number}", _server, EVERYBODY),
+    ]
 
 
 def counts(text: str | None) -> dict[str, int]:

@@ -18,7 +18,6 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from fastapi import FastAPI
 from sqlalchemy import Connection
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -40,6 +39,7 @@ from hashscan.hub.web.pages.rendering import page_answer
 from hashscan.hub.web.requests import DATABASE_SECONDS, Context, body_of, in_thread
 from hashscan.service.doors.http.bodies import ClientLeftError
 from hashscan.service.doors.http.documents import RequestError
+from hashscan.service.doors.http.routing import Endpoint, MethodRoute
 from hashscan.service.engine.uploads import TooLarge
 from hashscan.settings.service import UnixAddress
 from hashscan.text import printable
@@ -156,8 +156,18 @@ def local_path(text: str) -> str:
 PageFunction = Callable[[Visit], Response]
 
 
-def add_page(
-    app: FastAPI,
+class PageRoute(MethodRoute):
+    """The route of a page."""
+
+    def __init__(
+        self, path: str, endpoint: Endpoint, method: str = "GET", roles: tuple[str, ...] = ()
+    ) -> None:
+        """Make a route; `roles` may use it, or everybody."""
+        super().__init__(path, endpoint, method)
+        self.roles = roles
+
+
+def page(
     context: Context,
     path: str,
     function: PageFunction,
@@ -165,8 +175,8 @@ def add_page(
     method: str = "GET",
     *,
     transaction: bool | None = None,
-) -> None:
-    """Add a page that users with one of some roles may use.
+) -> PageRoute:
+    """Return a page that users with one of some roles may use.
 
     Args:
         transaction: True if the function makes changes by the visit's connection, which are undone if it
@@ -177,18 +187,16 @@ def add_page(
     async def answered(request: Request) -> Response:
         return await guarded(context, request, _visited(context, request, function, roles, writes))
 
-    answered.roles = roles  # type: ignore[attr-defined]
-    app.add_api_route(path, answered, methods=[method], include_in_schema=False)
+    return PageRoute(path, answered, method, roles)
 
 
-def add_open_page(app: FastAPI, context: Context, path: str, function: Any, method: str = "GET") -> None:
-    """Add a page for everybody: a coroutine function that gets the context and the request."""
+def open_page(context: Context, path: str, function: Any, method: str = "GET") -> PageRoute:
+    """Return a page for everybody: a coroutine function that gets the context and the request."""
 
     async def answered(request: Request) -> Response:
         return await guarded(context, request, function(context, request))
 
-    answered.roles = ()  # type: ignore[attr-defined]
-    app.add_api_route(path, answered, methods=[method], include_in_schema=False)
+    return PageRoute(path, answered, method)
 
 
 async def guarded(context: Context, request: Request, answering: Coroutine[Any, Any, Response]) -> Response:

@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Query
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hashscan.errors import HashscanError, UsageError
+from hashscan.errors import UsageError
 from hashscan.matching.policy import accusing
 from hashscan.matching_service_api import Changes, CheckAnswer, CheckMatch, CheckRequest, DigestFields, Info
 from hashscan.model import MATCHED, Reason
@@ -30,21 +27,21 @@ from hashscan.schema import InvalidDocumentError, decode_json, validated
 from hashscan.service.doors.http.bodies import (
     FORM_EXTRA_BYTES,
     Body,
-    ClientLeftError,
     close_all,
     read_all,
     receive_files,
     unless_left,
 )
 from hashscan.service.doors.http.description import (
-    CHECK_BODY,
-    CHECK_ERRORS,
-    JSON,
-    SCAN_BODY,
-    SCAN_ERRORS,
+    BODY_ERRORS,
+    DOCUMENT,
+    Responses,
     described,
+    document_body,
     openapi_document,
+    parameters,
     response,
+    text_response,
 )
 from hashscan.service.doors.http.documents import (
     ErrorAnswer,
@@ -57,6 +54,16 @@ from hashscan.service.doors.http.documents import (
     ScanAnswer,
 )
 from hashscan.service.doors.http.keys import Key, Keys, Right
+from hashscan.service.doors.http.routing import (
+    JSON,
+    Endpoint,
+    MethodRoute,
+    answering,
+    error_answer,
+    json_answer,
+    make_starlette,
+    query_of,
+)
 from hashscan.service.doors.multipart import (
     EncodedPartError,
     MultipartError,
@@ -100,8 +107,37 @@ _ERRORS: tuple[tuple[type[Exception], ErrorCode, str], ...] = (
 """The answer to each error, the first that applies; with its own text where there is none."""
 
 
+_CHECK_ERRORS = (*BODY_ERRORS, ErrorCode.TOO_MANY_DIGESTS, ErrorCode.UNCHECKED)
+_SCAN_ERRORS = (
+    *BODY_ERRORS,
+    ErrorCode.MULTIPART_INVALID,
+    ErrorCode.MULTIPART_TOO_MANY,
+    ErrorCode.MULTIPART_ENCODED,
+    ErrorCode.UNCHECKED,
+)
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {"type": "object", "additionalProperties": {"contentMediaType": "application/octet-stream"}}
+}
+"""Any form: a part of any name and any type is bytes on the wire, and checked as a file."""
+_SCAN_BODY = {
+    "description": "One file, or a form of which each part is a file. Any other type is taken as a file.",
+    "content": {"application/octet-stream": _FILE, "multipart/form-data": _FORM},
+}
+
+
+class _ScanQuery(Struct):
+    digests: Annotated[bool, Meta(description="Show digests, to clients that are shown entries.")] = False
+    status: Annotated[bool, Meta(description="Say by status: 403 refused, 503 try again.")] = False
+    name: Annotated[str, Meta(max_length=NAME_MAX, description="Name of the file, for the case.")] = ""
+
+
+class _ChangesQuery(Struct):
+    since: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class Application:
-    """The requests of one door, and the FastAPI application that calls them."""
+    """The requests of one door, and the application that calls them."""
 
     def __init__(
         self, engine: Engine, settings: DoorSettings, keys: Keys | None, metrics: Callable[[], bytes] | None
@@ -120,96 +156,74 @@ class Application:
         self._settings = settings
         self._keys = keys
         self._metrics = metrics
-        self.asgi = self._make()
+        self._routes = self._make_routes()
+        self.asgi = make_starlette(self._routes)
 
-    def _make(self) -> FastAPI:
-        app = FastAPI(
-            openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
-            # Names and addresses of uploads go to no collector that happens to be set up.
-            telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        )  # fmt: skip
-        route = app.add_api_route
-        scan = {200: response(ScanAnswer, "Checked."), 403: response(ScanAnswer, "Refused; with `status`.")}
-        checked = {200: response(CheckAnswer, "Compared.")}
-        route(
-            "/v1/scan", self.scan, methods=["POST"], openapi_extra=SCAN_BODY,
-            **self._route("scan", scan, *SCAN_ERRORS),
-        )  # fmt: skip
-        passed = {
-            200: {"description": f"Allowed; `X-Accel-Redirect: {NGINX_LOCATION}`."},
-            403: response(ScanAnswer, "Refused."),
-        }
-        route(
-            "/v1/scan/nginx", self.scan_for_nginx, methods=["POST"], openapi_extra=SCAN_BODY,
-            **self._route("scan", passed, *SCAN_ERRORS),
-        )  # fmt: skip
-        route(
-            "/v1/check", self.check, methods=["POST"], openapi_extra=CHECK_BODY,
-            **self._route("check", checked, *CHECK_ERRORS),
-        )  # fmt: skip
-        found = {204: {"description": "No entry matches."}, 403: response(ErrorAnswer, "An entry matches.")}
-        route(
-            "/v1/check/{algorithm}/{value}", self.check_one, methods=["GET"], status_code=204,
-            **self._route("check", found, *CHECK_ERRORS),
-        )  # fmt: skip
-        route(
-            "/v1/info",
-            self.info,
-            methods=["GET"],
-            **self._route("check", {200: response(Info, "The service.")}),
-        )
-        changed = {200: response(Changes, "Changes since a version of the lists.")}
-        route(
-            "/v1/changes", self.changes, methods=["GET"],
-            **self._route("check", changed, ErrorCode.INVALID_DOCUMENT),
-        )  # fmt: skip
-        lists = {200: response(ListsAnswer, "The lists in use.")}
-        route("/v1/lists", self.lists, methods=["GET"], **self._route("lists", lists))
-        text = {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
-        route("/metrics", self.metrics, methods=["GET"], **self._route("metrics", text))
-        good = {200: response(Health, "Good.")}
-        route("/healthz", self.healthz, methods=["GET"], **self._route(None, good))
-        route("/readyz", self.readyz, methods=["GET"], **self._route(None, good))
-        document = {200: {"description": "This document.", "content": {JSON: {"schema": {"type": "object"}}}}}
-        route("/openapi.json", self.openapi, methods=["GET"], **self._route(None, document))
-        app.add_exception_handler(HTTPException, self._answer_http)
-        app.add_exception_handler(RequestValidationError, self._answer_invalid)
-        app.add_exception_handler(Exception, self._answer_defect)
-        app.add_middleware(ClearLengths)
-        return app
+    def _make_routes(self) -> list[MethodRoute]:
+        scan = response(ScanAnswer, "Checked.") | response(ScanAnswer, "Refused; with `status`.", status=403)
+        passed = {200: {"description": f"Allowed; `X-Accel-Redirect: {NGINX_LOCATION}`."}}
+        passed |= response(ScanAnswer, "Refused.", status=403)
+        found = {204: {"description": "No entry matches."}}
+        found |= response(ErrorAnswer, "An entry matches.", status=403)
+        return [
+            self._route(
+                "/v1/scan", self.scan, "scan", scan, *_SCAN_ERRORS, body=_SCAN_BODY, query=_ScanQuery
+            ),
+            self._route(
+                "/v1/scan/nginx", self.scan_for_nginx, "scan", passed, *_SCAN_ERRORS, body=_SCAN_BODY
+            ),
+            self._route(
+                "/v1/check", self.check, "check", response(CheckAnswer, "Compared."), *_CHECK_ERRORS,
+                body=document_body(CheckRequest),
+            ),
+            self._route("/v1/check/{algorithm}/{value}", self.check_one, "check", found, *_CHECK_ERRORS),
+            self._route("/v1/info", self.info, "check", response(Info, "The service.")),
+            self._route(
+                "/v1/changes", self.changes, "check",
+                response(Changes, "Changes since a version of the lists."), ErrorCode.INVALID_DOCUMENT,
+                query=_ChangesQuery,
+            ),
+            self._route("/v1/lists", self.lists, "lists", response(ListsAnswer, "The lists in use.")),
+            self._route("/metrics", self.metrics, "metrics", text_response("Metrics.", "text/plain")),
+            self._route("/healthz", self.healthz, None, response(Health, "Good.")),
+            self._route("/readyz", self.readyz, None, response(Health, "Good.")),
+            self._route("/openapi.json", self.openapi, None, DOCUMENT),
+        ]  # fmt: skip
 
     def _route(
-        self, right: Right | None, responses: dict[int, dict[str, Any]], *errors: ErrorCode
-    ) -> dict[str, Any]:
-        return described(right, responses, *errors, keyed=self._keys is not None)
-
-    async def scan(
         self,
-        request: Request,
-        digests: Annotated[
-            bool, Query(description="Show digests, to clients that are shown entries.")
-        ] = False,
-        status: Annotated[bool, Query(description="Say by status: 403 refused, 503 try again.")] = False,
-        name: Annotated[str, Query(max_length=NAME_MAX, description="Name of the file, for the case.")] = "",
-    ) -> Response:
+        path: str,
+        endpoint: Endpoint,
+        right: Right | None,
+        responses: Responses,
+        *errors: ErrorCode,
+        body: Mapping[str, Any] | None = None,
+        query: type[Struct] | None = None,
+    ) -> MethodRoute:
+        operation = described(
+            right, responses, *errors, body=body, keyed=self._keys is not None,
+            parameters=() if query is None else parameters(query, "query"),
+        )  # fmt: skip
+        answered = answering(self._settings, _request_error)(endpoint)
+        return MethodRoute(path, answered, "GET" if body is None else "POST", operation)
+
+    async def scan(self, request: Request) -> Response:
         """Check a file, or each part of a form, before it is stored."""
-        body = Body(request, self._settings)
-        return await self._answered(
-            self._scan(request, body, digests=digests, status=status, name=name), body
-        )
+        client = self._admitted(request, "scan")
+        asked = query_of(request, _ScanQuery)
+        return await self._scan(request, client, status=asked.status, digests=asked.digests, name=asked.name)
 
     async def scan_for_nginx(self, request: Request) -> Response:
         """Check an upload, and send nginx on with it to the named location for what is allowed."""
-        body = Body(request, self._settings)
-        answer = await self._answered(self._scan(request, body, status=True), body)
+        answer = await self._scan(request, self._admitted(request, "scan"), status=True)
         if answer.status_code != HTTPStatus.OK:
             return answer
         return Response(headers={"X-Accel-Redirect": NGINX_LOCATION})
 
     async def _scan(
-        self, request: Request, body: Body, *, status: bool, digests: bool = False, name: str = ""
+        self, request: Request, client: Client, *, status: bool, digests: bool = False, name: str = ""
     ) -> Response:
-        client = await self._admitted(request, "scan")
+        body: Body = request.state.body
         try:
             answers = await self._check_body(request, body, client, digests=digests, name=name)
         except (Overloaded, Unchecked) as error:
@@ -224,7 +238,7 @@ class Application:
         if status and outcome is Outcome.ERROR:
             raise RequestError(ErrorCode.UNCHECKED, "not everything could be checked; try again later")
         code = _SCAN_STATUS.get(outcome, HTTPStatus.OK) if status else HTTPStatus.OK
-        return _json(ScanAnswer(outcome, answers, shown), code)
+        return json_answer(ScanAnswer(outcome, answers, shown), code)
 
     async def _check_body(
         self, request: Request, body: Body, client: Client, *, digests: bool, name: str
@@ -288,11 +302,8 @@ class Application:
 
     async def check(self, request: Request) -> Response:
         """Compare digests with the lists; hashscan's own matching services are asked in this form."""
-        body = Body(request, self._settings)
-        return await self._answered(self._check(request, body), body)
-
-    async def _check(self, request: Request, body: Body) -> Response:
-        client = await self._admitted(request, "check")
+        client = self._admitted(request, "check")
+        body: Body = request.state.body
         body.accept(CHECK_BYTES)
         asked = validated(decode_json(await read_all(body)), CheckRequest)
         if len(asked.digests) > DIGESTS_MAX:
@@ -300,7 +311,7 @@ class Application:
         # If the lists change meanwhile, the older version makes the client ask again.
         version = self._engine.version
         found = await unless_left(request.receive, self._match(asked.digests, client))
-        return _json(CheckAnswer(version, found))
+        return json_answer(CheckAnswer(version, found))
 
     async def _match(self, digests: list[DigestFields], client: Client) -> list[CheckMatch]:
         values = [(digest.algorithm, bytes.fromhex(digest.value)) for digest in digests]
@@ -311,76 +322,65 @@ class Application:
             for match in accusing(matches)
         ]
 
-    async def check_one(self, request: Request, algorithm: str, value: str) -> Response:
+    async def check_one(self, request: Request) -> Response:
         """Compare one digest, and answer by status alone, as nginx's `auth_request` expects."""
-        return await self._answered(self._check_one(request, algorithm, value))
-
-    async def _check_one(self, request: Request, algorithm: str, value: str) -> Response:
-        client = await self._admitted(request, "check")
+        client = self._admitted(request, "check")
+        algorithm, value = (request.path_params[name] for name in ("algorithm", "value"))
         digest = validated({"algorithm": algorithm, "value": value.lower()}, DigestFields)
         found = await unless_left(request.receive, self._match([digest], client))
         if found:
-            return _json(ErrorAnswer("listed", "an entry matches"), HTTPStatus.FORBIDDEN)
+            return json_answer(ErrorAnswer("listed", "an entry matches"), HTTPStatus.FORBIDDEN)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def info(self, request: Request) -> Response:
         """Describe this server to a hashscan that uses it as a matching service."""
-        return await self._answered(self._info(request))
-
-    async def _info(self, request: Request) -> Response:
-        await self._admitted(request, "check")
+        self._admitted(request, "check")
         listed = {name for info in self._engine.infos for name, count in info.by_algorithm if count}
         algorithms = [name for name in MATCHED if name in listed]
-        return _json(Info(self._engine.version, algorithms, DIGESTS_MAX, self._engine.filter))
+        return json_answer(Info(self._engine.version, algorithms, DIGESTS_MAX, self._engine.filter))
 
-    async def changes(
-        self, request: Request, since: Annotated[str, Query(min_length=1, max_length=64)]
-    ) -> Response:
+    async def changes(self, request: Request) -> Response:
         """Say which answers may have changed since a version: none of the present one, all of another."""
-        return await self._answered(self._changes(request, since))
-
-    async def _changes(self, request: Request, since: str) -> Response:
-        await self._admitted(request, "check")
+        self._admitted(request, "check")
+        since = query_of(request, _ChangesQuery).since
         version = self._engine.version
-        return _json(Changes(version, everything=since != version))
+        return json_answer(Changes(version, everything=since != version))
 
     async def lists(self, request: Request) -> Response:
         """Describe the lists in use."""
-        return await self._answered(self._lists(request))
-
-    async def _lists(self, request: Request) -> Response:
-        await self._admitted(request, "lists")
+        self._admitted(request, "lists")
         infos = [ListAnswer.of(info) for info in self._engine.infos]
-        return _json(ListsAnswer(self._engine.version, infos))
+        return json_answer(ListsAnswer(self._engine.version, infos))
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics in the text format of Prometheus."""
-        return await self._answered(self._shown_metrics(request))
-
-    async def _shown_metrics(self, request: Request) -> Response:
-        await self._admitted(request, "metrics")
+        self._admitted(request, "metrics")
         text = b"" if self._metrics is None else self._metrics()
         return Response(text, media_type="text/plain; version=0.0.4")
 
-    async def healthz(self) -> Response:
+    async def healthz(self, request: Request) -> Response:
         """Answer as long as the process does."""
-        return _json(Health("ok"))
+        return json_answer(Health("ok"))
 
-    async def readyz(self) -> Response:
+    async def readyz(self, request: Request) -> Response:
         """Answer 200 while uploads are checked, and 503 from the beginning of the end."""
         if self.stopping:
-            return _error(RequestError(ErrorCode.STOPPING, "the server stops"))
-        return _json(Health("ok"))
+            return error_answer(RequestError(ErrorCode.STOPPING, "the server stops"))
+        return json_answer(Health("ok"))
 
-    async def openapi(self) -> Response:
+    async def openapi(self, request: Request) -> Response:
         """Describe this interface."""
-        return Response(self._document, media_type=JSON)
+        return Response(self.document, media_type=JSON)
 
     @cached_property
-    def _document(self) -> bytes:
-        return openapi_document(self.asgi)
+    def document(self) -> bytes:
+        """The description of the interface, for OpenAPI."""
+        return openapi_document(
+            self._routes, "hashscan", "Check uploads and digests against hash lists before they are stored.",
+            "" if self._keys is None else "A key; each path says which right it must have.",
+        )  # fmt: skip
 
-    async def _admitted(self, request: Request, right: Right) -> Client:
+    def _admitted(self, request: Request, right: Right) -> Client:
         """Return the client of a request that has a right; its owner follows from key and header.
 
         Raises:
@@ -428,61 +428,6 @@ class Application:
             raise RequestError(ErrorCode.RATE_LIMITED, "too many requests with this key", wait)
         return key
 
-    async def _answered(self, answer: Awaitable[Response], body: Body | None = None) -> Response:
-        """Return the answer, or that of the error instead of it, after the rest of the body was dropped."""
-        try:
-            found = await answer
-            if body is not None and not body.complete:
-                found.headers["Connection"] = "close"
-            return found
-        except ClientLeftError:
-            return Response(status_code=HTTPStatus.BAD_REQUEST)  # it is sent to nobody
-        except asyncio.CancelledError:
-            # By the end of the server; uvicorn sends no answer of its own then.
-            return _error(RequestError(ErrorCode.STOPPING, "the server stops"), close=True)
-        except (HashscanError, InvalidDocumentError) as trouble:
-            error = _request_error(trouble)
-        if body is not None and error.error is not ErrorCode.TOO_SLOW:
-            await body.drop()
-        # Where the length is not clear, another server may take the next bytes for another request.
-        unclear = error.error is ErrorCode.INVALID_REQUEST
-        return _error(error, close=unclear or (body is not None and not body.complete))
-
-    async def _answer_http(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            answer = RequestError(ErrorCode.METHOD_NOT_ALLOWED, "this path has no such method")
-        else:
-            answer = RequestError(ErrorCode.NOT_FOUND, "there is nothing at this path")
-        sent = _error(answer, close=True)
-        for name in set(error.headers or {}) & {"Allow", "allow"}:
-            sent.headers[name] = (error.headers or {})[name]
-        return sent
-
-    async def _answer_invalid(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        places = {".".join(map(str, each["loc"])) for each in error.errors()}
-        text = f"not valid: {', '.join(sorted(places))}"
-        return _error(RequestError(ErrorCode.INVALID_DOCUMENT, text), close=True)
-
-    async def _answer_defect(self, request: Request, error: Exception) -> Response:
-        return _error(RequestError(ErrorCode.DEFECT, "a defect of the server; see its log"), close=True)
-
-
-class ClearLengths:
-    """Refuses requests that have two lengths, whatever their path and key."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it and end its connection."""
-        answer: ASGIApp = self._app
-        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
-            text = "the request has a Content-Length and a Transfer-Encoding"
-            answer = _error(RequestError(ErrorCode.INVALID_REQUEST, text), close=True)
-        await answer(scope, receive, send)
-
 
 def _request_error(error: Exception) -> RequestError:
     """Return how an error is answered; raise it again if it is a defect."""
@@ -504,12 +449,3 @@ def _one_header(request: Request, name: str) -> str:
     if len(values) > 1:
         raise RequestError(ErrorCode.INVALID_REQUEST, f"the header {name.lower()} is sent twice")
     return values[0] if values else ""
-
-
-def _json(document: msgspec.Struct, status: int = HTTPStatus.OK) -> Response:
-    return Response(msgspec.json.encode(document), status, media_type=JSON)
-
-
-def _error(error: RequestError, *, close: bool = False) -> Response:
-    headers = {**error.headers, **({"Connection": "close"} if close else {})}
-    return Response(error.body, error.error.status, headers, media_type=JSON)

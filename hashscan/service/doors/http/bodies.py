@@ -61,7 +61,9 @@ class Body:
         self._received = 0
         self.announced = 0
         """Bytes that the client has announced; 0 if it has announced none."""
-        self.complete = not {"content-length", "transfer-encoding"} & set(request.headers)
+        self.complete = "transfer-encoding" not in self._headers and not int(
+            self._headers.get("content-length", 0)
+        )
         """True if all of it was received, or there is none."""
 
     def accept(self, size_max: int, *, encoded: bool = False) -> None:

@@ -49,6 +49,11 @@ class FailingChannel:
     error: str
 
 
+def retry_seconds(failures: int) -> int:
+    """Return the seconds to wait after so many failures in a row (backoff)."""
+    return min(_FIRST_WAIT << min(failures - 1, 16), _LONGEST_WAIT)
+
+
 class Outbox:
     """The alerts of a ledger.
 
@@ -180,7 +185,7 @@ class Outbox:
         with self.transaction() as database:
             found = self.failing(channel)
             failures = 1 if found is None else found.failures + 1
-            wait = min(_FIRST_WAIT << min(failures - 1, 16), _LONGEST_WAIT)
+            wait = retry_seconds(failures)
             database.execute(
                 "INSERT OR REPLACE INTO alert_channels VALUES (?, ?, ?, ?, ?)",
                 (channel, label, failures, now + wait, error),

@@ -3,7 +3,7 @@
 Each failure counts for the user; from the fifth on, each locks the name for a while, twice as long as the one
 before, up to `_LOCK_MAX`. So that nobody can lock a user out by failing in his name, a browser in which the
 user has signed in before is exempt: it holds a mark that only the user's stored password can have made. Such
-browsers, and all addresses, are limited by `AttemptLimiter` instead.
+browsers, and all addresses, have `ATTEMPTS` instead.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import base64
 import hashlib
 import hmac
 import secrets
-import threading
-from collections import OrderedDict
 from functools import cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -32,34 +30,10 @@ FAILURES = 5
 _LOCK_MIN, _LOCK_MAX = 30, 900
 """Seconds of the first lock and of the longest."""
 STEP_SECONDS = 30
-_ATTEMPTS = 10
+ATTEMPTS = 10
 """Attempts in a row that one address, or one known browser, has."""
-_ATTEMPT_SECONDS = 30.0
-"""Seconds after which it has another one."""
-_KEYS_MAX = 10_000
-
-
-class AttemptLimiter:
-    """Limit the attempts to sign in, by address and by known browser; threads may share it.
-
-    It counts for this node alone.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """By key: the attempts that were left, and when."""
-
-    def wait_seconds(self, key: str, now: float) -> float:
-        """Count an attempt; return 0.0, or the seconds after which the next is admitted."""
-        with self._lock:
-            left, at = self._left.pop(key, (float(_ATTEMPTS), now))
-            left = min(float(_ATTEMPTS), left + max(0.0, now - at) / _ATTEMPT_SECONDS)
-            admitted = left >= 1.0
-            self._left[key] = (left - 1.0 if admitted else left, now)
-            if len(self._left) > _KEYS_MAX:
-                self._left.popitem(last=False)
-        return 0.0 if admitted else (1.0 - left) * _ATTEMPT_SECONDS
+ATTEMPTS_PER_SECOND = 1 / 30
+"""Rate at which it has further ones."""
 
 
 def limited_address(address: str) -> str:

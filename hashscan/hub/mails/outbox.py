@@ -19,6 +19,7 @@ from hashscan.alerts.alert import SEVERITIES, Kind
 from hashscan.alerts.channels.base import Channel, DeliveryError
 from hashscan.alerts.channels.mail import new_message_id
 from hashscan.alerts.dispatcher import DELIVERY_SECONDS, host
+from hashscan.cases.outbox import retry_seconds
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.organisations import Organisation
@@ -37,7 +38,6 @@ TRIES_MAX = 12
 """Tries after which a mail has failed; by the delays between them that is after some 20 hours."""
 CLAIM_SECONDS = 600
 """Seconds after which a claim ends: more than an attempt takes, and than the clocks of nodes differ."""
-_FIRST_DELAY, _DELAY_MAX = 60, 6 * 3600
 _TROUBLE_MAX = 300
 
 _WAITS = and_(OUTBOX.c.sent.is_(None), OUTBOX.c.failed.is_(None))
@@ -259,8 +259,8 @@ def _note(connection: Connection, claimed: _Claimed, trouble: str, now: int) -> 
     own = and_(OUTBOX.c.id == claimed.id, OUTBOX.c.sent.is_(None))
     if trouble:
         own = and_(own, OUTBOX.c.tries == claimed.tries)
-        delay = min(_FIRST_DELAY << (claimed.tries - 1), _DELAY_MAX)
-        values = {"claimed": 0, "again": now + delay, "trouble": trouble, "failed": now if final else None}
+        again = now + retry_seconds(claimed.tries)
+        values = {"claimed": 0, "again": again, "trouble": trouble, "failed": now if final else None}
     else:
         values = {"claimed": 0, "sent": now, "failed": None, "trouble": ""}
     attempt = Attempt(claimed.recipient, trouble, final)

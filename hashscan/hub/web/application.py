@@ -9,13 +9,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hashscan.hub.web.check_routes import check_routes
+from hashscan.hub.web.hosts import ForwardedClients
 from hashscan.hub.web.intake_routes import intake_routes
 from hashscan.hub.web.notice_routes import notice_routes
+from hashscan.hub.web.pages.rendering import error_page
 from hashscan.hub.web.pages.routes import pages
-from hashscan.hub.web.pages.visits import client_address, error_page, is_from_proxy
 from hashscan.hub.web.requests import Context, HubErrorCode, api, described, in_thread
 from hashscan.hub.web.statistics_routes import statistics_routes
 from hashscan.service.doors.http.description import DOCUMENT, openapi_document, response
@@ -39,25 +39,9 @@ def make_application(context: Context) -> Starlette:
     ]
     return make_starlette(
         [*_health_routes(context, described_routes), *described_routes, *pages(context)],
-        Middleware(_ForwardedClients, context),
+        Middleware(ForwardedClients, context),
         unrouted=_unrouted,
     )
-
-
-class _ForwardedClients:
-    """Has a connection from a trusted proxy counted as one of the client that the proxy names."""
-
-    def __init__(self, app: ASGIApp, context: Context) -> None:
-        self._app = app
-        self._context = context
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        count_as = scope.get("state", {}).get("count_as")
-        if scope["type"] == "http" and count_as is not None:
-            request = Request(scope)
-            if is_from_proxy(self._context, request):
-                count_as(client_address(self._context, request))
-        await self._app(scope, receive, send)
 
 
 def _unrouted(request: Request, error: RequestError) -> Response:

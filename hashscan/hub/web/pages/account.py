@@ -14,7 +14,8 @@ from starlette.responses import Response
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.sessions import end_session, switches
 from hashscan.hub.accounts.sign_in import (
-    AttemptLimiter,
+    ATTEMPTS,
+    ATTEMPTS_PER_SECOND,
     is_password_of,
     limited_address,
     new_second_factor,
@@ -23,30 +24,21 @@ from hashscan.hub.accounts.sign_in import (
     sign_in,
 )
 from hashscan.hub.accounts.users import User, hash_password, set_password
-from hashscan.hub.web.pages.rendering import page_answer
+from hashscan.hub.web.csrf import begin_form, form_of, form_token, require_token, set_form
+from hashscan.hub.web.hosts import client_address
+from hashscan.hub.web.pages.rendering import NoPageError, RefusedError, page_answer
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
-    NoPageError,
     PageRoute,
-    RefusedError,
     Visit,
-    begin_form,
-    client_address,
-    cookie_name,
-    end_cookie,
-    form_of,
-    is_own_form,
     local_path,
     open_page,
     page,
-    replace_session,
     see_other,
-    session_token,
-    set_cookie,
-    set_form,
-    set_session,
 )
 from hashscan.hub.web.requests import Context, in_thread
+from hashscan.hub.web.sessions import cookie_of, replace_session, session_token, set_cookie, set_session
+from hashscan.service.doors.http.keys import RequestLimiter
 
 REFUSED_SECONDS = 1.0
 """Seconds after which each failed attempt to sign in is answered, so that its time tells nothing."""
@@ -65,7 +57,7 @@ class _Desk:
     """The sign-in of a node: its limits, and the threads that verify passwords."""
 
     def __init__(self) -> None:
-        self.limiter = AttemptLimiter()
+        self.limiter = RequestLimiter()
         self._threads = ThreadPoolExecutor(_AT_ONCE, "passwords")
         self._waiting = 0
 
@@ -75,7 +67,8 @@ class _Desk:
         Raises:
             RefusedError: there were too many.
         """
-        waits = [self.limiter.wait_seconds(key, time.monotonic()) for key in keys]
+        now = time.monotonic()
+        waits = [self.limiter.wait_seconds(key, ATTEMPTS_PER_SECOND, ATTEMPTS, now) for key in keys]
         if any(waits):
             raise RefusedError(
                 "There were too many attempts. Try again in a minute.",
@@ -146,10 +139,10 @@ async def _sign_in(desk: _Desk, context: Context, request: Request) -> Response:
     if context.settings.trust_user_header:
         raise NoPageError
     form = await form_of(context, request)
-    if not is_own_form(context, request, form):
-        raise RefusedError("The form is too old. Load the page to sign in again.")
+    reason = "The form is too old. Load the page to sign in again."
+    require_token(form, form_token(context, request), reason)
     name, password, code, path = (form.get(key, ("",))[-1] for key in ("name", "password", "code", "next"))
-    mark = request.cookies.get(cookie_name(context, _BROWSER), "")
+    mark = cookie_of(context, request, _BROWSER)
     desk.admit(limited_address(client_address(context, request)), *([f"browser {mark[:32]}"] if mark else []))
     begun = time.monotonic()
     found = await desk.run(sign_in, context.database, name, password, code, mark, int(time.time()))
@@ -172,7 +165,7 @@ def _begin(context: Context, old: str, user: User) -> str:
 def _sign_out(visit: Visit) -> Response:
     end_session(visit.connection, visit.session)
     answer = visit.see("/" if visit.context.settings.trust_user_header else "/sign-in")
-    end_cookie(visit.context, answer)
+    set_session(visit.context, answer, "")
     return answer
 
 

@@ -36,11 +36,11 @@ from hashscan.hub.review.cases import (
     review_queue,
 )
 from hashscan.hub.storage.tables import CASES, NOTICES, ORGANISATIONS, SERVERS
+from hashscan.hub.web.pages.rendering import NoPageError
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     OPERATORS,
     REVIEWERS,
-    NoPageError,
     PageRoute,
     Visit,
     page,

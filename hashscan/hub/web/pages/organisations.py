@@ -36,13 +36,12 @@ from hashscan.hub.checks.near_queries import chains, forget_chains
 from hashscan.hub.review.cases import CaseCounts, CaseFilter, count_cases, count_open
 from hashscan.hub.storage.tables import ORGANISATIONS, SERVERS
 from hashscan.hub.web.pages.cases import link, small_number
+from hashscan.hub.web.pages.rendering import NoPageError, RefusedError
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     OPERATORS,
     STAFF,
-    NoPageError,
     PageRoute,
-    RefusedError,
     Visit,
     page,
     sentence,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,30 @@ def _environment() -> Environment:
 _templates = _environment()
 
 
+class NoPageError(Exception):
+    """A page that does not exist, or not for this user."""
+
+
+class RefusedError(Exception):
+    """A request that is refused, with the reason for its sender."""
+
+    def __init__(self, reason: str, status: int = HTTPStatus.FORBIDDEN, retry_after: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.retry_after = retry_after
+
+
 def page_answer(template: str, status: int, **values: Any) -> Response:
     """Return an answer with a page; lone surrogates in stored text are replaced."""
     text = _templates.get_template(template).render(**values)
     return Response(
         text.encode("utf-8", "replace"), int(status), dict(HEADERS), media_type="text/html; charset=utf-8"
     )
+
+
+def error_page(status: int, reason: str) -> Response:
+    """Return a page with a reason."""
+    return page_answer("error.html", status, title=HTTPStatus(status).phrase, reason=reason, user=None)
 
 
 async def static(request: Request) -> Response:

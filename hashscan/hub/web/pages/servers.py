@@ -12,7 +12,8 @@ from hashscan.hub.accounts.sessions import switches
 from hashscan.hub.review.cases import CaseFilter, count_cases
 from hashscan.hub.storage.tables import ORGANISATIONS, SCANS, SERVERS
 from hashscan.hub.web.pages.cases import documents, link, organisation_id
-from hashscan.hub.web.pages.visits import EVERYBODY, NoPageError, PageRoute, Visit, page
+from hashscan.hub.web.pages.rendering import NoPageError
+from hashscan.hub.web.pages.visits import EVERYBODY, PageRoute, Visit, page
 from hashscan.hub.web.requests import Context
 from hashscan.reports.page.frame import number
 from hashscan.schema import InvalidDocumentError, decode_json

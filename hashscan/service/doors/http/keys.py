@@ -14,7 +14,9 @@ import math
 import os
 import re
 import secrets
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -150,24 +152,34 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class RateLimit:
-    """A token bucket: up to a second's requests at once, at least one."""
+class RequestLimiter:
+    """Token buckets by name, such as a key's digest or a client's address; threads may share it.
 
-    def __init__(self, per_second: float) -> None:
-        self.per_second = per_second
-        self._most = max(1.0, per_second)
-        self._left = self._most
-        self._at = time.monotonic()
+    It counts for this process alone, and keeps the names that were used last.
+    """
 
-    def wait(self) -> float:
-        """Count a request and return 0; or return the seconds after which it may come again."""
-        now = time.monotonic()
-        self._left = min(self._most, self._left + (now - self._at) * self.per_second)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self.per_second
+    def __init__(self, names_max: int = 20_000) -> None:
+        self._names_max = names_max
+        self._changing = threading.Lock()
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """By name: the requests that were left, and when."""
+
+    def wait_seconds(self, name: str, per_second: float, most: float, now: float) -> float:
+        """Count a request and return 0.0; or return the seconds after which it may come again.
+
+        Args:
+            per_second: rate at which further requests are admitted.
+            most: requests that may come at once.
+            now: monotonic time in seconds.
+        """
+        with self._changing:
+            left, at = self._left.pop(name, (most, now))
+            left = min(most, left + max(0.0, now - at) * per_second)
+            admitted = left >= 1.0
+            self._left[name] = (left - 1.0 if admitted else left, now)
+            if len(self._left) > self._names_max:
+                self._left.popitem(last=False)
+        return 0.0 if admitted else (1.0 - left) / per_second
 
 
 class Keys:
@@ -176,7 +188,7 @@ class Keys:
     def __init__(self, path: Path) -> None:
         """Read the file."""
         self._path = path
-        self._limits: dict[str, RateLimit] = {}
+        self._limiter = RequestLimiter()
         self._stamp = stamp_of(self._path)
         self._keys: dict[str, Key] = {key.sha256: key for key in read_keys(path)}
 
@@ -194,10 +206,9 @@ class Keys:
         """Count a request of a key and return 0; or return the whole seconds to wait before the next one."""
         if not key.requests_per_second:
             return 0
-        limit = self._limits.get(key.sha256)
-        if limit is None or limit.per_second != key.requests_per_second:
-            limit = self._limits[key.sha256] = RateLimit(key.requests_per_second)
-        return math.ceil(limit.wait())
+        rate = key.requests_per_second
+        wait = self._limiter.wait_seconds(f"{key.sha256} {rate}", rate, max(1.0, rate), time.monotonic())
+        return math.ceil(wait)
 
     def _follow(self) -> None:
         """Read the file if it has changed; one that is unusable is tried again by every request."""
@@ -207,4 +218,3 @@ class Keys:
         keys = {key.sha256: key for key in read_keys(self._path)}
         log.info("the file of keys has changed; %d keys", len(keys))
         self._keys, self._stamp = keys, stamp
-        self._limits = {digest: limit for digest, limit in self._limits.items() if digest in keys}

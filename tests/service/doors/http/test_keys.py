@@ -13,7 +13,7 @@ from hashscan.service.doors.http.keys import (
     PREFIX,
     Key,
     Keys,
-    RateLimit,
+    RequestLimiter,
     changing,
     digest_of,
     make_key,
@@ -136,16 +136,20 @@ def test_names_are_plain(name: str) -> None:
             make_key("good", ("scan",), name, 0.0, None)
 
 
-def test_a_rate_limit_allows_a_second_s_requests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("hashscan.service.doors.http.keys.time.monotonic", lambda: now)
-    limit = RateLimit(2.0)
-    assert [limit.wait() for _ in range(3)] == [0.0, 0.0, 0.5]
-    now += 0.5
-    assert [limit.wait() for _ in range(2)] == [0.0, 0.5]
-    now += 1000
-    assert [limit.wait() for _ in range(3)] == [0.0, 0.0, 0.5]
-    assert [RateLimit(0.1).wait(), RateLimit(0.1).wait()] == [0.0, 0.0]
+def test_a_limiter_allows_some_requests_at_once_and_is_bounded() -> None:
+    limiter = RequestLimiter(names_max=3)
+
+    def waits(name: str, times: int, now: float) -> list[float]:
+        return [limiter.wait_seconds(name, 2.0, 2.0, now) for _ in range(times)]
+
+    assert waits("a", 3, 100.0) == [0.0, 0.0, 0.5]
+    assert waits("a", 2, 100.5) == [0.0, 0.5]
+    assert waits("a", 3, 1100.5) == [0.0, 0.0, 0.5]
+    assert [limiter.wait_seconds(name, 0.1, 1.0, 0.0) for name in "bc"] == [0.0, 0.0]
+    assert waits("a", 1, 1100.5) == [0.5]
+    assert waits("d", 1, 1100.5) == [0.0]
+    # The name that was not used for the longest time is forgotten.
+    assert [limiter.wait_seconds(name, 0.1, 1.0, 0.0) for name in "cb"] == [10.0, 0.0]
 
 
 def test_a_limit_outlives_the_file_s_changes_but_not_its_own(path: Path) -> None:

@@ -56,9 +56,6 @@ FORMATS = (
 VARIANTS = ("as-shown", "turned", "trimmed")
 """The variants in which key frames are hashed by default; see `hashing.variants`."""
 
-_H263_PIXELS = 2048 * 2048
-"""More than its header can state (ITU-T H.263, 5.1.5)."""
-
 
 class Fault(StrEnum):
     """The reason why not everything of a video was looked at."""
@@ -481,10 +478,9 @@ class _Video:
         except MemoryError:
             raise
         except av.error.ArgumentError:
-            # FFmpeg's answer to a size over `max_pixels`, and of H.263 to many other faults.
-            codec = (decoder or packet.stream.codec_context).name
-            is_small = codec == "h263" and self._limits.pixels >= _H263_PIXELS
-            self._note(Fault.BROKEN if is_small else Fault.TOO_LARGE)
+            stated = _pixels_stated(packet, decoder or packet.stream.codec_context)
+            is_large = stated > self._limits.pixels
+            self._note(Fault.TOO_LARGE if is_large else Fault.BROKEN)
         except av.FFmpegError as error:
             self._note(_fault_of(error))
         return ()
@@ -592,3 +588,16 @@ def _fault_of(error: av.FFmpegError) -> Fault:
     if isinstance(error, av.error.PatchWelcomeError | av.error.DemuxerNotFoundError):
         return Fault.UNSUPPORTED
     return Fault.BROKEN
+
+
+def _pixels_stated(packet: av.Packet[Any], known: av.VideoCodecContext) -> int:
+    """Return the pixels of a frame by what a packet says of it; 0 if it says nothing.
+
+    A decoder without a limit, which skips all frames, reads no more than that.
+    """
+    reader = av.CodecContext.create(known.codec.name, "r")
+    assert isinstance(reader, av.VideoCodecContext)
+    reader.extradata, reader.thread_count, reader.skip_frame = known.extradata, 1, "ALL"
+    with suppress(av.FFmpegError):
+        reader.decode(packet)
+    return reader.width * reader.height

@@ -205,6 +205,37 @@ def test_limits() -> None:
         assert (found, end.fault) == ([], Fault.TOO_LARGE)
 
 
+@pytest.mark.parametrize(
+    ("form", "codec"),
+    [
+        ("mjpeg", "mjpeg"),
+        ("m4v", "mpeg4"),
+        ("h263", "h263"),
+        ("h264", "libx264"),
+        ("mpeg2video", "mpeg2video"),
+    ],
+)
+def test_a_stream_without_a_container_over_the_limit_of_pixels(form: str, codec: str) -> None:
+    large = video(
+        scenes(range(2), 4, (352, 288)),
+        form=form,
+        codec=codec,
+        pixels="yuvj420p" if codec == "mjpeg" else "yuv420p",
+        rate=25,
+    )
+    found, end = read(large, limits=VideoLimits(pixels=1000))
+    assert (found, end.fault) == ([], Fault.TOO_LARGE)
+
+
+def test_a_frame_without_a_size_is_broken_and_not_too_large() -> None:
+    """FFmpeg refuses both with the same error."""
+    large = bytearray(video(scenes(range(2), 4, (352, 288)), form="h263", codec="h263", rate=25))
+    # The format of its picture, which is reserved.
+    large[4] &= 0xE3
+    found, end = read(bytes(large[:60]) + bytes(3000), limits=VideoLimits(pixels=1000))
+    assert (found, end.fault) == ([], Fault.BROKEN)
+
+
 def test_many_tracks() -> None:
     content = video(scenes([1], 2), tracks=12)
     found, end = read(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -115,23 +116,23 @@ class Recogniser:
         is_played = not is_bare or may_be_played(file.read(PROBED))
         if is_played:
             yield from self._headers
-        if not is_bare or _has_word(file):
+        if not is_bare or _has_line(file):
             yield from self._texts
         if is_played:
             yield from self._players
 
 
-_LINES = b"\nbegin", b"\n=ybegin "
-"""Begins of lines by which programs find a file in a text that they take any bytes for."""
+_LINE = re.compile(rb"\n(?:begin(?:-base64)? [0-7]{3}|=ybegin )")
+"""Begin of a line by which programs find a file in a text that they take any bytes for."""
 
 
-def _has_word(file: PreadFile) -> bool:
+def _has_line(file: PreadFile) -> bool:
     last = b""
     file.seek(0)
     while piece := file.read(PROBED):
-        if any(line in last + piece for line in _LINES):
+        if _LINE.search(last + piece) is not None:
             return True
-        last = piece[-16:]
+        last = piece[-32:]
     return False
 
 

@@ -22,9 +22,9 @@ from hashscan.hub.mails.outbox import send_next
 from hashscan.hub.storage.database import open_database
 from hashscan.hub.web.application import make_application
 from hashscan.hub.web.requests import Context, HubSettings
+from hashscan.service.doors.base import allow_descriptors
 from hashscan.service.doors.http.door import AsgiDoor
 from hashscan.service.doors.listening import describe
-from hashscan.service.server import allow_descriptors
 from hashscan.service.service_manager import notify
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES
 from hashscan.text import printable

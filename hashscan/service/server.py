@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -19,11 +18,11 @@ from typing import Any, get_args
 
 from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
 from hashscan.lists.storage.atomic_files import output_errors, replace_file
-from hashscan.quarantine.restored import quarantine_states
 from hashscan.sandbox.linux_process import release_memory, use_one_heap
-from hashscan.service.doors.base import Door
+from hashscan.service.doors.base import Door, allow_descriptors
 from hashscan.service.doors.listening import describe
 from hashscan.service.engine.engine import Engine
+from hashscan.service.engine.list_changes import RELOAD_SECONDS, list_state
 from hashscan.service.engine.uploads import Client, Overloaded, Upload
 from hashscan.service.records.journal import Journal
 from hashscan.service.records.metrics import ServiceMetrics
@@ -43,13 +42,12 @@ from hashscan.settings.service import (
     TcpAddress,
     UnixAddress,
 )
-from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 DOORS: dict[Protocol, str] = {
     "clamd": "hashscan.service.doors.clamd.door:ClamdDoor",
     "icap": "hashscan.service.doors.icap.door:IcapDoor",
-    "http": "hashscan.service.doors.http.door:HttpDoor",
+    "http": "hashscan.service.doors.http.app:HttpDoor",
 }
 """The class of each protocol's door, imported on first use."""
 
@@ -64,8 +62,6 @@ _DESCRIPTORS = 256
 """Descriptors besides those of connections and their uploads; many more than are used."""
 _METRICS_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
-RELOAD_SECONDS = 600.0
-"""Seconds between reloads for what changes by time alone: exceptions and lists expire."""
 _RELOAD_PAUSES = 4
 """Length of the pause after a reload, as a multiple of its time."""
 _PROBES = 4
@@ -290,14 +286,6 @@ def door_class(protocol: Protocol) -> Callable[..., Door]:
     return found
 
 
-def allow_descriptors(number: int) -> None:
-    """Let this process open so many descriptors, or as many as it may allow itself."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < number:
-        allowed = number if hard == resource.RLIM_INFINITY else min(hard, number)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-
-
 def with_inherited(
     doors: Sequence[DoorSettings], sockets: Iterable[tuple[str, socket.socket]]
 ) -> list[tuple[DoorSettings, socket.socket | None]]:
@@ -369,32 +357,6 @@ _PROBE_DOOR = DoorSettings(
     NO_ADDRESS,
     dict.fromkeys(get_args(AnswerTo), "allow"),
 )
-
-
-def list_state(state: StateDir) -> object:
-    """Return a value that changes with what `Engine.reload` reads: lists, exceptions, restored content.
-
-    It looks at small files and links, which are replaced and never changed in place.
-    """
-    found = [_stamp(state.exceptions / "entries.json"), _stamp(state.stay_down / "entries.json")]
-    with suppress(OutputError):
-        found += [_stamp(one.quarantine_head) for one in quarantine_states(state)]
-    try:
-        names = sorted(os.listdir(state.lists))
-    except OSError:
-        names = []
-    for name in names:
-        folder = state.lists / name
-        found += [_stamp(folder / part) for part in ("active", "service.json")]
-    return names, found
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def write_public(path: Path, data: bytes) -> None:

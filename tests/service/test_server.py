@@ -20,7 +20,9 @@ from hashscan.errors import UsageError
 from hashscan.lists.exceptions import add_exception, made_exception
 from hashscan.lists.store import ListStore
 from hashscan.service import server as servers
-from hashscan.service.server import DOORS, Server, allow_descriptors, door_class, list_state, with_inherited
+from hashscan.service.doors.base import allow_descriptors
+from hashscan.service.engine.list_changes import list_state
+from hashscan.service.server import DOORS, Server, door_class, with_inherited
 from hashscan.service.service_manager import inherited_sockets, notify, watchdog_seconds
 from hashscan.settings.service import (
     DEFAULT_ANSWERS,

@@ -26,8 +26,7 @@ from hashscan.locking import ClosedOnExit
 from hashscan.matching.evaluation import Matcher
 from hashscan.matching.policy import accusing, sort_key
 from hashscan.model import ALGORITHMS, MATCHED, USABLE_STATES, ListInfo, Match
-from hashscan.service.engine.engine import now_unusable
-from hashscan.service.server import RELOAD_SECONDS, list_state
+from hashscan.service.engine.list_changes import RELOAD_SECONDS, list_state, now_unusable
 from hashscan.state_dir import StateDir
 
 _AT_A_TIME = 1000

@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hashscan.service.doors.connection import FLUSH_SECONDS, Connection, ConnectionOwner
 from hashscan.service.doors.listening import Listener, describe, may_connect, open_listener, peer
 from hashscan.service.engine.contents import DescriptorCloser
-from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client
 from hashscan.settings.service import DoorSettings, TcpAddress, UnixAddress
+
+if TYPE_CHECKING:
+    from hashscan.service.engine.engine import Engine
 
 _ACCEPTS = 64  # connections accepted before the loop does something else
 _RETRY_SECONDS = 1.0
@@ -305,3 +307,11 @@ class StreamDoor(ListeningDoor, ConnectionOwner):
         """Forget a connection whose task has ended, even if it was cancelled before it began."""
         if self._connections.pop(connection, None) is not None:
             connection.close()
+
+
+def allow_descriptors(number: int) -> None:
+    """Let this process open so many descriptors, or as many as it may allow itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < number:
+        allowed = number if hard == resource.RLIM_INFINITY else min(hard, number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

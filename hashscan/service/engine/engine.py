@@ -36,6 +36,7 @@ from hashscan.model import (
 from hashscan.sandbox.client import WALL_FACTOR
 from hashscan.scan.opened_matching import OpenedMatching, open_matching
 from hashscan.service.engine.contents import Content, PassedDescriptors, Receiving, Room
+from hashscan.service.engine.list_changes import now_unusable
 from hashscan.service.engine.messages import Check, Checked, Found, Lookup, Reply, encode
 from hashscan.service.engine.recorder import NoRecorder, Recorder
 from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, Unchecked, Upload
@@ -356,19 +357,6 @@ def _version_of(opened: OpenedMatching, infos: Iterable[ListInfo]) -> str:
     parts = lists, opened.lists.services, setup.excepted, setup.policy
     document = msgpack.encode(parts, enc_hook=str, order="deterministic")
     return hashlib.blake2b(document, digest_size=8).hexdigest()
-
-
-def now_unusable(before: Iterable[ListInfo], now: Iterable[ListInfo]) -> str:
-    """Return which lists can't be used any more, with the reasons; empty if there are none.
-
-    A list that was removed is no longer named.
-    """
-    used = {info.name for info in before if info.state in USABLE_STATES}
-    return "; ".join(
-        f"list {info.name} is {info.state.value}: {info.problem}"
-        for info in now
-        if info.name in used and info.state not in USABLE_STATES
-    )
 
 
 def outcome_of(

@@ -16,7 +16,7 @@ import pytest
 
 from hashscan.service.doors.base import Door
 from hashscan.service.doors.clamd.door import ClamdDoor
-from hashscan.service.doors.http.door import HttpDoor
+from hashscan.service.doors.http.app import HttpDoor
 from hashscan.service.doors.icap.door import IcapDoor
 from hashscan.service.engine.engine import Engine
 from hashscan.settings.service import DoorSettings, EngineLimits, TcpAddress, UnixAddress

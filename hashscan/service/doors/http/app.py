@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -53,6 +54,7 @@ from hashscan.service.doors.http.documents import (
     RequestError,
     ScanAnswer,
 )
+from hashscan.service.doors.http.door import AsgiDoor
 from hashscan.service.doors.http.keys import Key, Keys, Right
 from hashscan.service.doors.http.routing import (
     JSON,
@@ -64,6 +66,7 @@ from hashscan.service.doors.http.routing import (
     make_starlette,
     query_of,
 )
+from hashscan.service.doors.listening import describe
 from hashscan.service.doors.multipart import (
     EncodedPartError,
     MultipartError,
@@ -74,7 +77,7 @@ from hashscan.service.doors.multipart import (
 from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client, Outcome, Overloaded, TooLarge, Unchecked, Upload
-from hashscan.settings.service import DoorSettings
+from hashscan.settings.service import DoorSettings, UnixAddress
 from hashscan.text import is_printable_line
 
 DIGESTS_MAX = 1000
@@ -427,6 +430,47 @@ class Application:
         if wait := self._keys.wait(key):
             raise RequestError(ErrorCode.RATE_LIMITED, "too many requests with this key", wait)
         return key
+
+
+class HttpDoor(AsgiDoor):
+    """A door for HTTP and HTTPS."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: DoorSettings,
+        *,
+        keys: Path | None = None,
+        tls: tuple[Path, Path] | None = None,
+        metrics: Callable[[], bytes] | None = None,
+    ) -> None:
+        """Make a door.
+
+        Args:
+            engine: the checker.
+            settings: the settings of this door.
+            keys: file of the keys that are accepted; None to need none.
+            tls: files of certificate and key; None for HTTP without TLS. A Unix socket never has TLS.
+            metrics: returns the metrics in the text format of Prometheus.
+
+        Raises:
+            UsageError: the file of keys or the certificate can't be used, or the door would be reachable from
+                other machines without a key or without TLS.
+        """
+        if settings.allow and not isinstance(settings.address, UnixAddress) and (keys is None or tls is None):
+            raise UsageError(
+                f"HTTP at {describe(settings.address)} is for other machines, so it needs "
+                f"{'a file of keys' if keys is None else 'TLS'}",
+                advice="Add --http-keys, --tls-cert and --tls-key, or allow no network beyond loopback.",
+            )
+        self.engine = engine
+        self.application = Application(engine, settings, None if keys is None else Keys(keys), metrics)
+        super().__init__(settings, self.application.asgi, tls=tls)
+
+    async def close(self, seconds: float) -> None:
+        """Close, as the base class says."""
+        self.application.stopping = True
+        await super().close(seconds)
 
 
 def _request_error(error: Exception) -> RequestError:

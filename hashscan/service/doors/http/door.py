@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from hashscan.errors import UsageError
 from hashscan.secret_files import read_secret, stamp_of
 from hashscan.service.doors.base import ListeningDoor, Waiting, client_of
-from hashscan.service.doors.http.app import Application
 from hashscan.service.doors.http.documents import ErrorCode, RequestError
-from hashscan.service.doors.http.keys import Keys
-from hashscan.service.doors.listening import describe
-from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.uploads import Client
 from hashscan.settings.service import DoorSettings, UnixAddress
 
@@ -178,36 +174,6 @@ class AsgiDoor(ListeningDoor):
             b"Retry-After: %d\r\nContent-Length: %d\r\n\r\n%b"
             % (error.retry_after, len(error.body), error.body)
         )
-
-
-class HttpDoor(AsgiDoor):
-    """A door for HTTP and HTTPS."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        settings: DoorSettings,
-        *,
-        keys: Path | None = None,
-        tls: tuple[Path, Path] | None = None,
-        metrics: Callable[[], bytes] | None = None,
-    ) -> None:
-        """Make a door; without `keys` it needs none, without `tls` (files of certificate and key) it speaks
-        HTTP. A Unix socket never has TLS. One that would be reachable from other machines without a key or
-        without TLS is an error. `metrics` returns the metrics in the text format of Prometheus."""
-        if settings.allow and not isinstance(settings.address, UnixAddress) and (keys is None or tls is None):
-            raise UsageError(
-                f"HTTP at {describe(settings.address)} is for other machines, so it needs "
-                f"{'a file of keys' if keys is None else 'TLS'}",
-                advice="Add --http-keys, --tls-cert and --tls-key, or allow no network beyond loopback.",
-            )
-        self.engine = engine
-        self.application = Application(engine, settings, None if keys is None else Keys(keys), metrics)
-        super().__init__(settings, self.application.asgi, tls=tls)
-
-    async def close(self, seconds: float) -> None:
-        self.application.stopping = True
-        await super().close(seconds)
 
 
 class _Server(uvicorn.Server):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hashscan.service.doors.base import ListeningDoor
-from hashscan.service.doors.http.door import HttpDoor
+from hashscan.service.doors.http.app import HttpDoor
 from tests.service.doors.fuzzing import IDLE_SECONDS, Sessions, main, opened, send_all
 from tests.service.doors.http.serving import DOOR, add_key, form
 from tests.service.serving import planted

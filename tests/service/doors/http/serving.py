@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from hashscan.service.doors.http.door import HttpDoor
+from hashscan.service.doors.http.app import HttpDoor
 from hashscan.service.doors.http.keys import Right, changing, make_key
 from hashscan.service.engine.engine import Engine
 from hashscan.settings.service import AnswerTo, AnswerWith, DoorSettings, ServeSettings, TcpAddress

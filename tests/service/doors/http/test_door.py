@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import UsageError
-from hashscan.service.doors.http.door import HttpDoor
+from hashscan.service.doors.http.app import HttpDoor
 from hashscan.service.engine.uploads import Answer, Client, Turn, Upload
 from hashscan.settings.service import TcpAddress, UnixAddress
 from tests.certificates import Authority

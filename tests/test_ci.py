@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -139,3 +140,15 @@ def test_a_unit_test_that_starts_a_process_or_a_server_fails(monkeypatch: pytest
         subprocess.run(["true"], check=False)
     with socket.socket() as server, pytest.raises(pytest.fail.Exception):
         server.bind(("127.0.0.1", 0))
+
+
+def test_the_processor_time_of_tests_is_recorded_with_that_of_their_processes(
+    project: Path, tmp_path: Path
+) -> None:
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    write(
+        project, f"import subprocess, sys\ndef test_it(): subprocess.run([sys.executable, '-c', {burn!r}])\n"
+    )
+    assert run_tests(project, record=tmp_path / "record")[0] == 0
+    [run] = map(json.loads, (tmp_path / "record").read_text().splitlines())
+    assert run["processor_seconds"] > 0.5

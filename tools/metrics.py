@@ -1,69 +1,16 @@
-"""Print figures of the source tree, and check them against limits that may only be lowered.
-
-    python tools/metrics.py                 the figures, each beside its limit
-    python tools/metrics.py --check         the same; exit 1 where a figure is above its limit
-    python tools/metrics.py --list NAME     the places that a figure counts
-
-A change that lowers a figure lowers its limit in the same commit.
-"""
+"""Figures of the source tree, counted in its syntax trees; `tools/budget.py` prints and limits them."""
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
-import sys
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-
-LIMITS: dict[str, int] = {
-    "modules under 40 lines": 7,
-}
-"""The largest value allowed of each figure. A figure without a limit may not be above 0."""
-
-SIZES = frozenset({"modules", "lines", "docstring lines"})
-"""The figures without a limit: they grow with what the project does."""
-
-LATE_IMPORTS: dict[str, int] = {
-    "PIL": 4,
-    "apprise": 1,
-    "azure": 17,
-    "botocore": 13,
-    "click": 6,
-    "cryptography": 3,
-    "dask": 1,
-    "datetime": 1,
-    "difflib": 1,
-    "distributed": 3,
-    "hashscan": 342,
-    "libarchive": 1,
-    "imagehash": 1,
-    "importlib": 1,
-    "inflate64": 1,
-    "mmap": 1,
-    "obstore": 8,
-    "pillow_heif": 2,
-    "pillow_jxl": 1,
-    "prometheus_client": 3,
-    "pyarrow": 3,
-    "pyrage": 2,
-    "resource": 1,
-    "resvg_py": 1,
-    "rich": 11,
-    "signal": 1,
-    "tomllib": 1,
-    "tqdm": 2,
-    "traceback": 1,
-    "tuf": 1,
-    "urllib": 1,
-    "urllib3": 2,
-}
-"""The libraries that functions may import on first use, to keep the start-up time short: at most so often."""
 
 FOLDER_MODULES = 25
 FUNCTION_LINES = 80
@@ -122,8 +69,20 @@ class Module:
     """Dotted, relative to the package; empty for the package's own `__init__`."""
     path: Path
     """Relative to the root of the tree."""
-    lines: int
+    text: str
     tree: ast.Module
+
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n")
+
+    @property
+    def code_lines(self) -> int:
+        """Return the number of lines without those that are blank, of comments or of docstrings."""
+        found = [pair for kind in ("function", "class", "attribute") for pair in docstrings(self, kind)]
+        left_out = {at for line, text in found for at in range(line, line + text.count("\n") + 1)}
+        lines = enumerate(map(str.strip, self.text.splitlines()), 1)
+        return sum(bool(line) and line[0] != "#" and at not in left_out for at, line in lines)
 
     @property
     def is_package(self) -> bool:
@@ -171,7 +130,7 @@ def read_modules(root: Path, package: str = "hashscan") -> list[Module]:
         parts = path.relative_to(root / package).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         text = path.read_text(encoding="utf-8")
-        found.append(Module(name, path.relative_to(root), text.count("\n"), ast.parse(text)))
+        found.append(Module(name, path.relative_to(root), text, ast.parse(text)))
     return found
 
 
@@ -351,6 +310,48 @@ def interface_without_rule(root: Path, modules: Sequence[Module]) -> Iterator[st
             yield f"{module.path}: {', '.join(sorted(others))} import from it"
 
 
+def code_lines(root: Path, modules: Iterable[Module]) -> Iterator[Figure]:
+    """Yield the lines of code of each package within `hashscan`, of all, and of what stands beside it."""
+    by_package: Counter[str] = Counter()
+    for module in modules:
+        top = module.path.parts[1] if len(module.path.parts) > 2 else "modules in no package"
+        by_package[f"hashscan/{top}"] += module.code_lines
+        by_package["hashscan"] += module.code_lines
+    for beside in ("benchmarks", "tools"):
+        by_package[beside] = sum(module.code_lines for module in read_modules(root, beside))
+    for package, lines in sorted(by_package.items()):
+        yield Figure(f"code lines: {package}", lines)
+    # Strings with such a mark don't occur.
+    texts = [path.read_text(encoding="utf-8") for path in (root / "hashscan").rglob("*.[ch]")]
+    bare = [re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL) for text in texts]
+    yield Figure("code lines: C", sum(bool(line.strip()) for text in bare for line in text.splitlines()))
+
+
+def uses_of_any(modules: Iterable[Module]) -> list[str]:
+    """Return the places of `Any` in annotations."""
+    return [
+        module.place(node.lineno)
+        for module in modules
+        for node in nodes(module.tree)
+        if (isinstance(node, ast.Name) and node.id == "Any")
+        or (isinstance(node, ast.Attribute) and node.attr == "Any")
+    ]
+
+
+def broad_excepts(modules: Iterable[Module]) -> list[str]:
+    """Return the places that catch all exceptions."""
+    return [
+        module.place(node.lineno)
+        for module in modules
+        for node in nodes(module.tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (
+            node.type is None
+            or {"Exception", "BaseException"} & {n.id for n in nodes(node.type) if isinstance(n, ast.Name)}
+        )
+    ]
+
+
 def measure(root: Path) -> list[Figure]:
     """Return all figures of a tree.
 
@@ -373,10 +374,11 @@ def measure(root: Path) -> list[Figure]:
     tops, folders = (list(mutual_imports(modules, depth=depth)) for depth in (1, 2))
     late = late_imports(modules)
     undocumented = list(interface_without_rule(root, modules))
+    everywhere = {"uses of Any": uses_of_any(modules), "broad excepts": broad_excepts(modules)}
     size = sum(module.lines for module in modules)
     return [
         Figure("modules", len(modules), [str(module.path) for module in modules]),
-        Figure("lines", size),
+        *code_lines(root, modules),
         Figure("docstring lines", sum(module.docstring_lines for module in modules), base=size),
         Figure(
             f"modules beyond {FOLDER_MODULES} a folder",
@@ -392,60 +394,7 @@ def measure(root: Path) -> list[Figure]:
         docstring_figure(modules, "function", "function docstrings that open with What, Of, ..."),
         docstring_figure(modules, "class", "class and module docstrings that do"),
         docstring_figure(modules, "attribute", "attribute docstrings that do"),
+        *(Figure(name, len(places), places) for name, places in everywhere.items()),
         *exceptions_from_rules(root),
         *(Figure(f"late imports of {library}", len(places), places) for library, places in late.items()),
     ]
-
-
-def limits() -> dict[str, int]:
-    """Return the limits of all figures."""
-    return LIMITS | {f"late imports of {library}": most for library, most in LATE_IMPORTS.items()}
-
-
-def violations(figures: Iterable[Figure], most: Mapping[str, int]) -> list[str]:
-    """Return a line for each figure that is above its limit."""
-    return [
-        f"{figure.name}: {figure.value}, at most {most.get(figure.name, 0)} allowed"
-        for figure in figures
-        if figure.name not in SIZES and figure.value > most.get(figure.name, 0)
-    ]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures, or the places that one counts.
-
-    Returns:
-        The exit code: 1 where `--check` finds a figure above its limit or a limit of none, 2 for a figure
-        that does not exist.
-    """
-    parser = argparse.ArgumentParser(description="Print figures of the source tree beside their limits.")
-    parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the tree to measure")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a figure is above its limit")
-    parser.add_argument("--list", metavar="NAME", help="print the places that this figure counts")
-    options = parser.parse_args(arguments)
-    figures = measure(options.root)
-    write = sys.stdout.write
-    if options.list is not None:
-        named = [figure for figure in figures if figure.name == options.list]
-        for figure in named:
-            write("".join(f"{place}\n" for place in figure.places))
-        return 0 if named else 2
-    most = limits()
-    write(f"{'figure':<54}{'value':>8}{'limit':>8}{'share':>8}\n")
-    for figure in figures:
-        share = f"{figure.value / figure.base:.1%}" if figure.base else ""
-        limit = "" if figure.name in SIZES else most.get(figure.name, 0)
-        write(f"{figure.name:<54}{figure.value:>8}{limit:>8}{share:>8}\n")
-    if not options.check:
-        return 0
-    found = [f"{line}; `--list` names the places" for line in violations(figures, most)]
-    # Such a limit would be forgotten when the figure comes back.
-    gone = sorted(most.keys() - {figure.name for figure in figures})
-    found += [f"{name}: a limit of a figure that there is not" for name in gone]
-    for line in found:
-        sys.stderr.write(f"metrics: {line}\n")
-    return 1 if found else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.cli.commands.cases_list import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.options.base import (
     ArgumentOption,
@@ -118,7 +119,7 @@ _HEAD = 1 << 16
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["csv", "xarf", "mail"]),
+    type=click.Choice(list(NOTICE_FORMATS)),
     help="Format of the notices. Default: detected from the beginning of FILE.",
 )
 @site_option

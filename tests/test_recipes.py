@@ -133,14 +133,14 @@ def test_a_hash_algorithm_and_a_list_format_find_a_file(hashscan: Hashscan, tmp_
 def test_an_archive_format_and_a_report_format_show_what_is_in_an_archive(
     hashscan: Hashscan, tmp_path: Path
 ) -> None:
-    listed = next(path for path in (ROOT / "examples/uploads/alice").rglob("*") if path.is_file())
+    listed = ROOT / "examples/uploads/alice/holiday/lake.jpg"
     content = listed.read_bytes()
     entries = tmp_path / "entries"
     entries.write_text(f"md5={json.loads(hashscan('hash', listed).stdout)['digests']['md5']}\n")
     importing = ("--name", "ours", "--format", "tagged", "--category", "A1")
     hashscan("lists", "import", entries, *importing)
     (tmp_path / "files").mkdir()
-    (tmp_path / "files/some.bundle").write_bytes(b"BUNDLE\n%d in.png\n%b" % (len(content), content))
+    (tmp_path / "files/some.bundle").write_bytes(b"BUNDLE\n%d in.jpg\n%b" % (len(content), content))
     report = tmp_path / "report.paths"
     hashscan("scan", tmp_path / "files", "--report", report, code=1)
     assert f"{tmp_path}/files/some.bundle" in report.read_text()

@@ -123,7 +123,7 @@ def check(wheel: Path, platform: str, extensions: int) -> None:
     """End the program unless a wheel has all extensions, fits its platform and keeps to the limited API."""
     with zipfile.ZipFile(wheel) as content:
         found = [name for name in content.namelist() if name.endswith(".abi3.so")]
-    # setup.py builds what it can, and says nothing of the rest.
+    # setup.py builds none where one can't be built.
     if len(found) != extensions:
         sys.exit(f"{wheel.name}: {len(found)} extensions of {extensions} were built")
     # Without paths of libraries, or auditwheel would look at this machine's own.

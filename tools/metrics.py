@@ -36,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"schema", "web_transport"}),
     frozenset(
         {
+            "c_parts",
             "hash_chain",
             "locking",
             "secret_files",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hashscan.lists.index import kernel as index_kernel
 from hashscan.lists.index.compiled_index import CompiledIndex
 from hashscan.lists.index.multi_index import Chunks
 from hashscan.lists.index.segments import compile_list, compiled_columns, open_list
@@ -19,7 +19,6 @@ from hashscan.lists.store import ListStore
 from hashscan.model import ALGORITHMS, Entry
 
 LIST = "bench"
-EXTENSION = "hashscan.lists.index._probe"
 HANDLES = "handles"
 """A file of the state folder, for the benchmark alone."""
 
@@ -48,13 +47,7 @@ def handles(state: Path) -> Sequence[ListHandle]:
 def choose_kernel(kernel: str) -> None:
     """Use the loop in C (`C`) or the one in numpy (`numpy`) in this process, before anything is opened."""
     if kernel != "C":
-        # To an import it is missing then, as on a machine without a compiler.
-        sys.modules[EXTENSION] = None  # type: ignore[assignment]
-
-
-def kernels() -> list[str]:
-    """Return the names of the loops that this installation has, the fastest first."""
-    return ["C", "numpy"] if importlib.util.find_spec(EXTENSION) else ["numpy"]
+        index_kernel.CKernel = index_kernel.NumpyKernel  # type: ignore[assignment, misc]
 
 
 def compile_again(state: Path) -> None:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from hashscan.c_parts import BUILT
+
 Signature = tuple[tuple[int, bytes], ...]
 
 
@@ -101,7 +103,7 @@ def search_in_python(data: bytes, sought: bytes, /) -> bool:
     return sought in data
 
 
-try:
+if BUILT:
     from hashscan.hashing._text import contains as contains  # noqa: PLC0414 - exported
-except ImportError:
+else:
     contains = search_in_python

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 
+from hashscan.c_parts import BUILT
 from hashscan.hashing.containers import (
     CONTAINERS,
     SEARCHED,
@@ -49,18 +50,14 @@ def scheme_in_python(text: bytes, escaped: bool, /) -> bool:
     return any(not escaped or b"&" in each[0] or b"\\" in each[0] for each in found)
 
 
-try:
+if BUILT:
     from hashscan.hashing._text import has_data_url
     from hashscan.hashing._text import has_scheme as has_scheme  # noqa: PLC0414 - exported
-except ImportError:
+else:
     has_data_url, has_scheme = search_in_python, scheme_in_python
 
-_MODULES = {
-    "heif": ("pillow_heif", "hashscan.hashing._heif_threads"),
-    "jxl": ("pillow_jxl",),
-    "svg": ("resvg_py",),
-}
-"""By extra, the modules that it needs."""
+_MODULES = {"heif": "pillow_heif", "jxl": "pillow_jxl", "svg": "resvg_py"}
+"""By extra, the module that it needs."""
 _PACKAGES = {"svg": "resvg-py"}
 """The distributions that are no extras: they are missing only where there is no wheel of them."""
 
@@ -479,19 +476,17 @@ _BINARY_ELEMENT = re.compile(rb"<(?:[\w-]+:)?(?:binary-data|binaryData|binData|b
 
 def install_hint(picture_format: FileFormat) -> str:
     """Return a text on how to get a format decoded, to append to its name; empty if there is no way."""
-    if not picture_format.extra:
+    extra = picture_format.extra
+    if not extra or is_installed(extra):
         return ""
-    missing = [module for module in _MODULES[picture_format.extra] if find_spec(module) is None]
-    if not missing:
-        return ""
-    compiler = " with a C compiler at hand" if len(_MODULES[picture_format.extra]) > 1 else ""
-    package = _PACKAGES.get(picture_format.extra, f"hashscan[{picture_format.extra}]")
+    compiler = " with a C compiler at hand" if extra == "heif" else ""
+    package = _PACKAGES.get(extra, f"hashscan[{extra}]")
     return f"; to have it decoded, install {package}{compiler}"
 
 
 def counts_faults() -> bool:
     """Return True if the module in C is there without which no JPEG or TIFF counts as decoded."""
-    return find_spec("hashscan.hashing._decoding_faults") is not None
+    return BUILT
 
 
 def counting_hint() -> str:
@@ -508,6 +503,11 @@ def _candidates(first_byte: int) -> Candidates:
     return starting_with(_PICTURES, first_byte)
 
 
+def is_installed(extra: str) -> bool:
+    """Return True if what an extra of this package decodes can be decoded; HEIF needs a part in C, too."""
+    return find_spec(_MODULES[extra]) is not None and (BUILT or extra != "heif")
+
+
 def installed_extras() -> tuple[str, ...]:
     """Return the extras of this package that decode further formats and are installed here."""
-    return tuple(extra for extra, modules in _MODULES.items() if all(find_spec(m) for m in modules))
+    return tuple(filter(is_installed, _MODULES))

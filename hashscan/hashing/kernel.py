@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.c_parts import BUILT
 from hashscan.hashing import pdq_reduction
 from hashscan.hashing.pdq_dihedral import places_of, turned_digests
 from hashscan.hashing.pdq_reduction import (
@@ -29,10 +30,8 @@ from hashscan.hashing.pdq_reduction import (
 from hashscan.hashing.pdq_restored import BOXES, box_means, box_weights, restored_frequencies
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS
 
-try:
+if BUILT:
     from hashscan.hashing import _pdq
-except ImportError:
-    _pdq = None  # type: ignore[assignment]
 
 _BINS = 32
 _MOST_OF_ONE_GREY = 0.55
@@ -337,7 +336,7 @@ def _taps(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> FilterWeig
 @cache
 def best_kernel() -> Kernel:
     """Return the C loops if they were built for this machine, else the numpy loops."""
-    return NumpyKernel() if _pdq is None else CKernel()
+    return CKernel() if BUILT else NumpyKernel()
 
 
 def rows_of_tiles(small: Floats) -> list[int]:

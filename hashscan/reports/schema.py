@@ -456,6 +456,7 @@ class SummaryRecord(Struct, kw_only=True, tag_field="type", tag="summary"):
     withdrawn: list[Any] = []
     cluster: ClusterFields | UnsetType = UNSET
     public_decoders: list[Text] = []
+    without_c: bool = False
     merged: Text = ""
 
     def __post_init__(self) -> None:

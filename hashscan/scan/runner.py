@@ -11,6 +11,7 @@ from itertools import chain
 
 from msgspec import structs
 
+from hashscan import c_parts
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import ListInfo
 from hashscan.reports.records import Record, sandbox_fields
@@ -238,6 +239,7 @@ class _Scan:
                 **({} if sandbox is None else {"sandbox": sandbox_fields(sandbox)}),
                 **({"cluster": self._cluster} if self._cluster else {}),
                 **({"public_decoders": public_decoders} if public_decoders else {}),
+                **({} if c_parts.BUILT else {"without_c": True}),
                 **({"withdrawn": self._withdrawn} if self._withdrawn else {}),
                 **quarantine_fields(self._settings.state, self._mover),
             },

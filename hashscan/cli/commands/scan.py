@@ -123,7 +123,7 @@ class ShardParam(ParsedParam[Shard]):
     parse = staticmethod(parse_shard)
 
 
-@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING)
+@click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING, hashes=True)
 @click.argument(
     "targets",
     cls=SettingArgument,

@@ -12,7 +12,7 @@ from hashscan.state_dir import StateDir
 from hashscan.text import printable
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70))
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 11, 12, 70), hashes=True)
 @decoding_options
 @state_option
 def command(state: StateDir, decoding: DecodingLimits) -> int:

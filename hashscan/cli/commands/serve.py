@@ -34,6 +34,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     exit_codes=(0, 2, 10, 12, 70),
     meanings={0: "stopped by SIGTERM or SIGINT"},
     level=logging.INFO,
+    hashes=True,
 )
 @door_options
 @click.option(

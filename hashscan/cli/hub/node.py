@@ -50,6 +50,7 @@ def init(database: str, state: StateDir) -> None:
     exit_codes=(0, 2, 10, 12, 70),
     meanings={0: "stopped by SIGTERM or SIGINT"},
     level=logging.INFO,
+    hashes=True,
 )
 @click.option(
     "--listen",

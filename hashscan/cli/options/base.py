@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import click
 from click.core import ParameterSource
 
+from hashscan import c_parts
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.help_texts import EXAMPLES, MEANINGS, NO_SEARCH
 from hashscan.cli.options.messages import MessageSettings, message_options
@@ -229,15 +230,18 @@ class HashscanCommand(click.Command):
         settings: bool = True,
         needs: RootRights = RootRights.NOTHING,
         level: int = NOTICE,
+        hashes: bool = False,
         **kwargs: Any,
     ) -> None:
         """Make a command; the other arguments are those of `click.Command`. `meanings` are those of codes
         that differ from other commands; `settings` says if variables and the settings file also give its
         options; `needs` are root's rights that it needs if the state folder belongs to another user; `level`
-        is that of messages without -v."""
+        is that of messages without -v; `hashes` says if the command warns where the parts in C are
+        missing."""
         super().__init__(*args, **kwargs)
         self.params += message_options()
         self.level = level
+        self.hashes = hashes
         self.exit_codes = tuple(exit_codes)
         self.needs = needs
         self._meanings = meanings or {}
@@ -266,6 +270,8 @@ class HashscanCommand(click.Command):
         messages.open_file()
         for text in chain(ctx.meta.pop(WARNINGS, ()), self._variable_warnings(ctx)):
             print_message(text, WARNING)
+        if self.hashes and not c_parts.BUILT:
+            print_message(c_parts.MISSING, WARNING)
         if RESULT_FILE in ctx.params:
             with written_results(ctx):
                 return super().invoke(ctx)

@@ -15,7 +15,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, features
 
-from hashscan.hashing import load_globally
+from hashscan.c_parts import load_globally
+from hashscan.hashing.formats import is_installed
 from hashscan.hashing.media.jpeg_xl import jxl_available, open_jxl, read_jxl_header
 from hashscan.hashing.pillow_internals import jpeg_sampling, uses_libtiff
 from hashscan.hashing.pread import PictureFile
@@ -23,20 +24,15 @@ from hashscan.hashing.svg import rendering
 from hashscan.hashing.variants import WHOLE, Part
 from hashscan.model import Reason
 
-_HEIF_THREADS = "hashscan.hashing._heif_threads"
-
 
 def heif_available() -> bool:
     """Return True if the extra is installed, and the C module that it needs in the sandbox was built."""
-    return (
-        importlib.util.find_spec("pillow_heif") is not None
-        and importlib.util.find_spec(_HEIF_THREADS) is not None
-    )
+    return is_installed("heif")
 
 
 def load_heif() -> None:
     """Register HEIF with Pillow; call it only if HEIF is available, before anything else loads libheif."""
-    load_globally(_HEIF_THREADS)
+    load_globally("hashscan.hashing._heif_threads")
     import pillow_heif
 
     # No threads in libheif. Depth maps and gain maps are not pictures that viewers show.

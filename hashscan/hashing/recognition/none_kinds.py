@@ -15,15 +15,16 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from hashscan.c_parts import BUILT
 from hashscan.hashing.font_tables import may_have_pictures
 from hashscan.hashing.recognition.text_proof import TextProof
 
 if TYPE_CHECKING:
     from hashscan.hashing.pread import PreadFile
 
-try:
+if BUILT:
     from hashscan.hashing.recognition._traces import has_traces
-except ImportError:
+else:
     has_traces = None  # type: ignore[assignment]
 
 _PIECE_SIZE = 256 << 10

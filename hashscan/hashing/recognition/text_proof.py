@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
+from hashscan.c_parts import BUILT
 from hashscan.hashing.containers import CONTAINERS
 from hashscan.hashing.format_signatures import contains
 from hashscan.hashing.formats import FORMATS, has_scheme, sniff
@@ -89,10 +90,10 @@ def runs_in_python(text: bytes, least: int, begins: bytes = b"", /) -> list[int]
     return [run.start() for run in _RUN.finditer(text) if len(run[0]) >= least]
 
 
-try:
+if BUILT:
     from hashscan.hashing._text import base64_runs as base64_runs  # noqa: PLC0414 - exported
     from hashscan.hashing._text import plain_text as plain_text  # noqa: PLC0414 - exported
-except ImportError:
+else:
     plain_text, base64_runs = plain_in_python, runs_in_python
 
 

@@ -25,12 +25,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.c_parts import BUILT
 from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy, joined
 
-try:
+if BUILT:
     from hashscan.lists.index import _euclid
-except ImportError:
-    _euclid = None  # type: ignore[assignment]
 
 AXES = 16
 """Number of coordinates of an entry; as in _euclid.c."""
@@ -232,7 +231,7 @@ class CEuclidean(EuclideanKernel):
 
 @cache
 def best_euclidean() -> EuclideanKernel:
-    return NumpyEuclidean() if _euclid is None or sys.byteorder != "little" else CEuclidean()
+    return CEuclidean() if BUILT and sys.byteorder == "little" else NumpyEuclidean()
 
 
 class Euclidean(Strategy):

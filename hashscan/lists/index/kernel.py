@@ -12,8 +12,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.c_parts import BUILT
 from hashscan.lists.index.base import DamagedIndexError, Hits, joined
 from hashscan.lists.index.multi_index import Chunks, NeighbourTable, flips
+
+if BUILT:
+    from hashscan.lists.index import _probe
 
 _SCAN_BLOCK = 1 << 14
 """Number of entries compared at a time; intermediate results stay in a core's cache."""
@@ -195,8 +199,6 @@ class CKernel(Kernel):
     def probe(
         self, tables: ChunkTables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        from hashscan.lists.index import _probe
-
         try:
             hits, given_up = _probe.probe(
                 tables.words,
@@ -215,8 +217,6 @@ class CKernel(Kernel):
     def probe_neighbours(
         self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
-        from hashscan.lists.index import _probe
-
         limits = table.limits(threshold)
         queries = np.ascontiguousarray(queries)
         try:
@@ -242,8 +242,6 @@ class CKernel(Kernel):
         thresholds: NDArray[np.int64],
     ) -> Hits:
         """Compare block by block; words of other sizes than eight bytes are left to numpy."""
-        from hashscan.lists.index import _probe
-
         if words.dtype != np.uint64:
             return NumpyKernel().scan(words, queries, thresholds)
         return _unpacked(
@@ -259,13 +257,7 @@ class CKernel(Kernel):
 @cache
 def best_kernel() -> Kernel:
     """Return the C loops if they were built for this machine, else numpy's."""
-    if sys.byteorder == "little":
-        try:
-            from hashscan.lists.index import _probe  # noqa: F401
-        except ImportError:
-            return NumpyKernel()
-        return CKernel()
-    return NumpyKernel()
+    return CKernel() if BUILT and sys.byteorder == "little" else NumpyKernel()
 
 
 def words_of(values: NDArray[np.uint8]) -> NDArray[np.unsignedinteger]:

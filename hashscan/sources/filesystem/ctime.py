@@ -18,8 +18,8 @@ import fcntl
 import os
 import signal
 from collections.abc import Callable, Collection
-from contextlib import suppress
 
+from hashscan.c_parts import BUILT
 from hashscan.model import CtimeTrust
 from hashscan.sources.filesystem.mounts import filesystem_type
 
@@ -70,7 +70,7 @@ def _write_out_in_python(descriptor: int) -> int:
 
 _lease: Callable[[int], int] = _lease_in_python
 _write_out: Callable[[int], int] = _write_out_in_python
-with suppress(ImportError):
+if BUILT:
     from hashscan.sources._kernel_calls import lease as _lease
     from hashscan.sources._kernel_calls import write_out as _write_out
 

@@ -16,7 +16,8 @@ import errno
 import mmap
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+
+from hashscan.c_parts import BUILT
 
 BLOCK_BYTES = 512
 """Bytes per unit of `st_blocks`, whatever the file system's own block size is."""
@@ -79,7 +80,7 @@ def _unanswered(descriptor: int, start: int, length: int) -> int:
 
 _cached_pages: Callable[[int, int, int], int] = _unanswered
 """Pages of a part of a file that are in memory; below 0 where the kernel doesn't answer, or not to us."""
-with suppress(ImportError):
+if BUILT:
     from hashscan.sources._kernel_calls import cached_pages as _cached_pages
 
 

@@ -7,15 +7,15 @@ import stat
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple, overload
 
+from hashscan.c_parts import BUILT
 from hashscan.model import FileStat, Item
 
 _in_c: Callable[[int, int], tuple[Any, ...]] | None = None
-with suppress(ImportError):
+if BUILT:
     from hashscan.sources._folder_listing import look as _in_c
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()

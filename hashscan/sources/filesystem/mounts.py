@@ -18,8 +18,9 @@ import select
 import struct
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
+
+from hashscan.c_parts import BUILT
 
 # Numbers from linux/magic.h. Left out on purpose, because customers can keep files there: tmpfs, devtmpfs (it
 # has tmpfs's number), ramfs, hugetlbfs, and autofs, beneath which their homes may be mounted.
@@ -132,7 +133,7 @@ def identity_in_python(descriptor: int) -> tuple[int, int, int, int]:
 
 identity: Callable[[int], tuple[int, int, int, int]] = identity_in_python
 """Returns the fields of `DescriptorInfo`, and raises OSError where the descriptor is not open."""
-with suppress(ImportError):
+if BUILT:
     from hashscan.sources._folder_listing import identify as identity
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter
 
+from hashscan.c_parts import BUILT
 from hashscan.model import FileStat, FolderReason, Reason
 from hashscan.sources.base import FileError, UnlistedFolder
 from hashscan.sources.filesystem.mounts import ForeignMountError, identity, seen
@@ -132,7 +133,7 @@ _open_listed: Callable[[int, bytes, int, int, int], _Opened | None] = _not_opene
 """Opens a file as `open_regular` does, or returns None where it can't or mustn't be opened."""
 is_unchanged: Callable[[int, int, int, int, int, int], bool] = _unchanged_in_python
 """Returns True if an open file has this device, inode, size, mtime and ctime; raises OSError like fstat."""
-with suppress(ImportError):
+if BUILT:
     from hashscan.sources._folder_listing import open_listed as _open_listed
     from hashscan.sources._folder_listing import unchanged as is_unchanged  # noqa: F401
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hashscan import __version__
+from hashscan.c_parts import BUILT
 from hashscan.hashing.container_kinds import is_opened, missing_extra
 from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, installed_extras
@@ -58,7 +59,7 @@ class Profile:
     max_pixels: int
     formats: tuple[str, ...]
     extras: tuple[str, ...]
-    """Available extras that decode further formats."""
+    """Available extras that decode further formats, and C, without which JPEGs are not decoded."""
     limits: tuple[str, ...]
     """Limits of decoders and versions of their libraries, on which the loss of a decoder depends."""
     videos: str
@@ -121,7 +122,7 @@ def profile_of(setup: WorkerSetup) -> Profile:
         rendering=RENDERING_VERSION,
         max_pixels=setup.max_pixels,
         formats=tuple(f"{known.name}/{known.pillow}" for known in FORMATS),
-        extras=installed_extras(),
+        extras=(*installed_extras(), *(("C",) if BUILT else ())),
         limits=(*_limits(setup.sandbox), *_container_limits(setup)),
         recognises=tuple(_recognises(setup)),
         videos="" if setup.videos is None else _versioned(("vpdq",))[0],

@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.c_parts import BUILT
 from hashscan.model import ALGORITHMS
 from hashscan.state.store.packing import (
     HEAD,
@@ -29,6 +30,9 @@ from hashscan.state.store.packing import (
     steps_of,
 )
 from hashscan.state.store.stored_contents import ABOUT, FURTHER, NONE, NOTHING, StoredContents
+
+if BUILT:
+    from hashscan.state.store import _unpack
 
 Rows = NDArray[np.int64]
 
@@ -117,13 +121,9 @@ class CLoops(Loops):
     name = "C"
 
     def sums(self, data: Bytes, at: Rows, length: Rows, values: Bytes, apart: NDArray[np.bool_]) -> Bytes:
-        from hashscan.state.store import _unpack
-
         return np.frombuffer(_unpack.sums(data, at, length, values, apart), np.uint8)
 
     def step(self, data: Bytes, at: Rows, guess: Guess | None, size: int) -> Bytes:
-        from hashscan.state.store import _unpack
-
         values = np.empty((len(at), size), np.uint8)
         known, swaps, mask = guess or (values, False, values[:0])
         _unpack.step(data, at, values, size, guess is not None, known, swaps, mask)
@@ -132,13 +132,7 @@ class CLoops(Loops):
 
 @cache
 def best_loops() -> Loops:
-    if sys.byteorder == "little":
-        try:
-            from hashscan.state.store import _unpack  # noqa: F401
-        except ImportError:
-            return NumpyLoops()
-        return CLoops()
-    return NumpyLoops()
+    return CLoops() if BUILT and sys.byteorder == "little" else NumpyLoops()
 
 
 BLOCK_BYTES = 16 << 20

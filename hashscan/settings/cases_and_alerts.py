@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from hashscan.errors import UsageError
 from hashscan.model import CATEGORIES, Reporter
+from hashscan.settings.option import Checked, setting
 from hashscan.settings.table_rows import InvalidValueError, Reader, printable_line, read_row
 from hashscan.settings.values import parse_duration, require_positive
 
@@ -17,18 +18,28 @@ DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class CaseSettings:
+class CaseSettings(Checked):
     """The time that each case may take, in seconds."""
 
-    deadline: float = DAY
-    """The time for a match or a notice, unless its category has a deadline of its own."""
+    deadline: float = setting(
+        "--deadline",
+        DAY,
+        "Time within which a match must be removed after the finding or the notice.",
+        "time",
+        "TIME",
+        "24h",
+    )
     deadlines: Mapping[str, float] = field(default_factory=dict)
-    review_deadline: float = 7 * DAY
-    """The time for a finding that a person must review first."""
+    review_deadline: float = setting(
+        "--review-deadline",
+        7 * DAY,
+        "Time within which a `review` must be decided. `held` has no deadline.",
+        "time",
+        "TIME",
+    )
 
     def __post_init__(self) -> None:
-        require_positive("--deadline", self.deadline)
-        require_positive("--review-deadline", self.review_deadline)
+        Checked.__post_init__(self)
         for category, seconds in self.deadlines.items():
             if category not in CATEGORIES:
                 raise UsageError(
@@ -65,12 +76,28 @@ class AlertSettings:
     urls: tuple[str, ...] = field(default=(), repr=False)
     """Apprise URLs; most contain secrets."""
     hooks: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
-    syslog: bool = False
-    on: NotifyOn = "trouble"
-    """The events: `found` is findings only, `always` includes scans that went well."""
-    details: bool = False
-    """True if alerts name paths and customers."""
-    metrics: Path | None = None
+    syslog: bool = setting("--syslog", False, "Write alerts to the system log (syslog, journal).", bool)
+    on: NotifyOn = setting(
+        "--notify-on",
+        "trouble",
+        "Alerts to send: findings and overdue cases; also problems of scans and lists; or also successful "
+        "scans.",
+        get_args(NotifyOn),
+    )
+    details: bool = setting(
+        "--notify-details",
+        False,
+        "Include paths, customers and entries in alerts, not only counts and case numbers.",
+        bool,
+    )
+    metrics: Path | None = setting(
+        "--metrics",
+        None,
+        "File for Prometheus metrics (textfile collector of node_exporter), such as "
+        "/var/lib/prometheus/node-exporter/hashscan.prom.",
+        Path,
+        "FILE",
+    )
 
     @property
     def any_channel(self) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from hashscan.errors import UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.model import ALGORITHMS, DistanceRule, HashLibrary, PolicyRule, Weak
-from hashscan.settings.values import require_positive
+from hashscan.settings.option import Checked, setting
 
 SUGGESTED_REVIEW_THRESHOLD = 52
 """The suggested distance in bits of PDQ. Four of five photos are within this distance after 5 % was
@@ -20,23 +20,46 @@ SandboxMode = Literal["required", "auto", "off"]
 
 
 @dataclass(frozen=True, slots=True)
-class DecodingLimits:
+class DecodingLimits(Checked):
     """The limits of time, memory and pixels for one picture."""
 
-    sandbox: SandboxMode = "auto"
-    memory_bytes: int = 768 << 20
-    large_memory_bytes: int = 3 << 30
-    """The memory limit for one picture over the pixel limit; only one such picture is decoded at a time."""
-    seconds: float = 20.0
-    max_pixels: int = 64_000_000
+    sandbox: SandboxMode = setting(
+        "--sandbox",
+        "auto",
+        "Sandbox for picture decoding: require all protections, use those that are available, or none.",
+        get_args(SandboxMode),
+    )
+    memory_bytes: int = setting(
+        "--decoder-memory",
+        768 << 20,
+        "Memory limit of each decoder. If workers are many, it is less: all together have three quarters "
+        "of the machine's memory, but each has 384 MB.",
+        "size",
+        bare=True,
+    )
+    large_memory_bytes: int = setting(
+        "--large-decoder-memory",
+        3 << 30,
+        "Memory limit for decoding one picture that exceeds --max-pixels. Only one is decoded at a time, "
+        "with half of the machine's memory at most.",
+        "size",
+        bare=True,
+    )
+    seconds: float = setting(
+        "--decoder-seconds",
+        20.0,
+        "Processor time limit for decoding one picture; the limit of elapsed time is 15 times as long.",
+        float,
+    )
+    max_pixels: int = setting(
+        "--max-pixels",
+        64_000_000,
+        "Colour pictures with more pixels are decoded one at a time, with --large-decoder-memory; "
+        "greyscale pictures may be larger.",
+        int,
+    )
     photodna: HashLibrary | None = None
     """The licensee's library that computes PhotoDNA."""
-
-    def __post_init__(self) -> None:
-        require_positive("--decoder-memory", self.memory_bytes)
-        require_positive("--large-decoder-memory", self.large_memory_bytes)
-        require_positive("--decoder-seconds", self.seconds)
-        require_positive("--max-pixels", self.max_pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +70,21 @@ class MatchingSettings:
     """The variants in which pictures are compared, besides the plain one."""
     review_threshold: int | None = None
     """The distance in bits up to which a near miss of PDQ is for review."""
-    video_listed_share: int = 80
-    """The least share, in percent, of a listed video's frames that a video must have."""
-    video_scanned_share: int = 0
-    """The least share of its own frames that must be in the listed video."""
+    video_listed_share: int = setting(
+        "--video-listed-share",
+        80,
+        "A video matches a listed one (vPDQ) if it has at least this share of the listed frames.",
+        range(1, 101),
+        "PERCENT",
+    )
+    video_scanned_share: int = setting(
+        "--video-scanned-share",
+        0,
+        "A video matches a listed one (vPDQ) only if at least this share of its own frames is in it; "
+        "over 0, a video with much else in it is not found.",
+        range(101),
+        "PERCENT",
+    )
 
     def __post_init__(self) -> None:
         pdq = ALGORITHMS["pdq"]
@@ -95,18 +129,28 @@ NO_RULES = PolicySettings()
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerLimits:
-    """The circuit breaker's limits: an entry that matches more files in a scan moves nothing any more."""
+class BreakerLimits(Checked):
+    """The circuit breaker's limits: an entry that matches more files in a scan moves nothing any more.
 
-    owners: int = 20
-    """The number of owners; a picture that so many customers have is more likely a theme's than a crime of
-    all."""
-    files: int = 10_000
-    """The number of files; one customer may well have thousands of thumbnails of one picture."""
+    A picture that many customers have is more likely a theme's than a crime of all; one customer may well
+    have thousands of thumbnails of one picture.
+    """
 
-    def __post_init__(self) -> None:
-        require_positive("--breaker-owners", self.owners)
-        require_positive("--breaker-files", self.files)
+    owners: int = setting(
+        "--breaker-owners",
+        20,
+        "Hold matches of entries that match files of more owners (users or buckets), unless another entry "
+        "matches too.",
+        int,
+        "NUMBER",
+    )
+    files: int = setting(
+        "--breaker-files",
+        10_000,
+        "Hold matches of entries that match more files, unless another entry matches too.",
+        int,
+        "NUMBER",
+    )
 
 
 DEFAULT_BREAKER_LIMITS = BreakerLimits()
@@ -124,10 +168,21 @@ class QuarantineSettings:
     """The folders for quarantined files, one for each file system."""
     bucket: str | None = None
     """The URL for quarantined objects; None for a folder of this machine."""
-    note: Path | None = None
-    """The file with the text that replaces a moved file."""
-    containers: bool = False
-    """True to move a container, with all that is in it, for the match of one member."""
+    note: Path | None = setting(
+        "--leave-note",
+        None,
+        "Leave the text of this file in place of each moved file; it shows the customer that the file was "
+        "found.",
+        Path,
+        "FILE",
+    )
+    containers: bool = setting(
+        "--quarantine-containers",
+        False,
+        "Also move archives that match only by a member: a whole backup for one picture. Without this, they "
+        "are reported and stay.",
+        bool,
+    )
 
     def __post_init__(self) -> None:
         if self.destroy_by < self.retain_min:

@@ -9,30 +9,36 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hashscan.errors import UsageError
-from hashscan.settings.values import require_positive
+from hashscan.settings.option import Checked, setting
 
 
 @dataclass(frozen=True, slots=True)
-class PrioritySettings:
+class PrioritySettings(Checked):
     """The priority and limits with which a scan yields to other programs of the machine."""
 
     background: bool = False
     """True to use processors and disks only when nobody else does."""
-    limit_rate: int | None = None
-    """The rate limit in bytes per second, for all workers together."""
-    limit_files: float | None = None
-    """The rate limit in files per second, for all workers together."""
-    max_load: float | None = None
-    """The load limit: the scan waits while the load average of other programs over a minute is higher."""
-
-    def __post_init__(self) -> None:
-        for option, value in (
-            ("--limit-rate", self.limit_rate),
-            ("--limit-files", self.limit_files),
-            ("--max-load", self.max_load),
-        ):
-            if value is not None:
-                require_positive(option, value)
+    limit_rate: int | None = setting(
+        "--limit-rate",
+        None,
+        "Read or download at most this many bytes per second, in all workers; such as 20M.",
+        "size",
+        "SIZE",
+    )
+    limit_files: float | None = setting(
+        "--limit-files",
+        None,
+        "Open at most this many files or objects per second, all workers together.",
+        float,
+        "NUMBER",
+    )
+    max_load: float | None = setting(
+        "--max-load",
+        None,
+        "Pause while the one-minute load average, without the load of this scan, is higher.",
+        float,
+        "NUMBER",
+    )
 
     @property
     def rate_limited(self) -> bool:

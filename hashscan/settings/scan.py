@@ -20,6 +20,7 @@ from hashscan.settings.matching import (
     PolicySettings,
     QuarantineSettings,
 )
+from hashscan.settings.option import Checked, setting
 from hashscan.settings.resources import NO_LIMITS, ClusterSettings, PrioritySettings
 from hashscan.settings.values import MAX_SPARSE, require_positive
 from hashscan.state_dir import StateDir
@@ -40,7 +41,7 @@ class ReportTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class ScanSettings:
+class ScanSettings(Checked):
     """All settings of `hashscan scan`."""
 
     targets: tuple[bytes, ...]
@@ -61,36 +62,77 @@ class ScanSettings:
     """The cluster; None for this machine."""
     neighbour: PrioritySettings = NO_LIMITS
     exclude: tuple[str, ...] = ()
-    ignore_file: Path | None = None
-    one_file_system: bool = False
-    all_versions: bool = False
-    max_file_size: int | None = None
-    max_sparse: int = MAX_SPARSE
-    """The number of hole bytes up to which a file is read."""
+    ignore_file: Path | None = setting(
+        "--ignore-file", None, "File of patterns as for --exclude, one on each line.", Path
+    )
+    one_file_system: bool = setting(
+        "--one-file-system", False, "Don't enter other mounted file systems.", bool
+    )
+    all_versions: bool = setting("--all-versions", False, "Scan every stored version of objects.", bool)
+    max_file_size: int | None = setting(
+        "--max-file-size", None, "Skip larger files; they are counted as skipped.", "size"
+    )
+    max_sparse: int = setting(
+        "--max-sparse",
+        MAX_SPARSE,
+        "Read files with at most this many bytes of holes, and sixteen times that for each owner; other "
+        "files are unreadable.",
+        "size",
+    )
     fail_on: FailOn = "match"
-    strict: bool = False
-    with_digests: bool = False
+    strict: bool = setting(
+        "--strict", False, "Pictures that can't be decoded make the scan incomplete.", bool
+    )
+    with_digests: bool = setting(
+        "--with-digests", False, "Write the digests of findings into the report.", bool
+    )
     shard: Shard | None = None
     """The part of the scan to do; None is all of it."""
     files_from: Path | None = None
     """A list of the files to scan, beneath the targets if there are any; `-` is standard input."""
-    time_budget: float | None = None
-    """The seconds after which nothing more is started; the next scan continues."""
-    accept_shrink: bool = False
-    """True to accept that a target with far fewer files than last time is complete."""
-    accept_cleared: bool = False
-    """True to accept that a file is clean although a list that matched it is not used, or is used with a
-    smaller threshold or fewer variants."""
-    weak_change_check: bool = False
-    """True to accept that a file is unchanged although its ctime has changed."""
+    time_budget: float | None = setting(
+        "--time-budget",
+        None,
+        "End after this time, such as 6h, with exit code 3; the next scan continues there.",
+        "time",
+    )
+    accept_shrink: bool = setting(
+        "--accept-shrink",
+        False,
+        "Accept that files are gone if a target has lost more than a fifth of its files, and at least ten.",
+        bool,
+    )
+    accept_cleared: bool = setting(
+        "--accept-cleared",
+        False,
+        "Accept a clean verdict although a list that matched the file is not in use, or is used with "
+        "stricter settings than then: end its finding and its case.",
+        bool,
+    )
+    weak_change_check: bool = setting(
+        "--weak-change-check",
+        False,
+        "Treat files as unchanged although their ctime has changed, for filesystems that change ctimes on "
+        "their own. DANGER: the owner of a file can then replace its content undetected, because the mtime "
+        "can be set.",
+        bool,
+    )
     trust_ctime: tuple[str, ...] = ()
     """Filesystem types whose ctimes are trusted without proof, by their names in `ctime`."""
     reread: float = 0.0
     """The share of unchanged files that is read again, 0 to 1."""
-    show_requests: bool = False
-    """True to show each request to a matching service."""
-    known: bool = False
-    """True to read no file, and to match the stored digests of earlier scans."""
+    show_requests: bool = setting(
+        "--show-requests",
+        False,
+        "Print each request to a matching service (its key left out), to see what leaves this machine.",
+        bool,
+    )
+    known: bool = setting(
+        "--known",
+        False,
+        "Read no file; match the digests that earlier scans have cached, after `lists pull`.",
+        bool,
+    )
     inventory: bytes | None = None
     """The path or URL of the manifest of an S3 inventory, which lists the objects of a bucket."""
     breaker: BreakerLimits = DEFAULT_BREAKER_LIMITS
@@ -98,16 +140,26 @@ class ScanSettings:
     """The quarantine; None moves nothing."""
     quarantine_states: tuple[StateDir, ...] = ()
     """Other state folders; files in their quarantines are left out of the scan."""
-    baseline: Path | None = None
-    """The file of accepted findings, which don't make the scan fail."""
+    baseline: Path | None = setting(
+        "--baseline",
+        None,
+        "Accepted findings, in a file written by `hashscan report accept`. They are still reported, but "
+        "don't make the exit code 1 on their own.",
+        Path,
+        "FILE",
+    )
     customers: tuple[CustomerRule, ...] = ()
     """Rules that map files to customers; the first rule that applies counts."""
     sites: tuple[SiteRule, ...] = ()
     """Rules that map files to public URLs."""
     reporter: Reporter | None = None
     """The person or organisation that reports findings to others."""
-    push: bool = False
-    """True to keep the report for the hub before it gets its final name."""
+    push: bool = setting(
+        "--push",
+        False,
+        "Send the report to the hub when the scan has ended, and those that wait for that.",
+        bool,
+    )
 
     def __post_init__(self) -> None:
         if self.inventory is not None and self.files_from is not None:
@@ -126,11 +178,7 @@ class ScanSettings:
         require_positive("--concurrency", self.access.concurrency)
         if self.access.endpoint is not None:
             _check_endpoint(self.access.endpoint)
-        if self.time_budget is not None:
-            require_positive("--time-budget", self.time_budget)
-        if self.max_file_size is not None:
-            require_positive("--max-file-size", self.max_file_size)
-        require_positive("--max-sparse", self.max_sparse)
+        Checked.__post_init__(self)
         if self.cluster is not None and self.neighbour.rate_limited:
             raise UsageError(
                 "with --cluster, other machines read the files",

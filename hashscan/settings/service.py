@@ -16,6 +16,7 @@ from hashscan.settings.matching import (
     MatchingSettings,
     PolicySettings,
 )
+from hashscan.settings.option import setting
 from hashscan.state_dir import StateDir
 
 Protocol = Literal["clamd", "icap", "http"]
@@ -85,11 +86,19 @@ class DoorSettings:
     """True if all clients of this door count as one owner."""
     show_entries: bool = False
     """True if clients are shown list, entry and category of what was found."""
-    connections_max: int = 1000
-    idle_seconds: float = 120.0
-    """Seconds for which a connection may send nothing."""
-    request_seconds: float = 300.0
-    """Seconds in which a request must have arrived in whole."""
+    connections_max: int = setting(
+        "--max-connections", 1000, "Open connections of each door; others are refused.", int, "NUMBER"
+    )
+    idle_seconds: float = setting(
+        "--idle-time",
+        120.0,
+        "Time after which a connection that sends nothing is closed.",
+        "time",
+        "TIME",
+    )
+    request_seconds: float = setting(
+        "--request-time", 300.0, "Time in which all of a request must have arrived.", "time", "TIME"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +106,25 @@ class EngineLimits:
     """The limits of the engine; what exceeds them is refused at once."""
 
     workers: int
-    upload_bytes: int = 100 << 20
-    """Bytes of one upload."""
-    bytes_in_flight: int = 1 << 30
-    """Bytes of all uploads that arrive or are checked, in memory files."""
-    queue: int = 1000
-    """Uploads that wait for a worker."""
-    queue_seconds: float = 60.0
-    """Seconds for which an upload may wait for a worker."""
+    upload_bytes: int = setting(
+        "--max-upload", 100 << 20, "Largest upload; larger ones are not checked.", "size"
+    )
+    bytes_in_flight: int = setting(
+        "--max-in-flight",
+        1 << 30,
+        "Memory for all uploads that arrive or are checked; uploads beyond it are not checked.",
+        "size",
+    )
+    queue: int = setting(
+        "--max-queue", 1000, "Uploads that may wait for a worker; others are not checked.", int, "NUMBER"
+    )
+    queue_seconds: float = setting(
+        "--queue-time",
+        60.0,
+        "Longest time for which an upload waits for a worker; after that, it is not checked.",
+        "time",
+        "TIME",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +151,18 @@ class ServeSettings:
     """Certificate and key of the HTTP doors."""
     keep_refused: Path | None = None
     """File of the age recipients to which the content of refused uploads is encrypted; None keeps none."""
-    keep_refused_bytes: int = 10 << 30
-    """Bytes of encrypted content that are kept in all."""
+    keep_refused_bytes: int = setting(
+        "--keep-refused-max",
+        10 << 30,
+        "Largest size of all kept contents together; content beyond it is not kept.",
+        "size",
+    )
     metrics: Path | None = None
     """File for the service's metrics, for node_exporter's textfile collector."""
-    stop_seconds: float = 30.0
-    """Seconds for which requests in progress may go on after the signal to stop."""
+    stop_seconds: float = setting(
+        "--stop-time",
+        30.0,
+        "Time for which requests in progress may go on after SIGTERM.",
+        "time",
+        "TIME",
+    )

@@ -17,6 +17,11 @@ from hashscan.state_dir import SERVICE_USER
 MAX_SPARSE = 16 << 30
 """The default number of hole bytes up to which a file is read."""
 
+SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+"""The bytes of each suffix of a size."""
+DURATIONS = {"s": 1, "": 1, "m": 60, "h": 3600, "d": 86_400}
+"""The seconds of each suffix of a duration."""
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", re.ASCII)
@@ -40,10 +45,9 @@ def parse_size(text: str) -> int:
     Raises:
         UsageError: the text is not valid.
     """
-    suffixes = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     digits, factor = text.strip(), 1
-    if digits and digits[-1].upper() in suffixes:
-        factor = suffixes[digits[-1].upper()]
+    if digits and digits[-1].upper() in SIZES:
+        factor = SIZES[digits[-1].upper()]
         digits = digits[:-1]
     if not (digits.isascii() and digits.isdigit()):
         raise UsageError(f"{text!r} is no size", advice="Write a number of bytes, such as 500M or 2G.")
@@ -61,7 +65,7 @@ def parse_duration(text: str) -> float:
         raise UsageError(
             f"{text!r} is no duration", advice="Write a number and s, m, h or d, such as 90m or 6h."
         )
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+    return float(found[1]) * DURATIONS[found[2]]
 
 
 def parse_share(text: str) -> float:

@@ -19,10 +19,9 @@ from hashscan.cli.options.base import (
     matching_options,
     state_option,
 )
-from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.privileges import RootRights
-from hashscan.cli.options.tables import policy_options
+from hashscan.cli.options.tables import decoding_options, policy_options
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.terminal import verdict_colours, verdict_line
 from hashscan.model import MATCHES_MAX, MemberLimits, Reason

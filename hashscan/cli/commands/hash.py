@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand
-from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
+from hashscan.cli.options.tables import decoding_options
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import ALWAYS_COMPUTED, COMPUTED, MATCHED

@@ -16,7 +16,6 @@ from hashscan.cli.commands.lists_versions import activate, add, diff, pull
 from hashscan.cli.config.settings_file import uses_of_list
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand, HashscanGroup, state_option
 from hashscan.cli.options.completion import list_names
-from hashscan.cli.options.decoding import photodna_option
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     algorithm_option,
@@ -34,6 +33,7 @@ from hashscan.cli.options.output import (
     write_json_line,
 )
 from hashscan.cli.options.privileges import RootRights
+from hashscan.cli.options.tables import photodna_option
 from hashscan.cli.output.feedback import print_waiting
 from hashscan.cli.output.list_changes import print_degenerate, print_exceptions, print_withdrawn_items
 from hashscan.cli.output.logs import print_error, print_message

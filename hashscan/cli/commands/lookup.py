@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashscan.cli.options.base import ANY_PATH, HashscanCommand, state_option
-from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.output import format_option, write_json_line, write_stdout
 from hashscan.cli.options.privileges import RootRights
-from hashscan.cli.options.tables import customer_options
+from hashscan.cli.options.tables import customer_options, decoding_options
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import (
     EXIT_CLEAN,

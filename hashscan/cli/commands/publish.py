@@ -20,7 +20,6 @@ from hashscan.cli.options.base import (
     work_option,
     worker_count,
 )
-from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
     algorithm_option,
@@ -36,6 +35,7 @@ from hashscan.cli.options.passphrases import (
     root_passphrase_option,
     root_passphrases,
 )
+from hashscan.cli.options.tables import decoding_options
 from hashscan.cli.output.logs import print_line, print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError

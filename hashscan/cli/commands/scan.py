@@ -12,22 +12,20 @@ from click.core import ParameterSource
 
 from hashscan.cli.options.base import (
     ANY_PATH,
-    DurationParam,
     HashscanCommand,
     ParsedParam,
     SettingArgument,
-    SizeParam,
     container_options,
     endpoint_option,
     fail_on_option,
     list_option,
     matching_options,
-    positive,
+    setting_options,
     state_option,
+    value_option,
     workers_option,
 )
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
-from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.hub_client import (
     hub_client_options,
     push_after_scan,
@@ -39,6 +37,7 @@ from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.quarantine import quarantine_options
 from hashscan.cli.options.tables import (
     customer_options,
+    decoding_options,
     policy_options,
     reporter_option,
     site_option,
@@ -56,7 +55,7 @@ from hashscan.scan.workers.process_setup import lower_priority, warm_up
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.settings.matching import QuarantineSettings
 from hashscan.settings.scan import DEFAULT_REREAD, ReportTarget, ScanSettings
-from hashscan.settings.values import MAX_SPARSE, parse_shard, parse_share
+from hashscan.settings.values import parse_shard, parse_share
 from hashscan.sources.filesystem.ctime import TYPES_TRUSTED_BY_OPTION
 from hashscan.state_dir import StateDir
 from hashscan.text import did_you_mean, human_bytes, plural
@@ -145,11 +144,7 @@ class ShardParam(ParsedParam[Shard]):
         "instead of listing the bucket; TARGET may name prefixes."
     ),
 )
-@click.option(
-    "--known",
-    is_flag=True,
-    help="Read no file; match the digests that earlier scans have cached, after `lists pull`.",
-)
+@setting_options(ScanSettings, "known")
 @click.option(
     "--shard",
     type=ShardParam(),
@@ -175,62 +170,13 @@ class ShardParam(ParsedParam[Shard]):
     metavar="GLOB",
     help="Skip files and folders that match this pattern (syntax of .gitignore); repeatable.",
 )
-@click.option(
-    "--ignore-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File of patterns as for --exclude, one on each line.",
-)
-@click.option("--one-file-system", is_flag=True, help="Don't enter other mounted file systems.")
-@click.option(
-    "--max-file-size",
-    type=SizeParam(),
-    callback=positive,
-    help="Skip larger files; they are counted as skipped.",
-)
-@click.option(
-    "--max-sparse",
-    type=SizeParam(),
-    callback=positive,
-    default=MAX_SPARSE,
-    show_default="16G",
-    help=(
-        "Read files with at most this many bytes of holes, and sixteen times that for each owner;"
-        " other files are unreadable."
-    ),
-)
+@setting_options(ScanSettings, "ignore_file", "one_file_system", "max_file_size", "max_sparse")
 @endpoint_option
 @click.option("--anonymous", is_flag=True, help="Read public buckets without credentials.")
-@click.option("--all-versions", is_flag=True, help="Scan every stored version of objects.")
-@click.option(
-    "--concurrency",
-    type=int,
-    callback=positive,
-    default=DIRECT.concurrency,
-    show_default=True,
-    help="Number of simultaneous downloads of each worker.",
-)
+@setting_options(ScanSettings, "all_versions")
+@value_option("--concurrency", DIRECT.concurrency, "Number of simultaneous downloads of each worker.", int)
 @neighbour_options
-@click.option(
-    "--time-budget",
-    type=DurationParam(),
-    callback=positive,
-    help="End after this time, such as 6h, with exit code 3; the next scan continues there.",
-)
-@click.option(
-    "--accept-shrink",
-    is_flag=True,
-    help=(
-        "Accept that files are gone if a target has lost more than a fifth of its files, and at least ten."
-    ),
-)
-@click.option(
-    "--accept-cleared",
-    is_flag=True,
-    help=(
-        "Accept a clean verdict although a list that matched the file is not in use, or is used "
-        "with stricter settings than then: end its finding and its case."
-    ),
-)
+@setting_options(ScanSettings, "time_budget", "accept_shrink", "accept_cleared")
 @click.option(
     "--reread",
     type=ShareParam(),
@@ -253,32 +199,9 @@ class ShardParam(ParsedParam[Shard]):
     "network filesystems by other machines. No scan detects such a change, unless --reread happens to choose "
     "the file.",
 )
-@click.option(
-    "--weak-change-check",
-    is_flag=True,
-    help=(
-        "Treat files as unchanged although their ctime has changed, for filesystems that change "
-        "ctimes on their own. DANGER: the owner of a file can then replace its content "
-        "undetected, because the mtime can be set."
-    ),
-)
+@setting_options(ScanSettings, "weak_change_check")
 @fail_on_option
-@click.option(
-    "--baseline",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help=(
-        "Accepted findings, in a file written by `hashscan report accept`. They are still "
-        "reported, but don't make the exit code 1 on their own."
-    ),
-)
-@click.option("--strict", is_flag=True, help="Pictures that can't be decoded make the scan incomplete.")
-@click.option(
-    "--show-requests",
-    is_flag=True,
-    help="Print each request to a matching service (its key left out), to see what leaves this machine.",
-)
-@click.option("--with-digests", is_flag=True, help="Write the digests of findings into the report.")
+@setting_options(ScanSettings, "baseline", "strict", "show_requests", "with_digests")
 @matching_options
 @policy_options
 @customer_options
@@ -311,11 +234,7 @@ class ShardParam(ParsedParam[Shard]):
     "held. Repeatable.",
 )
 @quarantine_options
-@click.option(
-    "--push",
-    is_flag=True,
-    help="Send the report to the hub when the scan has ended, and those that wait for that.",
-)
+@setting_options(ScanSettings, "push")
 @hub_client_options
 @send_names_option
 @alert_options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hashscan.cli.options.base import HashscanCommand, state_option
-from hashscan.cli.options.decoding import decoding_options
+from hashscan.cli.options.tables import decoding_options
 from hashscan.errors import EXIT_CLEAN
 from hashscan.settings.matching import DecodingLimits
 from hashscan.state_dir import StateDir

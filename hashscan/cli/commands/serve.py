@@ -9,23 +9,19 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import (
-    DurationParam,
     HashscanCommand,
-    SizeParam,
     container_options,
     list_option,
     matching_options,
-    positive_option,
+    setting_options,
     state_option,
 )
-from hashscan.cli.options.decoding import decoding_options
 from hashscan.cli.options.service import door_options, filter_options, limit_options
-from hashscan.cli.options.tables import policy_options
+from hashscan.cli.options.tables import decoding_options, policy_options
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.settings.service import ServeSettings
 
-_DEFAULTS = {field.name: field.default for field in ServeSettings.__dataclass_fields__.values()}
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -63,14 +59,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Keep the content of refused matches in the state folder, encrypted to the age recipients that FILE "
     "names, one on each line. Without it, the content is dropped.",
 )
-@positive_option(
-    "--keep-refused-max",
-    "keep_refused_bytes",
-    kind=SizeParam(),
-    default=_DEFAULTS["keep_refused_bytes"],
-    shown="10G",
-    text="Largest size of all kept contents together; content beyond it is not kept.",
-)
+@setting_options(ServeSettings, "keep_refused_bytes")
 @click.option(
     "--service-metrics",
     "metrics",
@@ -79,14 +68,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="File for the service's Prometheus metrics (textfile collector of node_exporter), such as "
     "/var/lib/prometheus/node-exporter/hashscan-serve.prom.",
 )
-@positive_option(
-    "--stop-time",
-    "stop_seconds",
-    kind=DurationParam(),
-    default=_DEFAULTS["stop_seconds"],
-    shown="30s",
-    text="Time for which requests in progress may go on after SIGTERM.",
-)
+@setting_options(ServeSettings, "stop_seconds")
 @state_option
 def command(
     lists: tuple[str, ...],

@@ -26,10 +26,10 @@ from hashscan.errors import EXIT_FOUND, EXIT_MEANINGS, UsageError
 from hashscan.hashing.variants import VARIANTS
 from hashscan.model import ContainerKind, MemberLimits
 from hashscan.settings.matching import (
-    DEFAULT_MATCHING,
     SUGGESTED_REVIEW_THRESHOLD,
     MatchingSettings,
 )
+from hashscan.settings.option import Option, options_of
 from hashscan.settings.values import (
     default_workers,
     max_workers,
@@ -511,21 +511,45 @@ def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-def positive_option(
-    *names: str, kind: type[int] | click.ParamType[Any], default: Any, text: str, shown: str | bool = True
-) -> Callable[[F], F]:
-    """Return an option for a number, a time or a size above 0; `shown` is the default as the help shows
-    it."""
-    metavar = {int: "NUMBER", DurationParam: "TIME"}.get(kind if isinstance(kind, type) else type(kind))
-    return click.option(
-        *names,
-        type=kind,
-        callback=positive,
-        default=default,
-        show_default=shown,
-        metavar=metavar,
-        help=text,
-    )
+_TYPES: dict[Any, Any] = {
+    "size": SizeParam(),
+    "time": DurationParam(),
+    Path: click.Path(path_type=Path, dir_okay=False),
+}
+
+
+def click_option(option: Option, *names: str, **attributes: Any) -> Callable[[F], F]:
+    """Return click's option of a setting; `names` and `attributes` are further ones of `click.option`."""
+    kind: Any = option.kind
+    if isinstance(kind, range):
+        attributes["type"] = click.IntRange(kind[0], kind[-1])
+    elif isinstance(kind, tuple):
+        attributes["type"] = click.Choice(kind)
+    elif kind is bool:
+        attributes["is_flag"] = True
+    else:
+        attributes["type"] = _TYPES.get(kind, kind)
+        if kind is not Path:
+            attributes["callback"] = positive
+    if option.default is not None and kind is not bool:
+        shown = option.shown_default
+        attributes["default"] = shown if option.bare else option.default
+        attributes["show_default"] = option.bare or shown
+    return click.option(option.name, *names, metavar=option.metavar, help=option.help, **attributes)
+
+
+def value_option(*values: Any) -> Callable[[F], F]:
+    """Return an option that no dataclass of the settings has; the arguments are those of `Option`."""
+    return click_option(Option(*values))
+
+
+def setting_options(settings: type, *fields: str, **attributes: Any) -> Callable[[F], F]:
+    """Return a decorator that adds the options of some fields of a dataclass, whose names their values get;
+    without fields, those of all."""
+    options = options_of(settings)
+    if fields:
+        return add_options(*(click_option(options[name], name, **attributes) for name in fields))
+    return add_options(*(click_option(option, **attributes) for option in options.values()))
 
 
 def gather_options(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
@@ -628,23 +652,7 @@ matching_options = gather_options(
         help="Report pictures within this PDQ distance of an entry for review, such as slight crops "
         f"and captions; {SUGGESTED_REVIEW_THRESHOLD} is a good value. Off by default.",
     ),
-    click.option(
-        "--video-listed-share",
-        type=click.IntRange(1, 100),
-        default=DEFAULT_MATCHING.video_listed_share,
-        show_default=True,
-        metavar="PERCENT",
-        help="A video matches a listed one (vPDQ) if it has at least this share of the listed frames.",
-    ),
-    click.option(
-        "--video-scanned-share",
-        type=click.IntRange(0, 100),
-        default=DEFAULT_MATCHING.video_scanned_share,
-        show_default=True,
-        metavar="PERCENT",
-        help="A video matches a listed one (vPDQ) only if at least this share of its own frames is in it; "
-        "over 0, a video with much else in it is not found.",
-    ),
+    setting_options(MatchingSettings),
 )
 
 
@@ -693,47 +701,42 @@ container_options = gather_options(
         is_flag=True,
         help="Also open mails and mailboxes. The law of your country may forbid it: see docs/containers.md.",
     ),
-    positive_option(
+    value_option(
         "--container-members",
-        kind=int,
-        default=_LIMITS.members,
-        text="Open at most this many members of a container, with those of all containers in it.",
+        _LIMITS.members,
+        "Open at most this many members of a container, with those of all containers in it.",
+        int,
+        "NUMBER",
     ),
-    positive_option(
-        "--container-size",
-        kind=SizeParam(),
-        default=_LIMITS.bytes,
-        shown="10G",
-        text="Unpack at most this many bytes of a container.",
-    ),
-    positive_option(
+    value_option("--container-size", _LIMITS.bytes, "Unpack at most this many bytes of a container.", "size"),
+    value_option(
         "--member-size",
-        kind=SizeParam(),
-        default=_LIMITS.member_bytes,
-        shown="64M",
-        text="Decode pictures and open containers of at most this size in a container; larger ones are only "
+        _LIMITS.member_bytes,
+        "Decode pictures and open containers of at most this size in a container; larger ones are only "
         "digested.",
+        "size",
     ),
-    positive_option(
+    value_option(
         "--container-ratio",
-        kind=int,
-        default=_LIMITS.ratio,
-        text="Unpack at most this many bytes for each byte of a container; the first 10 MiB are free.",
+        _LIMITS.ratio,
+        "Unpack at most this many bytes for each byte of a container; the first 10 MiB are free.",
+        int,
+        "NUMBER",
     ),
-    click.option(
+    value_option(
         "--container-depth",
-        type=click.IntRange(1, 32),
-        default=_LIMITS.depth,
-        show_default=True,
-        metavar="NUMBER",
-        help="Open at most this many containers within each other.",
+        _LIMITS.depth,
+        "Open at most this many containers within each other.",
+        range(1, 33),
+        "NUMBER",
     ),
-    positive_option(
+    value_option(
         "--container-time",
-        kind=DurationParam(),
-        default=_LIMITS.seconds,
-        shown="60s",
-        text="Processor time limit for opening a container, in scans 2 minutes more for each GiB of a video; "
+        _LIMITS.seconds,
+        "Processor time limit for opening a container, in scans 2 minutes more for each GiB of a video; "
         "for uploads also a thirtieth of --request-time.",
+        "time",
+        "TIME",
+        "60s",
     ),
 )

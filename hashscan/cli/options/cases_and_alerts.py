@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 
-from hashscan.cli.options.base import DurationParam, ParsedParam, TableOption, add_options, gather_options
+from hashscan.cli.options.base import ParsedParam, TableOption, add_options, gather_options, setting_options
 from hashscan.errors import UsageError
 from hashscan.secret_files import secret_lines
 from hashscan.settings.cases_and_alerts import (
-    DEFAULT_DEADLINES,
     NO_ALERTS,
     AlertSettings,
     CaseSettings,
@@ -22,7 +21,7 @@ from hashscan.settings.cases_and_alerts import (
 )
 
 _option = partial(click.option, cls=TableOption, table="alerts")
-_case_option = partial(click.option, cls=TableOption, table="cases")
+_settings = partial(setting_options, cls=TableOption, table="alerts")
 
 
 class NotifyParam(click.ParamType[tuple[str, ...]]):
@@ -115,7 +114,7 @@ _channels = add_options(
             " shell; repeatable."
         ),
     ),
-    _option("--syslog", is_flag=True, help="Write alerts to the system log (syslog, journal)."),
+    _settings(AlertSettings, "syslog"),
 )
 notify_option = gather_options("alerts", lambda urls: _alert_settings(urls, (), False), _notify)
 channel_options = gather_options("alerts", _alert_settings, _channels)
@@ -124,30 +123,7 @@ alert_options = gather_options(
     "alerts",
     _alert_settings,
     _channels,
-    _option(
-        "--notify-on",
-        type=click.Choice(["found", "trouble", "always"]),
-        default="trouble",
-        show_default=True,
-        help=(
-            "Alerts to send: findings and overdue cases; also problems of scans and lists; or also "
-            "successful scans."
-        ),
-    ),
-    _option(
-        "--notify-details",
-        is_flag=True,
-        help="Include paths, customers and entries in alerts, not only counts and case numbers.",
-    ),
-    _option(
-        "--metrics",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help=(
-            "File for Prometheus metrics (textfile collector of node_exporter), such as "
-            "/var/lib/prometheus/node-exporter/hashscan.prom."
-        ),
-    ),
+    _settings(AlertSettings, "on", "details", "metrics"),
 )
 """All options for alerts; settings files have them in the table `alerts`."""
 
@@ -169,29 +145,17 @@ def _case_settings(
 deadline_options = gather_options(
     "deadlines",
     _case_settings,
-    _case_option(
-        "--deadline",
-        type=DurationParam(),
-        default=DEFAULT_DEADLINES.deadline,
-        show_default="24h",
-        metavar="TIME",
-        help="Time within which a match must be removed after the finding or the notice.",
-    ),
-    _case_option(
+    setting_options(CaseSettings, "deadline", cls=TableOption, table="cases"),
+    click.option(
         "--category-deadline",
         "category_deadlines",
+        cls=TableOption,
+        table="cases",
         multiple=True,
         type=CategoryDeadlineParam(),
         metavar="CATEGORY=TIME",
         help="Different time for a category, such as A1=12h; repeatable.",
     ),
-    _case_option(
-        "--review-deadline",
-        type=DurationParam(),
-        default=DEFAULT_DEADLINES.review_deadline,
-        show_default="7d",
-        metavar="TIME",
-        help="Time within which a `review` must be decided. `held` has no deadline.",
-    ),
+    setting_options(CaseSettings, "review_deadline", cls=TableOption, table="cases"),
 )
 """Options for deadlines; settings files have them in the table `cases`."""

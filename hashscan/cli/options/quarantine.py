@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import DurationParam, TableOption, add_options, gather_options, positive
+from hashscan.cli.options.base import DurationParam, TableOption, add_options, gather_options, setting_options
 from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
-from hashscan.settings.matching import DEFAULT_BREAKER_LIMITS, BreakerLimits, QuarantineSettings
+from hashscan.settings.matching import BreakerLimits, QuarantineSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import printable
 
@@ -56,49 +56,10 @@ _terms_options = gather_options(
             "are stored in the first folder, or in another bucket if its URL is given."
         ),
     ),
-    _option(
-        "--leave-note",
-        "note",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help=(
-            "Leave the text of this file in place of each moved file; it shows the customer that the "
-            "file was found."
-        ),
-    ),
-    _option(
-        "--quarantine-containers",
-        is_flag=True,
-        help=(
-            "Also move archives that match only by a member: a whole backup for one picture. Without this, "
-            "they are reported and stay."
-        ),
-    ),
+    setting_options(QuarantineSettings, cls=TableOption, table="quarantine"),
 )
 _breaker_options = gather_options(
-    "breaker",
-    BreakerLimits,
-    _option(
-        "--breaker-owners",
-        type=int,
-        callback=positive,
-        default=DEFAULT_BREAKER_LIMITS.owners,
-        show_default=True,
-        metavar="NUMBER",
-        help=(
-            "Hold matches of entries that match files of more owners (users or buckets), unless "
-            "another entry matches too."
-        ),
-    ),
-    _option(
-        "--breaker-files",
-        type=int,
-        callback=positive,
-        default=DEFAULT_BREAKER_LIMITS.files,
-        show_default=True,
-        metavar="NUMBER",
-        help="Hold matches of entries that match more files, unless another entry matches too.",
-    ),
+    "breaker", BreakerLimits, setting_options(BreakerLimits, cls=TableOption, table="quarantine")
 )
 quarantine_options = add_options(_terms_options, _breaker_options)
 """Options of quarantine; settings files have them in the table `quarantine`.

@@ -12,11 +12,9 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import (
-    DurationParam,
     ParsedParam,
-    SizeParam,
     gather_options,
-    positive_option,
+    setting_options,
     workers_option,
 )
 from hashscan.errors import UsageError
@@ -35,8 +33,6 @@ from hashscan.settings.service import (
     UnixAddress,
 )
 
-_LIMITS = EngineLimits(workers=1)
-_DOOR = DoorSettings("clamd", NO_ADDRESS, {})
 _NAMES = ", ".join(PROTOCOLS)
 
 
@@ -267,60 +263,10 @@ door_options = gather_options(
         help="Show list, entry and category of a match to the clients of this door, and not only a "
         "reference; repeatable. Without --http-keys, clients of http may then also read lists and metrics.",
     ),
-    positive_option(
-        "--max-connections",
-        kind=int,
-        default=_DOOR.connections_max,
-        text="Open connections of each door; others are refused.",
-    ),
-    positive_option(
-        "--idle-time",
-        kind=DurationParam(),
-        default=_DOOR.idle_seconds,
-        shown="2m",
-        text="Time after which a connection that sends nothing is closed.",
-    ),
-    positive_option(
-        "--request-time",
-        kind=DurationParam(),
-        default=_DOOR.request_seconds,
-        shown="5m",
-        text="Time in which all of a request must have arrived.",
-    ),
+    setting_options(DoorSettings),
 )
 
-limit_options = gather_options(
-    "limits",
-    EngineLimits,
-    workers_option,
-    positive_option(
-        "--max-upload",
-        kind=SizeParam(),
-        default=_LIMITS.upload_bytes,
-        shown="100M",
-        text="Largest upload; larger ones are not checked.",
-    ),
-    positive_option(
-        "--max-in-flight",
-        kind=SizeParam(),
-        default=_LIMITS.bytes_in_flight,
-        shown="1G",
-        text="Memory for all uploads that arrive or are checked; uploads beyond it are not checked.",
-    ),
-    positive_option(
-        "--max-queue",
-        kind=int,
-        default=_LIMITS.queue,
-        text="Uploads that may wait for a worker; others are not checked.",
-    ),
-    positive_option(
-        "--queue-time",
-        kind=DurationParam(),
-        default=_LIMITS.queue_seconds,
-        shown="1m",
-        text="Longest time for which an upload waits for a worker; after that, it is not checked.",
-    ),
-)
+limit_options = gather_options("limits", EngineLimits, workers_option, setting_options(EngineLimits))
 
 
 def _filter(url: str | None, root: str | None) -> tuple[str, str] | None:

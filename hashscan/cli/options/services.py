@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hashscan.cli.options.base import DurationParam, gather_options, positive
+from hashscan.cli.options.base import gather_options, value_option
 from hashscan.errors import UsageError
 from hashscan.lists.services.settings import (
     ASK_AGAIN,
@@ -105,32 +105,22 @@ service_options = gather_options(
         metavar="CLASS=CATEGORY",
         help="Category of answers with a class or bank of the service; repeatable. Others are `other`.",
     ),
-    click.option(
+    value_option(
         "--ask-again",
-        type=DurationParam(),
-        callback=positive,
-        default=ASK_AGAIN,
-        show_default="30d",
-        help="Time after which the service is asked again about the same content.",
+        ASK_AGAIN,
+        "Time after which the service is asked again about the same content.",
+        "time",
     ),
-    click.option(
-        "--in-flight",
-        type=click.IntRange(1, 64),
-        default=IN_FLIGHT,
-        show_default=True,
-        help="Requests under way at the same time.",
-    ),
+    value_option("--in-flight", IN_FLIGHT, "Requests under way at the same time.", range(1, 65)),
     click.option(
         "--requests-per-second",
         type=click.FloatRange(0, 10_000, min_open=True),
         help="Largest rate of requests.",
     ),
-    click.option(
+    value_option(
         "--patience",
-        type=DurationParam(),
-        callback=positive,
-        default=PATIENCE,
-        show_default="1m",
-        help="Time without an answer after which a scan no longer waits for the service.",
+        PATIENCE,
+        "Time without an answer after which a scan no longer waits for the service.",
+        "time",
     ),
 )

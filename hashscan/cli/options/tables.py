@@ -1,4 +1,5 @@
-"""Options whose values are tables of the settings file: customers, sites, the reporter and the policy."""
+"""Options whose values are tables of the settings file: customers, sites, the reporter, the policy, and the
+hash library, with the limits of decoding."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from typing import Any, ClassVar, TypeVar
 import click
 
 from hashscan.attribution.hosting_panels import PANELS, rules_of_panels
-from hashscan.cli.options.base import SETTINGS_FILE, TableOption, gather_options
+from hashscan.cli.options.base import SETTINGS_FILE, TableOption, gather_options, setting_options
 from hashscan.errors import UsageError
 from hashscan.model import CustomerRule, DistanceRule, HashLibrary, PolicyRule, Reporter, SiteRule, Weak
 from hashscan.settings.file import read_file
 from hashscan.settings.hash_library import hash_library_of
-from hashscan.settings.matching import PolicySettings
+from hashscan.settings.matching import DecodingLimits, PolicySettings
 
 T = TypeVar("T")
 
@@ -226,4 +227,20 @@ policy_options = gather_options(
     ),
     _act_on,
     _photodna_distance,
+)
+photodna_option = click.option(
+    "--photodna",
+    type=HashLibraryParam(),
+    metavar="FILE",
+    help=(
+        "Table [photodna]: a licensee's shared library that computes PhotoDNA, for lists that have it. The "
+        "settings file may contain it."
+    ),
+)
+
+decoding_options = gather_options(
+    "decoding",
+    DecodingLimits,
+    setting_options(DecodingLimits),
+    photodna_option,
 )

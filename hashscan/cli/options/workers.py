@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.options.base import SizeParam, gather_options, positive
+from hashscan.cli.options.base import gather_options, setting_options
 from hashscan.settings.resources import ClusterSettings, PrioritySettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,27 +32,7 @@ neighbour_options = gather_options(
             "standard error is not a terminal, as under cron."
         ),
     ),
-    click.option(
-        "--limit-rate",
-        type=SizeParam(),
-        callback=positive,
-        metavar="SIZE",
-        help="Read or download at most this many bytes per second, in all workers; such as 20M.",
-    ),
-    click.option(
-        "--limit-files",
-        type=float,
-        callback=positive,
-        metavar="NUMBER",
-        help="Open at most this many files or objects per second, all workers together.",
-    ),
-    click.option(
-        "--max-load",
-        type=float,
-        callback=positive,
-        metavar="NUMBER",
-        help="Pause while the one-minute load average, without the load of this scan, is higher.",
-    ),
+    setting_options(PrioritySettings),
 )
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,11 @@ class Disk:
     def fill(self, free: int = 0) -> None:
         """Leave only so many bytes free."""
         self.empty()
-        size = shutil.disk_usage(self.folder).free - free
         with self._filler.open("wb", buffering=0) as stream:
-            os.posix_fallocate(stream.fileno(), 0, size)
+            # The server may take some of it meanwhile, for a checkpoint.
+            while (size := shutil.disk_usage(self.folder).free - free) > 0:
+                with suppress(OSError):
+                    os.posix_fallocate(stream.fileno(), os.fstat(stream.fileno()).st_size, size)
         assert shutil.disk_usage(self.folder).free <= free
 
     def empty(self) -> None:

@@ -366,7 +366,8 @@ def test_many_false_begins_do_not_hide_an_archive() -> None:
 )
 def test_too_many_wrong_signatures_are_undecoded(signature: bytes, most: int) -> None:
     for count, given_up in ((most, False), (most + 1, True)):
-        probed = list(archive_probe(PreadFile(b"\1" + signature * count)))
+        # The last signature is cut off, so that the search for traces does not prove that there is none.
+        probed = list(archive_probe(PreadFile(b"\1" + signature * count + b"xar!")))
         assert [each.kind.name for each in probed if each.certain] == ["other archive"] * given_up
 
 

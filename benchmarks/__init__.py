@@ -8,5 +8,6 @@ import sys
 
 from hashscan import c_parts
 
-if not c_parts.BUILT:
+# Python sets the name of the program once the package of the module to run is imported.
+if not c_parts.BUILT and sys.argv[0] == "-m":
     sys.exit(f"hashscan: {c_parts.MISSING}")

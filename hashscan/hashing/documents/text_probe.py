@@ -107,7 +107,7 @@ def _kinds(piece: bytes, *, begins: bool) -> Iterator[FileFormat]:
     small = text.lower()
     if any(word in text for word in _UNOPENED_WORDS) and _UNOPENED.search(text) is not None:
         yield _OTHER
-    if b"content-t" in small and _has_part(text):
+    if b"content-t" in small and _has_part(text, small):
         yield _MAILBOX if begins and text.lstrip(b"\xef\xbb\xbf\r\n").startswith(b"From ") else _MAIL
         return
     if b"begin:vcard" in small and _CARD.search(text) is not None and _PHOTO.search(text) is not None:
@@ -146,10 +146,11 @@ def _shows_picture(text: bytes, source: bytes = b"") -> bool:
     )
 
 
-def _has_part(text: bytes) -> bool:
-    """Return True if a part of a mail in a text is no text, or shows a picture."""
+def _has_part(text: bytes, small: bytes) -> bool:
+    """Return True if a part of a mail in a text, which is given in small letters, too, is no text, or shows a
+    picture."""
     end = 0
-    for header in _HEADER.finditer(text.lower()):
+    for header in _HEADER.finditer(small):
         if header.start() < end:
             continue
         blank = _BLANK.search(text, header.start(), header.start() + _HEADERS_MAX)

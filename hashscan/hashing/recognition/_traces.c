@@ -57,15 +57,13 @@ static const Trace at_first[] = {
 };
 
 /* There, too, unless the bytes are those of a picture, which has others in its metadata. */
-static const Trace pictures[] = {
-    TRACE("\xff\xd8"),
-};
+static const Trace jpeg[] = {TRACE("\xff\xd8")};
 
 /* What is searched for: archives; videos, by the rules for the first bytes of a file; JPEGs, too, of which a picture
  * has some in its metadata. WHOLE if nothing follows the bytes. */
 enum { ARCHIVES = 1, STREAMS = 2, JPEGS = 4, WHOLE = 8 };
 
-enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, PICTURES = 16 };
+enum { ANYWHERE = 1, AT_FIRST = 2, SPECIAL = 4, WEAK = 8, JPEG = 16 };
 
 static unsigned char classes[256], pairs[1 << 16]; /* By the first byte, and by the first two, of a trace. */
 
@@ -627,7 +625,7 @@ static int are_digits(Bytes at, int number, int octal)
  * checks. */
 static int is_whole(Bytes start, Bytes at, size_t left)
 {
-    Bytes end = at + left;
+    Bytes end = at + left, mode;
     unsigned long version;
     switch (number(at, left < 4 ? 0 : 4, 1)) {
     case 0x68737173: /* hsqs */
@@ -646,8 +644,9 @@ static int is_whole(Bytes start, Bytes at, size_t left)
     case 0x213c6172: /* !<arch> */
         return left < 68 || (at[66] == '`' && at[67] == '\n');
     case 0x0a626567: /* A line "begin", with the mode of a file */
-        for (at += at[6] == '-' ? 14 : 7, left = 0; left < 3; left++)
-            if (at + left < end && (at[left] < '0' || at[left] > '7'))
+        mode = at + (at[6] == '-' ? 14 : 7);
+        for (at = mode; at < end && at < mode + 3; at++)
+            if (*at < '0' || *at > '7')
                 return 0;
         return 1;
     case 0x28b52ffd:
@@ -741,7 +740,7 @@ static int visit(Search *search, Bytes at)
         return 1;
     if (class & AT_FIRST && begins(at_first, sizeof at_first / sizeof *at_first, at, left))
         return 1;
-    if (class & PICTURES && left > 1 && at[1] == 0xd8 && is_jpeg(search, at))
+    if (class & JPEG && left > 1 && at[1] == 0xd8 && is_jpeg(search, at))
         return 1;
     if (!(class & SPECIAL))
         return 0;
@@ -829,7 +828,7 @@ static int search(Bytes start, size_t length, int kinds)
     size_t probed = PROBED_FIRST;
     int first = kinds & STREAMS;
     Search state = {start, end, kinds & ARCHIVES ? ANYWHERE | WEAK : 0, first, 0, !(kinds & WHOLE), start, {{0}}};
-    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (kinds & JPEGS ? PICTURES : 0);
+    state.wanted |= (first ? AT_FIRST | SPECIAL : 0) | (kinds & JPEGS ? JPEG : 0);
     if (!first)
         /* So that as many are checked in each MiB. */
         state.weak = -WEAK_MAX * (int)(length >> 20);
@@ -884,7 +883,7 @@ static int prepare(PyObject *module)
     }
     mark(anywhere, sizeof anywhere / sizeof *anywhere, ANYWHERE);
     mark(at_first, sizeof at_first / sizeof *at_first, AT_FIRST);
-    mark(pictures, sizeof pictures / sizeof *pictures, PICTURES);
+    mark(jpeg, 1, JPEG);
     for (byte = 0x80; byte < 0x100; byte++)
         classes[byte] |= SPECIAL;
     classes[1] |= SPECIAL;

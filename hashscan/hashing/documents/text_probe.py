@@ -147,8 +147,7 @@ def _shows_picture(text: bytes, source: bytes = b"") -> bool:
 
 
 def _has_part(text: bytes, small: bytes) -> bool:
-    """Return True if a part of a mail in a text, which is given in small letters, too, is no text, or shows a
-    picture."""
+    """Return True if a part of a mail in a text (and in small letters) is no text, or shows a picture."""
     end = 0
     for header in _HEADER.finditer(small):
         if header.start() < end:

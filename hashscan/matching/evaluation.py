@@ -37,6 +37,7 @@ from hashscan.hashing.variants import (
     is_trimmed,
 )
 from hashscan.lists.exceptions import fingerprint
+from hashscan.lists.formats.base import content_of
 from hashscan.lists.index import CompiledIndex
 from hashscan.lists.index.base import Hits, default_threshold
 from hashscan.lists.index.video_matching import VideoRule
@@ -70,6 +71,7 @@ from hashscan.model import (
     VariantDigest,
     Verdict,
 )
+from hashscan.reports.records import FINDINGS
 from hashscan.sandbox.client import PendingFile
 from hashscan.sources.base import FileError, OpenFile, StoredChecksum
 
@@ -602,17 +604,9 @@ def _acting(match: Match) -> Match:
 
 
 def _shown(file: FileTask, query: Query, match: Match) -> tuple[int, Part | None, str, str, str]:
-    """Return a key of a picture of a file and of the content that the matched entry is a hash of.
-
-    The ids of a content's entries begin equally, followed by a mark and the algorithm. Only those of PDQ may
-    have more, as parts of a picture have: `case-phash-1` and `case-pdq-2` are of a series.
-    """
-    content = match.entry_id
-    for mark in ":-":
-        begin, _, rest = content.rpartition(f"{mark}{match.algorithm}")
-        if begin and (match.algorithm == "pdq" or not rest):
-            content = begin
+    """Return a key of a picture of a file and of the content that the matched entry is a hash of."""
     part = None if query.run is None else query.run.part
+    content = content_of(match.entry_id, match.algorithm)
     return id(file), part, match.list_name, content, match.category
 
 
@@ -662,7 +656,7 @@ def result_of(
         digests |= decoded.stored([name for name in algorithms if ALGORITHMS[name].of_picture])
     return structs.replace(
         result,
-        matches=_first_of(explained(file.matches, subject, policy)) if because else (),
+        matches=_first_of(explained(file.matches, subject, policy)) if verdict in FINDINGS else (),
         digests=tuple(digests[name] for name in algorithms if name in digests),
         picture=None if decoded is None else decoded.picture,
         augmented=() if decoded is None or not augment else tuple(_augmented(decoded, augment)),

@@ -210,14 +210,16 @@ def judge(
     matches = _with_excepted_content(matches, subject, policy)
     good = [m for m in matches if m.category == KNOWN_GOOD_CATEGORY and _identifies(m)]
     accusing = [m for m in matches if m.category != KNOWN_GOOD_CATEGORY]
-    acting = [m for m in accusing if m.category in ACTING_CATEGORIES and not _doubt(m)]
+    acting = [m for m in accusing if m.category in ACTING_CATEGORIES and _doubt(m) is None]
     if acting and good:
         but = f"but its content is known to be good: {_described(good)}"
         return Judgement(Verdict.HELD, f"{_described(acting)}; {but}", Action.HELD)
     if acting:
         return _strongest(acting, subject, policy)
     if accusing:
-        doubt = _doubt(min(accusing, key=sort_key)) or "the category is for review only"
+        doubt = _doubt(min(accusing, key=sort_key))
+        if doubt is None:
+            doubt = "the category is for review only"
         # No action ever follows from it, so an exception has nothing to withhold: it is only mentioned.
         said = "" if any(m.excepted is None for m in accusing) else f"; {_withheld(accusing)}"
         return Judgement(Verdict.REVIEW, f"{_described(accusing)}; {doubt}{said}", Action.REVIEW)
@@ -286,7 +288,7 @@ def _of_content(content: ExceptedContent, match: Match) -> ExceptedEntry:
 
 
 def _explained(match: Match, subject: Subject, policy: Policy) -> Match:
-    if match.category not in ACTING_CATEGORIES or match.excepted is not None or _doubt(match):
+    if match.category not in ACTING_CATEGORIES or match.excepted is not None or _doubt(match) is not None:
         return match
     action, why = _weigh(match, subject, policy)
     return structs.replace(match, withheld=why) if action in {Action.HELD, Action.REVIEW} else match
@@ -299,8 +301,10 @@ def _weigh(match: Match, subject: Subject, policy: Policy) -> tuple[Action, str]
     put_back = policy.put_back.get(subject.sha256) if subject.sha256 is not None else None
     if put_back is not None and put_back.covers(match.list_name, match.entry_id):
         return Action.HELD, f"but its content was put back on {put_back.day} by {put_back.by}"
-    if match.list_name == STAY_DOWN_LIST and (doubt := _stay_down_doubt(match, subject, policy)):
-        return Action.REVIEW, doubt
+    if match.list_name == STAY_DOWN_LIST:
+        doubt = _stay_down_doubt(match, subject, policy)
+        if doubt is not None:
+            return Action.REVIEW, doubt
     if not policy.rules:
         return Action.REPORT, ""
     rule, unasked = select_rule(policy.rules, match, subject)
@@ -319,21 +323,21 @@ _FORGEABLE = frozenset({"md5", "sha1"})
 that another owner is accused. Real copies have the same sha256, which is known of every content."""
 
 
-def _stay_down_doubt(match: Match, subject: Subject, policy: Policy) -> str:
-    """Return why a match with content that stays down is for review only; empty if it is not."""
+def _stay_down_doubt(match: Match, subject: Subject, policy: Policy) -> str | None:
+    """Return why a match with content that stays down is for review only; None if it is not."""
     owners = policy.stay_down.get(match.entry_id.partition(":")[0])
     if owners is None:
         return "but there is no record, or no more, that this content stays down"
     if match.algorithm in _FORGEABLE:
         return f"but only the {match.algorithm} is that of the removed file, and others can be made with it"
     if not ALGORITHMS[match.algorithm].of_picture or Weak.STAY_DOWN in policy.act_on:
-        return ""
+        return None
     if subject.owner is not None:
         is_same = str(subject.owner) in owners
     else:
         path = subject.path or b""
         is_same = any("://" in owner and path.startswith(owner.encode() + b"/") for owner in owners)
-    return "" if is_same else "but the file that was removed had another owner"
+    return None if is_same else "but the file that was removed had another owner"
 
 
 def only_test(matches: Sequence[Match]) -> bool:
@@ -341,13 +345,13 @@ def only_test(matches: Sequence[Match]) -> bool:
     return {m.category for m in matches} - {KNOWN_GOOD_CATEGORY} == {TEST_CATEGORY}
 
 
-def _doubt(match: Match) -> str:
-    """Return why a match can't accuse by itself, whatever its category; empty where it can."""
+def _doubt(match: Match) -> str | None:
+    """Return why a match can't accuse by itself, whatever its category; None where it can."""
     if ALGORITHMS[match.algorithm].review_only:
         return "the algorithm is too weak to accuse by itself"
     if match.near_miss:
         return "a near miss, for a look only"
-    return "" if match.doubt is None else DOUBT_TEXTS[match.doubt]
+    return None if match.doubt is None else DOUBT_TEXTS[match.doubt]
 
 
 def _identifies(match: Match) -> bool:

@@ -122,6 +122,19 @@ def id_stem(given: str) -> str:
     return _hashed(given)
 
 
+def content_of(entry_id: str, algorithm: str) -> str:
+    """Return the part of an entry's id that the entries of one content share.
+
+    It is `CONTENT` in `CONTENT:ALGORITHM` and `CONTENT-ALGORITHM`, and the whole of any other id. Ids of PDQ
+    may go on, since the parts of a picture have digests: `case-pdq-2` is of `case`, `case-phash-1` is not.
+    """
+    for mark in ":-":
+        begin, _, rest = entry_id.rpartition(f"{mark}{algorithm}")
+        if begin and (algorithm == "pdq" or not rest):
+            entry_id = begin
+    return entry_id
+
+
 def derived_id(algorithm: str, category: str, value: str) -> str:
     """Return a stable id for a hexadecimal value that has none.
 

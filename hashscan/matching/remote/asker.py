@@ -142,7 +142,7 @@ class Asker(ClosedOnExit):
         self._service, self._show = service, show
         self._since = since
         self._filters: FilterCache | None = None
-        self._filter_trouble = ""
+        self._filter_failed = False
         self._confirmed = 0.0
         """The time when the service has said its version."""
         self._confirming = False
@@ -295,15 +295,15 @@ class Asker(ClosedOnExit):
         try:
             found = self._filters.get(wanted)
         except FilterError as error:
-            if str(error) != self._filter_trouble and not self._closed:
+            if not (self._filter_failed or self._closed):
                 _log.warning(
                     "the filter of matching service %s can't be used, so it is asked about all digests: %s",
                     self.name,
                     error,
                 )
-            self._filter_trouble = str(error)
+            self._filter_failed = True
             return None
-        self._filter_trouble = ""
+        self._filter_failed = False
         return found
 
     def _check(self, digests: Sequence[AskedDigest]) -> tuple[ServiceMatch, ...]:

@@ -63,6 +63,8 @@ class Shortcoming(Struct, frozen=True, omit_defaults=True):
     message: str
     subject: str = ""
     """The list, service, format or target that it is about; empty if that is the whole scan."""
+    pathless: str = ""
+    """The message for those who must not see the target's path; empty if it names no target."""
 
 
 def fields_of(shortcomings: Iterable[Shortcoming]) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType, structs, to_builtins
 from hashscan.alerts.channels.base import one_line
 from hashscan.alerts.channels.mail import mail_domain, new_message_id
 from hashscan.schema import Time
+from hashscan.shortcomings import Shortcoming
 
 SCHEMA: Literal[1] = 1
 """The version of the document; increased when a hook for the older version could misunderstand the newer
@@ -188,14 +188,16 @@ def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def message_of(shortcoming: Shortcoming, *, details: bool) -> str:
+    """Return the message of a shortcoming; unless there are to be details, without a path."""
+    return shortcoming.message if details else without_paths(shortcoming.pathless or shortcoming.message)
+
+
 def without_paths(reason: str) -> str:
-    """Return a reason without the path that it may name."""
-    if shrunken := _SHRUNKEN.search(reason):
-        return f"a target{shrunken[0]}"
+    """Return a reason; if it may contain a path, where the reason is found instead."""
     return "The reason is in the report, or in the messages of the command." if "/" in reason else reason
 
 
-_SHRUNKEN = re.compile(r" has \d+ files and had \d+: [^/:]*\Z")
 _SEVERITY_ORDER = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 

@@ -15,6 +15,7 @@ from hashscan.alerts.alert import (
     Alert,
     AlertDetail,
     Kind,
+    message_of,
     without_paths,
 )
 from hashscan.alerts.digest import KILLED, digest_alert, digest_key
@@ -27,7 +28,7 @@ from hashscan.cases.queries import Queries, ScanRun
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.settings.cases_and_alerts import NotifyOn
-from hashscan.shortcomings import Shortcoming, ShortcomingCode
+from hashscan.shortcomings import ShortcomingCode
 from hashscan.text import path_fields, plural
 from hashscan.timefmt import format_time, short_time
 
@@ -231,7 +232,7 @@ def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator
             counts={name: n for name, n in found.items() if n},
         )
     if outcome.shortcomings:
-        reasons = _messages(outcome.shortcomings, details=details)
+        reasons = tuple(message_of(one, details=details) for one in outcome.shortcomings)
         yield Alert(Kind.INCOMPLETE, (f"incomplete:{name}",), "scan incomplete", reasons)
     else:
         yield Alert(
@@ -299,7 +300,7 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
             "scan incomplete",
             (
                 f"It began {began} and has checked {scan.files} files. Why it is incomplete:",
-                *_messages(reasons, details=details),
+                *(message_of(one, details=details) for one in reasons),
             ),
             counts={"files": scan.files},
         )
@@ -311,10 +312,6 @@ def _scan_alerts(scan: ScanRun, now: float, *, details: bool) -> Iterator[Alert]
             (f"It began {began}; {EXIT_MEANINGS.get(scan.exit_code or 0, '')}.",),
             counts={"files": scan.files},
         )
-
-
-def _messages(shortcomings: Iterable[Shortcoming], *, details: bool) -> tuple[str, ...]:
-    return tuple(one.message if details else without_paths(one.message) for one in shortcomings)
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from hashscan.alerts.alert import CASES_IN_TEXT, CASES_NAMED, Alert, Kind, without_paths
+from hashscan.alerts.alert import CASES_IN_TEXT, CASES_NAMED, Alert, Kind, message_of
 from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.digest import CaseGroup, DigestFigures
 from hashscan.cases.outbox import FailingChannel
@@ -82,17 +82,17 @@ def _trouble(
 ) -> Iterator[str]:
     if not figures.scans:
         yield "No scan has ended in this time."
-    yield from dict.fromkeys(str(alert["subject"]) for alert in failed if KILLED not in alert["counts"])
-    reasons = dict.fromkeys(one.message for scan in figures.scans for one in scan.incomplete)
-    for reason in dict.fromkeys(reason if details else without_paths(reason) for reason in reasons):
-        yield f"A scan was incomplete: {reason}"
+    yield from (str(alert["subject"]) for alert in failed if KILLED not in alert["counts"])
+    last = {(one.code, one.subject): one for scan in figures.scans for one in scan.incomplete}
+    for one in last.values():
+        yield f"A scan was incomplete: {message_of(one, details=details)}"
     if killed := sum(scan.ended is None for scan in figures.scans):
         yield f"{plural(killed, 'scan was', 'scans were')} killed."
     if not lists:
         yield "There is no hash list."
-    for one in lists:
-        if not TrustState(one.state).is_good:
-            yield f"List {one.name} is {one.state}. See: hashscan lists status {one.name}"
+    for known in lists:
+        if not TrustState(known.state).is_good:
+            yield f"List {known.name} is {known.state}. See: hashscan lists status {known.name}"
     for channel in failing:
         yield f"Alerts by {channel.label} have failed {plural(channel.failures, 'time')}."
 

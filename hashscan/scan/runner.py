@@ -287,10 +287,8 @@ class _Scan:
             yield Shortcoming(ShortcomingCode.FAILED, self._failure)
         for target, before, found in outcome.shrunken:
             name = target.decode(errors="replace")
-            message = (
-                f"{name} has {found} files and had {before}: no file counts as gone without --accept-shrink"
-            )
-            yield Shortcoming(ShortcomingCode.SHRUNKEN, message, name)
+            what = f"has {found} files and had {before}: no file counts as gone without --accept-shrink"
+            yield Shortcoming(ShortcomingCode.SHRUNKEN, f"{name} {what}", name, f"a target {what}")
         if memory is not None and memory.answers is not None:
             yield from memory.answers.shortcomings()
         if memory is not None and memory.rereading.changed:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from hashscan.alerts.alert import without_paths
+from hashscan.alerts.alert import message_of, without_paths
 from hashscan.alerts.builder import AlertBuilder, failure_alert, list_failure_alert
 from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.settings.cases_and_alerts import NotifyOn
+from hashscan.shortcomings import Shortcoming, ShortcomingCode
 from hashscan.state_dir import StateDir
 from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_scan, change_case
 from tests.shortcomings import shortcoming
@@ -181,11 +182,6 @@ def test_a_failure_is_reported_once_a_day(ledger: Ledger) -> None:
     [
         ("3 unreadable files", "3 unreadable files"),
         (
-            "/srv/bad has 9 files and had 3: x has 3 files and had 20: no file counts as gone without "
-            "--accept-shrink",
-            "a target has 3 files and had 20: no file counts as gone without --accept-shrink",
-        ),
-        (
             "can't open /srv/customers/alice",
             "The reason is in the report, or in the messages of the command.",
         ),
@@ -193,6 +189,12 @@ def test_a_failure_is_reported_once_a_day(ledger: Ledger) -> None:
 )
 def test_reasons_name_no_path(message: str, expected: str) -> None:
     assert without_paths(message) == expected
+
+
+def test_the_path_of_a_shrunken_target_is_left_out() -> None:
+    one = Shortcoming(ShortcomingCode.SHRUNKEN, "x: a/b has 3", "x: a/b", "a target has 3")
+    assert message_of(one, details=False) == one.pathless
+    assert message_of(one, details=True) == one.message
 
 
 def test_all_is_reported_together_or_not_at_all(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ class EntryMaker:
     def __init__(self, category: str, algorithms: Sequence[str], setup: WorkerSetup) -> None:
         """Make entries of one category by these algorithms; `setup` is that of the workers."""
         self.counts: Counter[str] = Counter()
-        """Numbers of files that are `hashed`, `in part`, `repeated` or `not hashed`, of `pictures` in them
+        """Numbers of files that are `hashed`, `partial`, `repeated` or `unhashed`, of `pictures` in them
         that are hashed, of `degenerate` digests that have no entry, and of folders that are `closed`."""
         self._category = category
         self._algorithms = frozenset(algorithms)
@@ -77,7 +77,7 @@ class EntryMaker:
         """
         digests = {digest.algorithm: digest for digest in result.digests}
         if IDENTIFYING not in digests:
-            self.counts["not hashed"] += 1
+            self.counts["unhashed"] += 1
             yield HashedFile(path, problem=f"not hashed: {_why(result)}")
             return
         if not self._is_new(digests):
@@ -96,7 +96,7 @@ class EntryMaker:
             entries += self._frames(digests, container)
             if entries[-1].algorithm != VPDQ and not problem:
                 problem = "no vpdq entry: no frame has enough detail to be matched"
-        self.counts["in part" if problem else "hashed"] += 1
+        self.counts["partial" if problem else "hashed"] += 1
         yield HashedFile(path, entries, problem)
         if container is not None and not is_video:
             yield from self._pictures_in(path, container)

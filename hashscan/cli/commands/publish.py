@@ -171,19 +171,19 @@ def hash_command(
         made = entries(make_entries(source.listings(), pool, maker))
         write_entries(made, LIST_WRITERS[chosen]("hashed"), output)
     counts = maker.counts
-    files = sum(counts[name] for name in ("hashed", "in part", "repeated", "not hashed"))
+    files = sum(counts[name] for name in ("hashed", "partial", "repeated", "unhashed"))
     within = f", {plural(counts['pictures'], 'picture')} in them hashed" if members else ""
     print_message(
         f"{plural(files, 'file')}: {counts['hashed']} hashed, "
-        f"{counts['in part']} hashed in part, {counts['repeated']} with the content of another, "
-        f"{counts['not hashed']} not hashed{within}; {counts['closed']} folders not entered"
+        f"{counts['partial']} hashed in part, {counts['repeated']} with the content of another, "
+        f"{counts['unhashed']} not hashed{within}; {counts['closed']} folders not entered"
     )
     if counts["degenerate"]:
         print_message(
             f"{plural(counts['degenerate'], 'digest')} of smooth or even pictures left out, which too many "
             "unrelated pictures are similar to; their other digests have entries"
         )
-    complete = not (counts["in part"] or counts["not hashed"] or counts["closed"])
+    complete = not (counts["partial"] or counts["unhashed"] or counts["closed"])
     return EXIT_CLEAN if complete else EXIT_INCOMPLETE
 
 

@@ -28,7 +28,7 @@ from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import reporter_option, site_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.logs import ERROR, print_message
-from hashscan.cli.output.terminal import ROWS_SHOWN, make_table, verdict_text
+from hashscan.cli.output.terminal import ROWS_SHOWN, make_table, verdict_and_remark
 from hashscan.errors import (
     EXIT_CLEAN,
     EXIT_INCOMPLETE,
@@ -226,13 +226,13 @@ def _findings(console: Console, seen: Overview) -> None:
     owned = any(seen.customers)
     rows = (
         (
-            Text(printable(verdict), style=_STYLES.get(verdict.partition(",")[0], "")),
+            Text(printable(", ".join(filter(None, (verdict, remark)))), style=_STYLES.get(verdict, "")),
             *([record.get("customer", "")] if owned else []),
             path_text(record),
             reason_of(record),
         )
         for record in seen.findings
-        for verdict in (verdict_text(record),)
+        for verdict, remark in (verdict_and_remark(record),)
     )
     console.print()
     console.print(make_table(title, ("verdict", *(("customer",) if owned else ()), "path", "because"), rows))

@@ -83,7 +83,7 @@ def verdict_line(record: Record, colours: Mapping[str, str] = MappingProxyType({
 def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the line of a finding: `PATH: VERDICT LIST/ENTRY (CATEGORY), ALGORITHM DISTANCE`, escaped. The
     number of other matches, the outcome of quarantine and the customer follow."""
-    verdict, _, remark = verdict_text(finding).partition(",")
+    verdict, remark = verdict_and_remark(finding)
     matches = finding.get("matches", ())
     because = "{list}/{entry} ({category}), {algorithm} {distance}".format_map(matches[0]) if matches else ""
     member = matches[0].get("member", "") if matches else ""
@@ -91,7 +91,7 @@ def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType(
         because or str(finding["because"]),
         f" in the member {member}" if member else "",
         f" and {len(matches) - 1} more" if len(matches) > 1 else "",
-        f";{remark}" if remark else "",
+        f"; {remark}" if remark else "",
         f"; customer {finding['customer']}" if "customer" in finding else "",
     ]
     shown = verdict.upper()
@@ -101,16 +101,16 @@ def finding_line(finding: Record, colours: Mapping[str, str] = MappingProxyType(
     return f"{printable(named)}: {shown} {printable(''.join(about))}"
 
 
-def verdict_text(finding: Record) -> str:
-    """Return the verdict; also if the finding is accepted or still open, or if the file was moved."""
+def verdict_and_remark(finding: Record) -> tuple[str, str]:
+    """Return the verdict; also, as text, if the finding is accepted or still open, or the file was moved."""
     if finding.get("type") == "standing":
-        return f"{finding['was']}, still open"
+        return finding["was"], "still open"
     if "accepted" in finding:
-        return f"{finding['verdict']}, accepted"
+        return finding["verdict"], "accepted"
     outcome = finding.get("quarantine", {}).get("outcome")
     if outcome is None:
-        return str(finding["verdict"])
-    return f"{finding['verdict']}, {'moved' if outcome == 'done' else f'NOT moved: {outcome}'}"
+        return finding["verdict"], ""
+    return finding["verdict"], "moved" if outcome == "done" else f"NOT moved: {outcome}"
 
 
 def show_customers(findings: Mapping[str, int]) -> None:

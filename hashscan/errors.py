@@ -46,13 +46,15 @@ class HashscanError(Exception):
     def __init__(self, message: str, *, advice: str | None = None) -> None:
         super().__init__(message)
         self.remedy = self.advice if advice is None else advice
+        self.has_general_advice = advice is None
 
 
 class UsageError(HashscanError):
     """A command line or settings that are invalid."""
 
     exit_code = EXIT_USAGE
-    advice = "See the command's --help."
+    advice = ""
+    """The command adds where its help is."""
 
 
 class SandboxError(UsageError):

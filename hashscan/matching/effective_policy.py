@@ -31,7 +31,14 @@ from hashscan.quarantine.trust_weakness import weak_list
 from hashscan.registry import SOURCES
 from hashscan.reports.records import Record
 from hashscan.settings.matching import PolicySettings
-from hashscan.settings.table_rows import InvalidValueError, read_each, read_row, rows_of, unknown_key
+from hashscan.settings.table_rows import (
+    InvalidValueError,
+    RowError,
+    read_each,
+    read_row,
+    rows_of,
+    unknown_key,
+)
 from hashscan.sources.patterns import Patterns
 from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
@@ -68,7 +75,7 @@ def _rule(table: Mapping[str, Any], number: int, source: str) -> PolicyRule:
             else:
                 found[key] = _SINGLE[key](value)
         except (InvalidValueError, UsageError) as error:
-            raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
+            raise RowError(key, f"{where}, key {key!r}: {error}", error.remedy) from error
     return PolicyRule(number, **found)
 
 

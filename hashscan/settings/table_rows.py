@@ -16,6 +16,14 @@ Reader = Callable[[object], Any]
 complete UsageError."""
 
 
+class RowError(UsageError):
+    """A row with a key that is unknown, missing or not valid."""
+
+    def __init__(self, key: str, message: str, advice: str) -> None:
+        super().__init__(message, advice=advice)
+        self.key = key
+
+
 class InvalidValueError(ValueError):
     """A key's value is not valid; the message says why, and `remedy` what is valid."""
 
@@ -39,11 +47,11 @@ def rows_of(tables: object, kind: str, source: str) -> Sequence[Mapping[str, Any
     return tables
 
 
-def unknown_key(key: str, known: Iterable[str], where: str) -> UsageError:
+def unknown_key(key: str, known: Iterable[str], where: str) -> RowError:
     """Return the error for a key that a row can't have."""
     meant = closest_match(key, known)
     asked = f"Did you mean {meant!r}? " if meant else ""
-    return UsageError(f"{where}: there is no key {key!r}", advice=f"{asked}There is {', '.join(known)}.")
+    return RowError(key, f"{where}: there is no key {key!r}", f"{asked}There is {', '.join(known)}.")
 
 
 def read_row(
@@ -59,13 +67,13 @@ def read_row(
             raise unknown_key(key, readers, where)
     for key in required:
         if key not in table:
-            raise UsageError(f"{where}: key {key!r} is missing", advice="Add it.")
+            raise RowError(key, f"{where}: key {key!r} is missing", "Add it.")
     found: dict[str, Any] = {}
     for key, value in table.items():
         try:
             found[key] = readers[key](value)
         except (InvalidValueError, UsageError) as error:
-            raise UsageError(f"{where}, key {key!r}: {error}", advice=error.remedy) from error
+            raise RowError(key, f"{where}, key {key!r}: {error}", error.remedy) from error
     return found
 
 

@@ -213,4 +213,4 @@ def test_the_distances_of_photodna_are_read() -> None:
 def test_a_distance_that_cannot_be_is_refused(row: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=named) as caught:
         distances_of([{}, row], "x")
-    assert caught.value.advice
+    assert caught.value.remedy

@@ -98,7 +98,7 @@ class ValueSources:
             where,
             secret,
             option.table if isinstance(option, TableOption) else None,
-            problem[0] if problem else None,
+            problem.message if problem else None,
         )
 
     def _place(self, place: KeyPath) -> str:

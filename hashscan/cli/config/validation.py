@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -22,6 +22,7 @@ from hashscan.cli.options.base import SETTINGS_FILE, VARIABLE_PREFIX, Setting, o
 from hashscan.cli.options.tables import TablesParam
 from hashscan.errors import HashscanError
 from hashscan.settings.file import CONFIG_VARIABLE, KeyPath, key_lines, line_of
+from hashscan.settings.table_rows import RowError
 from hashscan.settings.values import service_group
 from hashscan.text import closest_match
 
@@ -31,11 +32,11 @@ OTHER_VARIABLES = (CONFIG_VARIABLE, "HASHSCAN_PASSPHRASE", "HASHSCAN_ROOT_PASSPH
 
 def mistakes_in(file: SettingsFile, catalogue: Catalogue, source: str) -> list[Mistake]:
     found = list(file.mistakes)
-    seen = {(mistake.place, mistake.message) for mistake in found}
+    seen = {mistake.place for mistake in found}
     for words, option, taken in each_taken(file, catalogue):
         for mistake in _refused(context_of(catalogue, words, source), option, taken, source):
-            if (mistake.place, mistake.message) not in seen:
-                seen.add((mistake.place, mistake.message))
+            if mistake.place not in seen:
+                seen.add(mistake.place)
                 found.append(mistake)
     return found
 
@@ -62,48 +63,57 @@ def context_of(catalogue: Catalogue, words: Command, source: str) -> click.Conte
     return ctx
 
 
-def refusal_of(ctx: click.Context, option: Setting, value: object) -> tuple[str, str] | None:
-    """Return why the option's parser refuses a value, and advice; None if it accepts the value."""
+class Refusal(NamedTuple):
+    """The reason why an option's parser refuses a value."""
+
+    message: str
+    advice: str
+    key: str
+    """The key of a table that it is about; empty if it is about none."""
+
+
+def refusal_of(ctx: click.Context, option: Setting, value: object) -> Refusal | None:
+    """Return why the option's parser refuses a value; None if it accepts the value."""
+    key = ""
     try:
         option.process_value(ctx, value)
     except click.UsageError as error:
         message, advice = error.message, "Mend the value."
     except HashscanError as error:
         message, advice = str(error), error.remedy
+        key = error.key if isinstance(error, RowError) else ""
     else:
         return None
     if option.hide_input:
         # A parser may show a value that it refuses.
         message = "the value is not valid (it is secret, and not shown)"
-    return message, advice
+    return Refusal(message, advice, key)
 
 
 def _refused(ctx: click.Context, option: Setting, taken: AssignedValue, source: str) -> Iterator[Mistake]:
     key = option_key(option)
     if isinstance(option.type, TablesParam) and isinstance(taken.value, list):
         for number, problem in _refused_rows(ctx, option, taken.value):
-            place = (*taken.place, number, *_key_named(taken.value[number], problem[0]))
+            place = (*taken.place, number, *_key_of(problem, taken.value[number]))
             yield _mistake(place, problem, source)
     elif refused := refusal_of(ctx, option, taken.value):
-        message, advice = refused
-        inner = _key_named(taken.value, message) if isinstance(taken.value, dict) else ()
-        named = message if isinstance(taken.value, dict) else f"`{key}`: {message}"
-        yield _mistake((*taken.place, *inner), (named, advice), source)
+        is_table = isinstance(taken.value, dict)
+        inner = _key_of(refused, taken.value) if is_table else ()
+        named = refused if is_table else refused._replace(message=f"`{key}`: {refused.message}")
+        yield _mistake((*taken.place, *inner), named, source)
 
 
-def _mistake(place: KeyPath, problem: tuple[str, str], source: str) -> Mistake:
+def _mistake(place: KeyPath, problem: Refusal, source: str) -> Mistake:
     # The parsers of tables name the file in the message, and so do we.
-    return Mistake(place, problem[0].removeprefix(source).lstrip(":, "), problem[1])
+    return Mistake(place, problem.message.removeprefix(source).lstrip(":, "), problem.advice)
 
 
-def _key_named(row: Mapping[str, Any], message: str) -> KeyPath:
-    """Return the key of a row that a message is about, or an empty place if the message names none."""
-    return next(((key,) for key in row if f"key {key!r}" in message), ())
+def _key_of(problem: Refusal, row: Mapping[str, Any]) -> KeyPath:
+    """Return the key of a row that a problem is about; an empty place if the row has no such key."""
+    return (problem.key,) if problem.key in row else ()
 
 
-def _refused_rows(
-    ctx: click.Context, option: Setting, rows: list[Any]
-) -> Iterator[tuple[int, tuple[str, str]]]:
+def _refused_rows(ctx: click.Context, option: Setting, rows: list[Any]) -> Iterator[tuple[int, Refusal]]:
     """Yield the number of every invalid row, counted from 0, with its problem.
 
     A parser reports the first invalid row only. Each one found is replaced by a valid row, so that the

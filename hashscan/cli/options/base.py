@@ -341,7 +341,7 @@ def _naming_command(ctx: click.Context) -> Iterator[None]:
         error.ctx = error.ctx or ctx
         raise
     except UsageError as error:
-        if error.remedy == UsageError.advice:
+        if not error.remedy:
             error.remedy = f"See `{ctx.command_path} --help`."
         raise
 

@@ -49,7 +49,8 @@ def print_error(error: HashscanError, about: str = "") -> None:
     """Print an error and its advice; `about` says what was done."""
     text = f"{about}: {error}" if about else str(error)
     remedy = error.remedy
-    if remedy == OutputError.advice and isinstance(cause := error.__cause__, OSError):
+    cause = error.__cause__
+    if isinstance(error, OutputError) and error.has_general_advice and isinstance(cause, OSError):
         # More fitting than what holds for all failures to read or write.
         remedy = _HINTS.get(cause.errno or 0) or REMEDIES.get(cause.errno or 0) or remedy
     _log.error("%s", text, extra={"advice": remedy} if remedy else None)

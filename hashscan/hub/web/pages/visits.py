@@ -212,9 +212,7 @@ async def guarded(context: Context, request: Request, answering: Coroutine[Any, 
 def sentence(error: UsageError) -> str:
     """Return an error and its remedy as sentences, for the person who has sent a form."""
     text = str(error)
-    # The remedy of all such errors is about the command line.
-    remedy = "" if error.remedy == UsageError.advice else error.remedy
-    return f"{text[0].upper()}{text[1:]}. {remedy}".strip()
+    return f"{text[0].upper()}{text[1:]}. {error.remedy}".strip()
 
 
 async def _visited(

@@ -57,6 +57,14 @@ class UsageError(HashscanError):
     """The command adds where its help is."""
 
 
+class RowError(UsageError):
+    """A row of the settings with a key that is unknown, missing or not valid."""
+
+    def __init__(self, key: str, message: str, advice: str) -> None:
+        super().__init__(message, advice=advice)
+        self.key = key
+
+
 class SandboxError(UsageError):
     """A sandbox that was required but is not available."""
 

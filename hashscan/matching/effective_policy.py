@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from hashscan.errors import OutputError, UsageError
+from hashscan.errors import OutputError, RowError, UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.matching.policy import Policy, patterns_for
 from hashscan.model import (
@@ -33,7 +33,6 @@ from hashscan.reports.records import Record
 from hashscan.settings.matching import PolicySettings
 from hashscan.settings.table_rows import (
     InvalidValueError,
-    RowError,
     read_each,
     read_row,
     rows_of,

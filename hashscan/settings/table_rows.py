@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from hashscan.errors import UsageError
+from hashscan.errors import RowError, UsageError
 from hashscan.text import closest_match, is_printable_line
 
 ROWS_MAX = 1000
@@ -14,14 +14,6 @@ T = TypeVar("T")
 Reader = Callable[[object], Any]
 """A function that validates a key's value and returns the parsed value; raises `InvalidValueError`, or a
 complete UsageError."""
-
-
-class RowError(UsageError):
-    """A row with a key that is unknown, missing or not valid."""
-
-    def __init__(self, key: str, message: str, advice: str) -> None:
-        super().__init__(message, advice=advice)
-        self.key = key
 
 
 class InvalidValueError(ValueError):

@@ -20,9 +20,8 @@ from hashscan.cli.config.settings_file import (
 )
 from hashscan.cli.options.base import SETTINGS_FILE, VARIABLE_PREFIX, Setting, option_key, settings_of
 from hashscan.cli.options.tables import TablesParam
-from hashscan.errors import HashscanError
+from hashscan.errors import HashscanError, RowError
 from hashscan.settings.file import CONFIG_VARIABLE, KeyPath, key_lines, line_of
-from hashscan.settings.table_rows import RowError
 from hashscan.settings.values import service_group
 from hashscan.text import closest_match
 

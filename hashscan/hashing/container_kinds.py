@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hashscan.hashing.containers import APPENDED, UNRECOGNISED
+from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import TEXT
-from hashscan.model import ContainerKind
+from hashscan.model import ContainerKind, MemberLimits
 from hashscan.plugins import installed_versions
-
-if TYPE_CHECKING:
-    from hashscan.hashing.format_signatures import FileFormat
-    from hashscan.model import MemberLimits
 
 COMPRESSED = frozenset({"gzip", "bzip2", "xz", "LZMA", "Zstandard", "compress", "other compressed file"})
 """Names of the formats of compressed files, whose content need not be an archive."""

@@ -7,12 +7,10 @@ fonts have none of them, and show nothing but outlines and layers of these in co
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hashscan.hashing.pread import PreadFile
+from hashscan.hashing.pread import PreadFile
 
 PICTURE_TABLES = frozenset({b"sbix", b"CBDT", b"SVG "})
 FONTS = (b"\0\1\0\0", b"OTTO", b"true", b"ttcf", b"wOFF", b"wOF2")

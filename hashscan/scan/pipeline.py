@@ -11,7 +11,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from itertools import repeat
-from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -50,11 +49,9 @@ from hashscan.sources.base import (
     UnreadableName,
     full_path,
 )
+from hashscan.state.queries.answers import Answers
 from hashscan.state.scan_state import ScanState
 from hashscan.text import plural, printable
-
-if TYPE_CHECKING:
-    from hashscan.state.queries.answers import Answers
 
 BATCHES_PER_WORKER = 2
 """One batch is read and one is ready: a worker never waits, and little is lost when a scan ends early."""

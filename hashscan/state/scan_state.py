@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
+from hashscan.lists.services.settings import StoredService
 from hashscan.matching.evaluation import LIMIT_REASONS
 from hashscan.matching.policy import subject_of
 from hashscan.matching.worker_setup import WorkerSetup
@@ -22,6 +23,7 @@ from hashscan.state.change_detection import CachedBatch, ScannedFolders, Scanned
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import Findings, Place
 from hashscan.state.findings.history import begin_account, conclude_account
+from hashscan.state.queries.answers import Answers
 from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.rereading import RandomReread
@@ -31,10 +33,6 @@ from hashscan.state.store.database import closed_on_failure, errors_explained
 from hashscan.state.store.folder_rows import FolderRows
 from hashscan.state.store.object_rows import ObjectRows
 from hashscan.state_dir import StateDir
-
-if TYPE_CHECKING:
-    from hashscan.lists.services.settings import StoredService
-    from hashscan.state.queries.answers import Answers
 
 _FILES = "file"
 _COMMIT_SECONDS = 1.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,11 +14,9 @@ from hashscan.cli.output.feedback import give_feedback, send_waiting
 from hashscan.cli.output.logs import print_line, print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, UsageError
+from hashscan.model import Reporter
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
-
-if TYPE_CHECKING:
-    from hashscan.model import Reporter
 
 
 @click.command("feedback", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))

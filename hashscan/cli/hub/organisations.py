@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import click
 from msgspec import Struct
@@ -24,9 +25,6 @@ from hashscan.hub.accounts.organisations import (
 from hashscan.schema import Time
 from hashscan.state_dir import StateDir
 from hashscan.timefmt import format_utc_seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _CODES = (0, 2, 12, 70)
 

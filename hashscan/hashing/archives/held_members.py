@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hashscan.hashing.containers import ARCHIVES_SEARCHED
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import SEARCHED_BEHIND, TarSearch
+from hashscan.hashing.recognition.recogniser import Recogniser
 from hashscan.hashing.recognition.text_proof import TextProof
-
-if TYPE_CHECKING:
-    from hashscan.hashing.recognition.recogniser import Recogniser
 
 _BEGIN_SIZE = ARCHIVES_SEARCHED + SEARCHED_BEHIND
 """Bytes of a large member that are asked about: as many as 7-Zip looks at."""

@@ -10,13 +10,10 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 _SECTOR = 2048
 _FIRST, _LAST = 16, 64

@@ -20,16 +20,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from hashscan.hashing.archives.zip_structure import has_deflate64
 from hashscan.hashing.container_kinds import ARCHIVES, COMPRESSED
 from hashscan.hashing.containers import container_of
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 LIBRARY = "libarchive.so.13"
 STREAMED = ("zip_streamable",)

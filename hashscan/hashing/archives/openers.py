@@ -7,19 +7,16 @@ Pictures that are no files, such as a page of a document, are yielded as drawn.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, MemberError
 from hashscan.hashing.container_kinds import VIDEOS
+from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import FORMATS, TEXT
-from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.member_records import ContainerError, SampledFrames
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.records import fault_of
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.format_signatures import FileFormat
-    from hashscan.hashing.member_records import SampledFrames
-    from hashscan.hashing.pread import PreadFile
 
 Part = TypeVar("Part")
 

@@ -7,7 +7,6 @@ has begun.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hashscan.hashing.archives.library import PIECE_SIZE, STREAM_START, ArchiveMember, is_other_stream
 from hashscan.hashing.archives.tar_members import Source, tar_members
@@ -17,10 +16,8 @@ from hashscan.hashing.container_kinds import is_standard
 from hashscan.hashing.containers import START_SIZE
 from hashscan.hashing.formats import sniff
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 _FURTHER = {
     "gzip": (b"\x1f\x8b",),

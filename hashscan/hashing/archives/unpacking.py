@@ -9,14 +9,12 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hashscan.hashing.archives.library import PIECE_SIZE
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 _DEFLATE64_INPUT = 512
 _ZIP_HEADER = re.compile(rb"PK(?:\x01\x02|\x03\x04|\x07\x08)")

@@ -7,19 +7,15 @@ The block of a response is what the server sent: a header of HTTP, and then the 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, stored
 from hashscan.hashing.archives.unpacking import blocks_of
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.names import ending_of_type
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hashscan.hashing.pread import PreadFile
 
 _HEAD_MAX = 64 << 10
 """Maximum length in bytes of the headers of a record, and of those of HTTP; longer ones are not read."""

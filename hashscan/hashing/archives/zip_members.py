@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember, MemberError
 from hashscan.hashing.archives.unpacking import (
@@ -38,10 +37,8 @@ from hashscan.hashing.archives.zip_structure import (
 )
 from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 _STORED, _DEFLATED, _LZMA = 0, 8, 14
 _METHODS = {DEFLATE64: "Deflate64", 12: "bzip2", 93: "Zstandard", 95: "xz"}

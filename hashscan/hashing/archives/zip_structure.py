@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from hashscan.hashing.containers import TAIL_SIZE
 from hashscan.hashing.formats import sniff
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hashscan.hashing.pread import PreadFile
 
 END = struct.Struct("<4sHHHHIIH")
 _END_64 = struct.Struct("<4sQHHIIQQQQ")

@@ -18,19 +18,17 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence, Set
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import olefile
 
+from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.documents.metafiles import IS_METAFILE, bitmap_file, in_bytes
 from hashscan.hashing.documents.packages import native
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.library import ArchiveMember
-    from hashscan.hashing.pread import PreadFile
 
 _MAIL = "__properties_version1.0"
 _KNOWN = frozenset({_MAIL, "catalog", "worddocument", "workbook", "book", "powerpoint document"})

@@ -11,18 +11,15 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.containers import CONTAINERS, SEARCHED
 from hashscan.hashing.font_tables import PICTURE_TABLES, Table, fonts_of, may_have_pictures
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.recogniser import Probed
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.library import ArchiveMember
-    from hashscan.hashing.pread import PreadFile
 
 SIDE_LEAST = 192
 """Pixels of the longer side of the smallest PNG that is a member."""

@@ -25,18 +25,14 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesFeedParser
 from itertools import count
-from typing import TYPE_CHECKING
 
-from hashscan.hashing.archives.library import PIECE_SIZE
+from hashscan.hashing.archives.library import PIECE_SIZE, ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.documents.texts import digest_of, members_of_text
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.names import ending_of_type
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.library import ArchiveMember
-    from hashscan.hashing.pread import PreadFile
 
 DEPTH_MAX = 100
 """Parts within each other; the parser can go five times as deep."""

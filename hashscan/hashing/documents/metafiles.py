@@ -11,15 +11,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.library import ArchiveMember
-    from hashscan.hashing.pread import PreadFile
 
 IS_METAFILE = re.compile(
     rb"\x01\0\0\0.{36} EMF|\xd7\xcd\xc6\x9a|[\x01\x02]\0\x09\0(?=.{17}\0[\0-\x49\xf0-\xff][\0-\x0f])",

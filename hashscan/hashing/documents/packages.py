@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import failed, guarded, stored
 from hashscan.hashing.documents.metafiles import in_bytes
 from hashscan.hashing.formats import sniff
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.library import ArchiveMember
 
 _NUMBER = struct.Struct("<I")
 _EMBEDDED = 2

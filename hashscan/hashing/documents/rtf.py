@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.documents.metafiles import bitmap_file, in_bytes
 from hashscan.hashing.documents.packages import object_of_ole_1
@@ -20,9 +20,6 @@ from hashscan.hashing.formats import contains_pictures, sniff
 from hashscan.hashing.member_records import ContainerError
 from hashscan.hashing.pread import PreadFile
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.library import ArchiveMember
 
 _DATA = rb"(pict|objdata|themedata|datastore)(?![a-zA-Z])(?:-?[0-9]+)? ?"
 _NEXT = re.compile(rb"\\(?:" + _DATA + rb"|bin([0-9]{1,10}) ?|[\\{}])")

@@ -13,20 +13,17 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from hashscan.hashing.archives.openers import READ_MAX
 from hashscan.hashing.containers import CONTAINERS, SEARCHED
 from hashscan.hashing.documents.mail import has_uuencoded
 from hashscan.hashing.documents.texts import PICTURE_LEAST, base64_files, contents_of_urls, decoded_text
 from hashscan.hashing.font_tables import may_have_pictures
+from hashscan.hashing.format_signatures import FileFormat
 from hashscan.hashing.formats import TEXT, sniff
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.recogniser import Probed
 from hashscan.hashing.recognition.text_proof import base64_content
-
-if TYPE_CHECKING:
-    from hashscan.hashing.format_signatures import FileFormat
-    from hashscan.hashing.pread import PreadFile
 
 _BY_NAME = {known.name: known for known in CONTAINERS}
 _MAIL, _MAILBOX, _UUENCODED, _CONTACT = (

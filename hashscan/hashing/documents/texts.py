@@ -22,14 +22,15 @@ import plistlib
 import re
 from collections.abc import Iterable, Iterator
 from itertools import count, pairwise
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
 from hashscan.hashing.containers import SEARCHED
 from hashscan.hashing.documents.xml_text import xml_texts
 from hashscan.hashing.formats import has_scheme, sniff
 from hashscan.hashing.member_records import ContainerError
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.text_proof import (
     RUN_LEAST,
     base64_content,
@@ -39,10 +40,6 @@ from hashscan.hashing.recognition.text_proof import (
     is_by_chance,
 )
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.library import ArchiveMember
-    from hashscan.hashing.pread import PreadFile
 
 _WIDE = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 

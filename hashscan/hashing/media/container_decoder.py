@@ -7,18 +7,20 @@ import importlib
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from msgspec import json
 
 from hashscan.hashing.archives.library import ArchiveLibrary, ArchiveReader
 from hashscan.hashing.archives.members import Frames, MemberReader
+from hashscan.hashing.archives.openers import Opener
 from hashscan.hashing.archives.standard_library import StandardLibrary
 from hashscan.hashing.archives.unpacking import load_deflate64
 from hashscan.hashing.container_kinds import LOSSLESS_DECODER, VIDEO_OPENER, library_installed, openers_of
 from hashscan.hashing.documents.fonts import font_kinds
 from hashscan.hashing.documents.text_probe import texts_with_pictures
 from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
+from hashscan.hashing.media.decoder import Decode, DecodePicture
 from hashscan.hashing.member_records import pack_messages
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.archive_probe import archive_probe, archives_beside
@@ -26,11 +28,6 @@ from hashscan.hashing.recognition.other_probes import document_probe, picture_pr
 from hashscan.hashing.recognition.recogniser import Probe, ProbeAnswer, Recogniser
 from hashscan.hashing.records import pack_request, unpack_request
 from hashscan.model import ContainerKind, MemberLimits
-
-if TYPE_CHECKING:
-    from hashscan.hashing.archives.openers import Opener
-    from hashscan.hashing.hash_algorithms import ExactHash, PictureHash
-    from hashscan.hashing.media.decoder import Decode, DecodePicture
 
 _CODECS = (
     *("utf-16-le", "utf-16-be", "utf-7", "cp437", "cp850", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254"),

@@ -18,7 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,14 +32,11 @@ from hashscan.hashing.containers import (
     is_ext,
     is_old_tar,
 )
-from hashscan.hashing.format_signatures import number
+from hashscan.hashing.format_signatures import FileFormat, number
 from hashscan.hashing.formats import contains_pictures, sniff
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.none_kinds import FURTHER, may_hold_others, none_kind
 from hashscan.hashing.recognition.recogniser import Probed
-
-if TYPE_CHECKING:
-    from hashscan.hashing.format_signatures import FileFormat
 
 DOUBTFUL_MAX = 8
 """Places that may be the begin of an archive of one kind; a file with more is undecoded."""

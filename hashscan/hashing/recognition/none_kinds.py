@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hashscan.c_parts import BUILT
 from hashscan.hashing.font_tables import may_have_pictures
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.text_proof import TextProof
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 if BUILT:
     from hashscan.hashing.recognition._traces import has_traces

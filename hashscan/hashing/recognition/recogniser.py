@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.none_kinds import FURTHER, PROBED, may_be_played, may_hold_others, structure
 from hashscan.schema import Count, Text
-
-if TYPE_CHECKING:
-    from hashscan.hashing.format_signatures import FileFormat
-    from hashscan.hashing.pread import PreadFile
-
 
 RECOGNITION_VERSION = 1
 """To be raised when a change of this package may recognise what was none: clean files are read again."""

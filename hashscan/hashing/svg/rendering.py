@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
+from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.svg.source import Drawing, read_drawing
 from hashscan.hashing.svg.values import RefusedError
-
-if TYPE_CHECKING:
-    from hashscan.hashing.pread import PreadFile
 
 _DPI = 96.0
 """Pixels of CSS in an inch."""

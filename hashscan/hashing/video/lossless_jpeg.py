@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
+from av import VideoFrame
 from msgspec import Struct
 from PIL import Image
 
 from hashscan.hashing.media.jpeg_header import JPEG_LS, LOSSLESS, LosslessHeader
 from hashscan.hashing.media.picture_opening import UndecodedError, check_pixels
 from hashscan.model import Reason
-
-if TYPE_CHECKING:
-    from av import VideoFrame
 
 _CODECS = {LOSSLESS: "mjpeg", JPEG_LS: "jpegls"}
 """FFmpeg's names of the decoders, by marker of the frame."""

@@ -14,19 +14,19 @@ import struct
 import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
 from hashscan.hashing.archives.openers import DRAWN, Found, HashedPicture, Stopped, stored
 from hashscan.hashing.container_kinds import VIDEOS
-from hashscan.hashing.hash_algorithms import take_failure
+from hashscan.hashing.format_signatures import FileFormat
+from hashscan.hashing.hash_algorithms import PictureHash, take_failure
 from hashscan.hashing.member_records import FRAMES_MAX, Borders, SampledFrames
 from hashscan.hashing.pread import PreadFile
 from hashscan.hashing.recognition.demuxers import whitelist
 from hashscan.hashing.records import pack_picture
-from hashscan.hashing.variants import LOOK, TRIMMED, WHOLE
+from hashscan.hashing.variants import LOOK, TRIMMED, WHOLE, DigestRun
 from hashscan.hashing.video.covers import INDEX_MAX, covers_in_index, tags_behind, unpacked_index
 from hashscan.hashing.video.frames import VARIANTS as OF_FRAMES
 from hashscan.hashing.video.frames import (
@@ -41,11 +41,6 @@ from hashscan.hashing.video.frames import (
 )
 from hashscan.hashing.video.streams import Ranges, Sampling
 from hashscan.model import ALGORITHMS, MemberLimits, Reason
-
-if TYPE_CHECKING:
-    from hashscan.hashing.format_signatures import FileFormat
-    from hashscan.hashing.hash_algorithms import PictureHash
-    from hashscan.hashing.variants import DigestRun
 
 _REASONS = {
     Fault.BROKEN: Reason.CONTAINER_BROKEN,

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from hashscan.errors import UsageError
+from hashscan.hashing.variants import DigestRun
 from hashscan.lists.services.settings import StoredService
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.evaluation import closest_of_each
+from hashscan.matching.evaluation import FileTask, closest_of_each
 from hashscan.matching.policy import sort_key
 from hashscan.matching.remote.asker import Asker
 from hashscan.matching.remote.questions import Question, excepted_of, match_of, questions_about
 from hashscan.model import ExceptedEntry, Match
 from hashscan.registry import MATCHING_SERVICES
 from hashscan.shortcomings import Shortcoming
-
-if TYPE_CHECKING:
-    from hashscan.hashing.variants import DigestRun
-    from hashscan.matching.evaluation import FileTask
 
 _POLL_SECONDS = 0.1
 

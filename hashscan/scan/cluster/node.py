@@ -27,9 +27,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import distributed
 from distributed import Nanny, WorkerPlugin
 from distributed.comm.core import CommClosedError, FatalCommClosedError
 from msgspec import structs
@@ -64,9 +64,6 @@ from hashscan.scan.workers.worker import Worker
 from hashscan.sources.base import full_path
 from hashscan.sources.filesystem.safe_open import PASS_FLAGS, open_absolute
 from hashscan.state_dir import StateDir
-
-if TYPE_CHECKING:
-    import distributed
 
 SCANS_MAX = 16
 """The number of scans that a worker is ready for at a time; each costs a sandbox. Idle scans are removed

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
+from hashscan.lists.services.settings import StoredService
 from hashscan.matching.policy import Subject
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import FileResult, FileStat, Item, Verdict
@@ -23,6 +24,7 @@ from hashscan.sources.base import full_path
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import Findings, Place
 from hashscan.state.findings.history import begin_account, conclude_account
+from hashscan.state.queries.answers import Answers
 from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
 from hashscan.state.store.contents import HIT, LOW, QUIET, STALE, WritableState
@@ -30,10 +32,6 @@ from hashscan.state.store.database import closed_on_failure, errors_explained
 from hashscan.state.store.listings import Listing, from_bytes, joined
 from hashscan.state.store.object_rows import KnownObject, ObjectRows
 from hashscan.state_dir import StateDir
-
-if TYPE_CHECKING:
-    from hashscan.lists.services.settings import StoredService
-    from hashscan.state.queries.answers import Answers
 
 _UNKNOWN = 0
 """Placeholder for attributes that a listing doesn't hold."""

@@ -17,7 +17,9 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import urllib3
 
 from hashscan.errors import TargetError, UnreachableError, UsageError
 from hashscan.model import DIRECT, Access, Batch, Item, Reason
@@ -49,10 +51,6 @@ from hashscan.sources.objects.store import (
 from hashscan.sources.objects.web.client import READ_SECONDS, WebClient, next_piece
 from hashscan.web_address import WebAddress, parse
 from hashscan.web_transport import describe_status, retry_after
-
-if TYPE_CHECKING:
-    import urllib3
-
 
 CHUNK = 256 << 10
 

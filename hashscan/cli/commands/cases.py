@@ -13,10 +13,10 @@ import click
 from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.cli.commands.cases_list import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.options.base import (
-    ArgumentOption,
     DurationParam,
     HashscanCommand,
     HashscanGroup,
+    argument_option,
     endpoint_option,
     state_option,
 )
@@ -257,9 +257,8 @@ _reason_option = click.option(
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @cases_argument
-@click.option(
+@argument_option(
     "--recipient",
-    cls=ArgumentOption,
     default="",
     metavar="TEXT",
     help="Recipient of the notification, and how it was sent; recorded with the case.",
@@ -282,9 +281,8 @@ def dispute(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @cases_argument
 @_reason_option
-@click.option(
+@argument_option(
     "--not-found",
-    cls=ArgumentOption,
     is_flag=True,
     help="You have looked, and the file was never seen here: answered, and not removed.",
 )
@@ -392,11 +390,8 @@ def prune(older_than: float, state: StateDir) -> int:
 @click.argument(
     "cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...", shell_complete=case_numbers
 )
-@click.option(
-    "--customer",
-    cls=ArgumentOption,
-    metavar="CUSTOMER",
-    help="Write about all open matches and notices of this customer.",
+@argument_option(
+    "--customer", metavar="CUSTOMER", help="Write about all open matches and notices of this customer."
 )
 @click.option(
     "--language",
@@ -412,15 +407,12 @@ def prune(older_than: float, state: StateDir) -> int:
     help="Folder with own templates, letter.LANGUAGE.txt; they replace those of hashscan.",
 )
 @click.option("--with-paths", is_flag=True, help="Name the files, by path and web address.")
-@click.option(
+@argument_option(
     "--to",
-    cls=ArgumentOption,
     metavar="ADDRESS",
     help="Send the letter to this mail address, by the first --notify URL of mail. Default: print it.",
 )
-@click.option(
-    "--again", cls=ArgumentOption, is_flag=True, help="Send it although these cases were in a letter before."
-)
+@argument_option("--again", is_flag=True, help="Send it although these cases were in a letter before.")
 @click.option("--dry-run", is_flag=True, help="Print the mail; send and store nothing.")
 @reporter_option
 @notify_option

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
+from hashscan.cli.options.base import DurationParam, HashscanCommand, argument_option, state_option
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.output import format_option, write_json_line, write_output
@@ -52,11 +52,8 @@ _format_option = format_option("table", "json", "csv", help="A table, JSON Lines
     help="Cases to list; open ones are neither removed nor closed. Refused ones are of uploads to "
     "`hashscan serve`.",
 )
-@click.option(
-    "--customer",
-    cls=ArgumentOption,
-    metavar="CUSTOMER",
-    help="Only cases of this customer; '' for cases without a customer.",
+@argument_option(
+    "--customer", metavar="CUSTOMER", help="Only cases of this customer; '' for cases without a customer."
 )
 @click.option(
     "--verdict",

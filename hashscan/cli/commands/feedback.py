@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.commands.lists_except import find_listed_entry
-from hashscan.cli.options.base import ArgumentOption, HashscanCommand, list_option, state_option, work_option
+from hashscan.cli.options.base import HashscanCommand, argument_option, list_option, state_option, work_option
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback, send_waiting
 from hashscan.cli.output.logs import print_line, print_message
@@ -21,24 +21,17 @@ from hashscan.text import plural
 
 @click.command("feedback", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70))
 @click.argument("entry", required=False, metavar="[ENTRY]")
-@click.option(
+@argument_option(
     "--wrong/--right",
     "wrong",
-    cls=ArgumentOption,
     default=None,
     help="The opinion: the entry matches what it must not, or it is confirmed.",
 )
 @click.option("--reason", metavar="TEXT", help="Reason of the opinion, for the list's owner.")
-@click.option("--remove", cls=ArgumentOption, is_flag=True, help="Take back feedback that still waits.")
-@click.option(
-    "--send",
-    cls=ArgumentOption,
-    is_flag=True,
-    help="Send what waits now, also what an owner has refused before.",
-)
-@click.option(
+@argument_option("--remove", is_flag=True, help="Take back feedback that still waits.")
+@argument_option("--send", is_flag=True, help="Send what waits now, also what an owner has refused before.")
+@argument_option(
     "--output",
-    cls=ArgumentOption,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="File to write for the owner of a signed list: all that waits for this list, signed.",
@@ -152,10 +145,9 @@ def _write(output: Path, lists: tuple[str, ...], reporter: Reporter | None, stat
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False)
 )
-@click.option(
+@argument_option(
     "--key",
     "keys",
-    cls=ArgumentOption,
     multiple=True,
     metavar="FINGERPRINT",
     help="Accept only files that are signed with this key of a hoster; repeatable.",

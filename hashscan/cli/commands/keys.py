@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from hashscan.cli.options.base import ArgumentOption, HashscanGroup
+from hashscan.cli.options.base import HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -34,32 +34,28 @@ def command() -> None:
 @command.command(exit_codes=(0, 2, 12, 70))
 @click.argument("name")
 @file_option
-@click.option(
+@argument_option(
     "--right",
     "rights",
-    cls=ArgumentOption,
     multiple=True,
     required=True,
     type=click.Choice(RIGHTS),
     help="A right of the key; repeatable. scan: have uploads checked; check: ask about digests; lists: see "
     "names, versions and sizes of the lists; metrics: read metrics.",
 )
-@click.option(
+@argument_option(
     "--owner",
-    cls=ArgumentOption,
     default="",
     metavar="NAME",
     help="Owner of all uploads with this key; without one, each request is an owner of its own.",
 )
-@click.option(
+@argument_option(
     "--rate",
-    cls=ArgumentOption,
     type=click.FloatRange(0, 1_000_000, min_open=True),
     help="Largest number of requests per second. Default: no limit.",
 )
-@click.option(
+@argument_option(
     "--until",
-    cls=ArgumentOption,
     metavar="DATE",
     help="Day or RFC 3339 time until which the key is valid. Default: until it is revoked.",
 )

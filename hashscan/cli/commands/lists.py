@@ -14,7 +14,7 @@ from hashscan.cli.commands.feedback import feedback
 from hashscan.cli.commands.lists_except import except_
 from hashscan.cli.commands.lists_versions import activate, add, diff, pull
 from hashscan.cli.config.settings_file import uses_of_list
-from hashscan.cli.options.base import ArgumentOption, HashscanCommand, HashscanGroup, state_option
+from hashscan.cli.options.base import HashscanCommand, HashscanGroup, argument_option, state_option
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.entry_files import (
     EntriesCommand,
@@ -184,9 +184,7 @@ def import_(
 
 @command.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
 @click.argument("name", shell_complete=list_names)
-@click.option(
-    "--force", cls=ArgumentOption, is_flag=True, help="Remove it although the settings or a variable name it."
-)
+@argument_option("--force", is_flag=True, help="Remove it although the settings or a variable name it.")
 @state_option
 @click.pass_context
 def remove(ctx: click.Context, name: str, force: bool, state: StateDir) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import ANY_PATH, ArgumentOption, HashscanCommand, list_option, state_option
+from hashscan.cli.options.base import ANY_PATH, HashscanCommand, argument_option, list_option, state_option
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback
@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     metavar="DATE",
     help="Expiry: a day (to its end, UTC), or a time such as 2027-01-31T18:00:00Z.",
 )
-@click.option(
+@argument_option(
     "--content",
     "contents",
-    cls=ArgumentOption,
     multiple=True,
     type=ANY_PATH,
     metavar="FILE|sha256:DIGEST",
@@ -48,9 +47,8 @@ if TYPE_CHECKING:
 @click.option(
     "--remove", is_flag=True, help="End an exception: from the next scan on, the entry matches again."
 )
-@click.option(
+@argument_option(
     "--feedback",
-    cls=ArgumentOption,
     is_flag=True,
     help="Also send feedback to the list's owner that the entry is wrong, with the reason; see "
     "`hashscan lists feedback`.",

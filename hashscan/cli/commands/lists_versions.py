@@ -15,9 +15,9 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.options.base import (
-    ArgumentOption,
     DurationParam,
     HashscanCommand,
+    argument_option,
     gather_options,
     state_option,
 )
@@ -391,10 +391,9 @@ def _change(done: Pulled) -> str:
 @click.option(
     "--confirm", is_flag=True, help="Activate the version even if its new entries match many known files."
 )
-@click.option(
+@argument_option(
     "--only",
     "version",
-    cls=ArgumentOption,
     type=int,
     metavar="VERSION",
     help=(

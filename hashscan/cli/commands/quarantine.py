@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import (
-    ArgumentOption,
     DurationParam,
     HashscanCommand,
     HashscanGroup,
+    argument_option,
     endpoint_option,
     state_option,
 )
@@ -66,9 +66,8 @@ if TYPE_CHECKING:
 @act_on_option
 @endpoint_option
 @click.option("--dry-run", is_flag=True, help="Only show which files would be moved.")
-@click.option(
+@argument_option(
     "--stay-down",
-    cls=ArgumentOption,
     is_flag=True,
     help="Have later scans find the moved content: the confirmation that it was removed rightly.",
 )
@@ -368,7 +367,7 @@ def restore(items: tuple[str, ...], everything: bool, withdrawn: bool, state: St
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--override", is_flag=True, help="Destroy the named items although they must be kept longer.")
 @click.option("--reason", metavar="TEXT", help="Reason; recorded in the log.")
-@click.option("--yes", cls=ArgumentOption, is_flag=True, help="Don't ask for confirmation on a terminal.")
+@argument_option("--yes", is_flag=True, help="Don't ask for confirmation on a terminal.")
 @state_option
 def destroy(items: tuple[str, ...], override: bool, reason: str | None, yes: bool, state: StateDir) -> int:
     """Destroy items that have passed their --destroy-by, or the named items that have passed --retain-min.

@@ -8,7 +8,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import database_option, hub_database
-from hashscan.cli.options.base import ArgumentOption, HashscanGroup, state_option
+from hashscan.cli.options.base import HashscanGroup, argument_option, state_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -70,9 +70,8 @@ def list_(format_name: str, database: str, state: StateDir) -> None:
 
 
 @command.command(exit_codes=_CODES)
-@click.option(
+@argument_option(
     "--head",
-    cls=ArgumentOption,
     metavar="HEAD",
     help="Head that the log must contain, as this command printed it before; keep it on another machine.",
 )

@@ -8,7 +8,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanGroup, state_option
+from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option, state_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -41,43 +41,38 @@ def command() -> None:
 @command.command(exit_codes=_CODES)
 @click.argument("organisation")
 @click.argument("name")
-@click.option(
+@argument_option(
     "--right",
     "rights",
-    cls=ArgumentOption,
     multiple=True,
     type=click.Choice(RIGHTS),
     default=RIGHTS,
     help="A right of the key; repeatable. check: ask about digests; report: send reports of scans; cases: "
     "fetch notices, and answer them. Default: all.",
 )
-@click.option(
+@argument_option(
     "--detail",
-    cls=ArgumentOption,
     type=click.Choice(DETAILS),
     default="entry",
     help="Content of answers about a listed digest. answer: that it is listed; category: also its category; "
     "entry: also the entry's id and the distance. Default: entry.",
 )
-@click.option(
+@argument_option(
     "--digests-per-day",
-    cls=ArgumentOption,
     type=click.IntRange(0),
     default=DIGESTS_PER_DAY,
     metavar="N",
     help="Largest number of digests in a day, UTC; 0 for no limit. Default: 10000000.",
 )
-@click.option(
+@argument_option(
     "--requests-per-minute",
-    cls=ArgumentOption,
     type=click.IntRange(0),
     default=REQUESTS_PER_MINUTE,
     metavar="N",
     help="Largest number of requests in a minute; 0 for no limit. Default: 600.",
 )
-@click.option(
+@argument_option(
     "--until",
-    cls=ArgumentOption,
     metavar="DATE",
     help="Day or RFC 3339 time until which the key is valid. Default: until it is revoked.",
 )
@@ -175,9 +170,8 @@ def _shown(seconds: int | None) -> str:
 @command.command(exit_codes=_CODES)
 @click.argument("organisation")
 @click.argument("name")
-@click.option(
+@argument_option(
     "--overlap",
-    cls=ArgumentOption,
     type=DurationParam(),
     default=7 * 86_400.0,
     help="Time for which the old key stays valid. Default: 7d.",

@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import TimeParam, actor, database_option, hub_database
-from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanGroup, state_option
+from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option, state_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -41,28 +41,25 @@ def command() -> None:
 
 @command.command(exit_codes=_CODES)
 @click.argument("organisation")
-@click.option("--url", cls=ArgumentOption, default="", metavar="URL", help="Address at which it was seen.")
-@click.option(
-    "--path", cls=ArgumentOption, default="", metavar="PATH", help="Path on the server, if it is known."
-)
-@click.option(
-    "--host", cls=ArgumentOption, default="", metavar="HOST",
-    help="Server that it concerns, by the name that its reports have. Default: all of the organisation.",
+@argument_option("--url", default="", metavar="URL", help="Address at which it was seen.")
+@argument_option("--path", default="", metavar="PATH", help="Path on the server, if it is known.")
+@argument_option(
+    "--host", default="", metavar="HOST",
+    help="Server that it concerns, by the name that its reports have. Default: all of the organisation."
 )  # fmt: skip
-@click.option(
+@argument_option(
     "--category",
-    cls=ArgumentOption,
     required=True,
     type=click.Choice([name for name in CATEGORIES if name != KNOWN_GOOD_CATEGORY]),
     help="Category of the content.",
 )
-@click.option(
-    "--deadline", cls=ArgumentOption, type=DurationParam(), metavar="TIME",
-    help="Time from now within which it must be removed, such as 24h. Default: the organisation's own.",
+@argument_option(
+    "--deadline", type=DurationParam(), metavar="TIME",
+    help="Time from now within which it must be removed, such as 24h. Default: the organisation's own."
 )  # fmt: skip
-@click.option(
-    "--reference", cls=ArgumentOption, default="", metavar="TEXT",
-    help="Your reference, which no other notice has. Default: one that the hub makes.",
+@argument_option(
+    "--reference", default="", metavar="TEXT",
+    help="Your reference, which no other notice has. Default: one that the hub makes."
 )  # fmt: skip
 @database_option
 @state_option
@@ -196,9 +193,7 @@ def withdraw(references: tuple[str, ...], database: str, state: StateDir) -> Non
 @command.command(exit_codes=_CODES)
 @click.argument("reference")
 @click.argument("event", type=click.Choice([name for name in EVENTS_OF_NOTICES if name != "refused"]))
-@click.option(
-    "--how", cls=ArgumentOption, default="", metavar="TEXT", help="How it was removed, or why it is disputed."
-)
+@argument_option("--how", default="", metavar="TEXT", help="How it was removed, or why it is disputed.")
 @database_option
 @state_option
 def mark(reference: str, event: Event, how: str, database: str, state: StateDir) -> None:
@@ -211,13 +206,11 @@ def mark(reference: str, event: Event, how: str, database: str, state: StateDir)
 @command.command(exit_codes=_CODES)
 @click.argument("reference")
 @click.argument("sight", type=click.Choice(SIGHTS))
-@click.option(
-    "--at", cls=ArgumentOption, type=TimeParam(), metavar="TIME",
-    help="When it was looked at, such as 2026-10-01T12:00:00Z. Default: now.",
+@argument_option(
+    "--at", type=TimeParam(), metavar="TIME",
+    help="When it was looked at, such as 2026-10-01T12:00:00Z. Default: now."
 )  # fmt: skip
-@click.option(
-    "--by", "who", cls=ArgumentOption, default="", metavar="TEXT", help="Who has looked. Default: you."
-)
+@argument_option("--by", "who", default="", metavar="TEXT", help="Who has looked. Default: you.")
 @database_option
 @state_option
 def observe(reference: str, sight: Sight, at: int | None, who: str, database: str, state: StateDir) -> None:

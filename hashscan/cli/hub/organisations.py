@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import ArgumentOption, HashscanGroup, state_option
+from hashscan.cli.options.base import HashscanGroup, argument_option, state_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -36,17 +36,17 @@ def command() -> None:
 
 def _descriptions(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--as", "as_numbers", cls=ArgumentOption, multiple=True, type=int, metavar="NUMBER",
+        argument_option("--as", "as_numbers", multiple=True, type=int, metavar="NUMBER",
                      help="Number of an autonomous system of the organisation; repeatable."),
-        click.option("--network", "networks", cls=ArgumentOption, multiple=True, metavar="CIDR",
+        argument_option("--network", "networks", multiple=True, metavar="CIDR",
                      help="Network of the organisation; repeatable."),
-        click.option("--contact", "contacts", cls=ArgumentOption, multiple=True, metavar="ADDRESS",
+        argument_option("--contact", "contacts", multiple=True, metavar="ADDRESS",
                      help="E-mail address to which notices are sent; repeatable."),
-        click.option("--via", cls=ArgumentOption, type=click.Choice(get_args(NoticesVia)),
+        argument_option("--via", type=click.Choice(get_args(NoticesVia)),
                      help="How notices reach it: its servers fetch them (sync), or they are mailed to its "
                      "contacts. Default: sync."),
-        click.option("--country", cls=ArgumentOption, metavar="XX", help="Country, as two letters."),
-        click.option("--title", cls=ArgumentOption, metavar="TEXT", help="Full name of the organisation."),
+        argument_option("--country", metavar="XX", help="Country, as two letters."),
+        argument_option("--title", metavar="TEXT", help="Full name of the organisation."),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -131,7 +131,7 @@ def list_(format_name: str, database: str, state: StateDir) -> None:
 
 @command.command(exit_codes=_CODES)
 @click.argument("name")
-@click.option("--reopen", cls=ArgumentOption, is_flag=True, help="Admit its keys and users again.")
+@argument_option("--reopen", is_flag=True, help="Admit its keys and users again.")
 @database_option
 @state_option
 def close(name: str, reopen: bool, database: str, state: StateDir) -> None:
@@ -143,9 +143,7 @@ def close(name: str, reopen: bool, database: str, state: StateDir) -> None:
 
 @command.command(exit_codes=_CODES)
 @click.argument("name")
-@click.option(
-    "--yes", cls=ArgumentOption, is_flag=True, help="Delete it, with all data; this can't be undone."
-)
+@argument_option("--yes", is_flag=True, help="Delete it, with all data; this can't be undone.")
 @database_option
 @state_option
 def delete(name: str, yes: bool, database: str, state: StateDir) -> None:

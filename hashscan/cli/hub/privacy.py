@@ -7,7 +7,7 @@ import time
 import click
 
 from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanCommand, state_option
+from hashscan.cli.options.base import DurationParam, HashscanCommand, argument_option, state_option
 from hashscan.cli.options.output import write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
@@ -19,9 +19,8 @@ _DAY = 86_400
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
-@click.option(
+@argument_option(
     "--older-than",
-    cls=ArgumentOption,
     type=DurationParam(),
     required=True,
     metavar="TIME",

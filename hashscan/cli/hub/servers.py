@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, database_option, hub_database
 from hashscan.cli.options.base import (
-    ArgumentOption,
     DurationParam,
     HashscanCommand,
     HashscanGroup,
+    argument_option,
     state_option,
 )
 from hashscan.cli.options.cases_and_alerts import CategoryDeadlineParam, channel_options
@@ -139,9 +139,8 @@ def _row(server: ServerState) -> tuple[str, ...]:
 @command.command("set", exit_codes=_CODES)
 @click.argument("organisation")
 @click.argument("name")
-@click.option(
+@argument_option(
     "--silent-after",
-    cls=ArgumentOption,
     required=True,
     type=DurationParam(),
     metavar="TIME",
@@ -159,31 +158,27 @@ def set_(organisation: str, name: str, silent_after: float, database: str, state
 
 
 @command.command(exit_codes=_CODES)
-@click.option(
+@argument_option(
     "--silent-after",
-    cls=ArgumentOption,
     type=DurationParam(),
     metavar="TIME",
     help="Time without a report after which a server counts as silent; at first 2d.",
 )
-@click.option(
+@argument_option(
     "--deadline",
-    cls=ArgumentOption,
     type=DurationParam(),
     metavar="TIME",
     help="Time that the case of a match may take; 0 for no deadline, as at first.",
 )
-@click.option(
+@argument_option(
     "--review-deadline",
-    cls=ArgumentOption,
     type=DurationParam(),
     metavar="TIME",
     help="Time for a finding that a person has to review first; 0 for no deadline, as at first.",
 )
-@click.option(
+@argument_option(
     "--category-deadline",
     "deadlines",
-    cls=ArgumentOption,
     multiple=True,
     type=CategoryDeadlineParam(),
     metavar="CATEGORY=TIME",

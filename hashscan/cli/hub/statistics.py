@@ -7,7 +7,7 @@ import time
 import click
 
 from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import ArgumentOption, DurationParam, HashscanGroup, state_option
+from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option, state_option
 from hashscan.cli.options.output import format_option, write_output
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -27,13 +27,10 @@ def command() -> None:
 
 
 @command.command(exit_codes=_CODES)
-@click.option("--month", cls=ArgumentOption, required=True, metavar="MONTH", help="Month, such as 2026-10.")
-@click.option(
-    "--until-month", cls=ArgumentOption, metavar="MONTH", help="Last month of the period. Default: the same."
-)
-@click.option(
+@argument_option("--month", required=True, metavar="MONTH", help="Month, such as 2026-10.")
+@argument_option("--until-month", metavar="MONTH", help="Last month of the period. Default: the same.")
+@argument_option(
     "--answer-time",
-    cls=ArgumentOption,
     type=DurationParam(),
     default=14 * 86_400.0,
     show_default="14d",
@@ -60,13 +57,7 @@ def prepare(month: str, until_month: str | None, answer_time: float, database: s
 @command.command(exit_codes=_CODES)
 @_number_argument
 @click.argument("organisation")
-@click.option(
-    "--text",
-    cls=ArgumentOption,
-    required=True,
-    metavar="TEXT",
-    help="The answer; it is published, too.",
-)
+@argument_option("--text", required=True, metavar="TEXT", help="The answer; it is published, too.")
 @database_option
 @state_option
 def answer(number: int, organisation: str, text: str, database: str, state: StateDir) -> None:

@@ -8,7 +8,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import ArgumentOption, HashscanGroup, state_option
+from hashscan.cli.options.base import HashscanGroup, argument_option, state_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -28,9 +28,8 @@ def command() -> None:
     """Add, list, disable and reset the people who use the hub's pages."""
 
 
-_password_file_option = click.option(
+_password_file_option = argument_option(
     "--password-file",
-    cls=ArgumentOption,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="File with the one-time password, which nobody else may read. Default: one is made and printed.",
@@ -39,20 +38,16 @@ _password_file_option = click.option(
 
 @command.command(exit_codes=_CODES)
 @click.argument("name")
-@click.option(
+@argument_option(
     "--role",
-    cls=ArgumentOption,
     type=click.Choice(ROLES),
     required=True,
     help="operator: does all; reviewer: sees all and decides on cases; viewer: sees all; member: sees what "
     "concerns his organisation.",
 )
-@click.option(
-    "--organisation", cls=ArgumentOption, metavar="NAME", default="", help="Organisation of a member."
-)
-@click.option(
+@argument_option("--organisation", metavar="NAME", default="", help="Organisation of a member.")
+@argument_option(
     "--by-proxy",
-    cls=ArgumentOption,
     is_flag=True,
     help="Give no password, since a proxy signs the user in: see `hub serve --trust-user-header`.",
 )
@@ -134,7 +129,7 @@ def list_(format_name: str, database: str, state: StateDir) -> None:
 
 @command.command(exit_codes=_CODES)
 @click.argument("name")
-@click.option("--enable", cls=ArgumentOption, is_flag=True, help="Admit the user again.")
+@argument_option("--enable", is_flag=True, help="Admit the user again.")
 @database_option
 @state_option
 def disable(name: str, enable: bool, database: str, state: StateDir) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from itertools import chain
 from logging import WARNING
 from pathlib import Path
@@ -369,6 +369,9 @@ class ArgumentOption(click.Option):
 
     For a consent, and for a name that means something else in other commands.
     """
+
+
+argument_option = partial(click.option, cls=ArgumentOption)
 
 
 class SettingArgument(click.Argument):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import ArgumentOption, HashscanCommand
+from hashscan.cli.options.base import HashscanCommand, argument_option
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.model import ALGORITHMS, CATEGORIES
@@ -53,9 +53,8 @@ category_option = click.option(
 )
 
 
-algorithm_option = click.option(
+algorithm_option = argument_option(
     "--algorithm",
-    cls=ArgumentOption,
     type=click.Choice(list(ALGORITHMS)),
     help="Algorithm of the digests on lines that name none, for the format `hashes`.",
 )

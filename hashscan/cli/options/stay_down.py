@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import ArgumentOption, add_options
+from hashscan.cli.options.base import add_options, argument_option
 from hashscan.cli.output.logs import ERROR, print_error, print_message
 from hashscan.errors import UsageError
 from hashscan.model import ACTING_CATEGORIES, STAY_DOWN_LIST
@@ -26,16 +26,14 @@ _REASON_MAX = 500
 _DAYS = 365
 
 stay_down_options = add_options(
-    click.option(
+    argument_option(
         "--until",
-        cls=ArgumentOption,
         metavar="DATE",
         show_default=f"{_DAYS} days from now",
         help="Time up to which the content stays down: a day (to its end, UTC), or a time.",
     ),
-    click.option(
+    argument_option(
         "--category",
-        cls=ArgumentOption,
         type=click.Choice(sorted(ACTING_CATEGORIES)),
         show_default="the category of the entries that matched",
         help="Category of the content.",

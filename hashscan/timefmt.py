@@ -18,9 +18,9 @@ def format_utc(time: datetime) -> str:
     return time.astimezone(UTC).strftime(UTC_FORMAT)
 
 
-def format_utc_seconds(seconds: float) -> str:
-    """Return seconds since 1970 in the form of `format_utc`."""
-    return format_utc(datetime.fromtimestamp(seconds, UTC))
+def format_utc_seconds(seconds: float | None) -> str:
+    """Return seconds since 1970 in the form of `format_utc`; empty for None."""
+    return "" if seconds is None else format_utc(datetime.fromtimestamp(seconds, UTC))
 
 
 def utc_now() -> str:

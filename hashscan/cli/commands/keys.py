@@ -10,9 +10,9 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.options.base import HashscanGroup, argument_option
-from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_table
+from hashscan.cli.output.terminal import print_records
 from hashscan.errors import UsageError
 from hashscan.schema import Time
 from hashscan.service.doors.http.keys import RIGHTS, Right, changing, make_key, read_keys
@@ -98,34 +98,25 @@ class ListedKey(Struct):
 @format_option("table", "json", help="A table, or each key as JSON Lines.")
 def list_(http_keys: Path, format_name: str) -> None:
     """List the keys: names, rights, owners, rates and expiry; never the keys themselves."""
-    keys = read_keys(http_keys)
     now = datetime.now(UTC)
-    if format_name == "json":
-        for key in keys:
-            write_json_line(
-                ListedKey(
-                    key.name,
-                    key.rights,
-                    key.owner,
-                    key.requests_per_second,
-                    key.expires,
-                    key.made,
-                    key.is_expired(now),
-                )
-            )
-        return
-    print_table(
+    keys = [
+        ListedKey(
+            each.name, each.rights, each.owner, each.requests_per_second, each.expires, each.made,
+            each.is_expired(now),
+        )
+        for each in read_keys(http_keys)
+    ]  # fmt: skip
+    print_records(
+        format_name,
+        keys,
         ("name", "rights", "owner", "requests per second", "expires", "made"),
-        (
-            (
-                key.name,
-                ", ".join(key.rights),
-                key.owner or "-",
-                f"{key.requests_per_second:g}" if key.requests_per_second else "-",
-                (key.expires or "never") + (" (expired)" if key.is_expired(now) else ""),
-                key.made,
-            )
-            for key in keys
+        lambda key: (
+            key.name,
+            ", ".join(key.rights),
+            key.owner or "-",
+            f"{key.requests_per_second:g}" if key.requests_per_second else "-",
+            (key.expires or "never") + (" (expired)" if key.expired else ""),
+            key.made,
         ),
     )
 

@@ -7,15 +7,15 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from hashscan.cli.hub.options import database_option, hub_database
-from hashscan.cli.options.base import HashscanGroup, argument_option, state_option
+from hashscan.cli.hub.options import hub_option
+from hashscan.cli.options.base import HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.hash_chain import EMPTY, parse_head
 from hashscan.hub.accounts.audit import read_audit
+from hashscan.hub.storage.database import HubAddress
 from hashscan.schema import Time
-from hashscan.state_dir import StateDir
 from hashscan.timefmt import format_utc_seconds
 
 _CODES = (0, 2, 12, 70)
@@ -41,11 +41,10 @@ class ListedAuditLine(Struct):
 
 @command.command("list", exit_codes=_CODES)
 @format_option("table", "json", help="A table, or each line as JSON.")
-@database_option
-@state_option
-def list_(format_name: str, database: str, state: StateDir) -> None:
+@hub_option
+def list_(format_name: str, hub: HubAddress) -> None:
     """Show the lines of the log, the oldest first."""
-    with hub_database(state, database) as opened:
+    with hub.open() as opened:
         lines = (line for line, _ in read_audit(opened))
         if format_name == "json":
             for line in lines:
@@ -75,13 +74,12 @@ def list_(format_name: str, database: str, state: StateDir) -> None:
     metavar="HEAD",
     help="Head that the log must contain, as this command printed it before; keep it on another machine.",
 )
-@database_option
-@state_option
-def verify(head: str | None, database: str, state: StateDir) -> None:
+@hub_option
+def verify(head: str | None, hub: HubAddress) -> None:
     """Verify that no line was changed or removed, and print the head."""
     known = None if head is None else parse_head(head)
     found = EMPTY
-    with hub_database(state, database) as opened:
+    with hub.open() as opened:
         for _, head_here in read_audit(opened, known):
             found = head_here
     click.echo(str(found))

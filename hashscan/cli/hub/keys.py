@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import click
 from msgspec import Struct
 
-from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option, state_option
-from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.hub.options import actor, hub_option
+from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_table
+from hashscan.cli.output.terminal import print_records
 from hashscan.hub.accounts.keys import (
     DETAILS,
     DIGESTS_PER_DAY,
@@ -24,9 +24,9 @@ from hashscan.hub.accounts.keys import (
     revoke_key,
     rotate_key,
 )
+from hashscan.hub.storage.database import HubAddress
 from hashscan.schema import Time
 from hashscan.settings.values import parse_future
-from hashscan.state_dir import StateDir
 from hashscan.timefmt import format_utc_seconds
 
 _CODES = (0, 2, 12, 70)
@@ -76,8 +76,7 @@ def command() -> None:
     metavar="DATE",
     help="Day or RFC 3339 time until which the key is valid. Default: until it is revoked.",
 )
-@database_option
-@state_option
+@hub_option
 def add(
     organisation: str,
     name: str,
@@ -86,12 +85,11 @@ def add(
     digests_per_day: int,
     requests_per_minute: int,
     until: str | None,
-    database: str,
-    state: StateDir,
+    hub: HubAddress,
 ) -> None:
     """Make a key for an organisation, and print it. Only its SHA-256 is stored."""
     expires = None if until is None else int(parse_future(until, datetime.now(UTC)).timestamp())
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         secret = add_key(
             connection,
             actor(),
@@ -129,42 +127,32 @@ class ListedHubKey(Struct):
 @command.command("list", exit_codes=_CODES)
 @click.argument("organisation", required=False)
 @format_option("table", "json", help="A table, or each key as JSON Lines.")
-@database_option
-@state_option
-def list_(organisation: str | None, format_name: str, database: str, state: StateDir) -> None:
+@hub_option
+def list_(organisation: str | None, format_name: str, hub: HubAddress) -> None:
     """List the keys of an organisation, or of all; never the keys themselves."""
-    with hub_database(state, database) as opened, opened.reading() as connection:
+    with hub.reading() as connection:
         found = [
             ListedHubKey(
                 key.organisation_name, key.name, key.rights, key.detail, key.digests_per_day,
-                key.requests_per_minute, format_utc_seconds(key.created), _shown(key.expires),
-                _shown(key.used), key.revoked is not None,
+                key.requests_per_minute, format_utc_seconds(key.created), format_utc_seconds(key.expires),
+                format_utc_seconds(key.used), key.revoked is not None,
             )
             for key in keys_of(connection, organisation)
         ]  # fmt: skip
-    if format_name == "json":
-        for each in found:
-            write_json_line(each)
-        return
-    print_table(
+    print_records(
+        format_name,
+        found,
         ("organisation", "name", "rights", "detail", "last used", "expires", ""),
-        (
-            (
-                key.organisation,
-                key.name,
-                ", ".join(key.rights),
-                key.detail,
-                key.used[:10] or "never",
-                key.expires or "never",
-                "revoked" if key.revoked else "",
-            )
-            for key in found
+        lambda key: (
+            key.organisation,
+            key.name,
+            ", ".join(key.rights),
+            key.detail,
+            key.used[:10] or "never",
+            key.expires or "never",
+            "revoked" if key.revoked else "",
         ),
     )
-
-
-def _shown(seconds: int | None) -> str:
-    return "" if seconds is None else format_utc_seconds(seconds)
 
 
 @command.command(exit_codes=_CODES)
@@ -176,11 +164,10 @@ def _shown(seconds: int | None) -> str:
     default=7 * 86_400.0,
     help="Time for which the old key stays valid. Default: 7d.",
 )
-@database_option
-@state_option
-def rotate(organisation: str, name: str, overlap: float, database: str, state: StateDir) -> None:
+@hub_option
+def rotate(organisation: str, name: str, overlap: float, hub: HubAddress) -> None:
     """Make a new key in place of one, and print it; both are valid for a while."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         secret = rotate_key(connection, actor(), organisation, name, int(overlap))
     click.echo(secret)
     print_message(f"made a new key {name} of {organisation}; {_KEEP_IT}")
@@ -189,11 +176,10 @@ def rotate(organisation: str, name: str, overlap: float, database: str, state: S
 @command.command(exit_codes=_CODES)
 @click.argument("organisation")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@database_option
-@state_option
-def revoke(organisation: str, names: tuple[str, ...], database: str, state: StateDir) -> None:
+@hub_option
+def revoke(organisation: str, names: tuple[str, ...], hub: HubAddress) -> None:
     """Refuse keys from the next request on."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         for name in names:
             revoke_key(connection, actor(), organisation, name)
     print_message(f"revoked {', '.join(names)}")

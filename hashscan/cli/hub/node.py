@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.hub.options import NetworkParam, actor, database_option, hub_database
+from hashscan.cli.hub.options import NetworkParam, actor, database_option, hub_option
 from hashscan.cli.options.base import HashscanCommand, list_option, state_option
 from hashscan.cli.options.cases_and_alerts import channel_options
 from hashscan.cli.options.service import AddressParam, filter_options
@@ -18,6 +18,7 @@ from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.server import serve as run_node
+from hashscan.hub.storage.database import HubAddress
 from hashscan.hub.web.requests import HubSettings
 from hashscan.model import Reporter
 from hashscan.settings.cases_and_alerts import AlertSettings
@@ -31,14 +32,13 @@ _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
-@database_option
-@state_option
-def init(database: str, state: StateDir) -> None:
+@hub_option
+def init(hub: HubAddress) -> None:
     """Make the tables of a hub, or bring those of an older version up to date.
 
     If it is interrupted, the tables stay as they were, and it can be repeated.
     """
-    with hub_database(state, database, new=True) as opened:
+    with hub.open(new=True) as opened:
         if opened.migrate(lambda connection: record(connection, actor(), "hub.init")):
             print_message("the tables of the hub are ready")
         else:

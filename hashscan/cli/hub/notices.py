@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import click
 from msgspec import Struct
 
-from hashscan.cli.hub.options import TimeParam, actor, database_option, hub_database
-from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option, state_option
-from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.hub.options import TimeParam, actor, hub_option
+from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_table
+from hashscan.cli.output.terminal import print_records
 from hashscan.hub.notices.notices import (
     EVENTS_OF_NOTICES,
     SIGHTS,
@@ -26,9 +26,9 @@ from hashscan.hub.notices.notices import (
     send_notice,
     withdraw_notice,
 )
+from hashscan.hub.storage.database import HubAddress
 from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY
 from hashscan.schema import Time
-from hashscan.state_dir import StateDir
 from hashscan.timefmt import format_utc_seconds
 
 _CODES = (0, 2, 12, 70)
@@ -61,8 +61,7 @@ def command() -> None:
     "--reference", default="", metavar="TEXT",
     help="Your reference, which no other notice has. Default: one that the hub makes."
 )  # fmt: skip
-@database_option
-@state_option
+@hub_option
 def send(
     organisation: str,
     url: str,
@@ -71,8 +70,7 @@ def send(
     category: str,
     deadline: float | None,
     reference: str,
-    database: str,
-    state: StateDir,
+    hub: HubAddress,
 ) -> None:
     """Send a notice to an organisation, and print its reference.
 
@@ -80,7 +78,7 @@ def send(
     reach the organisation by mail (`hashscan hub org change --via`), it is mailed to its contacts as XARF.
     """
     wanted = NewNotice(url, path, host, category, None if deadline is None else int(deadline), reference)
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         sent = send_notice(connection, actor(), organisation, wanted, int(time.time()))
     click.echo(sent.reference)
     waits = "to be mailed to" if sent.via == "mail" else "for the servers of"
@@ -125,7 +123,7 @@ def _listed(notice: SentNotice, now: int) -> ListedNotice:
         "sent", "deadline", "fetched", "mailed", "undelivered", "acknowledged", "never_seen", "removed",
         "closed", "not_found", "disputed", "withdrawn",
     )  # fmt: skip
-    times = {name: _shown(getattr(notice, name)) for name in names}
+    times = {name: format_utc_seconds(getattr(notice, name)) for name in names}
     return ListedNotice(
         notice.number, notice.organisation, notice.reference, notice.host, notice.url, notice.path,
         notice.category, notice.via, notice.state, notice.how, notice.overdue(now),
@@ -143,48 +141,37 @@ def _states(notice: ListedNotice) -> Iterator[str]:
         yield "overdue"
 
 
-def _shown(seconds: int | None) -> str:
-    return "" if seconds is None else format_utc_seconds(seconds)
-
-
 @command.command("list", exit_codes=_CODES)
 @click.argument("organisation", required=False)
 @format_option("table", "json", help="A table, or each notice as JSON Lines.")
-@database_option
-@state_option
-def list_(organisation: str | None, format_name: str, database: str, state: StateDir) -> None:
+@hub_option
+def list_(organisation: str | None, format_name: str, hub: HubAddress) -> None:
     """List the notices to an organisation, or to all, the oldest first."""
     now = int(time.time())
-    with hub_database(state, database) as opened, opened.reading() as connection:
+    with hub.reading() as connection:
         found = [_listed(each, now) for each in notices(connection, organisation)]
-    if format_name == "json":
-        for each in found:
-            write_json_line(each)
-        return
-    print_table(
+    print_records(
+        format_name,
+        found,
         ("reference", "organisation", "category", "state", "sent", "deadline", "place"),
-        (
-            (
-                each.reference,
-                each.organisation,
-                each.category,
-                ", ".join(_states(each)),
-                each.sent,
-                each.deadline or "-",
-                each.path or each.url,
-            )
-            for each in found
+        lambda each: (
+            each.reference,
+            each.organisation,
+            each.category,
+            ", ".join(_states(each)),
+            each.sent,
+            each.deadline or "-",
+            each.path or each.url,
         ),
     )
 
 
 @command.command(exit_codes=_CODES)
 @click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
-@database_option
-@state_option
-def withdraw(references: tuple[str, ...], database: str, state: StateDir) -> None:
+@hub_option
+def withdraw(references: tuple[str, ...], hub: HubAddress) -> None:
     """Withdraw notices: servers close the cases that only they have made; who got a mail gets another."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         for reference in references:
             withdraw_notice(connection, actor(), reference, int(time.time()))
     print_message(f"withdrew {', '.join(references)}")
@@ -194,11 +181,10 @@ def withdraw(references: tuple[str, ...], database: str, state: StateDir) -> Non
 @click.argument("reference")
 @click.argument("event", type=click.Choice([name for name in EVENTS_OF_NOTICES if name != "refused"]))
 @argument_option("--how", default="", metavar="TEXT", help="How it was removed, or why it is disputed.")
-@database_option
-@state_option
-def mark(reference: str, event: Event, how: str, database: str, state: StateDir) -> None:
+@hub_option
+def mark(reference: str, event: Event, how: str, hub: HubAddress) -> None:
     """Record the answer to a notice that came by mail or phone; answers of servers come by themselves."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         marked = mark_notice(connection, actor(), reference, event, how, int(time.time()))
     print_message(f"notice {reference} is {marked.state}")
 
@@ -211,14 +197,13 @@ def mark(reference: str, event: Event, how: str, database: str, state: StateDir)
     help="When it was looked at, such as 2026-10-01T12:00:00Z. Default: now."
 )  # fmt: skip
 @argument_option("--by", "who", default="", metavar="TEXT", help="Who has looked. Default: you.")
-@database_option
-@state_option
-def observe(reference: str, sight: Sight, at: int | None, who: str, database: str, state: StateDir) -> None:
+@hub_option
+def observe(reference: str, sight: Sight, at: int | None, who: str, hub: HubAddress) -> None:
     """Record that somebody outside has looked at the content of a notice: gone, there, or unclear.
 
     Published figures use it: what an organisation says to be removed, and is there, counts as open.
     """
     now = int(time.time())
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         observe_notice(connection, actor(), reference, sight, now if at is None else at, who, now)
     print_message(f"the content of notice {reference} was seen: {sight}")

@@ -8,10 +8,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import click
 
-from hashscan.cli.options.base import ParsedParam
+from hashscan.cli.options.base import ParsedParam, gather_options, state_option
 from hashscan.errors import UsageError
-from hashscan.hub.storage.database import Database, open_database
-from hashscan.state_dir import StateDir
+from hashscan.hub.storage.database import HubAddress
 from hashscan.timefmt import parse_zoned
 
 
@@ -52,16 +51,7 @@ database_option = click.option(
 )
 
 
-def hub_database(state: StateDir, address: str, *, new: bool = False) -> Database:
-    """Open a hub's database; its tables must be those of this version, unless it is to be set up."""
-    database = open_database(state, address)
-    if not new:
-        try:
-            database.require_schema()
-        except BaseException:
-            database.close()
-            raise
-    return database
+hub_option = gather_options("hub", HubAddress, database_option, state_option)
 
 
 def actor() -> str:

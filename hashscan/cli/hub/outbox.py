@@ -8,19 +8,19 @@ import click
 from msgspec import Struct
 
 from hashscan.alerts.dispatcher import Notifier
-from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import HashscanGroup, state_option
+from hashscan.cli.hub.options import actor, hub_option
+from hashscan.cli.options.base import HashscanGroup
 from hashscan.cli.options.cases_and_alerts import notify_option
-from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.options.output import format_option
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.logs import ERROR, print_message
-from hashscan.cli.output.terminal import print_table
+from hashscan.cli.output.terminal import print_records
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.hub.mails.outbox import MailKind, MailState, OutboxMail, outbox, retry_all, send_next
+from hashscan.hub.storage.database import HubAddress
 from hashscan.model import Reporter
 from hashscan.schema import Time
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, AlertSettings
-from hashscan.state_dir import StateDir
 from hashscan.text import plural
 from hashscan.timefmt import format_utc_seconds
 
@@ -58,7 +58,7 @@ def _listed(mail: OutboxMail) -> ListedMail:
     return ListedMail(
         mail.number, mail.kind, mail.organisation, mail.recipient, mail.about, mail.state, mail.tries,
         format_utc_seconds(mail.created),
-        "" if mail.sent is None else format_utc_seconds(mail.sent),
+        format_utc_seconds(mail.sent),
         format_utc_seconds(mail.again) if mail.again and mail.state == "waiting" else "",
         mail.trouble,
     )  # fmt: skip
@@ -66,31 +66,25 @@ def _listed(mail: OutboxMail) -> ListedMail:
 
 @command.command("list", exit_codes=(0, 2, 12, 70))
 @format_option("table", "json", help="A table, or each mail as JSON Lines.")
-@database_option
-@state_option
-def list_(format_name: str, database: str, state: StateDir) -> None:
+@hub_option
+def list_(format_name: str, hub: HubAddress) -> None:
     """List the mails to organisations, also those that were sent, the oldest first."""
-    with hub_database(state, database) as opened, opened.reading() as connection:
+    with hub.reading() as connection:
         found = [_listed(each) for each in outbox(connection)]
-    if format_name == "json":
-        for each in found:
-            write_json_line(each)
-        return
-    print_table(
+    print_records(
+        format_name,
+        found,
         ("number", "kind", "about", "to", "state", "tries", "sent", "again after", "trouble"),
-        (
-            (
-                str(each.number),
-                each.kind,
-                each.about,
-                each.recipient,
-                each.state,
-                str(each.tries),
-                each.sent or "-",
-                each.again or "-",
-                each.trouble or "-",
-            )
-            for each in found
+        lambda each: (
+            str(each.number),
+            each.kind,
+            each.about,
+            each.recipient,
+            each.state,
+            str(each.tries),
+            each.sent or "-",
+            each.again or "-",
+            each.trouble or "-",
         ),
     )
 
@@ -99,11 +93,8 @@ def list_(format_name: str, database: str, state: StateDir) -> None:
 @click.option("--retry", is_flag=True, help="Also try mails that have failed, or are to be tried later.")
 @notify_option
 @reporter_option
-@database_option
-@state_option
-def send(
-    retry: bool, alerts: AlertSettings, reporter: Reporter | None, database: str, state: StateDir
-) -> int:
+@hub_option
+def send(retry: bool, alerts: AlertSettings, reporter: Reporter | None, hub: HubAddress) -> int:
     """Send the mails that wait, by the first --notify URL of mail.
 
     The table [reporter] names the sender, to whom answers go. `hashscan hub serve` does the same with these
@@ -118,7 +109,7 @@ def send(
             advice="Add a table [reporter] with organisation and email to the settings file.",
         )
     sent = failed = in_a_row = 0
-    with hub_database(state, database) as opened:
+    with hub.open() as opened:
         if retry:
             with opened.transaction() as connection:
                 retry_all(connection, actor())

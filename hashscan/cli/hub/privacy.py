@@ -6,13 +6,13 @@ import time
 
 import click
 
-from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import DurationParam, HashscanCommand, argument_option, state_option
+from hashscan.cli.hub.options import actor, hub_option
+from hashscan.cli.options.base import DurationParam, HashscanCommand, argument_option
 from hashscan.cli.options.output import write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.hub.accounts import privacy
-from hashscan.state_dir import StateDir
+from hashscan.hub.storage.database import HubAddress
 
 _CODES = (0, 2, 12, 70)
 _DAY = 86_400
@@ -26,9 +26,8 @@ _DAY = 86_400
     metavar="TIME",
     help="Cases and notices that ended longer ago than this, such as 730d.",
 )
-@database_option
-@state_option
-def prune(older_than: float, database: str, state: StateDir) -> None:
+@hub_option
+def prune(older_than: float, hub: HubAddress) -> None:
     """Delete details of old ended cases and notices, and what is kept for hours only.
 
     Paths, addresses, customers, digests, reasons and names of persons are deleted. Times, verdicts and
@@ -39,22 +38,21 @@ def prune(older_than: float, database: str, state: StateDir) -> None:
     if older_than < _DAY:
         raise UsageError("--older-than must be a day or more", advice="Give a time such as 730d.")
     now = int(time.time())
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         counts = privacy.prune(connection, actor(), int(now - older_than), now)
     print_message(", ".join(f"{number} {name}" for name, number in counts.items()))
 
 
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @click.argument("organisation")
-@database_option
-@state_option
-def export(organisation: str, database: str, state: StateDir) -> None:
+@hub_option
+def export(organisation: str, hub: HubAddress) -> None:
     """Write everything that is kept about an organisation to standard output, as JSON Lines.
 
     Lines of the audit log that name the organisation are among them, and those of its users and keys.
 
     Each line has the name of a table, and a row of it. Digests of keys and passwords are left out.
     """
-    with hub_database(state, database) as opened, opened.reading() as connection:
+    with hub.reading() as connection:
         for line in privacy.export(connection, organisation):
             write_json_line(line)

@@ -7,13 +7,12 @@ import time
 import click
 from msgspec import Struct
 
-from hashscan.cli.hub.options import actor, database_option, hub_database
+from hashscan.cli.hub.options import actor, hub_option
 from hashscan.cli.options.base import (
     DurationParam,
     HashscanCommand,
     HashscanGroup,
     argument_option,
-    state_option,
 )
 from hashscan.cli.options.cases_and_alerts import CategoryDeadlineParam, channel_options
 from hashscan.cli.options.output import format_option, write_json_line
@@ -24,9 +23,9 @@ from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.hub.accounts.organisations import organisation_named
 from hashscan.hub.intake.defaults import change_defaults
 from hashscan.hub.intake.servers import ServerState, raise_silence, servers, set_silent_after
+from hashscan.hub.storage.database import HubAddress
 from hashscan.schema import Time
 from hashscan.settings.cases_and_alerts import AlertSettings
-from hashscan.state_dir import StateDir
 from hashscan.text import plural, printable
 from hashscan.timefmt import format_utc_seconds
 
@@ -71,12 +70,11 @@ def command() -> None:
 @command.command("list", exit_codes=_CODES)
 @click.argument("organisation", required=False)
 @format_option("table", "json", help="A table, or each server as JSON.")
-@database_option
-@state_option
-def list_(organisation: str | None, format_name: str, database: str, state: StateDir) -> None:
+@hub_option
+def list_(organisation: str | None, format_name: str, hub: HubAddress) -> None:
     """List the servers of ORGANISATION, or all of them, each with its last scan."""
     now = int(time.time())
-    with hub_database(state, database) as opened, opened.reading() as connection:
+    with hub.reading() as connection:
         owner = None if organisation is None else organisation_named(connection, organisation).id
         found = servers(connection, now, owner)
     if format_name == "json":
@@ -146,12 +144,11 @@ def _row(server: ServerState) -> tuple[str, ...]:
     metavar="TIME",
     help="Time without a report after which the server counts as silent, such as 2d; 0 for that of all.",
 )
-@database_option
-@state_option
-def set_(organisation: str, name: str, silent_after: float, database: str, state: StateDir) -> None:
+@hub_option
+def set_(organisation: str, name: str, silent_after: float, hub: HubAddress) -> None:
     """Change what is expected of the server NAME of ORGANISATION."""
     seconds = _seconds(silent_after)
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         set_silent_after(connection, actor(), organisation, name, seconds)
     after = f"after {seconds} s without a report" if seconds else "as all others do"
     print_message(f"{printable(name)} of {organisation} counts as silent {after}")
@@ -184,18 +181,16 @@ def set_(organisation: str, name: str, silent_after: float, database: str, state
     metavar="CATEGORY=TIME",
     help="Time for matches of a category, instead of --deadline; repeatable.",
 )
-@database_option
-@state_option
+@hub_option
 def defaults(
     silent_after: float | None,
     deadline: float | None,
     review_deadline: float | None,
     deadlines: tuple[tuple[str, float], ...],
-    database: str,
-    state: StateDir,
+    hub: HubAddress,
 ) -> None:
     """Change what holds for all servers, and for cases from now on; print it."""
-    with hub_database(state, database) as opened:
+    with hub.open() as opened:
         found = change_defaults(
             opened,
             actor(),
@@ -226,16 +221,15 @@ def _seconds(seconds: float) -> int:
     meanings={13: "an alert could not be delivered; it waits"},
 )
 @channel_options
-@database_option
-@state_option
-def alerts_command(alerts: AlertSettings, database: str, state: StateDir) -> int:
+@hub_option
+def alerts_command(alerts: AlertSettings, hub: HubAddress) -> int:
     """Raise an alert about each server that has fallen silent, once for each silence, and send what waits.
 
     A node does so every minute. This is for machines on which none runs all the time, and for channels that
     the node does not have.
     """
-    with hub_database(state, database) as opened:
-        silent, delivered = raise_silence(opened, state, alerts)
+    with hub.open() as opened:
+        silent, delivered = raise_silence(opened, hub.state, alerts)
     for name in silent:
         print_message(f"{printable(name)} is silent")
     if delivered is None:

@@ -6,14 +6,14 @@ import time
 
 import click
 
-from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option, state_option
+from hashscan.cli.hub.options import actor, hub_option
+from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, write_output
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.hub.statistics import publications as publishing
 from hashscan.hub.statistics.page import csv_parts, html_parts
-from hashscan.state_dir import StateDir
+from hashscan.hub.storage.database import HubAddress
 from hashscan.timefmt import format_utc_seconds
 
 _CODES = (0, 2, 12, 70)
@@ -37,15 +37,14 @@ def command() -> None:
     metavar="TIME",
     help="Time for those named to answer, before which nothing can be released.",
 )
-@database_option
-@state_option
-def prepare(month: str, until_month: str | None, answer_time: float, database: str, state: StateDir) -> None:
+@hub_option
+def prepare(month: str, until_month: str | None, answer_time: float, hub: HubAddress) -> None:
     """Count a period of whole months, store the figures, and print their number. Nothing is public yet.
 
     Organisations that are named get a mail with their own figures, and until when they may answer, if they
     have a contact.
     """
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         made = publishing.prepare(
             connection, actor(), month, until_month or month, int(answer_time), int(time.time())
         )
@@ -58,33 +57,30 @@ def prepare(month: str, until_month: str | None, answer_time: float, database: s
 @_number_argument
 @click.argument("organisation")
 @argument_option("--text", required=True, metavar="TEXT", help="The answer; it is published, too.")
-@database_option
-@state_option
-def answer(number: int, organisation: str, text: str, database: str, state: StateDir) -> None:
+@hub_option
+def answer(number: int, organisation: str, text: str, hub: HubAddress) -> None:
     """Record the answer of an organisation; a later one replaces it."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.open() as opened, opened.transaction() as connection:
         publishing.answer(connection, opened, actor(), number, organisation, text, int(time.time()))
     print_message(f"the answer of {organisation} will be published with {number}")
 
 
 @command.command(exit_codes=_CODES)
 @_number_argument
-@database_option
-@state_option
-def release(number: int, database: str, state: StateDir) -> None:
+@hub_option
+def release(number: int, hub: HubAddress) -> None:
     """Publish figures at /statistics, after the time for answers."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         publishing.release(connection, actor(), number, int(time.time()))
     print_message(f"publication {number} is public")
 
 
 @command.command(exit_codes=_CODES)
 @_number_argument
-@database_option
-@state_option
-def withdraw(number: int, database: str, state: StateDir) -> None:
+@hub_option
+def withdraw(number: int, hub: HubAddress) -> None:
     """Take figures back, also released ones."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         publishing.withdraw(connection, actor(), number, int(time.time()))
     print_message(f"publication {number} is withdrawn")
 
@@ -92,11 +88,10 @@ def withdraw(number: int, database: str, state: StateDir) -> None:
 @command.command(exit_codes=_CODES)
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @format_option("table", *_FORMS, help="A table of all publications, or the figures of NUMBER, or of all.")
-@database_option
-@state_option
-def show(number: int | None, format_name: str, database: str, state: StateDir) -> None:
+@hub_option
+def show(number: int | None, format_name: str, hub: HubAddress) -> None:
     """Show publications, or figures as they are or will be published."""
-    with hub_database(state, database) as opened, opened.reading() as connection:
+    with hub.reading() as connection:
         if number is None:
             found = publishing.publications(connection)
         else:

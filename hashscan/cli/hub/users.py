@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from hashscan.cli.hub.options import actor, database_option, hub_database
-from hashscan.cli.options.base import HashscanGroup, argument_option, state_option
-from hashscan.cli.options.output import format_option, write_json_line
+from hashscan.cli.hub.options import actor, hub_option
+from hashscan.cli.options.base import HashscanGroup, argument_option
+from hashscan.cli.options.output import format_option
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_table
+from hashscan.cli.output.terminal import print_records
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.users import ROLES, Role, add_user, disable_user, reset_user, users
+from hashscan.hub.storage.database import HubAddress
 from hashscan.schema import Time
 from hashscan.secret_files import secret_lines
-from hashscan.state_dir import StateDir
 from hashscan.timefmt import format_utc_seconds
 
 _CODES = (0, 2, 12, 70)
@@ -52,22 +52,15 @@ _password_file_option = argument_option(
     help="Give no password, since a proxy signs the user in: see `hub serve --trust-user-header`.",
 )
 @_password_file_option
-@database_option
-@state_option
+@hub_option
 def add(
-    name: str,
-    role: Role,
-    organisation: str,
-    by_proxy: bool,
-    password_file: Path | None,
-    database: str,
-    state: StateDir,
+    name: str, role: Role, organisation: str, by_proxy: bool, password_file: Path | None, hub: HubAddress
 ) -> None:
     """Add a user, and print a one-time password."""
     if by_proxy and password_file is not None:
         raise UsageError("--by-proxy and --password-file contradict each other", advice="Give one of them.")
     password = _read_password(password_file)
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         secret = add_user(connection, actor(), name, role, organisation, password=password, by_proxy=by_proxy)
     if secret and not password:
         click.echo(secret)
@@ -90,11 +83,10 @@ class ListedUser(Struct):
 
 @command.command("list", exit_codes=_CODES)
 @format_option("table", "json", help="A table, or each user as JSON Lines.")
-@database_option
-@state_option
-def list_(format_name: str, database: str, state: StateDir) -> None:
+@hub_option
+def list_(format_name: str, hub: HubAddress) -> None:
     """List the users."""
-    with hub_database(state, database) as opened, opened.reading() as connection:
+    with hub.reading() as connection:
         found = [
             ListedUser(
                 user.name,
@@ -107,22 +99,17 @@ def list_(format_name: str, database: str, state: StateDir) -> None:
             )
             for user in users(connection)
         ]
-    if format_name == "json":
-        for each in found:
-            write_json_line(each)
-        return
-    print_table(
+    print_records(
+        format_name,
+        found,
         ("name", "role", "organisation", "password", "second factor", ""),
-        (
-            (
-                each.name,
-                each.role,
-                each.organisation or "-",
-                each.password,
-                "yes" if each.second_factor else "no",
-                "disabled" if each.disabled else "",
-            )
-            for each in found
+        lambda each: (
+            each.name,
+            each.role,
+            each.organisation or "-",
+            each.password,
+            "yes" if each.second_factor else "no",
+            "disabled" if each.disabled else "",
         ),
     )
 
@@ -130,11 +117,10 @@ def list_(format_name: str, database: str, state: StateDir) -> None:
 @command.command(exit_codes=_CODES)
 @click.argument("name")
 @argument_option("--enable", is_flag=True, help="Admit the user again.")
-@database_option
-@state_option
-def disable(name: str, enable: bool, database: str, state: StateDir) -> None:
+@hub_option
+def disable(name: str, enable: bool, hub: HubAddress) -> None:
     """Refuse a user from the next request on."""
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         disable_user(connection, actor(), name, disabled=not enable)
     print_message(f"{'enabled' if enable else 'disabled'} the user {name}")
 
@@ -142,12 +128,11 @@ def disable(name: str, enable: bool, database: str, state: StateDir) -> None:
 @command.command(exit_codes=_CODES)
 @click.argument("name")
 @_password_file_option
-@database_option
-@state_option
-def reset(name: str, password_file: Path | None, database: str, state: StateDir) -> None:
+@hub_option
+def reset(name: str, password_file: Path | None, hub: HubAddress) -> None:
     """Print a new one-time password for a user; remove the second factor, lock and sessions."""
     password = _read_password(password_file)
-    with hub_database(state, database) as opened, opened.transaction() as connection:
+    with hub.transaction() as connection:
         secret = reset_user(connection, actor(), name, password)
     if not password:
         click.echo(secret)

@@ -29,7 +29,7 @@ def notice_mail(
             f"a notice of category {category} can't be sent by mail: XARF has no such class",
             advice=f"Choose one of {', '.join(CLASSES)}, or send it in another way.",
         )
-    until = "" if deadline is None else format_utc_seconds(deadline)
+    until = format_utc_seconds(deadline)
     facts = {
         "Reference": reference,
         "Address": _disarmed(url),

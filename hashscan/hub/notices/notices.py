@@ -281,7 +281,7 @@ def notices_since(
         [
             Notice(
                 row.id, row.reference, row.url, row.path, row.category,
-                "" if row.deadline is None else format_utc_seconds(row.deadline),
+                format_utc_seconds(row.deadline),
                 format_utc_seconds(row.sent), row.withdrawn is not None,
             )
             for row in given

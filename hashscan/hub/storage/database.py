@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic import command
 from alembic.config import Config
@@ -302,3 +302,34 @@ def migrations() -> Config:
     configuration.set_main_option("script_location", str(_MIGRATIONS))
     configuration.set_main_option("file_template", "m%%(rev)s_%%(slug)s")
     return configuration
+
+
+class HubAddress(NamedTuple):
+    """Where the database of a hub is."""
+
+    url: str
+    """Of PostgreSQL; empty for SQLite in the state folder."""
+    state: StateDir
+
+    def open(self, *, new: bool = False) -> Database:
+        """Open the database; its tables must be those of this version, unless it is to be set up."""
+        database = open_database(self.state, self.url)
+        if not new:
+            try:
+                database.require_schema()
+            except BaseException:
+                database.close()
+                raise
+        return database
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Make all changes in the block or none of them."""
+        with self.open() as opened, opened.transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read one snapshot of the database in the block."""
+        with self.open() as opened, opened.reading() as connection:
+            yield connection

@@ -60,11 +60,16 @@ TO_REVIEW = "verdict = 'review' OR decision != ''"
 _JUDGED = ("verdict", "decision", "seconded_by", "categories", "excess")
 
 
+def _where(condition: str, name: str, *columns: str, unique: bool = False) -> Index:
+    """Return an index of the rows for which a condition in SQL holds."""
+    where = text(condition)
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
 def _of_present(name: str, *columns: str, further: str = "") -> Index:
     """Return an index of the cases that have not ended."""
-    present = text(f"removed IS NULL AND closed IS NULL{further}")
     # Without these two, which are NULL here, SQLite would read each row of the table to compare them.
-    return Index(name, *columns, "removed", "closed", sqlite_where=present, postgresql_where=present)
+    return _where(f"removed IS NULL AND closed IS NULL{further}", name, *columns, "removed", "closed")
 
 
 ORGANISATIONS = Table(
@@ -148,12 +153,7 @@ AUDIT = Table(
 CHECKS = Table(
     "checks",
     METADATA,
-    Column(
-        "organisation",
-        ForeignKey("organisations.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _part_of_key("organisation", "organisations.id"),
     Column("key", BigInteger, primary_key=True, autoincrement=False),
     Column("hour", BigInteger, primary_key=True, autoincrement=False),  # time at which the hour begins
     _number("requests"),
@@ -166,12 +166,7 @@ CHECKS = Table(
 DETECTIONS = Table(
     "detections",
     METADATA,
-    Column(
-        "organisation",
-        ForeignKey("organisations.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _part_of_key("organisation", "organisations.id"),
     Column("hour", BigInteger, primary_key=True, autoincrement=False),
     Column("list", Text, primary_key=True),
     Column("category", Text, primary_key=True),
@@ -181,12 +176,7 @@ DETECTIONS = Table(
 CHECK_MONTHS = Table(
     "check_months",  # the sums of both, since an overview can't add up the hours of a year
     METADATA,
-    Column(
-        "organisation",
-        ForeignKey("organisations.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _part_of_key("organisation", "organisations.id"),
     Column("month", BigInteger, primary_key=True, autoincrement=False),  # time at which it begins
     Column("category", Text, primary_key=True),  # empty: all digests
     _number("asked"),
@@ -224,12 +214,7 @@ NEAR_QUERIES = Table(
 FEEDBACK = Table(
     "feedback",
     METADATA,
-    Column(
-        "organisation",
-        ForeignKey("organisations.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _part_of_key("organisation", "organisations.id"),
     Column("entry", Text, primary_key=True),
     Column("opinion", Text, nullable=False),  # wrong or right
     _text("reason"),
@@ -251,12 +236,7 @@ SERVERS = Table(
     _time("silent"),  # since when it is known to be silent
     _time("alerted"),  # when the alert about that was handed over to the channels
     Index("ix_servers_name", "organisation", "name", unique=True),
-    Index(
-        "ix_servers_silent",
-        "silent",
-        sqlite_where=text("silent IS NOT NULL"),
-        postgresql_where=text("silent IS NOT NULL"),
-    ),
+    _where("silent IS NOT NULL", "ix_servers_silent", "silent"),
     sqlite_autoincrement=True,
 )
 
@@ -332,23 +312,16 @@ CASES = Table(
     _text("seconded_by"),  # the second person, where two have to agree
     _number("excess"),  # 1: for review, beyond the quota of its day, and nobody has decided
     _number("moved"),  # how often the row was changed, so that two people don't overwrite each other
-    Index(
+    _where(
+        "removed IS NULL AND closed IS NULL AND server IS NOT NULL",
         "ix_cases_open",
         "server",
         "place",
         unique=True,
-        sqlite_where=text("removed IS NULL AND closed IS NULL AND server IS NOT NULL"),
-        postgresql_where=text("removed IS NULL AND closed IS NULL AND server IS NOT NULL"),
     ),
     Index("ix_cases_organisation", "organisation", "id"),
     Index("ix_cases_found", "found"),
-    Index(
-        "ix_cases_removed",
-        "organisation",
-        "removed",
-        sqlite_where=text("removed IS NOT NULL"),
-        postgresql_where=text("removed IS NOT NULL"),
-    ),
+    _where("removed IS NOT NULL", "ix_cases_removed", "organisation", "removed"),
     # Lists and counts of cases that have not ended read nothing else to choose them.
     _of_present("ix_cases_present", "id"),
     _of_present(
@@ -360,12 +333,7 @@ CASES = Table(
     ),
     # Neither `seen` nor `scan` is in an index, so that PostgreSQL changes them without touching any.
     Index("ix_cases_server", "server", "place"),
-    Index(
-        "ix_cases_notice",
-        "notice",
-        sqlite_where=text("notice IS NOT NULL"),
-        postgresql_where=text("notice IS NOT NULL"),
-    ),
+    _where("notice IS NOT NULL", "ix_cases_notice", "notice"),
 )
 
 CONTRADICTED = and_(CASES.c.seen_there > CASES.c.removed, CASES.c.seen_gone.is_(None))
@@ -435,12 +403,7 @@ OUTBOX = Table(
     _number("again"),  # time before which no node tries to send it
     _number("claimed"),  # time until which a node may be sending it
     _text("trouble"),  # of the last try
-    Index(
-        "ix_outbox_waiting",
-        "again",
-        sqlite_where=text("sent IS NULL AND failed IS NULL"),
-        postgresql_where=text("sent IS NULL AND failed IS NULL"),
-    ),
+    _where("sent IS NULL AND failed IS NULL", "ix_outbox_waiting", "again"),
 )
 
 PUBLICATIONS = Table(
@@ -461,18 +424,8 @@ PUBLICATIONS = Table(
 ANSWERS = Table(
     "answers",
     METADATA,
-    Column(
-        "publication",
-        ForeignKey("publications.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
-    Column(
-        "organisation",
-        ForeignKey("organisations.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _part_of_key("publication", "publications.id"),
+    _part_of_key("organisation", "organisations.id"),
     Column("words", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
 )

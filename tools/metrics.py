@@ -35,19 +35,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"hub_api", "matching_service_api"}),
     frozenset({"schema", "web_transport"}),
     frozenset(
-        {
-            "c_parts",
-            "hash_chain",
-            "locking",
-            "secret_files",
-            "shortcomings",
-            "system_log",
-            "text",
-            "timefmt",
-            "web_address",
-        }
+        {"atomic_files", "hash_chain", "locking", "secret_files", "shortcomings", "text", "web_address"}
     ),
-    frozenset({"model", "errors", "process", "bytecode", "state_dir"}),
+    frozenset({"model", "errors", "process", "bytecode", "c_parts", "state_dir", "system_log", "timefmt"}),
     frozenset({"plugins"}),
 )
 """From top to bottom, as in ARCHITECTURE.md. A package imports from the layers below its own only; a module

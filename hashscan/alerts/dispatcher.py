@@ -16,12 +16,12 @@ from hashscan.alerts.channels.apprise import AppriseChannel, LetterChannel
 from hashscan.alerts.channels.base import Channel, DeliveryError
 from hashscan.alerts.channels.local import HookChannel, SyslogChannel
 from hashscan.alerts.metrics import ListMetrics
+from hashscan.atomic_files import output_errors
 from hashscan.cases.actions import record_letter
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox, QueuedAlert
 from hashscan.errors import UsageError
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import LockFile
 from hashscan.quarantine.withdrawn_items import last_known
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings

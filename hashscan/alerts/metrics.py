@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashscan import __version__
+from hashscan.atomic_files import output_errors, replace_file
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.cases.queries import LedgerStats, ledger_stats
 from hashscan.errors import EXIT_CLEAN, EXIT_FOUND
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.model import ListInfo, TrustState, Verdict
 from hashscan.quarantine.withdrawn_items import last_known
 from hashscan.state_dir import StateDir

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from hashscan.atomic_files import PRIVATE_FILE, replace_file
 from hashscan.errors import HashscanError
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, replace_file
 from hashscan.lists.storage.exchange_list import read_exchange_source
 from hashscan.lists.storage.layout import DEMO, ListFolder
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ

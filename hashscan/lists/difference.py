@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.atomic_files import output_errors
 from hashscan.errors import ListTrustError, NoUsableListError, UsageError
 from hashscan.lists.acceptance import record_added
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.lists.storage.columns import (
     BLOCK,
     BYTE,

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.atomic_files import output_errors, replace_stream
 from hashscan.lists.formats.base import ListWriter
-from hashscan.lists.storage.atomic_files import output_errors, replace_stream
 from hashscan.lists.storage.columns import (
     ActiveRows,
     ColumnError,

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from msgspec import Struct, structs
 
+from hashscan.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ

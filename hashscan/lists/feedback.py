@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from hashscan.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.exceptions import checked_reason
-from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.locking import LockFile

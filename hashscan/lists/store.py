@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
 
+from hashscan.atomic_files import is_refusal, output_errors
 from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageError
 from hashscan.lists.acceptance import source_of
 from hashscan.lists.index.segments import TemporaryIndex, compile_new, prepared
-from hashscan.lists.storage.atomic_files import is_refusal, output_errors
 from hashscan.lists.storage.columns import ColumnError, EntryBlock, ListHandle
 from hashscan.lists.storage.exchange_list import open_exchange, read_exchange_source
 from hashscan.lists.storage.layout import (

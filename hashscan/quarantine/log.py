@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+from hashscan.atomic_files import output_errors
 from hashscan.errors import OutputError, UsageError
 from hashscan.hash_chain import EMPTY, BrokenChainError, Line, LogHead, chained, parse_head, parse_line
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import ClosedOnExit
 from hashscan.quarantine import system
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hashscan.atomic_files import output_errors
 from hashscan.errors import OutputError, UsageError
 from hashscan.hash_chain import EMPTY, LogHead, parse_head
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.quarantine import system
 from hashscan.sources.filesystem.safe_open import closing_descriptor
 from hashscan.state_dir import StateDir

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hashscan.atomic_files import output_errors, replace_file
 from hashscan.hash_chain import Line
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.model import MATCHES_MAX
 from hashscan.quarantine.items import State, items_of
 from hashscan.state_dir import StateDir

@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 
 from msgspec import Struct, structs
 
+from hashscan.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.errors import HashscanError, OutputError
 from hashscan.lists.entries import canary_entries
-from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.store import ListStore
 from hashscan.locking import LockFile

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hashscan import __version__
+from hashscan.atomic_files import output_errors
 from hashscan.hash_chain import Line, LogHead
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.locking import ClosedOnExit, LockFile
 from hashscan.quarantine.file_facts import FileFacts, is_sealed
 from hashscan.quarantine.file_search import SearchBudget

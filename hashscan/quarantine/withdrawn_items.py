@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from hashscan.atomic_files import output_errors, replace_file
 from hashscan.errors import LockedError, OutputError
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.layout import ListFolder
 from hashscan.quarantine.log_checkpoint import EMPTY_CHECKPOINT, read_checkpoint
 from hashscan.quarantine.store import Quarantine

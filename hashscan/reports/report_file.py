@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from hashscan.atomic_files import replacing
 from hashscan.errors import LockedError, OutputError, UsageError
-from hashscan.lists.storage.atomic_files import replacing
 from hashscan.locking import lock_record
 from hashscan.reports.records import Record, RecordLines, is_accusing
 from hashscan.reports.report import Report, ReportFormat

@@ -21,8 +21,8 @@ from typing import Any
 from msgspec import Struct, structs
 from msgspec.structs import astuple
 
+from hashscan.atomic_files import PRIVATE_FILE, replace_file
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, replace_file
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.matching.policy import covers
 from hashscan.model import (

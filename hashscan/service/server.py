@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
+from hashscan.atomic_files import output_errors, replace_file
 from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UsageError
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.sandbox.linux_process import release_memory, use_one_heap
 from hashscan.service.doors.base import Door, allow_descriptors
 from hashscan.service.doors.listening import describe

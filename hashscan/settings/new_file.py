@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hashscan.errors import UsageError
-from hashscan.lists.storage.atomic_files import (
+from hashscan.atomic_files import (
     PRIVATE_FILE,
     output_errors,
     replace_file,
     sync_folder,
     temporary_name,
 )
+from hashscan.errors import UsageError
 
 _KEPT_MAX = 1000
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.storage.atomic_files import PRIVATE_FOLDER, sync_folder
+from hashscan.atomic_files import PRIVATE_FOLDER, sync_folder
 from hashscan.state.store.columns import AppendedColumn, ReadColumn
 from hashscan.state.store.database import errors_explained, open_database
 from hashscan.state.store.listings import from_bytes

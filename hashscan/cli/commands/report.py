@@ -147,7 +147,7 @@ def show(report: Path | None, limit: int, state: StateDir) -> None:
     """
     from rich.console import Console
 
-    from hashscan.lists.storage.atomic_files import output_errors
+    from hashscan.atomic_files import output_errors
     from hashscan.reports.common import overview
     from hashscan.reports.report import Report
     from hashscan.scan.reporting.report_paths import newest_report

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashscan.atomic_files import output_errors
 from hashscan.cli.options.base import HashscanCommand, state_option
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.output import choose_format, output_format_option, output_option, write_output
 from hashscan.errors import EXIT_CLEAN
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 

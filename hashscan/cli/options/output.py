@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, TypeVar
 import click
 from click.core import ParameterSource
 
+from hashscan.atomic_files import PRIVATE_FILE, output_errors, replace_stream, replacing
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replace_stream, replacing
 from hashscan.schema import encode_json
 from hashscan.text import printable
 

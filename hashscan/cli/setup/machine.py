@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hashscan.atomic_files import output_errors, replace_file, sync_folder
 from hashscan.cli.options.privileges import controlling_uid
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.storage.atomic_files import output_errors, replace_file, sync_folder
 from hashscan.settings.file import CONFIG_VARIABLE
 from hashscan.state_dir import SERVICE_USER
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import msgspec
 
+from hashscan.atomic_files import output_errors, replace_file, replace_link
 from hashscan.cli.setup.choices import QUARANTINE_STATE, Choices, NewList
 from hashscan.cli.setup.files import CONFIG_FOLDER, UNIT_FOLDER, PlannedFile, enabled_units, root_file
 from hashscan.cli.setup.machine import Machine
 from hashscan.errors import UsageError
-from hashscan.lists.storage.atomic_files import output_errors, replace_file, replace_link
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 from hashscan.state_dir import SERVICE_USER, SYSTEM_STATE, StateDir
 

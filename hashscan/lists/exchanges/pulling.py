@@ -32,6 +32,7 @@ from typing import IO
 import msgspec
 from msgspec import structs
 
+from hashscan.atomic_files import output_errors
 from hashscan.errors import NoUsableListError, OutputError, UnreachableError, UsageError
 from hashscan.lists.difference import ActivationCheck
 from hashscan.lists.exchanges.base import (
@@ -50,7 +51,6 @@ from hashscan.lists.exchanges.records import Records
 from hashscan.lists.index.segments import compile_new
 from hashscan.lists.pulling.client import Pulled, PullProgress, put_in_use
 from hashscan.lists.pulling.origin import checked_proxy, environment_proxy, recorded, tls_context
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.lists.storage.exchange_list import (
     ExchangeSource,
     Fetched,

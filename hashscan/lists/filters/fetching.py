@@ -32,6 +32,13 @@ from typing import Annotated
 import urllib3
 from msgspec import Meta, Struct
 
+from hashscan.atomic_files import (
+    remove_leftovers,
+    replace_file,
+    sync_file,
+    sync_folder,
+    temporary_name,
+)
 from hashscan.errors import HashscanError
 from hashscan.lists.filters.format import (
     FILE_MAX,
@@ -46,13 +53,6 @@ from hashscan.lists.pulling.fetching import HttpFetcher, source_errors
 from hashscan.lists.pulling.origin import WEB, Credentials, Origin, checked_location, is_loopback
 from hashscan.lists.services.settings import StoredService
 from hashscan.lists.storage import trust
-from hashscan.lists.storage.atomic_files import (
-    remove_leftovers,
-    replace_file,
-    sync_file,
-    sync_folder,
-    temporary_name,
-)
 from hashscan.lists.storage.layout import private_folder
 from hashscan.lists.storage.signed_list import METADATA, TARGETS
 from hashscan.lists.storage.tuf_api import Updater

@@ -22,15 +22,15 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.index.base import ENTRIES_MAX, DamagedIndexError, Hits, Segment
-from hashscan.lists.index.strategies import strategy_of
-from hashscan.lists.storage.atomic_files import (
+from hashscan.atomic_files import (
     PRIVATE_FILE,
     is_refusal,
     remove_leftovers,
     replace_file,
     sync_folder,
 )
+from hashscan.lists.index.base import ENTRIES_MAX, DamagedIndexError, Hits, Segment
+from hashscan.lists.index.strategies import strategy_of
 from hashscan.lists.storage.column_writer import GrowingColumn
 from hashscan.lists.storage.columns import (
     ColumnError,

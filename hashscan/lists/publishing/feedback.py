@@ -18,11 +18,11 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
+from hashscan.atomic_files import output_errors, replace_file
 from hashscan.errors import UsageError
 from hashscan.lists.exceptions import REASON_MAX
 from hashscan.lists.feedback import HOSTER_MAX, Feedback
 from hashscan.lists.publishing.keys import new_key, read_key
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.layout import private_folder
 from hashscan.model import ENTRY_ID_MAX
 from hashscan.schema import InvalidDocumentError, Text, decode_json, encode_json, validated

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from hashscan.atomic_files import replace_file
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.filters.building import BuiltFilter, Heads, build, heads_of_lists, not_in
 from hashscan.lists.filters.format import (
@@ -28,7 +29,6 @@ from hashscan.lists.filters.format import (
 )
 from hashscan.lists.publishing.next_version import PUBLIC_FILE
 from hashscan.lists.publishing.workspace import Workspace, opened, seconds
-from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.lists.storage.columns import ColumnError, ListHandle
 from hashscan.lists.storage.signed_list import METADATA
 from hashscan.lists.store import ListStore, fingerprinted, lists_version

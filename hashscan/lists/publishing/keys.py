@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from hashscan.atomic_files import PRIVATE_FILE, replace_file, sync_folder
 from hashscan.errors import UsageError
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, replace_file, sync_folder
 from hashscan.lists.storage.layout import private_folder
 from hashscan.secret_files import read_secret
 

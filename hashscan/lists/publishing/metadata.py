@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from hashscan.atomic_files import replace_file
 from hashscan.errors import ListTrustError, UsageError
 from hashscan.lists.publishing.keys import load_key
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.lists.storage import trust
-from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.lists.storage.signed_list import METADATA, read_metadata
 from hashscan.lists.storage.tuf_api import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 

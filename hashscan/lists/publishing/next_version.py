@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.atomic_files import replace_file, sync_folder
 from hashscan.errors import OutputError
 from hashscan.lists.entries import canary_entries
 from hashscan.lists.publishing.publisher_state import Operation, PendingAddition, PendingWithdrawal
 from hashscan.lists.storage import manifest as manifests
-from hashscan.lists.storage.atomic_files import replace_file, sync_folder
 from hashscan.lists.storage.columns import (
     ActiveRows,
     ColumnBlock,

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.atomic_files import output_errors, replace_file
 from hashscan.errors import HashscanError, ListFormatError, UsageError
 from hashscan.lists.publishing import metadata as signing
 from hashscan.lists.publishing.keys import Passphrases, check_threshold, make_online_keys, make_root_keys
@@ -30,7 +31,6 @@ from hashscan.lists.publishing.publisher_state import (
 )
 from hashscan.lists.publishing.rotation import ROOT_NAME, RootPlan, Rotated, rotate
 from hashscan.lists.publishing.workspace import Published, PublisherStatus, Workspace, opened, seconds
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.columns import EntryBlock
 from hashscan.lists.storage.entry_ids import IdSet, first_shared_id
 from hashscan.lists.storage.layout import checked_name, private_folder

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from hashscan.atomic_files import replace_file
 from hashscan.errors import OutputError, UsageError
-from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.model import ENTRY_ID_MAX
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file

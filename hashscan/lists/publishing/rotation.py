@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
+from hashscan.atomic_files import remove_leftovers, replace_file, sync_folder
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.publishing import metadata
 from hashscan.lists.publishing.keys import (
@@ -36,7 +37,6 @@ from hashscan.lists.publishing.keys import (
 from hashscan.lists.publishing.metadata import Publication, publish
 from hashscan.lists.publishing.publisher_state import PublisherState
 from hashscan.lists.storage import trust
-from hashscan.lists.storage.atomic_files import remove_leftovers, replace_file, sync_folder
 from hashscan.lists.storage.tuf_api import Root
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 

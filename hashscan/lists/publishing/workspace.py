@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
+from hashscan.atomic_files import output_errors, remove_leftovers, replace_file, sync_folder
 from hashscan.errors import ListTrustError, OutputError, UsageError
 from hashscan.lists.filters.format import INDEX_NAME, FilterError, FilterIndex
 from hashscan.lists.publishing import rotation
@@ -33,7 +34,6 @@ from hashscan.lists.publishing.publisher_state import (
     read_state,
     write_state,
 )
-from hashscan.lists.storage.atomic_files import output_errors, remove_leftovers, replace_file, sync_folder
 from hashscan.lists.storage.columns import ColumnError
 from hashscan.lists.storage.signed_list import (
     METADATA,

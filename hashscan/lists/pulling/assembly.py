@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.atomic_files import PRIVATE_FILE, sync_file
 from hashscan.errors import ListTrustError
 from hashscan.lists.storage import manifest as manifests
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, sync_file
 from hashscan.lists.storage.column_writer import write_rows
 from hashscan.lists.storage.columns import (
     ROW_DTYPE,

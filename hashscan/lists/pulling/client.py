@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from hashscan.atomic_files import output_errors, replace_file, sync_file, sync_folder
 from hashscan.errors import HashscanError, ListTrustError, OutputError, UnreachableError, UsageError
 from hashscan.lists.difference import ActivationCheck, difference_in, record_new_entries
 from hashscan.lists.index.segments import INDEX, compile_new
@@ -29,7 +30,6 @@ from hashscan.lists.pulling.origin import (
     recorded,
     write_origin,
 )
-from hashscan.lists.storage.atomic_files import output_errors, replace_file, sync_file, sync_folder
 from hashscan.lists.storage.layout import ListFolder, private_folder
 from hashscan.lists.storage.signed_list import (
     CLOCKS_MAY_DIFFER,

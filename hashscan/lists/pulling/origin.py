@@ -21,8 +21,8 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Meta
 
+from hashscan.atomic_files import replace_file
 from hashscan.errors import HashscanError, UsageError
-from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 from hashscan.secret_files import read_secret
 from hashscan.timefmt import utc_now

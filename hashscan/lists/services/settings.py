@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from hashscan.atomic_files import replace_file
 from hashscan.errors import UsageError
 from hashscan.lists.pulling.origin import (
     WEB,
@@ -23,7 +24,6 @@ from hashscan.lists.pulling.origin import (
     tls_context,
 )
 from hashscan.lists.services.adapter import MatchingService
-from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY
 from hashscan.schema import decode_file, encode_file, encode_json
 from hashscan.web_address import parse

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashscan.atomic_files import PRIVATE_FILE
 from hashscan.errors import ListFormatError
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE
 from hashscan.lists.storage.columns import BLOCK, BYTE, ID_DTYPE, ColumnFiles, EntryBlock, column_header
 from hashscan.lists.storage.entry_ids import ConflictError, IdRegistry
 from hashscan.model import ALGORITHMS, CATEGORIES, ENTRY_ID_MAX, Entry

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
+from hashscan.atomic_files import is_refusal, replace_file
 from hashscan.errors import OutputError
-from hashscan.lists.storage.atomic_files import is_refusal, replace_file
 from hashscan.lists.storage.layout import ListFolder
 from hashscan.lists.storage.local_list import open_local
 from hashscan.lists.storage.signed_list import CLOCKS_MAY_DIFFER, OpenedList, unreadable, unusable

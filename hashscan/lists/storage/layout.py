@@ -30,8 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hashscan.errors import OutputError, UsageError
-from hashscan.lists.storage.atomic_files import (
+from hashscan.atomic_files import (
     PRIVATE_FOLDER,
     TEMPORARY_PREFIX,
     remove_leftovers,
@@ -39,6 +38,7 @@ from hashscan.lists.storage.atomic_files import (
     replace_link,
     sync_folder,
 )
+from hashscan.errors import OutputError, UsageError
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.locking import ReadLock, claimed_for_removal
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from msgspec import structs
 
+from hashscan.atomic_files import is_refusal, replace_file, sync_folder
 from hashscan.errors import ListFormatError
 from hashscan.lists.storage import manifest as manifests
-from hashscan.lists.storage.atomic_files import is_refusal, replace_file, sync_folder
 from hashscan.lists.storage.column_writer import ColumnWriter
 from hashscan.lists.storage.columns import (
     ColumnError,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE
+from hashscan.atomic_files import PRIVATE_FILE
 from hashscan.lists.storage.column_writer import GrowingColumn, write_rows
 from hashscan.lists.storage.columns import (
     BYTE,

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import structs
 
+from hashscan.atomic_files import is_refusal
 from hashscan.errors import ListTrustError
 from hashscan.lists.storage import manifest as manifests
-from hashscan.lists.storage.atomic_files import is_refusal
 from hashscan.lists.storage.columns import (
     HEADER_SIZE,
     ROW_DTYPE,

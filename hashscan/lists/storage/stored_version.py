@@ -26,7 +26,7 @@ import xxhash
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
-from hashscan.lists.storage.atomic_files import replace_file
+from hashscan.atomic_files import replace_file
 from hashscan.lists.storage.columns import (
     BYTE,
     HEADER_SIZE,

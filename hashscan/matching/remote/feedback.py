@@ -13,13 +13,13 @@ from operator import attrgetter
 
 from msgspec import structs
 
+from hashscan.atomic_files import output_errors
 from hashscan.errors import HashscanError, UnreachableError, UsageError
 from hashscan.lists.exchanges import feedback as exchanges
 from hashscan.lists.exchanges.pulling import source_of
 from hashscan.lists.feedback import Feedback, Reply, read_feedback, replace_feedback, sending_lock
 from hashscan.lists.services.adapter import MatchingService
 from hashscan.lists.services.settings import StoredService, key_headers
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.lists.store import ListStore
 from hashscan.registry import EXCHANGES, MATCHING_SERVICES
 from hashscan.schema import InvalidDocumentError

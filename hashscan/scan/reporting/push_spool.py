@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 import msgspec
 
+from hashscan.atomic_files import output_errors, replacing, sync_folder
 from hashscan.errors import UsageError
 from hashscan.hub_api import Uuid
-from hashscan.lists.storage.atomic_files import output_errors, replacing, sync_folder
 from hashscan.reports.records import Record
 from hashscan.reports.report import read_report
 from hashscan.state_dir import StateDir

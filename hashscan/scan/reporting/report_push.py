@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from hashscan.atomic_files import output_errors
 from hashscan.errors import LockedError, UnreachableError
 from hashscan.hub_api import (
     MATCHES_MAX,
@@ -32,7 +33,6 @@ from hashscan.hub_api import (
     ReportState,
     place_of,
 )
-from hashscan.lists.storage.atomic_files import output_errors
 from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.reports.records import Record, line_of, path_bytes
 from hashscan.reports.report import last_record, read_report

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from hashscan.atomic_files import sync_folder
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.uploads import (
     JOURNAL_SUFFIX,
@@ -30,7 +31,6 @@ from hashscan.cases.uploads import (
     journal_position,
 )
 from hashscan.errors import OutputError
-from hashscan.lists.storage.atomic_files import sync_folder
 from hashscan.locking import ClosedOnExit, try_flock
 from hashscan.state_dir import StateDir
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from hashscan.atomic_files import sync_folder
 from hashscan.errors import HashscanError, UsageError
-from hashscan.lists.storage.atomic_files import sync_folder
 from hashscan.quarantine.export import encrypt_to, recipient_keys
 from hashscan.settings.service import ServeSettings
 

@@ -11,9 +11,9 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
+from hashscan.atomic_files import replace_file
 from hashscan.cases.uploads import ASKED, PERIOD, UNCHECKED, CheckCount, Checks, Refusal
 from hashscan.errors import HashscanError
-from hashscan.lists.storage.atomic_files import replace_file
 from hashscan.model import FileResult, Verdict
 from hashscan.reports.records import FINDINGS, match_fields
 from hashscan.service.engine.contents import Content

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hashscan.atomic_files import output_errors, replace_file
 from hashscan.lists.difference import EntryChange
-from hashscan.lists.storage.atomic_files import output_errors, replace_file
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.lists.storage.video_frames import FrameId, parse_id
 from hashscan.matching.worker_setup import VPDQ_RULE, distance_rule

@@ -25,8 +25,8 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from hashscan.atomic_files import PRIVATE_FILE, output_errors, replacing
 from hashscan.errors import UsageError
-from hashscan.lists.storage.atomic_files import PRIVATE_FILE, output_errors, replacing
 from hashscan.locking import flock_file
 from hashscan.schema import InvalidDocumentError, decode_file, encode_file
 from hashscan.secret_files import read_secret, stamp_of

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from hashscan import atomic_files
 from hashscan.errors import OutputError
-from hashscan.lists.storage import atomic_files
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from hashscan import registry
@@ -17,9 +20,31 @@ from hashscan.alerts.metrics import ListMetrics, Metrics, ScanMetrics, render_me
 from hashscan.attribution.hosting_panels import PANELS
 from hashscan.cases.queries import LedgerStats
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
 OUR_OWN = "hashscan."
 """How the targets of rows begin that are not of an installed plug-in."""
+LIMITS: Mapping[str, str] = {
+    "archives/openers": "READ_MAX",
+    "archives/warc": "_HEAD_MAX",
+    "recognition/archive_probe": "DOUBTFUL_MAX FAILED_MAX",
+    "documents/compound": "_STREAMS_MAX",
+    "documents/mail": "DEPTH_MAX",
+    "documents/metafiles": "_POINTS_MAX _RECORDS_MAX",
+    "documents/pdf": "PAGES_MAX OBJECTS_MAX FORMS_MAX ANNOTATIONS_MAX REGIONS_MAX PATTERNS_MAX PIXELS_MAX",
+    "documents/rtf": "_TOKENS_MAX",
+    "documents/text_probe": "_HEADERS_MAX",
+    "documents/texts": "_VALUES_MAX _REFERENCES_DEEP",
+    "font_tables": "_COLLECTED_MAX",
+    "avif_items": "_BOXES_MAX _OTHERS_MAX",
+    "embedded/directories": "_MAX_TAGS _MAX_PICTURES _MAX_INDEXED _ICONS_MAX",
+    "embedded/ends": "_JPEGS_MAX _PARTS_MAX _UNKNOWN_MAX _STARTS_MAX",
+    "embedded/metadata": "_MOST _SEGMENTS_MAX",
+    "video/covers": "TAG_MAX INDEX_MAX",
+    "video/opening": "_BOXES_MAX",
+    "video/streams": "_REORDERED _TIMES_MAX",
+}
+"""Constants of modules of `hashscan/hashing`; of several in one line, the first."""
 
 
 def table(*rows: Iterable[str]) -> str:
@@ -63,9 +88,26 @@ def metrics() -> Iterator[str]:
     yield table(("metric", "labels", "help"), *rows)
 
 
+def limits() -> Iterator[str]:
+    """Yield the table of fixed limits, which are constants with a docstring."""
+    yield "# Fixed limits"
+    rows = []
+    for module, names in LIMITS.items():
+        body = ast.parse((ROOT / "hashscan" / "hashing" / f"{module}.py").read_text(encoding="utf-8")).body
+        for each, text in pairwise(body):
+            match each, text:
+                case ast.Assign([target], value), ast.Expr(ast.Constant(str(docstring))):
+                    if ast.unparse(target).strip("()").split(",")[0] in names.split():
+                        numbers = eval(ast.unparse(value), {})  # noqa: S307 - our own constants
+                        shown = (f"{number:,}" for number in np.atleast_1d(numbers))
+                        rows.append((code(module), "; ".join(shown), " ".join(docstring.split())))
+    yield table(("module", "limit", "of"), *rows)
+
+
 PAGES: Mapping[str, Iterable[str]] = {
     "registries.md": tuple(registries()),
     "metrics.md": tuple(metrics()),
+    "limits.md": tuple(limits()),
 }
 
 

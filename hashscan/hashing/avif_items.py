@@ -28,8 +28,10 @@ _PICTURES = _COMPOSED | {b"av01", b"hvc1", b"hev1", b"vvc1", b"evc1", b"avc1", b
 """Types of pictures. One with a gain map (`tmap`) is shown from others, which are hashed."""
 _GROUPS = frozenset({b"altr", b"pymd"})
 _BOXES_MAX = 1000
+"""Boxes of an AVIF or HEIF."""
 _PATCHES_MAX = 1 << 12
 _OTHERS_MAX = 16
+"""Pictures of an AVIF or HEIF besides the first."""
 
 
 class _Item(NamedTuple):

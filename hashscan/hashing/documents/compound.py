@@ -91,6 +91,7 @@ _SHOWN = "\2olepres"
 _OF_OFFICE = _KNOWN - {_MAIL, "catalog"}
 """Streams that no program opens as a file of its own."""
 _STREAMS_MAX = 100_000
+"""Streams of a compound file."""
 
 
 class CompoundOpener:

@@ -35,7 +35,7 @@ from hashscan.hashing.recognition.names import ending_of_type
 from hashscan.model import Reason
 
 DEPTH_MAX = 100
-"""Parts within each other; the parser can go five times as deep."""
+"""Parts of a mail within each other."""
 
 _LINE_MAX = 1 << 20
 """A longer line is taken in pieces."""

@@ -36,7 +36,7 @@ _STAR_VIEW_POINTS = frozenset({100, 101, 103})
 rectangle."""
 
 _POINTS_MAX = 4096
-"""Points and rectangles of a metafile that is no picture: a picture of 64 by 64."""
+"""Points and rectangles of a metafile that is no picture."""
 
 _RECORDS_MAX = 1_000_000
 """Records of a metafile, and of EMF+ in it; more would take more than some seconds."""

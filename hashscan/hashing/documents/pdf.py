@@ -46,18 +46,19 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PAGES_MAX = 10_000
+"""Pages."""
 OBJECTS_MAX = 20_000
-"""Objects of one page."""
+"""Objects of one page, with those of groups, and letters with a picture among their operators."""
 FORMS_MAX = 16
 """Groups of objects (form XObjects) within each other."""
 ANNOTATIONS_MAX = 1000
 """Annotations of one page, and attachments of a document."""
 REGIONS_MAX = 1000
-"""Regions of one page."""
+"""Regions of one page, which are drawn alone."""
 PATTERNS_MAX = 1000
 """Patterns of a document, each of which is drawn."""
 PIXELS_MAX = 1 << 24
-"""Pixels of an embedded picture that is drawn."""
+"""Pixels of an embedded picture that is no JPEG; thrice as many of one byte a value."""
 
 _SIDE = 512
 """Longer side of a drawn page or region in pixels: hashes are of far fewer."""

@@ -36,6 +36,7 @@ _HEADER = re.compile(rb"content-(?<![^\r\n]content-)(?:type|transfer-encoding)[ 
 """In small letters. A pattern that begins with a word is the quickest to find."""
 _BLANK = re.compile(rb"\n[ \t]*\r?\n|\r[ \t]*\r(?!\n)")
 _HEADERS_MAX = 1 << 20
+"""Length in bytes of one header; a longer one counts as that of a part that is no text."""
 _TYPE = re.compile(rb"(?:\A|(?<=[\r\n]))content-type[ \t]*:[\s\"]*([\w.+-]*)/?", re.IGNORECASE)
 _ENCODING = re.compile(rb"(?:\A|(?<=[\r\n]))content-transfer-encoding[ \t]*:[\s\"]*([\w-]*)", re.IGNORECASE)
 _END = re.compile(rb"[\r\n]--")

@@ -130,6 +130,7 @@ PICTURE_LEAST = 32
 """Length in bytes of what is too short for a picture with content: often one pixel, or the begin of one."""
 _PROPERTY_LIST = b"bplist0"
 _VALUES_MAX = 100_000
+"""Values of a binary property list."""
 
 
 def _values(text: bytes) -> Iterator[bytes]:
@@ -171,6 +172,7 @@ def decoded_text(text: bytes) -> bytes:
 
 _WIDE_SEARCHED = 4096
 _REFERENCES_DEEP = 8
+"""References to characters within each other."""
 _TO_LETTER = re.compile(rb"&(?:amp;?|#0*38;|#x0*26;)*(?:#|colon;|bsol;|Tab;|NewLine;)", re.IGNORECASE)
 _TO_BACKSLASH = re.compile(rb"&(?:amp;|#38;)*(?:bsol;|#(?:0*92|x0*5c)(?![0-9a-f]))", re.IGNORECASE)
 

@@ -50,7 +50,9 @@ _SIZES = {3: (2, "H"), 4: (4, "I"), 13: (4, "I"), 7: (1, "B")}
 _MAX_TAGS, _MAX_DIRECTORIES = 1 << 16, 1024
 """Maximum number of tags in all directories together, and of directories."""
 _MAX_PICTURES = 16
+"""Pictures below the pages of a TIFF, or in EXIF data, that are no JPEGs."""
 _MAX_INDEXED = 64
+"""Pictures in the index of a JPEG (MPF)."""
 
 _Values = dict[int, tuple[int, ...]]
 
@@ -397,6 +399,7 @@ _ICON_FORMATS = {PNG_SIGNATURE: "PNG", b"\0\0\0\x0cjP  ": "JPEG2000", b"\xff\x4f
 _PLAIN_ICONS = frozenset({b"it32", b"ih32", b"il32", b"is32"})
 """Icons without compression, of 128, 48, 32 and 16 pixels; Pillow shows a compressed one in their place."""
 _ICONS_MAX = 64
+"""Pictures of an ICNS."""
 
 
 def mac_icons(file: PreadFile) -> list[tuple[PreadFile, str]]:

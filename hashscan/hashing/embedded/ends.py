@@ -22,7 +22,9 @@ Span = tuple[int, int]
 LEAST = 24
 """Length in bytes of what is too short for any picture, video or archive with content."""
 _JPEGS_MAX = 64
+"""JPEGs directly behind another; the rest is opened as a container."""
 _PARTS_MAX = 1 << 17
+"""Blocks of a GIF, and chunks of a PNG or WebP."""
 SEGMENTS_MAX = 1 << 14
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _END_OF_JPEG, SCAN = b"\xff\xd9", 0xDA
@@ -224,6 +226,7 @@ _KNOWN_BOXES = frozenset(
     }
 )
 _UNKNOWN_MAX = 256
+"""Unknown boxes of a picture, each of which may be a file."""
 BARE = frozenset({b"\xff\x0a", b"\xff\x4f"})
 """Begin of the data of JPEG XL and JPEG 2000 without boxes."""
 
@@ -269,6 +272,7 @@ _SOUGHT = re.compile(
 )
 """Begin of files that are appended to pictures behind a name or a number."""
 _STARTS_MAX = 64
+"""Files behind a picture."""
 
 
 def starts_in(file: PictureFile) -> Iterator[int]:

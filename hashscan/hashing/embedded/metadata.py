@@ -26,7 +26,9 @@ _PROFILE = re.compile(r"\s*\w[\w ]*\n\s*[0-9]+\n([0-9A-Fa-f\s]*)\Z")
 """A profile in a PNG, as ImageMagick writes it: a name, a length, and hexadecimal digits."""
 _FRAMES = frozenset({*range(0xC0, 0xD0)}) - {0xC4, 0xC8, 0xCC}
 _MOST, _METADATA_MAX = 32, 64 << 20
+"""Pictures in the metadata of a file, and length in bytes of that."""
 _SEGMENTS_MAX = 1 << 12
+"""Segments of metadata of a JPEG."""
 _LONG = 60_000
 """Length in bytes from which a part of a segment may be divided, since a segment has 65,535 at most."""
 _SCAN, _END = 0xDA, 0xD9

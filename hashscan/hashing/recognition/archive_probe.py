@@ -39,7 +39,7 @@ from hashscan.hashing.recognition.none_kinds import FURTHER, may_hold_others, no
 from hashscan.hashing.recognition.recogniser import Probed
 
 DOUBTFUL_MAX = 8
-"""Places that may be the begin of an archive of one kind; a file with more is undecoded."""
+"""Places without a checksum that may be the begin of an archive of one kind."""
 FAILED_MAX, FAILED_SHORT_MAX = 1 << 17, 1 << 20
 """Places with a signature of one kind of which the check fails, and with one of two bytes, which data may
 consist of; a file with more is undecoded, so that the checks do not take long."""

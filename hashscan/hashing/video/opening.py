@@ -73,6 +73,7 @@ _BOX, _LONG = struct.Struct(">I4sQ"), 1
 """Length and name of a box, and its length in full if the first one is `_LONG`; 0 is up to the end."""
 _MAIN_BOXES = (b"moov", b"moof", b"mdat")
 _BOXES_MAX = 100_000
+"""Boxes of an MP4, behind which it may be cut."""
 _INDEX_BOXES = frozenset({b"moov", b"udta", b"meta"})
 _EDITS = re.compile(rb"elst(.)...(.{4})", re.DOTALL)
 _SHORT_EDIT, _LONG_EDIT = struct.Struct(">IiI"), struct.Struct(">QqI")

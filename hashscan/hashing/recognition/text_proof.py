@@ -19,6 +19,7 @@ import codecs
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Final
 
@@ -157,17 +158,20 @@ def _digits_of(signature: tuple[tuple[int, bytes], ...]) -> list[bytes]:
     for offset, magic in signature:
         for place, byte in enumerate(magic, offset):
             known |= {place * 8 + bit: byte >> (7 - bit) & 1 for bit in range(8)}
-    digits = []
-    for first in range(0, max(known) + 1, 6):
-        bits = [known.get(bit) for bit in range(first, first + 6)]
-        allowed = bytes(
-            byte
-            for value, byte in enumerate(_DIGITS)
-            if all(bit is None or value >> (5 - at) & 1 == bit for at, bit in enumerate(bits))
-        )
-        allowed += (b"-" if b"+" in allowed else b"") + (b"_" if b"/" in allowed else b"")
-        digits.append(allowed)
-    return digits
+    return [
+        _digits_with(tuple(known.get(bit) for bit in range(first, first + 6)))
+        for first in range(0, max(known) + 1, 6)
+    ]
+
+
+@cache
+def _digits_with(bits: tuple[int | None, ...]) -> bytes:
+    allowed = bytes(
+        byte
+        for value, byte in enumerate(_DIGITS)
+        if all(bit is None or value >> (5 - at) & 1 == bit for at, bit in enumerate(bits))
+    )
+    return allowed + (b"-" if b"+" in allowed else b"") + (b"_" if b"/" in allowed else b"")
 
 
 _WITHOUT_SIGNATURE = (

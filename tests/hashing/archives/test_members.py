@@ -146,7 +146,7 @@ def rar(name: str, content: bytes, folder: bytes = b"") -> bytes:
     )  # fmt: skip
 
 
-PICTURE = encoded(scene(1), "PNG")
+PICTURE = encoded(scene(1, 128, 96), "PNG")
 
 
 def is_picture(member: Member) -> bool:

@@ -122,11 +122,12 @@ TYPE_3 = (
 MASK = b"<</SMask<</S/Luminosity/G 6 0 R>>>>"
 STAMP = b"/Annots[<</Type/Annot/Subtype/Stamp/Rect[100 300 420 540]/AP<</N 5 0 R>>>>]"
 COARSE = SCENE.convert("L").resize((80, 60))
+TINY = SCENE.resize((40, 30))
 MOSAIC = b"".join(
     b"%.3f %.3f %.3f rg %d %d 8 8 re f\n" % (*(value / 255 for value in colour), 100 + 8 * x, 300 + 8 * y)
     for x in range(40)
     for y in range(30)
-    for colour in (SCENE.resize((40, 30)).getpixel((x, 29 - y)),)
+    for colour in (TINY.getpixel((x, 29 - y)),)
 )
 FOUND |= {
     "mask.pdf": large_page(CALLED, b"/XObject<</I 5 0 R>>", [stream(BLACK, b"\0"), GREY]),

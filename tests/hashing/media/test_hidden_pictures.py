@@ -38,13 +38,6 @@ def of(form: str, **options: Any) -> bytes:
     return encoded(scene(FIRST), form, **options)
 
 
-def motion() -> bytes:
-    return video(scenes([HIDDEN], 20, (320, 240)), form="mp4")
-
-
-MOTION = motion()
-
-
 def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", 8 + len(content)) + kind + content
 
@@ -201,81 +194,87 @@ def heif(image: Image.Image, *others: Image.Image) -> bytes:
     return file.getvalue()
 
 
-MATCHED = {
-    "motion.jpg": JPEG + MOTION,
-    "samsung.jpg": JPEG + b"\0\0\x30\x0a\x10\0\0\0MotionPhoto_Data" + MOTION + b"SEFHk\0\0\0\1\0\0\0SEFT",
-    "motion-progressive.jpg": of("JPEG", progressive=True) + MOTION,
-    "motion.png": of("PNG") + MOTION,
-    "motion.gif": of("GIF") + MOTION,
-    "motion.webp": of("WEBP") + MOTION,
-    "motion.bmp": of("BMP") + MOTION,
-    "motion.avif": of("AVIF", max_threads=1) + box(b"mpvd", MOTION),
-    "behind.avif": of("AVIF", max_threads=1) + MOTION,
-    "another.jpg": JPEG + encoded(PICTURE),
-    "another-after-padding.jpg": JPEG + bytes(3000) + b"\xff" * 5 + encoded(PICTURE),
-    "another-of-three.jpg": JPEG + JPEG + b"\0" + encoded(PICTURE),
-    "png-behind.jpg": JPEG + encoded(PICTURE, "PNG"),
-    "extension.jpg": with_segments(segment(0xE0, b"JFXX\0\x10" + THUMBNAIL)),
-    "photoshop.jpg": with_segments(segment(0xED, b"Photoshop 3.0\0" + resources())),
-    "xmp.jpg": with_segments(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp())),
-    "xmp-png.jpg": with_segments(
-        segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(base64.b64encode(encoded(FEW, "PNG"))))
-    ),
-    "extended.jpg": with_segments(*extended()),
-    "maker.jpg": with_maker_note(),
-    "decoy.jpg": with_segments(segment(0xE2, DECOY + THUMBNAIL)),
-    "exif.png": png_with(b"eXIf", exif_of()),
-    "profile.png": raw_profile(),
-    "exif.webp": of("WEBP", exif=b"Exif\0\0" + exif_of()),
-    "xmp.webp": of("WEBP", xmp=xmp()),
-    "exif.avif": of("AVIF", max_threads=1, exif=b"Exif\0\0" + exif_of()),
-    "xmp.tif": tiff_with(700, xmp()),
-    "photoshop.tif": tiff_with(34377, resources()),
-    "xmp.gif": gif_with_xmp(),
-    "sixteen.mpo": multi_picture(17),
-    "thirty.mpo": multi_picture(30),
-    "smaller.icns": icons(
-        (b"ic09", encoded(scene(FIRST, 512, 512), "PNG")), (b"ic08", encoded(scene(HIDDEN, 256, 256), "PNG"))
-    ),
-    "plain.icns": icons((b"ic07", encoded(scene(FIRST, 128, 128), "PNG")), (b"it32", plain_icon())),
-    "below.tif": subdirectory(one_strip(PICTURE)),
-}
-UNDECODED = {
-    "palette.jpg": with_segments(segment(0xE0, b"JFXX\0\x11\1\1" + bytes(769))),
-    "sensor.dng": subdirectory(sensor_data()),
-    "many.jpg": with_segments(*[segment(0xE5, encoded(scene(FIRST, 160, 120)))] * 33),
-}
-CLEAN = {
-    "plain.jpg": JPEG,
-    "padded.jpg": JPEG + bytes(100_000),
-    "text.jpg": JPEG + b"words\n" * 100,
-    "plain.png": of("PNG"),
-    "plain.gif": of("GIF"),
-    "plain.bmp": of("BMP"),
-    "plain.webp": of("WEBP"),
-    "plain.tif": of("TIFF"),
-    "plain.avif": of("AVIF", max_threads=1),
-    "three.mpo": multi_picture(3).replace(encoded(PICTURE), JPEG),
-}
-if "HEIF" not in MISSING:
-    MATCHED |= {
-        "motion.heic": heif(scene(FIRST)) + box(b"mpvd", MOTION),
-        "behind.heic": heif(scene(FIRST)) + MOTION,
-        "two.heic": heif(scene(FIRST), PICTURE),
+def pictures() -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
+    """Return files by the verdict that they must have: match, undecoded, clean."""
+    motion = video(scenes([HIDDEN], 20, (320, 240)), form="mp4")
+    matched = {
+        "motion.jpg": JPEG + motion,
+        "samsung.jpg": JPEG + b"\0\0\x30\x0a\x10\0\0\0MotionPhoto_Data" + motion + b"SEFHk\0\0\0\1\0\0\0SEFT",
+        "motion-progressive.jpg": of("JPEG", progressive=True) + motion,
+        "motion.png": of("PNG") + motion,
+        "motion.gif": of("GIF") + motion,
+        "motion.webp": of("WEBP") + motion,
+        "motion.bmp": of("BMP") + motion,
+        "motion.avif": of("AVIF", max_threads=1) + box(b"mpvd", motion),
+        "behind.avif": of("AVIF", max_threads=1) + motion,
+        "another.jpg": JPEG + encoded(PICTURE),
+        "another-after-padding.jpg": JPEG + bytes(3000) + b"\xff" * 5 + encoded(PICTURE),
+        "another-of-three.jpg": JPEG + JPEG + b"\0" + encoded(PICTURE),
+        "png-behind.jpg": JPEG + encoded(PICTURE, "PNG"),
+        "extension.jpg": with_segments(segment(0xE0, b"JFXX\0\x10" + THUMBNAIL)),
+        "photoshop.jpg": with_segments(segment(0xED, b"Photoshop 3.0\0" + resources())),
+        "xmp.jpg": with_segments(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp())),
+        "xmp-png.jpg": with_segments(
+            segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(base64.b64encode(encoded(FEW, "PNG"))))
+        ),
+        "extended.jpg": with_segments(*extended()),
+        "maker.jpg": with_maker_note(),
+        "decoy.jpg": with_segments(segment(0xE2, DECOY + THUMBNAIL)),
+        "exif.png": png_with(b"eXIf", exif_of()),
+        "profile.png": raw_profile(),
+        "exif.webp": of("WEBP", exif=b"Exif\0\0" + exif_of()),
+        "xmp.webp": of("WEBP", xmp=xmp()),
+        "exif.avif": of("AVIF", max_threads=1, exif=b"Exif\0\0" + exif_of()),
+        "xmp.tif": tiff_with(700, xmp()),
+        "photoshop.tif": tiff_with(34377, resources()),
+        "xmp.gif": gif_with_xmp(),
+        "sixteen.mpo": multi_picture(17),
+        "thirty.mpo": multi_picture(30),
+        "smaller.icns": icons(
+            (b"ic09", encoded(scene(FIRST, 512, 512), "PNG")),
+            (b"ic08", encoded(scene(HIDDEN, 256, 256), "PNG")),
+        ),
+        "plain.icns": icons((b"ic07", encoded(scene(FIRST, 128, 128), "PNG")), (b"it32", plain_icon())),
+        "below.tif": subdirectory(one_strip(PICTURE)),
     }
-    CLEAN["plain.heic"] = heif(scene(FIRST))
+    undecoded = {
+        "palette.jpg": with_segments(segment(0xE0, b"JFXX\0\x11\1\1" + bytes(769))),
+        "sensor.dng": subdirectory(sensor_data()),
+        "many.jpg": with_segments(*[segment(0xE5, encoded(scene(FIRST, 160, 120)))] * 33),
+    }
+    clean = {
+        "plain.jpg": JPEG,
+        "padded.jpg": JPEG + bytes(100_000),
+        "text.jpg": JPEG + b"words\n" * 100,
+        "plain.png": of("PNG"),
+        "plain.gif": of("GIF"),
+        "plain.bmp": of("BMP"),
+        "plain.webp": of("WEBP"),
+        "plain.tif": of("TIFF"),
+        "plain.avif": of("AVIF", max_threads=1),
+        "three.mpo": multi_picture(3).replace(encoded(PICTURE), JPEG),
+    }
+    if "HEIF" not in MISSING:
+        matched |= {
+            "motion.heic": heif(scene(FIRST)) + box(b"mpvd", motion),
+            "behind.heic": heif(scene(FIRST)) + motion,
+            "two.heic": heif(scene(FIRST), PICTURE),
+        }
+        clean["plain.heic"] = heif(scene(FIRST))
+    return matched, undecoded, clean
 
 
 def test_pictures_that_only_some_programs_show(tmp_path: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
-    for name, content in (MATCHED | UNDECODED | CLEAN).items():
+    matched, undecoded, clean = pictures()
+    for name, content in (matched | undecoded | clean).items():
         (folder / name).write_bytes(content)
     value, _ = PDQ().digest(np.asarray(PICTURE.convert("L")))
     with worker_with(tmp_path, Entry("a", "pdq", value, "A1"), containers=LIMITS) as worker:
         found = check(worker, folder)
     assert {name: each.verdict for name, each in found.items()} == {
-        **dict.fromkeys(MATCHED, Verdict.MATCH),
-        **dict.fromkeys(UNDECODED, Verdict.UNDECODED),
-        **dict.fromkeys(CLEAN, Verdict.CLEAN),
+        **dict.fromkeys(matched, Verdict.MATCH),
+        **dict.fromkeys(undecoded, Verdict.UNDECODED),
+        **dict.fromkeys(clean, Verdict.CLEAN),
     }

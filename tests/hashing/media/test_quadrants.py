@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -90,12 +91,17 @@ def animation(frames: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [encoded(drawn(1)), animation(60), encoded(drawn(1).convert("L").point(lambda v: 128 + v // 64), "PNG")],
+    "draw",
+    [
+        lambda: encoded(drawn(1)),
+        lambda: animation(60),
+        lambda: encoded(drawn(1).convert("L").point(lambda v: 128 + v // 64), "PNG"),
+    ],
     ids=["photo", "many frames", "faint"],
 )
-def test_all_that_is_found_without_quadrants_is_found_with_them(content: bytes) -> None:
+def test_all_that_is_found_without_quadrants_is_found_with_them(draw: Callable[[], bytes]) -> None:
     """Only the first picture has quadrants, even in an animation that fills a reply."""
+    content = draw()
     alone, together = answer(content, PDQ), answer(content, PDQ, PDQQuadrants)
     quadrants = [digest for digest in together.digests if digest.algorithm == QUADRANTS]
     assert [(digest.part, digest.variant, len(digest.value)) for digest in quadrants] == [

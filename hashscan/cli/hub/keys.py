@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, hub_option
 from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
-from hashscan.cli.options.output import format_option
+from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_records
 from hashscan.hub.accounts.keys import (
     DETAILS,
     DIGESTS_PER_DAY,

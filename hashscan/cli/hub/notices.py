@@ -10,9 +10,8 @@ from msgspec import Struct
 
 from hashscan.cli.hub.options import TimeParam, actor, hub_option
 from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
-from hashscan.cli.options.output import format_option
+from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_records
 from hashscan.hub.notices.notices import (
     EVENTS_OF_NOTICES,
     SIGHTS,

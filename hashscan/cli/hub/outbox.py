@@ -11,10 +11,9 @@ from hashscan.alerts.dispatcher import Notifier
 from hashscan.cli.hub.options import actor, hub_option
 from hashscan.cli.options.base import HashscanGroup
 from hashscan.cli.options.cases_and_alerts import notify_option
-from hashscan.cli.options.output import format_option
+from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.logs import ERROR, print_message
-from hashscan.cli.output.terminal import print_records
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.hub.mails.outbox import MailKind, MailState, OutboxMail, outbox, retry_all, send_next
 from hashscan.hub.storage.database import HubAddress

@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, hub_option
 from hashscan.cli.options.base import HashscanGroup, argument_option
-from hashscan.cli.options.output import format_option
+from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_records
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.users import ROLES, Role, add_user, disable_user, reset_user, users
 from hashscan.hub.storage.database import HubAddress

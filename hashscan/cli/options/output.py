@@ -6,7 +6,7 @@ the format only. Commands that write documents have both by `output_format_optio
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import TextIOWrapper
 from pathlib import Path
@@ -21,6 +21,7 @@ from hashscan.schema import encode_json
 from hashscan.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 RESULT_FILE = "result_file"
 """Name of the parameter --output of commands that print results."""
@@ -224,3 +225,16 @@ def print_result(text: str) -> None:
 def write_json_line(record: object) -> None:
     """Write a record, a struct or a mapping, as a line of JSON to standard output."""
     write_stdout(encode_json(record).decode("ascii"))
+
+
+def print_records(
+    format_name: str, records: Iterable[T], columns: Sequence[str], row: Callable[[T], Sequence[str]]
+) -> None:
+    """Write each record as a line of JSON, or print a table with a row for each."""
+    if format_name == "json":
+        for record in records:
+            write_json_line(record)
+    else:
+        from hashscan.cli.output.terminal import print_table
+
+        print_table(columns, map(row, records))

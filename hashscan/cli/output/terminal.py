@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from hashscan.cli.options.output import write_json_line
 from hashscan.model import ALGORITHMS, ListInfo
 from hashscan.reports.records import Record, path_text
 from hashscan.text import printable
@@ -35,17 +34,6 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     _draw_table(title, columns, rows, stderr=False, width=None if sys.stdout.isatty() else _LONGEST)
-
-
-def print_records(
-    format_name: str, records: Iterable[T], columns: Sequence[str], row: Callable[[T], Sequence[str]]
-) -> None:
-    """Write each record as a line of JSON, or print a table with a row for each."""
-    if format_name == "json":
-        for record in records:
-            write_json_line(record)
-    else:
-        print_table(columns, map(row, records))
 
 
 def _draw_table(

@@ -305,10 +305,10 @@ def migrations() -> Config:
 
 
 class HubAddress(NamedTuple):
-    """Where the database of a hub is."""
+    """The address of a hub's database."""
 
     url: str
-    """Of PostgreSQL; empty for SQLite in the state folder."""
+    """URL of a PostgreSQL database; empty for SQLite in the state folder."""
     state: StateDir
 
     def open(self, *, new: bool = False) -> Database:

@@ -163,8 +163,8 @@ class _FileMover:
                 if retried and self._is_retried(answer, tries, newly_copied=self._copied - copied):
                     requests.append(request)
                     continue
-                earlier = [detail for detail in displaced.pop(answer.path, []) if detail != answer.detail]
-                yield replace(answer, detail="; ".join(filter(None, [answer.detail, *earlier])))
+                told = dict.fromkeys([answer.detail, *displaced.pop(answer.path, [])])
+                yield replace(answer, detail="; ".join(filter(None, told)))
             if self._leased and requests:
                 pause = min(_LEASE_RETRY_SECONDS, budget.seconds)
                 budget.seconds -= pause

@@ -163,13 +163,13 @@ class ConfinementResult(NamedTuple):
 
     def lacking(self) -> str:
         """Return the missing parts of a full sandbox, with the system's error for each."""
-        parts = {
-            "Landlock": self.landlock,
-            "seccomp": self.seccomp,
-            "dropped capabilities": self.capabilities,
-            "resource limits": self.limits,
-        }
-        return ", ".join(f"{name} ({os.strerror(number)})" for name, number in parts.items() if number)
+        parts = (
+            ("Landlock", self.landlock),
+            ("seccomp", self.seccomp),
+            ("dropped capabilities", self.capabilities),
+            ("resource limits", self.limits),
+        )
+        return ", ".join(f"{name} ({os.strerror(number)})" for name, number in parts if number)
 
 
 _HELLO = struct.Struct("<8s6i")

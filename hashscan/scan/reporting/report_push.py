@@ -237,8 +237,9 @@ def sent_line(record: Record, host: str, *, names: bool) -> bytes:
 def _shown(reason: Record, *, names: bool) -> Record:
     """Return a reason why a scan is incomplete as it is sent; with `names`, also what names a path."""
     sent = {key: text[:_REASON_MAX] for key, text in reason.items()}
-    if not names and "/" in reason["message"]:
-        return {"code": sent["code"], "message": _HIDDEN}
+    pathless = sent.pop("pathless", "")
+    if not names and (pathless or "/" in reason["message"]):
+        return {"code": sent["code"], "message": pathless or _HIDDEN}
     return sent
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _FIELDS = "items(name,size,updated,generation,contentEncoding,md5Hash,crc32c),prefixes,nextPageToken"
 
-COMPRESSED = " stored compressed"
+COMPRESSED = ";compressed"
 """Suffix of the generation in an etag: such objects are not read through obstore, which must know sizes."""
 
 _PIECE = 1 << 20
@@ -260,7 +260,7 @@ def _stored(blob: Any, *, all_versions: bool) -> StoredObject:
 
 
 def generation_of(item: Item) -> str:
-    return item.version or item.etag.partition(" ")[0]
+    return item.version or item.etag.partition(";")[0]
 
 
 def _expect(item: Item, generation: str, *, begun: bool) -> None:

@@ -45,7 +45,7 @@ ATTRIBUTES = ["RestoreStatus"]
 _ALGORITHMS = {"SHA256": "sha256", "SHA1": "sha1", "CRC32": "crc32", "CRC32C": "crc32c"}
 """By name in a listing, the checksums that are computed here, too."""
 _CRCS = frozenset({"crc32", "crc32c"})
-_STATED = "stated when it is read"
+_STATED = "when-read"
 """Value of `Item.checksum` of an object whose ETag is no MD5, and that has such a checksum. obstore neither
 asks for it nor returns it, so botocore reads such objects; they are large.
 

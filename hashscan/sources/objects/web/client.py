@@ -159,7 +159,8 @@ def trouble_of(error: BaseException) -> RetryableError | FileError:
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         error = error.reason
     if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
-        if "CERTIFICATE_VERIFY_FAILED" in str(error) or "Hostname mismatch" in str(error):
+        # urllib3 wraps the error of the standard library.
+        if any(isinstance(one, ssl.SSLCertVerificationError) for one in (error, *error.args)):
             return FileError(Reason.IO_ERROR, "its host's certificate is not trusted")
         return _ConnectionError("TLS with its host failed")
     if isinstance(error, urllib3.exceptions.NameResolutionError):

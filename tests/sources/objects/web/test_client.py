@@ -14,7 +14,7 @@ from hashscan.sources.objects.web.client import trouble_of
 def test_errors_in_terms_of_our_own() -> None:
     secret = "sig=SECRET"
     errors: list[Exception] = [
-        urllib3.exceptions.SSLError(f"CERTIFICATE_VERIFY_FAILED {secret}"),
+        urllib3.exceptions.SSLError(ssl.SSLCertVerificationError(secret)),
         ssl.SSLError(secret),
         urllib3.exceptions.ProtocolError(secret),
         urllib3.exceptions.ConnectTimeoutError(secret),

@@ -33,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"quarantine", "reports", "settings"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
     frozenset({"hub_api", "matching_service_api"}),
-    frozenset({"schema", "web_transport"}),
+    frozenset({"schema", "web_connection", "web_transport"}),
     frozenset(
         {"atomic_files", "hash_chain", "locking", "secret_files", "shortcomings", "text", "web_address"}
     ),

@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.origin import (
-    WEB,
-    CredentialSources,
-    checked_location,
-    is_loopback,
-    read_credentials,
-)
 from hashscan.lists.services.settings import ServiceSettings
+from hashscan.secret_files import CredentialSources, read_credentials
 from hashscan.text import is_printable_line
 from hashscan.web_address import parse
+from hashscan.web_connection import WEB, checked_location, is_loopback
 
 _NAME_MAX = 255
 

@@ -51,6 +51,7 @@ from hashscan.errors import (
 )
 from hashscan.model import CATEGORIES, DistanceRule
 from hashscan.registry import EXCHANGES, MATCHING_SERVICES
+from hashscan.secret_files import CredentialSources
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
@@ -224,7 +225,7 @@ def add(
         _add_service(name, service(proxy, ca_file), state)
         return
     from hashscan.lists.pulling import client
-    from hashscan.lists.pulling.origin import CredentialSources, checked_origin
+    from hashscan.lists.pulling.origin import checked_origin
     from hashscan.lists.store import ListStore
 
     if exchange.name is not None:

@@ -50,7 +50,7 @@ from hashscan.lists.exchanges.fetching_process import HEADER, missing_library
 from hashscan.lists.exchanges.records import Records
 from hashscan.lists.index.segments import compile_new
 from hashscan.lists.pulling.client import Pulled, PullProgress, put_in_use
-from hashscan.lists.pulling.origin import checked_proxy, environment_proxy, recorded, tls_context
+from hashscan.lists.pulling.origin import recorded
 from hashscan.lists.storage.exchange_list import (
     ExchangeSource,
     Fetched,
@@ -68,6 +68,7 @@ from hashscan.model import USABLE_STATES
 from hashscan.secret_files import read_secret
 from hashscan.timefmt import format_utc
 from hashscan.web_address import parse
+from hashscan.web_connection import checked_proxy, environment_proxy, tls_context
 
 STALE_AFTER = 3 * 86_400.0
 """Default seconds after which a list that was not pulled is stale."""

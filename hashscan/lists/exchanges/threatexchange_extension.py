@@ -56,11 +56,12 @@ from hashscan.errors import HashscanError, OutputError, UsageError
 from hashscan.lists import difference
 from hashscan.lists.entries import entries_of_list
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.origin import CredentialSources, checked_origin, write_origin
+from hashscan.lists.pulling.origin import checked_origin, write_origin
 from hashscan.lists.storage.layout import ListFolder
 from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore, open_version
 from hashscan.model import KNOWN_GOOD_CATEGORY, TEST_CATEGORY
+from hashscan.secret_files import CredentialSources
 
 _REVIEW = frozenset({"other", "terrorism", "ncii"})
 """Categories on whose word hashscan never acts either."""

@@ -50,7 +50,7 @@ from hashscan.lists.filters.format import (
     FilterPart,
 )
 from hashscan.lists.pulling.fetching import HttpFetcher, source_errors
-from hashscan.lists.pulling.origin import WEB, Credentials, Origin, checked_location, is_loopback
+from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.services.settings import StoredService
 from hashscan.lists.storage import trust
 from hashscan.lists.storage.layout import private_folder
@@ -59,8 +59,10 @@ from hashscan.lists.storage.tuf_api import Updater
 from hashscan.locking import LockFile
 from hashscan.matching_service_api import FilterAddress, Version
 from hashscan.schema import decode_file, encode_file
+from hashscan.secret_files import Credentials
 from hashscan.text import printable
 from hashscan.web_address import WebAddress, parse
+from hashscan.web_connection import WEB, checked_location, is_loopback
 from hashscan.web_transport import PrivateAddressError, is_public
 
 FETCH_SECONDS = 300.0

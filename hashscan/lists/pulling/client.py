@@ -19,13 +19,11 @@ from hashscan.lists.difference import ActivationCheck, difference_in, record_new
 from hashscan.lists.index.segments import INDEX, compile_new
 from hashscan.lists.pulling.assembly import assemble
 from hashscan.lists.pulling.origin import (
-    Credentials,
     Origin,
     PullRecord,
     Validators,
     checked_origin,
     read_attempts,
-    read_credentials,
     read_origin,
     recorded,
     write_origin,
@@ -43,6 +41,7 @@ from hashscan.lists.storage.stored_version import COLUMNS, VerificationLevel
 from hashscan.lists.store import ListStore
 from hashscan.model import ListInfo
 from hashscan.schema import InvalidDocumentError
+from hashscan.secret_files import Credentials, read_credentials
 
 if TYPE_CHECKING:
     from hashscan.lists.pulling.fetching import StagingFetcher

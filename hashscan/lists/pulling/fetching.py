@@ -37,20 +37,19 @@ from tuf.api.exceptions import (
 
 from hashscan.errors import ListTrustError, UnreachableError, UsageError
 from hashscan.lists.pulling.assembly import AT_ONCE
-from hashscan.lists.pulling.origin import (
+from hashscan.lists.pulling.origin import Origin, Validators
+from hashscan.lists.pulling.transfer_limits import RequestSlots, ThroughputGuard
+from hashscan.lists.storage.tuf_api import DeserializationError, FetcherInterface
+from hashscan.secret_files import Credentials
+from hashscan.timefmt import utc_now
+from hashscan.web_address import WebAddress, parse, split_url
+from hashscan.web_connection import (
     WEB,
-    Credentials,
-    Origin,
-    Validators,
     checked_proxy,
     environment_proxy,
     is_loopback,
     tls_context,
 )
-from hashscan.lists.pulling.transfer_limits import RequestSlots, ThroughputGuard
-from hashscan.lists.storage.tuf_api import DeserializationError, FetcherInterface
-from hashscan.timefmt import utc_now
-from hashscan.web_address import WebAddress, parse, split_url
 from hashscan.web_transport import (
     RedirectError,
     close_pools,

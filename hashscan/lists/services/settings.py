@@ -13,20 +13,18 @@ from typing import NamedTuple
 
 from hashscan.atomic_files import replace_file
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.origin import (
-    WEB,
-    Credentials,
-    CredentialSources,
-    checked_location,
-    checked_proxy,
-    is_loopback,
-    read_credentials,
-    tls_context,
-)
 from hashscan.lists.services.adapter import MatchingService
 from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY
 from hashscan.schema import decode_file, encode_file, encode_json
+from hashscan.secret_files import Credentials, CredentialSources, read_credentials
 from hashscan.web_address import parse
+from hashscan.web_connection import (
+    WEB,
+    checked_location,
+    checked_proxy,
+    is_loopback,
+    tls_context,
+)
 
 DEFAULT_ALGORITHMS = ("sha256", "sha1", "md5", "pdq")
 ASK_AGAIN = 30 * 86_400.0

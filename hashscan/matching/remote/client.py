@@ -18,9 +18,9 @@ import urllib3
 from urllib3.connection import HTTPSConnection
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.origin import checked_proxy, environment_proxy, is_loopback, tls_context
 from hashscan.lists.services.settings import ServiceSettings
 from hashscan.web_address import parse, split_url
+from hashscan.web_connection import checked_proxy, environment_proxy, is_loopback, tls_context
 from hashscan.web_transport import (
     TimedConnection,
     TimedTlsSocket,

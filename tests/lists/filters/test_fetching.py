@@ -19,10 +19,10 @@ from hashscan.lists.filters.format import INDEX_NAME, FilterError, FilterIndex, 
 from hashscan.lists.publishing import metadata as release
 from hashscan.lists.publishing.keys import load_key
 from hashscan.lists.publishing.publisher_state import Expiry
-from hashscan.lists.pulling.origin import Credentials
 from hashscan.lists.services.settings import ServiceSettings, StoredService
 from hashscan.matching_service_api import FilterAddress
 from hashscan.schema import encode_file
+from hashscan.secret_files import Credentials
 from tests.lists.builders import Filters, some_entries, tree
 from tests.web import WebServer, serving
 

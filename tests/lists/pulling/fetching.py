@@ -8,7 +8,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 
 from hashscan.lists.pulling.fetching import HttpFetcher
-from hashscan.lists.pulling.origin import Credentials, Origin
+from hashscan.lists.pulling.origin import Origin
+from hashscan.secret_files import Credentials
 from tests.web import send
 
 TOKEN = Credentials("Bearer a-secret-token", secrets=("a-secret-token",))

@@ -22,9 +22,10 @@ from hashscan.lists.publishing import metadata
 from hashscan.lists.publishing.keys import load_key, read_key
 from hashscan.lists.publishing.publisher_state import Expiry
 from hashscan.lists.pulling import client
-from hashscan.lists.pulling.origin import CredentialSources, Origin, read_attempts
+from hashscan.lists.pulling.origin import Origin, read_attempts
 from hashscan.lists.store import ListStore
 from hashscan.model import TrustState
+from hashscan.secret_files import CredentialSources
 from tests.certificates import Authority
 from tests.lists.builders import CANARIES, NOW, Owner, some_entries
 from tests.lists.pulling.test_client import info

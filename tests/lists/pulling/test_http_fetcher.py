@@ -16,7 +16,8 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from hashscan import web_transport
 from hashscan.lists.pulling import fetching
 from hashscan.lists.pulling.fetching import HttpFetcher
-from hashscan.lists.pulling.origin import Credentials, CredentialSources, Origin
+from hashscan.lists.pulling.origin import Origin
+from hashscan.secret_files import Credentials, CredentialSources
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import TOKEN, busy, fetched, redirect
 from tests.web import WebServer, send, serving

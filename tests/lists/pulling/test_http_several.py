@@ -13,8 +13,9 @@ from tuf.api.exceptions import DownloadError
 
 from hashscan.lists.pulling.assembly import AT_ONCE
 from hashscan.lists.pulling.fetching import HttpFetcher
-from hashscan.lists.pulling.origin import Credentials, Origin
+from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.pulling.transfer_limits import RequestSlots
+from hashscan.secret_files import Credentials
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import DRIPPING, busy, in_threads, silent
 from tests.waiting import until

@@ -16,8 +16,9 @@ import pytest
 from hashscan.lists.pulling import transfer_limits
 from hashscan.lists.pulling.assembly import AT_ONCE
 from hashscan.lists.pulling.fetching import HttpFetcher
-from hashscan.lists.pulling.origin import Credentials, Origin
+from hashscan.lists.pulling.origin import Origin
 from hashscan.lists.pulling.transfer_limits import RequestSlots, TooSlowError
+from hashscan.secret_files import Credentials
 from tests.certificates import Authority
 from tests.lists.pulling.fetching import DRIPPING, busy, fetched, in_threads, silent
 from tests.waiting import until

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import UsageError
-from hashscan.lists.pulling.origin import CredentialSources, checked_origin, read_credentials
+from hashscan.lists.pulling.origin import checked_origin
+from hashscan.secret_files import CredentialSources, read_credentials
 
 
 def private(path: Path, data: bytes) -> str:

@@ -73,7 +73,7 @@ OWNERS: dict[str, frozenset[str]] = {
             "lists.exchanges",
             "lists.filters.fetching",
             "lists.pulling",
-            "matching.remote.client",
+            "service_client",
             "sources.objects",
             "web_transport",
         }

@@ -30,7 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"state"}),
     frozenset({"matching", "attribution"}),
     frozenset({"registry"}),
-    frozenset({"quarantine", "reports", "settings"}),
+    frozenset({"quarantine", "reports", "settings", "service_client"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
     frozenset({"hub_api", "matching_service_api"}),
     frozenset({"schema", "web_connection", "web_transport"}),

@@ -28,8 +28,8 @@ from hashscan.cases.tracker import NEVER_SEEN, NOT_FOUND, NOTICE, CaseTracker
 from hashscan.errors import UnreachableError
 from hashscan.hub_api import NOTICES, NoticesAnswer, NoticeUpdate
 from hashscan.hub_api import Notice as HubNotice
-from hashscan.matching.remote.client import ServiceRefusedError
 from hashscan.schema import InvalidDocumentError, decode_json, encode_json, validated
+from hashscan.service_client import ServiceRefusedError
 from hashscan.text import printable
 from hashscan.timefmt import format_utc_seconds
 

@@ -17,8 +17,8 @@ from hashscan.cases.ledger import Ledger
 from hashscan.cases.sightings import Sightings
 from hashscan.cases.tracker import CaseTracker
 from hashscan.errors import UnreachableError
-from hashscan.matching.remote.client import ServiceRefusedError
 from hashscan.model import SiteRule
+from hashscan.service_client import ServiceRefusedError
 from hashscan.state_dir import StateDir
 
 NOW = 1_800_000_000

@@ -42,10 +42,10 @@ from hashscan.hub.storage.tables import AUDIT, CASES, CHECKS, SERVERS, USERS
 from hashscan.hub.web import limits
 from hashscan.hub.web.statistics_routes import _FORMS
 from hashscan.hub_api import RECORD_BYTES_MAX, ReportBegin, place_of
-from hashscan.matching.remote.client import ServiceRefusedError
 from hashscan.model import Entry
 from hashscan.scan.reporting.report_push import PushRefusedError, ReportPusher, sent_line
 from hashscan.schema import InvalidDocumentError
+from hashscan.service_client import ServiceRefusedError
 from hashscan.settings.cases_and_alerts import NO_ALERTS
 from hashscan.state_dir import StateDir
 from hashscan.timefmt import format_utc_seconds

@@ -21,10 +21,10 @@ from hashscan.lists.services.settings import (
     write_settings,
 )
 from hashscan.matching.remote.asker import Asker, OwnerTurns
-from hashscan.matching.remote.client import ServiceClient
 from hashscan.matching.remote.single import SingleAsker
 from hashscan.model import ALGORITHMS
 from hashscan.registry import MATCHING_SERVICES
+from hashscan.service_client import ServiceClient
 from tests.matching_services import (
     LOGIN,
     SECRET,
@@ -267,9 +267,9 @@ def test_a_service_that_drips_is_down_after_a_time(
     asker: Ask, server: ServiceServer, monkeypatch: pytest.MonkeyPatch, drip: Callable[[Handler], None]
 ) -> None:
     """Each byte would start the socket's own timeout again."""
-    from hashscan.matching.remote import client
+    from hashscan import service_client
 
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(service_client, "ANSWER_SECONDS", 0.3)
     one = asker(patience=0.2)
     assert answer_of(one, LISTED)
     server.fault = drip
@@ -364,9 +364,9 @@ def test_owners_take_turns() -> None:
 def test_an_endless_answer_is_refused(
     asker: Ask, server: ServiceServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hashscan.matching.remote import client
+    from hashscan import service_client
 
-    monkeypatch.setattr(client, "ANSWER_MAX", 1 << 16)
+    monkeypatch.setattr(service_client, "ANSWER_MAX", 1 << 16)
     one = asker()
     assert answer_of(one, LISTED)
     server.fault = lambda request: request.send(b" " * (1 << 18))

@@ -18,7 +18,7 @@ from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
 if TYPE_CHECKING:
-    from hashscan.matching.remote.client import ServiceClient
+    from hashscan.service_client import ServiceClient
     from hashscan.settings.hub_client import HubClientSettings
 
 _option = partial(click.option, cls=TableOption, table="hub")
@@ -76,16 +76,16 @@ def require_hub(hub: HubClientSettings | None) -> HubClientSettings:
 @contextmanager
 def hub_connection(hub: HubClientSettings) -> Iterator[ServiceClient]:
     """Open the connection to a hub."""
-    from hashscan.matching.remote import client
+    from hashscan import service_client
 
-    connection = client.ServiceClient(hub.connection, hub.key_headers())
+    connection = service_client.ServiceClient(hub.connection, hub.key_headers())
     try:
         yield connection
-    except client.ServiceBusyError as error:
+    except service_client.ServiceBusyError as error:
         raise UnreachableError(
             f"the hub {hub.url} {error}", advice="Run the command again later; it goes on from there."
         ) from error
-    except client.ServiceRefusedError as error:
+    except service_client.ServiceRefusedError as error:
         if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise UsageError(
                 f"the hub {hub.url} refuses the key in {hub.key_file}",

@@ -23,8 +23,8 @@ from hashscan.lists.filters.format import DigestFilter, FilterError
 from hashscan.lists.services.adapter import AskedDigest, MatchingService, ServiceMatch, checked_matches
 from hashscan.lists.services.settings import StoredService, key_headers, read_key
 from hashscan.locking import ClosedOnExit
-from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.matching_service_api import Changes, FilterAddress
+from hashscan.service_client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.shortcomings import Shortcoming, ShortcomingCode
 
 if TYPE_CHECKING:

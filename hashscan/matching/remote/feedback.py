@@ -150,7 +150,7 @@ def _adapter(service: StoredService) -> type[MatchingService]:
 
 def _to_service(service: StoredService, waiting: Sequence[Feedback]) -> Iterator[Reply]:
     # Importing the client imports urllib3.
-    from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
+    from hashscan.service_client import ServiceBusyError, ServiceClient, ServiceRefusedError
 
     kind = _adapter(service)
     client = ServiceClient(service.settings, key_headers(service.settings, kind))

@@ -33,11 +33,11 @@ from hashscan.hub_api import (
     ReportState,
     place_of,
 )
-from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.reports.records import Record, line_of, path_bytes
 from hashscan.reports.report import last_record, read_report
 from hashscan.scan.reporting.push_spool import uuid_of
 from hashscan.schema import InvalidDocumentError, decode_json, validated
+from hashscan.service_client import ServiceBusyError, ServiceClient, ServiceRefusedError
 
 _PATIENCE = 120.0
 """Seconds for which a hub that is busy or away is asked again."""

@@ -16,10 +16,10 @@ from hashscan.errors import UsageError
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import CASES, EVENTS, SCANS, SERVERS
 from hashscan.hub_api import MATCHES_MAX, RECORD_BYTES_MAX, place_of
-from hashscan.matching.remote.client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.model import Entry
 from hashscan.scan.reporting.push_spool import keep_to_push, reports_to_push
 from hashscan.scan.reporting.report_push import ReportPusher, sent_line
+from hashscan.service_client import ServiceBusyError, ServiceClient, ServiceRefusedError
 from hashscan.settings.hub_client import HubClientSettings
 from hashscan.state_dir import StateDir
 from tests.cli.conftest import Run, environment, runner

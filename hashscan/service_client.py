@@ -1,4 +1,4 @@
-"""Send requests to a matching service, and bound what its answers can cost.
+"""Send requests to a matching service or a hub, and bound what its answers can cost.
 
 No redirect is followed: digests and key go to the configured address and nowhere else. Of an answer neither
 the text nor the headers are repeated in messages, apart from its status.

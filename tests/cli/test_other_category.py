@@ -16,7 +16,7 @@ import click
 import pytest
 
 from hashscan.cli.main import COMMANDS
-from hashscan.cli.options.base import DurationParam, HashscanCommand, SizeParam, TableOption, option_key
+from hashscan.cli.options.base import DURATION, SIZE, HashscanCommand, TableOption, option_key
 from hashscan.cli.options.entry_files import open_entries
 from hashscan.errors import UsageError
 from hashscan.model import ACTING_CATEGORIES, CATEGORIES, Weak
@@ -111,13 +111,13 @@ def values_of(option: click.Option, folder: Path) -> list[Any]:
         return particular[option.opts[0]]
     if option.is_flag:
         return [True]
+    if option.type is SIZE:
+        return ["1G"]
+    if option.type is DURATION:
+        return ["6h"]
     match option.type:
         case click.Choice():
             return list(option.type.choices)
-        case SizeParam():
-            return ["1G"]
-        case DurationParam():
-            return ["6h"]
         case click.IntRange(max=int(most)):
             return [int(most)]
         case click.types.IntParamType():

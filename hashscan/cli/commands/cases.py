@@ -13,7 +13,7 @@ import click
 from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.cli.commands.cases_list import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.options.base import (
-    DurationParam,
+    DURATION,
     HashscanCommand,
     HashscanGroup,
     argument_option,
@@ -360,7 +360,7 @@ def _act(state: StateDir, cases: tuple[int, ...], kind: str, text: str) -> int:
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @click.option(
     "--older-than",
-    type=DurationParam(),
+    type=DURATION,
     required=True,
     metavar="TIME",
     help="Cases that ended longer ago than this, such as 365d.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import DurationParam, HashscanCommand, argument_option, state_option
+from hashscan.cli.options.base import DURATION, HashscanCommand, argument_option, state_option
 from hashscan.cli.options.cases_and_alerts import alert_options, deadline_options
 from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.output import format_option, write_json_line, write_output
@@ -160,7 +160,7 @@ def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
 )
 @click.option(
     "--within",
-    type=DurationParam(),
+    type=DURATION,
     default=0.0,
     metavar="TIME",
     help="Also cases that become due within this time.",

@@ -15,7 +15,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.options.base import (
-    DurationParam,
+    DURATION,
     HashscanCommand,
     argument_option,
     gather_options,
@@ -128,7 +128,7 @@ _exchange_options = gather_options(
     ),
     click.option(
         "--stale-after",
-        type=DurationParam(),
+        type=DURATION,
         metavar="TIME",
         help="Time without a complete pull after which the list is stale, such as 36h. Default: 3d.",
     ),

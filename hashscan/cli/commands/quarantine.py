@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.options.base import (
-    DurationParam,
+    DURATION,
     HashscanCommand,
     HashscanGroup,
     argument_option,
@@ -195,7 +195,7 @@ def _with_messages(found: QuarantineRequests) -> Iterator[QuarantineRequest]:
 @click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.option(
     "--older-than",
-    type=DurationParam(),
+    type=DURATION,
     metavar="TIME",
     help="Only items that were moved longer ago, such as 30d.",
 )

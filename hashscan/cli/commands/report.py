@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.commands.lists_except import invoking_user
-from hashscan.cli.options.base import DurationParam, HashscanCommand, HashscanGroup, positive, state_option
+from hashscan.cli.options.base import DURATION, HashscanCommand, HashscanGroup, positive, state_option
 from hashscan.cli.options.hub_client import hub_client_options, push_reports, require_hub, send_names_option
 from hashscan.cli.options.output import (
     choose_format,
@@ -359,7 +359,7 @@ def merge(reports: tuple[Path, ...], output: Path | None) -> int:
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
 @click.option(
     "--keep",
-    type=DurationParam(),
+    type=DURATION,
     callback=positive,
     required=True,
     metavar="TIME",

@@ -106,22 +106,6 @@ class ReportParam(click.ParamType[ReportTarget]):
         return [CompletionItem(form) for form in forms] or [CompletionItem(incomplete, type="file")]
 
 
-class ShareParam(ParsedParam[float]):
-    """A parameter with a percentage; its value is a fraction of 1."""
-
-    name = "share"
-    parsed = float
-    parse = staticmethod(parse_share)
-
-
-class ShardParam(ParsedParam[Shard]):
-    """A parameter `INDEX/COUNT` that names a shard of a scan."""
-
-    name = "shard"
-    parsed = Shard
-    parse = staticmethod(parse_shard)
-
-
 @click.command(cls=HashscanCommand, exit_codes=EXIT_CODES, needs=RootRights.READING, hashes=True)
 @click.argument(
     "targets",
@@ -147,7 +131,7 @@ class ShardParam(ParsedParam[Shard]):
 @setting_options(ScanSettings, "known")
 @click.option(
     "--shard",
-    type=ShardParam(),
+    type=ParsedParam("shard", parse_shard, Shard),
     metavar="INDEX/COUNT",
     help=(
         "Scan one part of the targets, such as 3/16; `hashscan report merge` merges the reports of all parts."
@@ -179,7 +163,7 @@ class ShardParam(ParsedParam[Shard]):
 @setting_options(ScanSettings, "time_budget", "accept_shrink", "accept_cleared")
 @click.option(
     "--reread",
-    type=ShareParam(),
+    type=ParsedParam("share", parse_share, float),
     show_default=f"{DEFAULT_REREAD:.1%}",
     metavar="PERCENT",
     help=(

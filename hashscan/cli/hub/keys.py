@@ -8,7 +8,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, hub_option
-from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
+from hashscan.cli.options.base import DURATION, HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
 from hashscan.hub.accounts.keys import (
@@ -159,7 +159,7 @@ def list_(organisation: str | None, format_name: str, hub: HubAddress) -> None:
 @click.argument("name")
 @argument_option(
     "--overlap",
-    type=DurationParam(),
+    type=DURATION,
     default=7 * 86_400.0,
     help="Time for which the old key stays valid. Default: 7d.",
 )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.hub.options import NetworkParam, actor, database_option, hub_option
+from hashscan.cli.hub.options import NETWORK, actor, database_option, hub_option
 from hashscan.cli.options.base import HashscanCommand, list_option, state_option
 from hashscan.cli.options.cases_and_alerts import channel_options
-from hashscan.cli.options.service import AddressParam, filter_options
+from hashscan.cli.options.service import ADDRESS, filter_options
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
@@ -54,7 +54,7 @@ def init(hub: HubAddress) -> None:
 )
 @click.option(
     "--listen",
-    type=AddressParam(),
+    type=ADDRESS,
     default="tcp:127.0.0.1:8480",
     metavar="ADDRESS",
     help="tcp:HOST:PORT or unix:PATH. Default: tcp:127.0.0.1:8480, for a reverse proxy on this machine.",
@@ -62,7 +62,7 @@ def init(hub: HubAddress) -> None:
 @click.option(
     "--allow-network",
     "networks",
-    type=NetworkParam(),
+    type=NETWORK,
     multiple=True,
     metavar="CIDR",
     help="Network beyond this machine whose clients may connect; repeatable. It needs --tls-cert.",
@@ -89,7 +89,7 @@ def init(hub: HubAddress) -> None:
 @click.option(
     "--trusted-proxy",
     "proxies",
-    type=NetworkParam(),
+    type=NETWORK,
     multiple=True,
     metavar="CIDR",
     help="Address of a reverse proxy whose headers about its clients are believed; repeatable. Whoever can "

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import click
 from msgspec import Struct
 
-from hashscan.cli.hub.options import TimeParam, actor, hub_option
-from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
+from hashscan.cli.hub.options import TIME, actor, hub_option
+from hashscan.cli.options.base import DURATION, HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
 from hashscan.hub.notices.notices import (
@@ -53,7 +53,7 @@ def command() -> None:
     help="Category of the content.",
 )
 @argument_option(
-    "--deadline", type=DurationParam(), metavar="TIME",
+    "--deadline", type=DURATION, metavar="TIME",
     help="Time from now within which it must be removed, such as 24h. Default: the organisation's own."
 )  # fmt: skip
 @argument_option(
@@ -192,7 +192,7 @@ def mark(reference: str, event: Event, how: str, hub: HubAddress) -> None:
 @click.argument("reference")
 @click.argument("sight", type=click.Choice(SIGHTS))
 @argument_option(
-    "--at", type=TimeParam(), metavar="TIME",
+    "--at", type=TIME, metavar="TIME",
     help="When it was looked at, such as 2026-10-01T12:00:00Z. Default: now."
 )  # fmt: skip
 @argument_option("--by", "who", default="", metavar="TEXT", help="Who has looked. Default: you.")

@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import os
 import pwd
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 
 import click
 
 from hashscan.cli.options.base import ParsedParam, gather_options, state_option
+from hashscan.cli.options.service import parse_network
 from hashscan.errors import UsageError
 from hashscan.hub.storage.database import HubAddress
 from hashscan.timefmt import parse_zoned
 
 
-class NetworkParam(ParsedParam[IPv4Network | IPv6Network]):
-    """A parameter with a network, as CIDR."""
-
-    name = "network"
-    parsed = IPv4Network | IPv6Network
-
-    @staticmethod
-    def parse(text: str) -> IPv4Network | IPv6Network:
-        try:
-            return ip_network(text)
-        except ValueError as error:
-            raise UsageError(f"{text!r}: {error}", advice="Write a network, such as 10.1.0.0/16.") from error
+def _parse_time(text: str) -> int:
+    """Return a time with its zone, as RFC 3339, in seconds since 1970."""
+    found = parse_zoned(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no time with a zone", advice="Write 2026-10-01T12:00:00Z.")
+    return int(found.timestamp())
 
 
-class TimeParam(ParsedParam[int]):
-    """A parameter with a time and its zone, as RFC 3339, in seconds since 1970."""
-
-    name = "time"
-    parsed = int
-
-    @staticmethod
-    def parse(text: str) -> int:
-        found = parse_zoned(text)
-        if found is None:
-            raise UsageError(f"{text!r} is no time with a zone", advice="Write 2026-10-01T12:00:00Z.")
-        return int(found.timestamp())
+NETWORK = ParsedParam("network", parse_network, IPv4Network | IPv6Network)
+TIME = ParsedParam("time", _parse_time, int)
 
 
 database_option = click.option(

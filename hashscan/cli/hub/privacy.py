@@ -7,7 +7,7 @@ import time
 import click
 
 from hashscan.cli.hub.options import actor, hub_option
-from hashscan.cli.options.base import DurationParam, HashscanCommand, argument_option
+from hashscan.cli.options.base import DURATION, HashscanCommand, argument_option
 from hashscan.cli.options.output import write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
@@ -21,7 +21,7 @@ _DAY = 86_400
 @click.command(cls=HashscanCommand, exit_codes=_CODES)
 @argument_option(
     "--older-than",
-    type=DurationParam(),
+    type=DURATION,
     required=True,
     metavar="TIME",
     help="Cases and notices that ended longer ago than this, such as 730d.",

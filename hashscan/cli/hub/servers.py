@@ -8,13 +8,8 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, hub_option
-from hashscan.cli.options.base import (
-    DurationParam,
-    HashscanCommand,
-    HashscanGroup,
-    argument_option,
-)
-from hashscan.cli.options.cases_and_alerts import CategoryDeadlineParam, channel_options
+from hashscan.cli.options.base import DURATION, HashscanCommand, HashscanGroup, argument_option
+from hashscan.cli.options.cases_and_alerts import CATEGORY_DEADLINE, channel_options
 from hashscan.cli.options.output import format_option, write_json_line
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.notifications import print_failed_deliveries
@@ -140,7 +135,7 @@ def _row(server: ServerState) -> tuple[str, ...]:
 @argument_option(
     "--silent-after",
     required=True,
-    type=DurationParam(),
+    type=DURATION,
     metavar="TIME",
     help="Time without a report after which the server counts as silent, such as 2d; 0 for that of all.",
 )
@@ -157,19 +152,19 @@ def set_(organisation: str, name: str, silent_after: float, hub: HubAddress) -> 
 @command.command(exit_codes=_CODES)
 @argument_option(
     "--silent-after",
-    type=DurationParam(),
+    type=DURATION,
     metavar="TIME",
     help="Time without a report after which a server counts as silent; at first 2d.",
 )
 @argument_option(
     "--deadline",
-    type=DurationParam(),
+    type=DURATION,
     metavar="TIME",
     help="Time that the case of a match may take; 0 for no deadline, as at first.",
 )
 @argument_option(
     "--review-deadline",
-    type=DurationParam(),
+    type=DURATION,
     metavar="TIME",
     help="Time for a finding that a person has to review first; 0 for no deadline, as at first.",
 )
@@ -177,7 +172,7 @@ def set_(organisation: str, name: str, silent_after: float, hub: HubAddress) -> 
     "--category-deadline",
     "deadlines",
     multiple=True,
-    type=CategoryDeadlineParam(),
+    type=CATEGORY_DEADLINE,
     metavar="CATEGORY=TIME",
     help="Time for matches of a category, instead of --deadline; repeatable.",
 )

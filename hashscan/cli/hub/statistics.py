@@ -7,7 +7,7 @@ import time
 import click
 
 from hashscan.cli.hub.options import actor, hub_option
-from hashscan.cli.options.base import DurationParam, HashscanGroup, argument_option
+from hashscan.cli.options.base import DURATION, HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, write_output
 from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
@@ -31,7 +31,7 @@ def command() -> None:
 @argument_option("--until-month", metavar="MONTH", help="Last month of the period. Default: the same.")
 @argument_option(
     "--answer-time",
-    type=DurationParam(),
+    type=DURATION,
     default=14 * 86_400.0,
     show_default="14d",
     metavar="TIME",

@@ -10,7 +10,7 @@ from itertools import chain
 from logging import WARNING
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -442,36 +442,26 @@ class TableOption(click.Option):
 class ParsedParam(click.ParamType[T]):
     """A parameter whose text a function of the settings parses."""
 
-    parsed: ClassVar[type | UnionType]
-    """Types of values that need no parsing, such as numbers from the settings file."""
-
-    @staticmethod
-    def parse(text: str) -> Any:
-        raise NotImplementedError
+    def __init__(self, name: str, parse: Callable[[str], T], parsed: type | UnionType = tuple) -> None:
+        """Make a type; values of the types `parsed` need no parsing, such as numbers from the settings
+        file."""
+        self.name = name
+        self._parse = parse
+        self._parsed = parsed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
-        if isinstance(value, self.parsed):
+        if isinstance(value, self._parsed):
             return cast("T", value)
         try:
-            return cast("T", self.parse(str(value)))
+            return self._parse(str(value))
         except UsageError as error:
             self.fail(f"{error}. {error.remedy}", param, ctx)
 
 
-class SizeParam(ParsedParam[int]):
-    """A parameter with a size in bytes, with an optional suffix K, M, G or T."""
-
-    name = "size"
-    parsed = int
-    parse = staticmethod(parse_size)
-
-
-class DurationParam(ParsedParam[float]):
-    """A parameter with a duration in seconds, with an optional suffix s, m, h or d."""
-
-    name = "duration"
-    parsed = int | float
-    parse = staticmethod(parse_duration)
+SIZE = ParsedParam("size", parse_size, int)
+"""A size in bytes, with an optional suffix K, M, G or T."""
+DURATION = ParsedParam("duration", parse_duration, int | float)
+"""A duration in seconds, with an optional suffix s, m, h or d."""
 
 
 def positive(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -515,8 +505,8 @@ def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 _TYPES: dict[Any, Any] = {
-    "size": SizeParam(),
-    "time": DurationParam(),
+    "size": SIZE,
+    "time": DURATION,
     Path: click.Path(path_type=Path, dir_okay=False),
 }
 

@@ -128,12 +128,8 @@ alert_options = gather_options(
 """All options for alerts; settings files have them in the table `alerts`."""
 
 
-class CategoryDeadlineParam(ParsedParam[tuple[str, float]]):
-    """A parameter of the form `CATEGORY=TIME`: a category and its deadline in seconds."""
-
-    name = "deadline"
-    parsed = tuple
-    parse = staticmethod(parse_category_deadline)
+CATEGORY_DEADLINE = ParsedParam("deadline", parse_category_deadline)
+"""`CATEGORY=TIME`: a category and its deadline in seconds."""
 
 
 def _case_settings(
@@ -152,7 +148,7 @@ deadline_options = gather_options(
         cls=TableOption,
         table="cases",
         multiple=True,
-        type=CategoryDeadlineParam(),
+        type=CATEGORY_DEADLINE,
         metavar="CATEGORY=TIME",
         help="Different time for a category, such as A1=12h; repeatable.",
     ),

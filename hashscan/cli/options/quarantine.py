@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import DurationParam, TableOption, add_options, gather_options, setting_options
+from hashscan.cli.options.base import DURATION, TableOption, add_options, gather_options, setting_options
 from hashscan.cli.output.list_changes import print_withdrawn_items
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
@@ -36,13 +36,13 @@ _terms_options = gather_options(
     lambda *values: partial(QuarantineSettings.of, *values),
     _option(
         "--retain-min",
-        type=DurationParam(),
+        type=DURATION,
         metavar="TIME",
         help="Minimum retention of evidence, such as 90d. No default: it depends on the law.",
     ),
     _option(
         "--destroy-by",
-        type=DurationParam(),
+        type=DURATION,
         metavar="TIME",
         help=("Maximum retention of evidence, such as 365d. It depends on the law, so it has no default."),
     ),

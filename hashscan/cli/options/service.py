@@ -66,13 +66,18 @@ def _door_and_rest(text: str, separator: str, form: str) -> tuple[Protocol, str]
     raise UsageError(f"{text!r} does not have the form {form}", advice=f"DOOR is one of {_NAMES}.")
 
 
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """Return the network of CIDR."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r}: {error}", advice="Write a network, such as 10.1.0.0/16.") from error
+
+
 def parse_allow(text: str) -> tuple[Protocol, IPv4Network | IPv6Network]:
     """Return the door and the network of `DOOR=CIDR`."""
     protocol, network = _door_and_rest(text, "=", "DOOR=CIDR")
-    try:
-        return protocol, ip_network(network)
-    except ValueError as error:
-        raise UsageError(f"{text!r}: {error}", advice="Write a network, such as 10.1.0.0/16.") from error
+    return protocol, parse_network(network)
 
 
 def parse_answer(text: str) -> tuple[Protocol, AnswerTo, AnswerWith]:
@@ -101,51 +106,15 @@ def parse_owner(text: str) -> tuple[Protocol, str]:
     return protocol, header
 
 
-class AddressParam(ParsedParam[UnixAddress | TcpAddress]):
-    """A parameter `unix:PATH` or `tcp:HOST:PORT`."""
-
-    name = "address"
-    parsed = UnixAddress | TcpAddress
-    parse = staticmethod(parse_address)
-
-
-class AllowParam(ParsedParam[tuple[Protocol, IPv4Network | IPv6Network]]):
-    """A parameter `DOOR=CIDR`."""
-
-    name = "allow"
-    parsed = tuple
-    parse = staticmethod(parse_allow)
+def parse_mode(text: str) -> int:
+    """Return the mode of three octal digits, with or without a leading 0."""
+    digits = text[1:] if len(text) == 4 and text[0] == "0" else text
+    if len(digits) != 3 or not set(digits) <= set("01234567"):
+        raise UsageError(f"{text!r} is not a mode", advice="Write three octal digits, such as 660.")
+    return int(digits, 8)
 
 
-class AnswerParam(ParsedParam[tuple[Protocol, AnswerTo, AnswerWith]]):
-    """A parameter `DOOR.VERDICT=ANSWER`."""
-
-    name = "answer"
-    parsed = tuple
-    parse = staticmethod(parse_answer)
-
-
-class OwnerParam(ParsedParam[tuple[Protocol, str]]):
-    """A parameter `DOOR=HEADER`."""
-
-    name = "owner"
-    parsed = tuple
-    parse = staticmethod(parse_owner)
-
-
-class ModeParam(ParsedParam[int]):
-    """A parameter with the mode of a file, in octal digits."""
-
-    name = "mode"
-    parsed = int
-
-    @staticmethod
-    def parse(text: str) -> int:
-        """Return the mode of three octal digits, with or without a leading 0."""
-        digits = text[1:] if len(text) == 4 and text[0] == "0" else text
-        if len(digits) != 3 or not set(digits) <= set("01234567"):
-            raise UsageError(f"{text!r} is not a mode", advice="Write three octal digits, such as 660.")
-        return int(digits, 8)
+ADDRESS = ParsedParam("address", parse_address, UnixAddress | TcpAddress)
 
 
 def _doors_of(
@@ -195,7 +164,7 @@ def _address_option(name: str, text: str, example: str) -> Any:
     return click.option(
         name,
         multiple=True,
-        type=AddressParam(),
+        type=ADDRESS,
         metavar="ADDRESS",
         help=f"Listen here for clients of {text}: unix:PATH or tcp:HOST:PORT, such as {example}; repeatable.",
     )
@@ -211,7 +180,7 @@ door_options = gather_options(
     _address_option("--http", "HTTP", "tcp:127.0.0.1:8086"),
     click.option(
         "--socket-mode",
-        type=ModeParam(),
+        type=ParsedParam("mode", parse_mode, int),
         default="660",
         show_default=True,
         metavar="MODE",
@@ -221,7 +190,7 @@ door_options = gather_options(
         "--allow",
         "allowed",
         multiple=True,
-        type=AllowParam(),
+        type=ParsedParam("allow", parse_allow),
         metavar="DOOR=CIDR",
         help=f"Let clients of this network connect to a door ({_NAMES}), such as icap=10.1.0.0/16; "
         "repeatable. Without it, a door listens at loopback and Unix sockets only. clamd's protocol and ICAP "
@@ -231,7 +200,7 @@ door_options = gather_options(
         "--answer",
         "answers",
         multiple=True,
-        type=AnswerParam(),
+        type=ParsedParam("answer", parse_answer),
         metavar="DOOR.VERDICT=ANSWER",
         help="Answer of a door to a verdict, such as icap.undecoded=refuse; repeatable. Verdicts: match, "
         "held, review, undecoded; ambiguous, if programs may find other files in a form than were checked; "
@@ -243,7 +212,7 @@ door_options = gather_options(
         "--trust-owner",
         "headers",
         multiple=True,
-        type=OwnerParam(),
+        type=ParsedParam("owner", parse_owner),
         metavar="DOOR=HEADER",
         help="Take the uploader's name from this request header, such as icap=X-Authenticated-User; "
         "repeatable. Every client of the door must be trusted to set it. Without it, each connection (each "

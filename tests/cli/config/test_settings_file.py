@@ -7,7 +7,7 @@ import pytest
 
 from hashscan.cli.config.settings_file import Catalogue, SettingsFile, TablesParam, wrong_kind
 from hashscan.cli.main import cli
-from hashscan.cli.options.base import SizeParam
+from hashscan.cli.options.base import SIZE
 
 CATALOGUE = Catalogue.of(click.Context(cli))
 
@@ -96,7 +96,7 @@ def test_a_commands_own_table_comes_before_the_top() -> None:
         ({"type": click.Choice(["a"])}, ["a", "b"], [1, ["a"]]),
         ({"type": click.Path()}, ["/"], [1, ["/"]]),
         ({"multiple": True}, [[], ["a"]], ["a", [1], 1]),
-        ({"type": SizeParam()}, [1, "1G"], []),
+        ({"type": SIZE}, [1, "1G"], []),
         ({"type": One()}, [{}, "file"], [[{}], 1]),
         ({"type": click.Path(), "multiple": True}, [["/"]], [["/", 1]]),
     ],

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -22,6 +23,7 @@ import pytest
 import hashscan.hashing  # noqa: F401
 from hashscan.sources.filesystem.ctime import TRUSTED_TYPES
 from hashscan.sources.filesystem.mounts import filesystem_type
+from tests import prefork
 from tests.examples import QUICK_EXAMPLES
 from tests.quick_disk import sync_nothing
 
@@ -118,8 +120,15 @@ def only_units(config: pytest.Config) -> bool:
     return config.option.markexpr.replace(" and not slow", "") == "unit"
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Name the processes that workers share to one of them."""
+    node.workerinput["preforks"] = prefork.share_preforks()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Refuse a temporary folder on which no scan takes a file for unchanged, as tests of the state expect."""
+    prefork.shared_folder = getattr(config, "workerinput", {}).get("preforks", "")
     folder = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY)
     try:
         kind = filesystem_type(folder)

@@ -35,6 +35,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -108,12 +109,18 @@ class Prefork:
         prefix: words before the command that starts it.
         extra: variables that it has besides those of this process.
         rare: those of `RARE` that it imports.
+        name: under which the workers of a parallel run share it, unless each has its own.
     """
 
     def __init__(
-        self, prefix: Sequence[str] = (), extra: Mapping[str, str] | None = None, rare: Sequence[str] = ()
+        self,
+        prefix: Sequence[str] = (),
+        extra: Mapping[str, str] | None = None,
+        rare: Sequence[str] = (),
+        name: str = "",
     ) -> None:
         self._prefix, self._extra, self._rare = prefix, extra or {}, rare
+        self.name = name
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         atexit.register(self.close)
@@ -210,33 +217,73 @@ class Prefork:
         address = self._address()
         path = Path(address).with_name("hashscan")
         if not path.exists():
-            path.write_text(PROGRAM.format(python=sys.executable, address=address, umask=_umask()))
-            path.chmod(0o755)
+            made = path.with_name(f"made-by-{os.getpid()}")
+            made.write_text(PROGRAM.format(python=sys.executable, address=address, umask=_umask()))
+            made.chmod(0o755)
+            made.rename(path)
         return path
 
     def close(self) -> None:
         """End the process, if it was started."""
-        if self._process is not None and self._folder is not None:
+        if self._process is not None:
             self._process.communicate(timeout=60)
+            self._process = None
+        if self._folder is not None:
             self._folder.cleanup()
 
     def _address(self) -> str:
+        if self.name and shared_folder:
+            return f"{shared_folder}/{self.name}/socket"
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="hashscan-prefork-")
-            with socket.socket(socket.AF_UNIX) as listening:
-                listening.bind(f"{self._folder.name}/socket")
-                listening.listen()
-                self._process = subprocess.Popen(
-                    [
-                        *(*self._prefix, sys.executable, "-m", "tests.prefork"),
-                        *(str(listening.fileno()), *self._rare),
-                    ],
-                    env=os.environ | self._extra,
-                    stdin=subprocess.PIPE,
-                    pass_fds=[listening.fileno()],
-                    cwd=ROOT,
-                )
+            with listening_at(f"{self._folder.name}/socket") as listening:
+                self.start(listening)
         return f"{self._folder.name}/socket"
+
+    def start(self, listening: socket.socket) -> None:
+        """Start the process, which accepts requests at this socket."""
+        self._process = subprocess.Popen(
+            [
+                *(*self._prefix, sys.executable, "-m", "tests.prefork"),
+                *(str(listening.fileno()), *self._rare),
+            ],
+            env=os.environ | self._extra,
+            stdin=subprocess.PIPE,
+            pass_fds=[listening.fileno()],
+            cwd=ROOT,
+        )
+
+
+def listening_at(path: str) -> socket.socket:
+    """Return a socket that accepts connections at a path."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen(128)
+    return listening
+
+
+shared_folder = ""
+"""Has the sockets of the processes that the workers of a parallel run share, in a folder for each."""
+
+
+@cache
+def share_preforks() -> str:
+    """Return the folder for workers of this process, in which each of `SHARED` begins when it is asked."""
+    folder = tempfile.TemporaryDirectory(prefix="hashscan-preforks-")
+    atexit.register(folder.cleanup)
+    waiting = {}
+    for prefork in SHARED:
+        Path(folder.name, prefork.name).mkdir()
+        waiting[listening_at(f"{folder.name}/{prefork.name}/socket")] = prefork
+
+    def start_those_asked() -> None:
+        while waiting:
+            for asked in select.select([*waiting], [], [])[0]:
+                waiting.pop(asked).start(asked)
+                asked.close()
+
+    threading.Thread(target=start_those_asked, daemon=True).start()
+    return folder.name
 
 
 class _ForkedCommand(subprocess.Popen[Any]):
@@ -303,11 +350,14 @@ def _let_go(connection: socket.socket) -> None:
     connection.close()
 
 
-PREFORK = Prefork()
-CLUSTER_PREFORK = Prefork(extra={"DASK_LOGGING__DISTRIBUTED": "error"}, rare=[CLUSTER])
+PREFORK = Prefork(name="commands")
+CLUSTER_PREFORK = Prefork(extra={"DASK_LOGGING__DISTRIBUTED": "error"}, rare=[CLUSTER], name="cluster")
 """Forks scans on a cluster, and its nodes. Dask reads how it logs when it is imported."""
-HUB_PREFORK = Prefork(rare=[HUB, HUB_COMMANDS])
+HUB_PREFORK = Prefork(rare=[HUB, HUB_COMMANDS], name="hub")
 """Forks commands of a hub."""
+EXCHANGE_PREFORK = Prefork(rare=[EXCHANGES], name="exchanges")
+"""Forks commands that talk to exchanges."""
+SHARED = (PREFORK, CLUSTER_PREFORK, HUB_PREFORK, EXCHANGE_PREFORK)
 
 
 def _number(stream: int | IO[Any] | None) -> int:

@@ -12,9 +12,7 @@ import pytest
 
 from hashscan.lists.exchanges import pulling
 from tests.lists.exchanges.servers import Served, ncmec_served
-from tests.prefork import EXCHANGES, FETCHING, INTERPRETER, Prefork
-
-PREFORK = Prefork(rare=[EXCHANGES])
+from tests.prefork import EXCHANGE_PREFORK, FETCHING, INTERPRETER
 
 
 def fork_fetching(command: list[str], *, env: dict[str, str], **options: Any) -> subprocess.Popen[bytes]:
@@ -23,7 +21,7 @@ def fork_fetching(command: list[str], *, env: dict[str, str], **options: Any) ->
     # Those that act when an interpreter starts can't differ from ours, nor have they any effect.
     acting = {name: value for name, value in os.environ.items() if name.startswith(INTERPRETER)}
     others = {name: value for name, value in env.items() if not name.startswith(INTERPRETER)}
-    return PREFORK.popen([sys.executable, "-m", FETCHING], env=acting | others, **options)
+    return EXCHANGE_PREFORK.popen([sys.executable, "-m", FETCHING], env=acting | others, **options)
 
 
 @pytest.fixture(autouse=True)

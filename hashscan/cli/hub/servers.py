@@ -16,8 +16,7 @@ from hashscan.cli.output.notifications import print_failed_deliveries
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_UNREACHABLE, UsageError
 from hashscan.hub.accounts.organisations import organisation_named
-from hashscan.hub.intake.defaults import change_defaults
-from hashscan.hub.intake.servers import ServerState, raise_silence, servers, set_silent_after
+from hashscan.hub.intake.servers import ServerState, change_defaults, raise_silence, servers, set_silent_after
 from hashscan.hub.storage.database import HubAddress
 from hashscan.schema import Time
 from hashscan.settings.cases_and_alerts import AlertSettings

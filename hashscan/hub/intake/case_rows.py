@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, and_, any_, bindparam, case, l
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
-from hashscan.hub.intake.defaults import server_defaults
 from hashscan.hub.intake.records import Finding, Place
+from hashscan.hub.intake.servers import server_defaults
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import CASES, EVENTS, REVIEW_COUNTS, SCANS
 from hashscan.schema import decode_json

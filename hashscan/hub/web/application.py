@@ -12,8 +12,7 @@ from starlette.responses import Response
 
 from hashscan.hub.web.check_routes import check_routes
 from hashscan.hub.web.hosts import ForwardedClients
-from hashscan.hub.web.intake_routes import intake_routes
-from hashscan.hub.web.notice_routes import notice_routes
+from hashscan.hub.web.intake_routes import intake_routes, notice_routes
 from hashscan.hub.web.pages.rendering import error_page
 from hashscan.hub.web.pages.routes import pages
 from hashscan.hub.web.requests import Context, HubErrorCode, api, described, in_thread

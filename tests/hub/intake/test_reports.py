@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Row, Table, select
 
 from hashscan.hub.intake import case_rows
-from hashscan.hub.intake.defaults import change_defaults
 from hashscan.hub.intake.records import NewerSchemaError, decode_records
 from hashscan.hub.intake.reports import (
     MissingReportError,
@@ -19,6 +18,7 @@ from hashscan.hub.intake.reports import (
     receive_records,
     report_state,
 )
+from hashscan.hub.intake.servers import change_defaults
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import CASES, EVENTS, SCANS, SERVERS
 from hashscan.hub_api import RECORDS_MAX, ReportState, place_of

@@ -16,8 +16,7 @@ from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.cli.main import cli
 from hashscan.errors import UsageError
-from hashscan.hub.intake.defaults import change_defaults
-from hashscan.hub.intake.servers import raise_silence, servers, set_silent_after
+from hashscan.hub.intake.servers import change_defaults, raise_silence, servers, set_silent_after
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import SERVERS
 from hashscan.settings.cases_and_alerts import NO_ALERTS, AlertSettings

@@ -24,7 +24,7 @@ from hashscan.hub.accounts.organisations import (
 from hashscan.hub.accounts.sessions import set_switch
 from hashscan.hub.accounts.users import ROLES, add_user, user_named, users
 from hashscan.hub.checks.counting import month_of
-from hashscan.hub.intake.defaults import ServerDefaults, server_defaults
+from hashscan.hub.intake.servers import ServerDefaults, server_defaults
 from hashscan.hub.mails.outbox import outbox
 from hashscan.hub.review import cases as review_cases
 from hashscan.hub.review.cases import CaseFilter, count_cases, find_cases, review_queue

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.sessions import SWITCHES, set_switch, switches
 from hashscan.hub.accounts.users import ROLES, Role, add_user, disable_user, reset_user, users
-from hashscan.hub.intake.defaults import ServerDefaults, change_defaults, server_defaults
+from hashscan.hub.intake.servers import ServerDefaults, change_defaults, server_defaults
 from hashscan.hub.storage.tables import AUDIT, FEEDBACK, ORGANISATIONS
 from hashscan.hub.web.pages.cases import link, organisation_id, small_number
 from hashscan.hub.web.pages.visits import EVERYBODY, OPERATORS, STAFF, PageRoute, Visit, page, sentence

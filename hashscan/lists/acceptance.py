@@ -24,8 +24,8 @@ from msgspec import Struct
 
 from hashscan.atomic_files import PRIVATE_FILE, replace_file
 from hashscan.errors import HashscanError
-from hashscan.lists.storage.exchange_list import read_exchange_source
 from hashscan.lists.storage.layout import DEMO, ListFolder
+from hashscan.lists.storage.local_list import read_exchange_source
 from hashscan.lists.storage.video_frames import ALGORITHM as VPDQ
 from hashscan.lists.storage.video_frames import parse_id
 from hashscan.model import STAY_DOWN_LIST

@@ -19,7 +19,6 @@ from hashscan.errors import LockedError, NoUsableListError, OutputError, UsageEr
 from hashscan.lists.acceptance import source_of
 from hashscan.lists.index.segments import TemporaryIndex, compile_new, prepared
 from hashscan.lists.storage.columns import ColumnError, EntryBlock, ListHandle
-from hashscan.lists.storage.exchange_list import open_exchange, read_exchange_source
 from hashscan.lists.storage.layout import (
     DEMO,
     ListFolder,
@@ -28,7 +27,7 @@ from hashscan.lists.storage.layout import (
     private_folder,
     refuse_to_leave_files,
 )
-from hashscan.lists.storage.local_list import open_local, write_local
+from hashscan.lists.storage.local_list import open_exchange, open_local, read_exchange_source, write_local
 from hashscan.lists.storage.manifest import LIST_NAME
 from hashscan.lists.storage.signed_list import (
     OpenedList,

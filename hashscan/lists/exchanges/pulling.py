@@ -51,16 +51,16 @@ from hashscan.lists.exchanges.records import Records
 from hashscan.lists.index.segments import compile_new
 from hashscan.lists.pulling.client import Pulled, PullProgress, put_in_use
 from hashscan.lists.pulling.origin import recorded
-from hashscan.lists.storage.exchange_list import (
+from hashscan.lists.storage.layout import ListFolder
+from hashscan.lists.storage.local_list import (
     ExchangeSource,
     Fetched,
     read_exchange_source,
     read_fetched,
     write_exchange_source,
     write_fetched,
+    write_local,
 )
-from hashscan.lists.storage.layout import ListFolder
-from hashscan.lists.storage.local_list import write_local
 from hashscan.lists.storage.signed_list import OpenedList
 from hashscan.lists.storage.stored_version import VerificationLevel
 from hashscan.lists.store import ListStore, open_version

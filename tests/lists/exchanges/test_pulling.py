@@ -21,7 +21,7 @@ from hashscan.lists.entries import entries_of_list
 from hashscan.lists.exchanges import pulling
 from hashscan.lists.exchanges.transport import SIZE_MAX
 from hashscan.lists.pulling.client import Pulled, attempts_of
-from hashscan.lists.storage.exchange_list import Fetched, read_fetched, write_fetched
+from hashscan.lists.storage.local_list import Fetched, read_fetched, write_fetched
 from hashscan.lists.store import ListStore
 from hashscan.model import Entry, TrustState
 from hashscan.registry import EXCHANGES

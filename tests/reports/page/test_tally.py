@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from hashscan.reports.page import tally
+from hashscan.reports.page import html
+from hashscan.reports.page.html import Names, Tally, verdicts_of
 from hashscan.reports.page.rows import row_of
-from hashscan.reports.page.tally import Names, Tally, verdicts_of
 from tests.reports.documents import finding, unreadable
 
 
@@ -31,14 +31,14 @@ def test_few_names_have_a_bar_each() -> None:
 def test_of_many_names_the_others_are_one_bar() -> None:
     names = [f"n{number}" for number in range(40) for _ in range(number + 1)]
     bars = counted(*names).chart("T", "e", unnamed="").bars
-    assert len(bars) == tally.SHOWN
+    assert len(bars) == html.SHOWN
     assert bars[0].label == "n39"
     assert bars[-1].label == "29 others"
     assert sum(bar.count for bar in bars) == len(names)
 
 
 def test_names_without_end_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally, "_DISTINCT", 3)
+    monkeypatch.setattr(html, "_DISTINCT", 3)
     found = counted("a", "b", "c", "d", "e", "a")
     assert found.counts == Counter({"a": 2, "b": 1, "c": 1})
     bars = found.chart("T", "e", unnamed="").bars

@@ -19,14 +19,13 @@ from hashscan.shortcomings import Shortcoming
 from hashscan.sources.base import Source, full_path
 from hashscan.sources.filesystem.source import FilesystemSource
 from hashscan.sources.objects.source import ObjectSource
-from hashscan.state.change_detection import CachedBatch, ScannedFolders, ScannedObjects
+from hashscan.state.change_detection import CachedBatch, RandomReread, ScannedFolders, ScannedObjects
 from hashscan.state.findings.coverage import Coverage
 from hashscan.state.findings.findings import Findings, Place
 from hashscan.state.findings.history import begin_account, conclude_account
 from hashscan.state.queries.answers import Answers
 from hashscan.state.queries.cached_results import CachedResults
 from hashscan.state.queries.retro_match import RetroMatcher
-from hashscan.state.rereading import RandomReread
 from hashscan.state.scopes import Container, QuarantinedFiles, Scopes, Shrunken
 from hashscan.state.store.contents import LACKING, LIMITED, LOW, ODD, WritableState
 from hashscan.state.store.database import closed_on_failure, errors_explained

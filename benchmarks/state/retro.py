@@ -35,7 +35,7 @@ from PIL import Image
 
 from benchmarks.lib.scans import HASHSCAN
 from benchmarks.state.known_state import fill
-from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.pdq_reduction import likely_turned
 from hashscan.hashing.records import DecodedPicture, unpack_reply
 from hashscan.hashing.variants import RESTORED
 from hashscan.lists.store import ListStore

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from hashscan.c_parts import BUILT
 from hashscan.hashing import pdq_reduction
-from hashscan.hashing.pdq_dihedral import places_of, turned_digests
 from hashscan.hashing.pdq_reduction import (
     CACHED_SIDE_MAX,
     SIDE,
     Floats,
     ReductionMode,
+    places_of,
     reduction_factor,
     reductions,
+    turned_digests,
 )
 from hashscan.hashing.pdq_restored import BOXES, box_means, box_weights, restored_frequencies
 from hashscan.hashing.variants import FEW_GREYS, ROWS_AND_COLUMNS

@@ -22,8 +22,7 @@ from hashscan.hashing.kernel import (
 )
 from hashscan.hashing.media.borders import find_inner_boxes
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_dihedral import places_of
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode, dct_matrix
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode, dct_matrix, places_of
 from hashscan.hashing.pdq_restored import box_means, restoration_maps, restored_frequencies, section_maps
 from hashscan.hashing.variants import (
     DIHEDRAL,

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from hashscan.hashing.archives.library import ArchiveMember
 from hashscan.hashing.archives.openers import READ_MAX, failed, guarded, stored
+from hashscan.hashing.documents.compound import object_of_ole_1
 from hashscan.hashing.documents.metafiles import bitmap_file, in_bytes
-from hashscan.hashing.documents.packages import object_of_ole_1
 from hashscan.hashing.documents.texts import TextOpener
 from hashscan.hashing.formats import contains_pictures, sniff
 from hashscan.hashing.member_records import ContainerError

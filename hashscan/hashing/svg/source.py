@@ -20,14 +20,17 @@ from xml.sax.saxutils import escape, quoteattr
 
 from PIL import Image
 
-from hashscan.hashing.svg.forms import content_of_url, decoded, natural_size, view_box_of
 from hashscan.hashing.svg.values import (
     PREFERRED,
     SPACE,
     RefusedError,
     attribute,
+    content_of_url,
     declarations,
+    decoded,
+    natural_size,
     rules,
+    view_box_of,
 )
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg ", "http://www.w3.org/1999/xlink "

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.pdq_reduction import likely_turned
 from hashscan.hashing.records import DECODE_REASONS
 from hashscan.hashing.variants import RESTORED
 from hashscan.model import ALGORITHMS, Reason

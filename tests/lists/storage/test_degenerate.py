@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashscan.hashing.member_records import Borders, SampledFrames
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.pdq_reduction import likely_turned
 from hashscan.hashing.records import DecodedPicture
 from hashscan.hashing.variants import ALPHA, LOOK, OVER_WHITE, WHOLE, DigestRun
 from hashscan.lists.index.segments import SMALL

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.pdq_reduction import likely_turned
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Part
 from hashscan.lists.store import ListStore

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hashscan.hashing.formats import FORMATS
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.pdq_reduction import likely_turned
 from hashscan.hashing.records import pack_failure, pack_picture
 from hashscan.hashing.variants import RESTORED, SECTION, DigestRun, Kind, Part
 from hashscan.matching.evaluation import FileTask, result_of

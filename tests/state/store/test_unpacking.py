@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.pdq_dihedral import likely_turned
+from hashscan.hashing.pdq_reduction import likely_turned
 from hashscan.hashing.records import pack_picture
 from hashscan.hashing.variants import DigestRun, Kind, Part
 from hashscan.model import ALGORITHMS, StoredContentData

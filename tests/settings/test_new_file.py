@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hashscan.errors import OutputError, UsageError
-from hashscan.settings.new_file import write_new
+from hashscan.settings.file import write_new
 from tests.sources.children import needs_root
 
 

@@ -117,7 +117,7 @@ def init(ctx: click.Context, file: Path | None, force: bool) -> None:
     """
     from hashscan.cli.config.settings_file import Catalogue
     from hashscan.cli.config.template import template
-    from hashscan.settings.new_file import write_new
+    from hashscan.settings.file import write_new
 
     text = template(Catalogue.of(ctx.find_root()))
     if str(file) == "-":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -36,6 +38,25 @@ def test_a_row_leads_to_a_finished_class_of_its_name(table: registry.Registry[An
     assert found.name == name
     assert found.__doc__
     assert table.rows[name].summary
+
+
+@pytest.mark.parametrize(
+    ("code", "libraries"),
+    [
+        ("import hashscan.model", {"msgspec"}),
+        ("import hashscan.registry, hashscan.cases.notices.reader", {"msgspec"}),
+        (
+            "from hashscan.registry import SOURCES; [SOURCES[name] for name in SOURCES]",
+            {"msgspec", "urllib3"},
+        ),
+    ],
+)
+def test_libraries_are_imported_when_they_are_used(code: str, libraries: set[str]) -> None:
+    """The row of a storage names its libraries, but nobody who lists storages needs them."""
+    shown = "import sys; before = {*sys.modules}; " + code + "; print(*{*sys.modules} - before)"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    found = {name.partition(".")[0] for name in done.stdout.split() if name[0] != "_"}
+    assert found - sys.stdlib_module_names - {"hashscan", "typing_extensions"} <= libraries
 
 
 def test_a_name_is_given_once() -> None:

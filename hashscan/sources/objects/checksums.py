@@ -14,11 +14,6 @@ from collections.abc import Callable
 
 from hashscan.sources.base import StoredChecksum
 
-try:
-    import google_crc32c
-except ImportError:
-    google_crc32c = None  # type: ignore[assignment]
-
 Extend = Callable[[int, bytes], int]
 """Returns the CRC of bytes that follow those of another CRC."""
 
@@ -28,10 +23,13 @@ _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
 def extend_of(algorithm: str) -> Extend | None:
     """Return the function that computes a CRC; None for other algorithms, and without its library."""
-    if algorithm == "crc32c" and google_crc32c is not None and google_crc32c.implementation == "c":
+    if algorithm == "crc32c":
+        try:
+            import google_crc32c
+        except ImportError:
+            return None
         # Its form in Python would take longer than all digests.
-        extend: Extend = google_crc32c.extend
-        return extend
+        return google_crc32c.extend if google_crc32c.implementation == "c" else None
     return _crc32 if algorithm == "crc32" else None
 
 

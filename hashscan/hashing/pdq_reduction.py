@@ -315,8 +315,6 @@ def _tents(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     return rows, np.concatenate(places), np.concatenate(weights)
 
 
-Floats = NDArray[np.float32]
-
 _MIDDLE = FREQUENCIES * FREQUENCIES // 2 - 1
 _DCT = dct_matrix()
 # Frequencies are numbered from 1.

@@ -12,7 +12,7 @@ from hashscan.cases.outbox import Outbox
 from hashscan.cases.queries import ScanRun, scans
 
 DAY = 86_400
-_TIME, _CASES, _SCANS, _EVENTS = "digest", "digest cases", "digest sweeps", "digest events"
+_TIME, _CASES, _SCANS, _EVENTS = "digest", "digest-cases", "digest-scans", "digest-events"
 _OPEN = "removed IS NULL AND closed IS NULL"
 _REVIEW = f"{_OPEN} AND verdict='review'"
 

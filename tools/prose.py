@@ -66,8 +66,8 @@ class Prose:
         match node:
             case ast.Constant(value=str(text)):
                 return text if self._is_prose(text) else None
-            case ast.JoinedStr(values=values):
-                text = "".join(str(one.value) if isinstance(one, ast.Constant) else "_" for one in values)
+            case ast.JoinedStr():
+                text = text_of(node)
                 return text if self._is_prose(text) else None
             case ast.Name(id=name):
                 return name if name in self._texts else self._constants.get(name)
@@ -92,6 +92,11 @@ class Prose:
             case ast.Call(func=ast.Attribute(value=text, attr=method)):
                 return method in _SAME_TEXT and self._is_text_of_error(text)
         return False
+
+
+def text_of(node: ast.JoinedStr) -> str:
+    """Return the text of an f-string, with a mark for each value."""
+    return "".join(str(one.value) if isinstance(one, ast.Constant) else "_" for one in node.values)
 
 
 def _items_of(node: ast.AST | None) -> Iterator[ast.AST | None]:
@@ -133,7 +138,7 @@ def _name_of(node: ast.Name | ast.Attribute) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr
 
 
-def _names_in(tree: ast.Module) -> Iterator[str]:
+def names_in(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a module gives to formats, and the types that it gives names to."""
     for node in nodes(tree):
         match node:
@@ -178,7 +183,7 @@ def decisions_on_prose(modules: Iterable[Module], foreign: Iterable[str]) -> Ite
         foreign: functions that read texts of others, as `module:function`; `module:` for its constants.
     """
     modules, unneeded = list(modules), set(foreign)
-    names = NAMES.union(*(_names_in(module.tree) for module in modules))
+    names = NAMES.union(*(names_in(module.tree) for module in modules))
     constants = {module.name: dict(_constants_in(module.tree, names)) for module in modules}
     for module in modules:
         known = dict(constants[module.name])

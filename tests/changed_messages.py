@@ -12,8 +12,8 @@ from pathlib import Path
 from types import CodeType
 
 import hashscan
+from tests.prose import NAMES, names_in, text_of
 from tools.metrics import read_modules
-from tools.prose import NAMES, names_in, text_of
 
 PACKAGE = Path(hashscan.__file__).parent
 _MARK = re.compile("\x01\x02([0-9]+)\x02")

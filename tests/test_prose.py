@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import hashscan
+from tests.prose import decisions_on_prose
 from tools.metrics import read_modules
-from tools.prose import decisions_on_prose
 
 FOREIGN = {
     "cli.config.template:": "help of options",

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from hashscan.matching.worker_setup import WorkerSetup
@@ -73,15 +74,24 @@ _SIZE_MAX = 1 << 20
 _BATCH = 1000
 
 
+def _cases() -> Iterator[tuple[str, bytes]]:
+    return iter(cases().items())
+
+
+@cache
+def drawn(draw: Callable[[], Iterator[tuple[str, bytes]]]) -> list[tuple[str, bytes]]:
+    """Return names and contents of the files that are not too long, drawn once for all kinds."""
+    return [(name, content) for name, content in draw() if len(content) < _SIZE_MAX]
+
+
 def mutants(kind: str, number: int, seed: int) -> Iterator[bytes]:
     """Yield files of one kind, each with some bytes, numbers or pieces changed; three in four in the head."""
     # Long texts are left out: nearly all of their bytes are alike.
     if kind in DRAWN:
         draw, part = DRAWN[kind]
-        named = ((name, content) for name, content in draw() if part in name)
+        files = [content for name, content in drawn(draw) if part in name]
     else:
-        named = ((name, content) for name, content in cases().items() if name.startswith(KINDS[kind]))
-    files = [content for _, content in named if len(content) < _SIZE_MAX]
+        files = [content for name, content in drawn(_cases) if name.startswith(KINDS[kind])]
     chance = random.Random(f"{kind} {seed}")
     for place in range(number):
         content = bytearray(files[place % len(files)])

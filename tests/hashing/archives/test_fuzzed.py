@@ -12,12 +12,13 @@ import pytest
 
 from hashscan.model import Reason, Verdict
 from hashscan.sandbox.client import SandboxOptions
+from tests.examples import examples
 from tests.hashing.archives.test_members import PICTURE, nested, tarred, written, zipped
 from tests.scan.workers.test_worker import CONTAINERS, NOTHING, check, worker_with
 
 pytestmark = pytest.mark.integration
 
-COPIES = 40
+COPIES = examples(40)
 
 
 def changed(content: bytes, chance: random.Random) -> bytes:

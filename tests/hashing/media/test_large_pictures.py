@@ -55,7 +55,8 @@ def picture() -> Image.Image:
 
 def saved(image: Image.Image, name: str, **options: object) -> bytes:
     stream = BytesIO()
-    image.save(stream, name, **options)
+    # Only PNG has this level: most of the time would go into a small file.
+    image.save(stream, name, **{"compress_level": 1} | options)
     return stream.getvalue()
 
 
@@ -122,7 +123,7 @@ def test_a_picture_in_the_relation_of_colour_and_opacity_is_seen(picture, tmp_pa
     alpha = np.where(board, shown, 255 - shown).astype(np.uint8)
     hidden = Image.merge("LA", (Image.fromarray(luma), Image.fromarray(alpha)))
     hidden = hidden.resize(SIZE, Image.Resampling.NEAREST)
-    content = saved(hidden, "PNG", compress_level=1)
+    content = saved(hidden, "PNG")
     usual, _ = digests(content, tmp_path, large=False)
     reduced, _ = digests(content, tmp_path, large=True)
     for look in (OVER_BLACK, OVER_WHITE):

@@ -98,6 +98,16 @@ LONGEST = (
 )
 """Begun first, or the processes of a parallel run would wait for them at the end."""
 
+SERVED = {
+    "hub": ("hub",),
+    "cluster": ("scan/cluster",),
+    "objects": (
+        *("sources/objects", "quarantine/objects", "cli/test_quarantine_objects.py"),
+        *("cli/test_scan_objects.py", "cli/test_state_objects.py", "cli/test_stay_down_objects.py"),
+    ),
+}
+"""Those that one process of a parallel run runs, as each would start the servers that they share."""
+
 
 @cache
 def folders_of(path: Path) -> set[str]:
@@ -113,6 +123,27 @@ def tier_of(path: Path) -> str:
         if not folders_of(path).isdisjoint(names):
             return tier
     return "integration"
+
+
+@cache
+def served_by(path: Path) -> str | None:
+    """Return the name of the servers that the tests in a file share with those in others."""
+    return next((name for name, paths in SERVED.items() if not folders_of(path).isdisjoint(paths)), None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Distribute files, but let one worker run those that share servers."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadServed(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return served_by(config.rootpath / file) or file
+
+    return LoadServed(config, log)
 
 
 def only_units(config: pytest.Config) -> bool:
@@ -181,7 +212,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not folders_of(item.path).isdisjoint(EXCHANGE):
             item.add_marker("exchange")
     place = {HERE / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+    items.sort(key=lambda item: -1 if served_by(item.path) else place.get(item.path, len(place)))
 
 
 NO_UNIT = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "socket.bind", "subprocess.Popen"})

@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -53,7 +53,7 @@ _ALGORITHMS = {
 _TOGETHER = 1 << 12
 """Largest number of records on a page; a delta of the library has any number."""
 
-_Api = SignalExchangeAPI[Any, Any, Any, Any, Any]
+_Api: TypeAlias = SignalExchangeAPI[Any, Any, Any, Any, Any]
 
 
 class _Settings(Struct, forbid_unknown_fields=True):

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from threatexchange.content_type.content_base import ContentType
 from threatexchange.content_type.file import FileContent
@@ -214,7 +214,7 @@ def _opinion(category: str) -> SignalOpinionCategory:
 
 
 _Key = tuple[str, str]
-_Delta = FetchDelta[_Key, HashscanRecord, HashscanCheckpoint]
+_Delta: TypeAlias = FetchDelta[_Key, HashscanRecord, HashscanCheckpoint]
 
 
 class HashscanSignalExchangeAPI(

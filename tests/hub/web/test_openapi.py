@@ -25,11 +25,12 @@ from hashscan.model import Entry
 from hashscan.service.doors.http.documents import ErrorCode
 from hashscan.service.doors.http.routing import MethodRoute
 from hashscan.state_dir import StateDir
+from tests.examples import examples
 from tests.hub.serving import Node, new_key, node
 from tests.service.doors.http.serving import Answered
 from tests.service.engine.serving import store_list
 
-EXAMPLES = 12
+EXAMPLES = examples(12)
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 OPEN = {
     "/healthz",

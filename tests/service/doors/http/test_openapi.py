@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import positive_data_acceptance, unsupported_method
 
 from hashscan.service.doors.http.documents import ErrorCode
+from tests.examples import examples
 from tests.service.doors.http.serving import HttpServer, Site, add_key
 
-EXAMPLES = 25
+EXAMPLES = examples(25)
 PATHS = {
     ("/healthz", "get"),
     ("/metrics", "get"),

@@ -1,8 +1,16 @@
-"""Numbers of examples that Hypothesis tries: a quarter, but for the profile `full` (`tests/conftest.py`)."""
+"""Numbers of examples that Hypothesis tries: a quarter, but for the profile `full` (`tests/conftest.py`).
+
+And cases of a test of which the first stand for all in a quick run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import hypothesis
+import pytest
+from _pytest.mark.structures import ParameterSet
 
 FULL_EXAMPLES = 100
 QUICK_EXAMPLES = 25
@@ -17,3 +25,19 @@ def examples(number: int) -> int:
     """
     fewer = number * hypothesis.settings().max_examples // FULL_EXAMPLES
     return min(number, max(fewer, LEAST_EXAMPLES))
+
+
+def quick_first(cases: Iterable[Any], quick: int = 1) -> list[ParameterSet]:
+    """Return a test's cases, of which all but the first few are slow.
+
+    Args:
+        cases: as `parametrize` takes them.
+        quick: how many of them any run of the tests tries.
+    """
+    sets = [
+        case
+        if isinstance(case, ParameterSet)
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)))
+        for case in cases
+    ]
+    return sets[:quick] + [each._replace(marks=[*each.marks, pytest.mark.slow]) for each in sets[quick:]]

@@ -204,6 +204,7 @@ def test_a_filter_of_digests_comes_to_figures() -> None:
     assert int(figures["others let through"].split()[0]) < 10
 
 
+@pytest.mark.slow
 def test_a_scan_with_a_filter_sends_few_digests() -> None:
     said = benchmark("scan.service_filter", "--files", "40", "--listed", "100").splitlines()
     without, filtered = (re.search(r"(\d+) clean digests sent", line) for line in said[1:])
@@ -311,6 +312,7 @@ def test_recall_counts_what_lies_within_the_threshold(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -330,6 +332,7 @@ def test_recall_from_pictures_to_a_table(tmp_path: Path) -> None:
     assert "copy.jpg" in said
 
 
+@pytest.mark.slow
 def test_near_copies_are_counted_on_one_half_of_the_photos(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -495,6 +498,7 @@ def test_documents_are_timed_beside_their_peers(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "few", "line"),
     [

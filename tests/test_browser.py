@@ -17,6 +17,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_cut_or_overlaps_is_found(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     with chromium() as browser:
@@ -29,6 +30,7 @@ def test_what_is_cut_or_overlaps_is_found(tmp_path: Path) -> None:
                 assert any(expected in fault for fault in page.evaluate(LAYOUT)), expected
 
 
+@pytest.mark.slow
 def test_a_page_that_acts_is_found(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     with chromium() as browser:
@@ -43,6 +45,7 @@ def test_a_page_that_acts_is_found(tmp_path: Path) -> None:
                 pass
 
 
+@pytest.mark.slow
 def test_what_keeps_people_out_is_found(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(SOUND + "<input>")

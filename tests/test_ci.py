@@ -99,6 +99,7 @@ def test_three_failures_get_no_second_try(project: Path) -> None:
     assert not any(line.startswith("SECOND TRY") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_limit_holds_for_all_runs_of_one_record(project: Path, tmp_path: Path) -> None:
     record = tmp_path / "record"
     for name in ("a", "b"):

@@ -131,6 +131,7 @@ def customer(tmp_path: Path) -> Iterator[Customer]:
         subprocess.run(["umount", far], check=True)
 
 
+@pytest.mark.slow
 @needs_root
 def test_its_rights_are_enough(customer: Customer) -> None:
     assert customer.trouble(capabilities()) == ""

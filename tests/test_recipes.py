@@ -151,6 +151,7 @@ def test_an_alert_channel_gets_an_alert(hashscan: Hashscan, tmp_path: Path) -> N
     assert json.loads((tmp_path / "alerts").read_text())["kind"] == "test"
 
 
+@pytest.mark.slow
 def test_a_notice_format_makes_a_case(hashscan: Hashscan, tmp_path: Path) -> None:
     (tmp_path / "notices").write_text("https://www.example.org/a.jpg\n")
     hashscan("cases", "import", tmp_path / "notices", "--format", "addresses", code=3)

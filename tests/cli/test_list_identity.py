@@ -10,6 +10,7 @@ import pytest
 from hashscan.model import Entry
 from tests.cli.conftest import Run
 from tests.cli.published import publish, pull
+from tests.examples import quick_first
 
 BAD, WORSE = b"a crime", b"another"
 
@@ -51,7 +52,7 @@ def scanned(run: Run, www: Path, *options: str) -> tuple[int, list[str], int]:
 FOUND, STANDS, ENDED = (1, ["finding"], 1), (3, ["standing"], 1), (0, [], 0)
 
 
-@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("before", quick_first([False, True]))
 @pytest.mark.parametrize("after", [False, True])
 def test_another_list(run: Run, www: Path, tmp_path: Path, before: bool, after: bool) -> None:
     if before:

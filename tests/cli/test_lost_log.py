@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.published import BAD, national, signed
+from tests.examples import quick_first
 from tests.shortcomings import messages
 
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
@@ -37,13 +38,16 @@ def scanned(run: Run, www: Path) -> tuple[int, int, int, list[str]]:
 
 @pytest.mark.parametrize(
     ("lost", "named"),
-    [
-        (("quarantine/log.jsonl",), "quarantine/log.jsonl"),
-        (("quarantine/log.jsonl", "quarantine/head"), "quarantine/log.jsonl"),
-        (("quarantine/log.jsonl", "quarantine-head"), "quarantine/log.jsonl"),
-        (("quarantine/head",), "quarantine/head"),
-        (("quarantine-head",), "quarantine-head"),
-    ],
+    quick_first(
+        [
+            (("quarantine/log.jsonl",), "quarantine/log.jsonl"),
+            (("quarantine/log.jsonl", "quarantine/head"), "quarantine/log.jsonl"),
+            (("quarantine/log.jsonl", "quarantine-head"), "quarantine/log.jsonl"),
+            (("quarantine/head",), "quarantine/head"),
+            (("quarantine-head",), "quarantine-head"),
+        ],
+        2,
+    ),
 )
 def test_a_scan_goes_on_and_is_incomplete(
     run: Run, www: Path, state: Path, lost: tuple[str, ...], named: str

@@ -38,6 +38,7 @@ def test_every_help_works_and_lists_exit_codes(run: Run, path: tuple[str, ...]) 
         assert "a defect in hashscan" in ran.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_can_be_imported_first(command: str) -> None:
     """Where commands are forked, others were imported before."""

@@ -22,6 +22,7 @@ from hashscan.errors import UsageError
 from hashscan.model import ACTING_CATEGORIES, CATEGORIES, Weak
 from hashscan.registry import LIST_FORMATS
 from tests.cli.conftest import Run
+from tests.examples import quick_first
 
 SCANNING = ("scan", "check")
 """Every command that gives verdicts; each is tried in every way."""
@@ -159,12 +160,14 @@ Way = Callable[[dict[click.Option, Any], str, Path], dict[str, Any]]
 
 @pytest.mark.parametrize(
     ("command", "way"),
-    [
-        ("scan", by_command_line),
-        pytest.param("scan", by_variables, marks=pytest.mark.slow),
-        pytest.param("scan", by_file, marks=pytest.mark.slow),
-        *(("check", way) for way in (by_command_line, by_variables, by_file)),
-    ],
+    quick_first(
+        [
+            ("scan", by_command_line),
+            pytest.param("scan", by_variables, marks=pytest.mark.slow),
+            pytest.param("scan", by_file, marks=pytest.mark.slow),
+            *(("check", way) for way in (by_command_line, by_variables, by_file)),
+        ]
+    ),
 )
 def test_no_option_variable_or_settings_key_makes_it_act(
     run: Run, tmp_path: Path, upload: Path, command: str, way: Way

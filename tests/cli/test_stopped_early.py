@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.examples import quick_first
 from tests.prefork import PREFORK
 from tests.shortcomings import codes
 from tests.waiting import until
@@ -33,10 +34,13 @@ def accounts(state: Path) -> list[tuple[int | None, str]]:
 
 @pytest.mark.parametrize(
     ("number", "code", "known"),
-    [
-        *((*stop, known) for stop in STOPS for known in (False, True)),
-        *((*stop, False) for stop in OTHER_STOPS),
-    ],
+    quick_first(
+        [
+            *((*stop, known) for stop in STOPS for known in (False, True)),
+            *((*stop, False) for stop in OTHER_STOPS),
+        ],
+        3,
+    ),
 )
 def test_between_its_record_in_the_state_and_the_first_file(
     run: Run, uploads: Path, local_list: str, state: Path, number: signal.Signals, code: int, known: bool

@@ -29,6 +29,7 @@ from hashscan.hub.storage.tables import CHECKS, NEAR_QUERIES
 from hashscan.model import Entry
 from hashscan.settings.cases_and_alerts import AlertSettings
 from hashscan.state_dir import StateDir
+from tests.examples import quick_first
 from tests.hub.serving import Node, new_key, node
 from tests.hub.web.test_check_routes import asked
 from tests.pictures import scene
@@ -133,7 +134,7 @@ def test_an_entry_is_recovered_by_some_400_answers(site: Node, listed: bytes) ->
     assert questions < 400
 
 
-@pytest.mark.parametrize(("keys", "noise"), [(1, 0), (3, 0), (1, 200)])
+@pytest.mark.parametrize(("keys", "noise"), quick_first([(1, 0), (3, 0), (1, 200)]))
 def test_a_recovery_is_noticed_and_slowed(site: Node, listed: bytes, keys: int, noise: int) -> None:
     names = [f"k{number}" for number in range(keys)]
     secrets = [new_key(site.database, name=name, detail="answer") for name in names]

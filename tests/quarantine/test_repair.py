@@ -18,13 +18,14 @@ from hashscan.quarantine.folder import QuarantineFolders
 from hashscan.quarantine.items import State
 from hashscan.quarantine.repair import verify
 from hashscan.state_dir import StateDir
+from tests.examples import quick_first
 from tests.quarantine.dying import NAMES
 from tests.quarantine.rooms import Room, mended, where_of
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("way", ["within", "across"])
+@pytest.mark.parametrize("way", quick_first(["within", "across"]))
 @pytest.mark.parametrize("what", ["move", "restore"])
 def test_killed_before_any_step(
     what: str, way: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

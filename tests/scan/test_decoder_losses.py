@@ -137,6 +137,7 @@ def test_killed_decoders_make_a_scan_incomplete_and_are_tried_again(tmp_path: Pa
     assert (code, records, summary["unchanged"]) == (0, [], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decoder", "reason"),
     [("load_killed_at_confirming", Reason.STARVED), ("load_faulty_at_confirming", Reason.UNCONFIRMED)],

@@ -95,6 +95,7 @@ def listings(folder: Path) -> Iterator[Listing]:
     return FilesystemSource([os.fsencode(folder)], options).listings()
 
 
+@pytest.mark.slow
 def test_what_was_found_before_the_limit_counts(tmp_path: Path, worker: Worker) -> None:
     folder = tmp_path / "files"
     folder.mkdir()

@@ -138,6 +138,7 @@ with NameList(Path("-")) as names:
 """
 
 
+@pytest.mark.slow
 def test_a_million_names_in_bounded_memory() -> None:
     made = subprocess.Popen(
         [sys.executable, "-c", "for n in range(10**6): print(f'/srv/uploads/{n % 1000}/{n}.jpg')"],

@@ -163,6 +163,7 @@ def test_together_they_equal_one_scan(scanned: Path, reports: list[Path], tmp_pa
     assert [part["shard"] for part in joined[0]["merged"]["from"]] == list(range(1, SHARDS + 1))
 
 
+@pytest.mark.slow
 def test_shards_had_a_part_each(reports: list[Path]) -> None:
     """Or the test above would say little. Where names hash to is chance: a shard may have got no file."""
     with_files = 0

@@ -510,5 +510,6 @@ def test_hostile_archives(opened: Open, content: Callable[[], bytes], reasons: s
     assert (is_picture(member), end.reason) == (True, None)
 
 
+@pytest.mark.slow
 def test_no_record_is_longer_than_a_message() -> None:
     assert RECORD_MAX <= REPLY_MAX

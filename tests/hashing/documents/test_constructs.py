@@ -361,6 +361,7 @@ FOUND |= {
 }
 
 
+@pytest.mark.slow
 def test_what_programs_show_is_found_or_in_doubt(tmp_path: Path) -> None:
     doubt = {name: content for name, (content, _) in IN_DOUBT.items()}
     found = checked(tmp_path, FOUND | doubt | CLEAN)

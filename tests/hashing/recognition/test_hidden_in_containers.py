@@ -76,6 +76,7 @@ def verdicts(tmp_path: Path, files: dict[str, bytes], *shown: object) -> dict[st
     return {name: found[f"{number:03}"].verdict for number, name in enumerate(files)}
 
 
+@pytest.mark.slow
 @counts_faults
 def test_an_archive_in_a_video_or_document_is_found(tmp_path: Path) -> None:
     hosts = {**{name: encoded_video(form) for name, form in HOSTS.items()}, "pdf": pdf()}

@@ -72,6 +72,7 @@ def places(site: Node) -> list[bool]:
         return [row.removed is None for row in connection.execute(select(CASES).order_by(CASES.c.id))]
 
 
+@pytest.mark.slow
 def test_reports_of_files(site: Node, push: tuple[str, ...], files: Path, run: Run, tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.write_text("".join(f"{files / name}\n" for name in FILES if name != LISTED))

@@ -111,6 +111,7 @@ def released(database: Database, now: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_ranking_has_the_planted_order(database: Database) -> None:
     with database.transaction() as connection:
         stayed = {hoster.name: simulate(connection, hoster) for hoster in HOSTERS}

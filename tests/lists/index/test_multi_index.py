@@ -45,7 +45,7 @@ def test_finds_what_brute_force_finds(
 @pytest.mark.parametrize("threshold", [21, 31, 34])
 def test_a_table_of_neighbours_alone_misses_nothing(kernel: Kernel, threshold: int) -> None:
     rng = np.random.default_rng(threshold)
-    values = values_of(rng, "uniform", 2000, 32)
+    values = values_of(rng, "uniform", 1000, 32)
     asked = np.unpackbits(values, axis=1)
     for row in asked:
         # Spread over all chunks, or in few of them.

@@ -153,6 +153,7 @@ def test_every_column_sorts_both_ways(browser: Browser, pages: dict[str, Path]) 
             assert page.locator("[aria-sort]").count() == 1
 
 
+@pytest.mark.slow
 def test_filters_narrow_and_clear(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["some"]) as page:
         assert shown(page) == "Rows 1 to 100 of 240"
@@ -174,6 +175,7 @@ def test_filters_narrow_and_clear(browser: Browser, pages: dict[str, Path]) -> N
         assert all("customer5.example" in name for name in column(page, "name"))
 
 
+@pytest.mark.slow
 def test_pages_and_details(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["some"]) as page:
         assert page.locator("#back").is_disabled()
@@ -212,6 +214,7 @@ def test_it_can_be_read_without_script(browser: Browser, pages: dict[str, Path])
         assert "The first 200 of 240 rows" in page.locator("#shown").inner_text()
 
 
+@pytest.mark.slow
 def test_it_is_accessible(browser: Browser, pages: dict[str, Path]) -> None:
     with opened(browser, pages["hostile"], bypass_csp=True) as page:
         open_all(page)

@@ -145,6 +145,7 @@ def test_files_that_kill_cost_one_verdict_each(here: Cluster, tmp_path: Path) ->
     stop([node])
 
 
+@pytest.mark.slow
 def test_other_lists_and_other_versions_take_no_part(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from hashscan.sources.objects import obstore_reader, receiver
 from hashscan.sources.objects.s3 import client as s3_client
 from hashscan.sources.objects.s3.source import S3Source
 from hashscan.sources.patterns import Patterns
+from tests.examples import quick_first
 from tests.object_server import FAULTS, object_server, statistics
 from tests.pictures import encoded, scene
 from tests.sources.objects.buckets import KEY_ID, SECRET, TestBucket, credentials, moto_url
@@ -122,7 +123,9 @@ def test_an_empty_prefix_beside_others_is_reported(bucket: TestBucket) -> None:
     assert not listed([bucket.url + b"/gone/"], bucket.access)
 
 
-@pytest.mark.parametrize("key", [key for key in ODD if b"\n" not in key and key not in {b"..", b"/", b"//"}])
+@pytest.mark.parametrize(
+    "key", quick_first([key for key in ODD if b"\n" not in key and key not in {b"..", b"/", b"//"}], 3)
+)
 def test_odd_keys_on_a_server_made_for_it(bucket: TestBucket, key: bytes) -> None:
     bucket.put(key, b"content of " + key)
     bucket.put(b"usual", b"usual")

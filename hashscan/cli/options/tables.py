@@ -222,7 +222,7 @@ policy_options = gather_options(
         metavar="FILE",
         help=(
             "Tables [[policy]]: which matches are only reported, held, for review, or may be moved. "
-            "The settings file may contain them. Default: all are only reported."
+            "The settings file may contain them. Default: all are reported, and moved by `scan --quarantine`."
         ),
     ),
     _act_on,

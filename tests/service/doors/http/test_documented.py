@@ -25,7 +25,8 @@ PAGE = Path(__file__).parents[4] / "docs" / "serve.md"
 def commands() -> list[str]:
     """The commands of the section, in their order."""
     section = PAGE.read_text().split("\n## HTTP\n")[1].split("\n## ")[0]
-    return re.findall(r"^    ((?:hashscan|curl|\(umask) .*)$", section, re.MULTILINE)
+    lines = "".join(re.findall(r"^```text\n(.*?)^```", section, re.DOTALL | re.MULTILINE)).splitlines()
+    return [line for line in lines if line.startswith(("hashscan", "curl", "(umask"))]
 
 
 @contextmanager

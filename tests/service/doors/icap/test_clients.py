@@ -234,7 +234,7 @@ def test_squid_without_the_service(origin: ThreadingHTTPServer, bypass: str, sta
 
 def test_the_command_of_the_documentation(tmp_path: Path) -> None:
     text = (Path(__file__).parents[4] / "docs" / "serve.md").read_text()
-    [command] = re.findall(r"^    hashscan (serve --icap .+)$", text, re.MULTILINE)
+    [command] = re.findall(r"^hashscan (serve --icap .+)$", text, re.MULTILINE)
     port = free_port()
     arguments = command.replace("tcp:127.0.0.1:1344", f"tcp:127.0.0.1:{port}").split()
     state = make_state(tmp_path / "state")

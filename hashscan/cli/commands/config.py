@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hashscan.cli.options.base import HashscanGroup
+from hashscan.cli.options.base import FILE, HashscanGroup
 from hashscan.cli.options.output import format_option
 from hashscan.cli.options.privileges import controlling_uid
 from hashscan.cli.output.logs import ERROR, print_line, print_message
@@ -68,7 +68,7 @@ def show(ctx: click.Context, words: tuple[str, ...], changed: bool, format_name:
 
 
 @command.command(settings=False, exit_codes=(0, 2, 70))
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", required=False, type=FILE)
 @click.pass_context
 def check(ctx: click.Context, file: Path | None) -> int:
     """Report all mistakes in a settings FILE, with line numbers, and in HASHSCAN_* variables.

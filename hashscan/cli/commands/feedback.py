@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from hashscan.cli.commands.lists_except import find_listed_entry
-from hashscan.cli.options.base import HashscanCommand, argument_option, list_option, state_option, work_option
+from hashscan.cli.options.base import (
+    FILE,
+    HashscanCommand,
+    argument_option,
+    list_option,
+    state_option,
+    work_option,
+)
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.feedback import give_feedback, send_waiting
 from hashscan.cli.output.logs import print_line, print_message
@@ -32,7 +39,7 @@ from hashscan.text import plural
 @argument_option("--send", is_flag=True, help="Send what waits now, also what an owner has refused before.")
 @argument_option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="File to write for the owner of a signed list: all that waits for this list, signed.",
 )
@@ -142,9 +149,7 @@ def _write(output: Path, lists: tuple[str, ...], reporter: Reporter | None, stat
 
 
 @click.command("feedback", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 70))
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False)
-)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FILE)
 @argument_option(
     "--key",
     "keys",

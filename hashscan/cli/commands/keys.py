@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from hashscan.cli.options.base import HashscanGroup, argument_option
+from hashscan.cli.options.base import FILE, HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
@@ -20,7 +20,7 @@ from hashscan.settings.values import parse_future, service_group
 file_option = click.option(
     "--http-keys",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="File of the hashed keys; a running server uses each change at once.",
 )
 

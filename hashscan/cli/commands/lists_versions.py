@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hashscan.cli.options.base import (
     DURATION,
+    FILE,
     HashscanCommand,
     argument_option,
     gather_options,
@@ -74,8 +75,6 @@ _EXIT_CODES_BY_SEVERITY = (
 )
 """Exit codes of a pull, the gravest first; a server that can't be reached today is the least grave."""
 
-_file = click.Path(path_type=Path, dir_okay=False)
-
 
 _credential_options = gather_options(
     "credentials",
@@ -84,14 +83,14 @@ _credential_options = gather_options(
     *(
         click.option(option, type=kind, help=text)
         for option, kind, text in (
-            ("--token-file", _file, "File whose first line is a bearer token; readable by its owner only."),
+            ("--token-file", FILE, "File whose first line is a bearer token; readable by its owner only."),
             ("--token-variable", str, "Name of the environment variable with a bearer token."),
-            ("--login-file", _file, "File whose first line is USER:PASSWORD; readable by its owner only."),
+            ("--login-file", FILE, "File whose first line is USER:PASSWORD; readable by its owner only."),
             ("--login-variable", str, "Name of the environment variable with USER:PASSWORD."),
-            ("--client-certificate", _file, "Client certificate for the server (PEM)."),
+            ("--client-certificate", FILE, "Client certificate for the server (PEM)."),
             (
                 "--client-key",
-                _file,
+                FILE,
                 "Key of the client certificate (PEM, not encrypted), if it is in a separate file.",
             ),
         )
@@ -123,7 +122,7 @@ _exchange_options = gather_options(
     click.option(
         "--credentials",
         "credentials_file",
-        type=_file,
+        type=FILE,
         help="File with your credentials for the exchange; readable by its owner only.",
     ),
     click.option(
@@ -169,14 +168,12 @@ def _read(root: Path) -> bytes:
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70), needs=RootRights.FILES)
 @click.argument("name")
 @click.argument("source", metavar="[URL|FOLDER]", required=False)
-@click.option("--root", type=_file, help="Root file of the list, as you got it from the owner.")
+@click.option("--root", type=FILE, help="Root file of the list, as you got it from the owner.")
 @click.option(
     "--root-fingerprint",
     metavar="SHA256",
-    help=(
-        "SHA-256 of the list's 1.root.json, as you got it from the owner; the file is then "
-        "fetched from the source."
-    ),
+    help="SHA-256 of the list's 1.root.json, as you got it from the owner; the file is then "
+    "fetched from the source.",
 )
 @click.option(
     "--mirror",
@@ -189,7 +186,7 @@ def _read(root: Path) -> bytes:
     "--proxy", metavar="URL", help="Proxy for this list. Default: the one of the environment (https_proxy)."
 )
 @click.option(
-    "--ca-file", type=_file, help="The only certificate authorities that are accepted for the servers (PEM)."
+    "--ca-file", type=FILE, help="The only certificate authorities that are accepted for the servers (PEM)."
 )
 @_exchange_options
 @_credential_options
@@ -274,10 +271,8 @@ def _add_service(name: str, settings: ServiceSettings, state: StateDir) -> None:
     type=click.FloatRange(0, 86_400),
     default=0.0,
     metavar="SECONDS",
-    help=(
-        "First wait a random time up to this, so that cron jobs of many servers don't contact the"
-        " list server at once."
-    ),
+    help="First wait a random time up to this, so that cron jobs of many servers don't contact the"
+    " list server at once.",
 )
 @click.option(
     "--stage",
@@ -397,10 +392,8 @@ def _change(done: Pulled) -> str:
     "version",
     type=int,
     metavar="VERSION",
-    help=(
-        "Activate only if the staged version of the one named list is this one: a pull may have "
-        "staged a newer version."
-    ),
+    help="Activate only if the staged version of the one named list is this one: a pull may have "
+    "staged a newer version.",
 )
 @confirm_share_option
 @photodna_distance_option
@@ -461,10 +454,8 @@ def activate(
 @click.option(
     "--would-hit",
     is_flag=True,
-    help=(
-        "Show which known files the new entries would match; the first ones on standard output, "
-        "one JSON line each."
-    ),
+    help="Show which known files the new entries would match; the first ones on standard output, "
+    "one JSON line each.",
 )
 @photodna_distance_option
 @state_option

@@ -43,18 +43,14 @@ _MAX_DISTANCE = 90
     "--distance",
     type=click.IntRange(0, PHOTODNA_DISTANCE_MAX),
     metavar="BITS",
-    help=(
-        "Maximum distance between the hash of a known picture and the given one; for PDQ 31 by default and "
-        f"{_MAX_DISTANCE} at most, for PhotoDNA a squared distance of 10000 and {PHOTODNA_DISTANCE_MAX}."
-    ),
+    help="Maximum distance between the hash of a known picture and the given one; for PDQ 31 by default and "
+    f"{_MAX_DISTANCE} at most, for PhotoDNA a squared distance of 10000 and {PHOTODNA_DISTANCE_MAX}.",
 )
 @click.option(
     "--every-variant",
     is_flag=True,
-    help=(
-        "Also compare with frames, previews and rotated variants, not only with each picture as "
-        "it is stored. Reads the whole state: some thousand pictures per second."
-    ),
+    help="Also compare with frames, previews and rotated variants, not only with each picture as "
+    "it is stored. Reads the whole state: some thousand pictures per second.",
 )
 @format_option("text", "json", help="One line of fields separated by tabs for each file, or JSON Lines.")
 @customer_options

@@ -13,6 +13,7 @@ import click
 from hashscan.cli.commands.feedback import publish_feedback
 from hashscan.cli.options.base import (
     ANY_PATH,
+    FILE,
     HashscanCommand,
     HashscanGroup,
     list_option,
@@ -82,12 +83,10 @@ FORMATS = ("csv", "ndjson")
     type=click.Choice(["crop", "shape", "trimmed", "quadrants", "frames", "none"]),
     default=("crop", "shape", "trimmed", "quadrants"),
     show_default=True,
-    help=(
-        "Additional entries of each picture, all of PDQ: crop, 17 crops, which match copies that lost 2 "
-        "to 10 % of their width or height; shape, crops to 1:1, 4:5, 3:4, 4:3 and 16:9; trimmed, the "
-        "picture without its borders; quadrants, one entry (pdq_quadrants) that finds copies with a sticker "
-        "or caption over them, for review; frames, the further frames and pages; none of them. Repeatable."
-    ),
+    help="Additional entries of each picture, all of PDQ: crop, 17 crops, which match copies that lost 2 "
+    "to 10 % of their width or height; shape, crops to 1:1, 4:5, 3:4, 4:3 and 16:9; trimmed, the "
+    "picture without its borders; quadrants, one entry (pdq_quadrants) that finds copies with a sticker "
+    "or caption over them, for review; frames, the further frames and pages; none of them. Repeatable.",
 )
 @click.option(
     "--members",
@@ -311,7 +310,7 @@ def init(
 
 
 @command.command(cls=EntriesCommand, exit_codes=(0, 2, 10, 11, 12, 70))
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", metavar="FILE", type=FILE)
 @work_option
 @entry_format_option
 @category_option

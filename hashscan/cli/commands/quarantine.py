@@ -194,10 +194,7 @@ def _with_messages(found: QuarantineRequests) -> Iterator[QuarantineRequest]:
 
 @click.command("list", cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
 @click.option(
-    "--older-than",
-    type=DURATION,
-    metavar="TIME",
-    help="Only items that were moved longer ago, such as 30d.",
+    "--older-than", type=DURATION, metavar="TIME", help="Only items that were moved longer ago, such as 30d."
 )
 @click.option(
     "--owner",

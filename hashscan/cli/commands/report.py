@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cli.commands.lists_except import invoking_user
-from hashscan.cli.options.base import DURATION, HashscanCommand, HashscanGroup, positive, state_option
+from hashscan.cli.options.base import DURATION, FILE, HashscanCommand, HashscanGroup, positive, state_option
 from hashscan.cli.options.hub_client import hub_client_options, push_reports, require_hub, send_names_option
 from hashscan.cli.options.output import (
     choose_format,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 @click.command("accept", cls=HashscanCommand, exit_codes=(0, 2, 12, 70), needs=RootRights.FILES)
-@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("report", metavar="REPORT", type=FILE)
 @click.option("--reason", required=True, metavar="TEXT", help="Reason; included in every later report.")
 @click.option(
     "--until",
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Baseline file; the findings that an existing one accepts stay in it.",
 )
@@ -77,10 +77,8 @@ if TYPE_CHECKING:
     "paths",
     multiple=True,
     metavar="PATTERN",
-    help=(
-        "Accept only findings whose complete path or URL matches this pattern, or that lie in a "
-        "folder which matches; repeatable."
-    ),
+    help="Accept only findings whose complete path or URL matches this pattern, or that lie in a "
+    "folder which matches; repeatable.",
 )
 @state_option
 def accept(
@@ -130,7 +128,7 @@ _STYLES = {Verdict.MATCH.value: "bold red", Verdict.HELD.value: "yellow", Verdic
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70), needs=RootRights.FILES)
-@click.argument("report", required=False, metavar="[REPORT]", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("report", required=False, metavar="[REPORT]", type=FILE)
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
@@ -264,7 +262,7 @@ class _ConvertCommand(HashscanCommand):
 
 
 @command.command(cls=_ConvertCommand, exit_codes=(0, 2, 12, 70), needs=RootRights.FILES)
-@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("report", metavar="REPORT", type=FILE)
 @output_format_option(REPORT_FORMATS, None, "Format of the document.")
 @output_option()
 @site_option
@@ -300,9 +298,7 @@ command.add_command(accept)
 
 
 @command.command(exit_codes=(0, 1, 2, 3, 4, 11, 12, 70))
-@click.argument(
-    "reports", nargs=-1, required=True, metavar="REPORT...", type=click.Path(path_type=Path, dir_okay=False)
-)
+@click.argument("reports", nargs=-1, required=True, metavar="REPORT...", type=FILE)
 @click.option(
     "--output",
     required=True,
@@ -409,7 +405,7 @@ def _require_other(report: Path, output: Path, message: str) -> None:
 
 
 @command.command(exit_codes=(0, 2, 11, 12, 13, 70), needs=RootRights.FILES)
-@click.argument("reports", nargs=-1, metavar="[REPORT]...", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("reports", nargs=-1, metavar="[REPORT]...", type=FILE)
 @hub_client_options
 @send_names_option
 @state_option

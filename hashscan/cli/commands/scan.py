@@ -123,19 +123,16 @@ class ReportParam(click.ParamType[ReportTarget]):
     "--inventory",
     type=ANY_PATH,
     metavar="MANIFEST",
-    help=(
-        "Read the objects of a bucket from an S3 inventory (path or URL of its manifest.json) "
-        "instead of listing the bucket; TARGET may name prefixes."
-    ),
+    help="Read the objects of a bucket from an S3 inventory (path or URL of its manifest.json) "
+    "instead of listing the bucket; TARGET may name prefixes.",
 )
 @setting_options(ScanSettings, "known")
 @click.option(
     "--shard",
     type=ParsedParam("shard", parse_shard, Shard),
     metavar="INDEX/COUNT",
-    help=(
-        "Scan one part of the targets, such as 3/16; `hashscan report merge` merges the reports of all parts."
-    ),
+    help="Scan one part of the targets, such as 3/16; `hashscan report merge` merges the reports of all "
+    "parts.",
 )
 @list_option
 @click.option(
@@ -166,11 +163,9 @@ class ReportParam(click.ParamType[ReportTarget]):
     type=ParsedParam("share", parse_share, float),
     show_default=f"{DEFAULT_REREAD:.1%}",
     metavar="PERCENT",
-    help=(
-        "Read this share of the unchanged files and objects nevertheless, such as 1%, chosen at "
-        "random, and first those whose change check is weak. A file whose content changed "
-        "undetected is reported and makes the scan incomplete. 0% reads none."
-    ),
+    help="Read this share of the unchanged files and objects nevertheless, such as 1%, chosen at "
+    "random, and first those whose change check is weak. A file whose content changed "
+    "undetected is reported and makes the scan incomplete. 0% reads none.",
 )
 @click.option(
     "--trust-ctime",
@@ -203,10 +198,8 @@ class ReportParam(click.ParamType[ReportTarget]):
 @click.option(
     "--quarantine",
     is_flag=True,
-    help=(
-        "At the end, move files that match fresh, signed lists into quarantine; with --policy, only "
-        "those that a rule permits."
-    ),
+    help="At the end, move files that match fresh, signed lists into quarantine; with --policy, only "
+    "those that a rule permits.",
 )
 @click.option(
     "--quarantine-state",

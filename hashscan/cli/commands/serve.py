@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import (
+    FILE,
     HashscanCommand,
     container_options,
     list_option,
@@ -21,8 +22,6 @@ from hashscan.cli.options.tables import decoding_options, policy_options
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.settings.service import ServeSettings
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(
@@ -41,11 +40,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "user may read them.",
 )
 @click.option(
-    "--http-keys", type=_FILE, metavar="FILE", help="Hashed keys of HTTP clients, with their rights."
+    "--http-keys", type=FILE, metavar="FILE", help="Hashed keys of HTTP clients, with their rights."
 )
 @filter_options
-@click.option("--tls-cert", type=_FILE, metavar="FILE", help="Certificate of the HTTP doors (PEM).")
-@click.option("--tls-key", type=_FILE, metavar="FILE", help="Key of this certificate (PEM).")
+@click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate of the HTTP doors (PEM).")
+@click.option("--tls-key", type=FILE, metavar="FILE", help="Key of this certificate (PEM).")
 @list_option
 @matching_options
 @policy_options
@@ -54,7 +53,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @limit_options
 @click.option(
     "--keep-refused",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="Keep the content of refused matches in the state folder, encrypted to the age recipients that FILE "
     "names, one on each line. Without it, the content is dropped.",
@@ -63,7 +62,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--service-metrics",
     "metrics",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="File for the service's Prometheus metrics (textfile collector of node_exporter), such as "
     "/var/lib/prometheus/node-exporter/hashscan-serve.prom.",

@@ -39,10 +39,8 @@ _FORMATS = ("table", "csv", "json", "html")
 @click.option(
     "--since",
     metavar="TIME",
-    help=(
-        "First day: 2026-11-26, 2026-W48, 2026-11 or 2026. Default: the first of the last 12 "
-        "months, 26 weeks or 30 days with any event."
-    ),
+    help="First day: 2026-11-26, 2026-W48, 2026-11 or 2026. Default: the first of the last 12 "
+    "months, 26 weeks or 30 days with any event.",
 )
 @click.option("--until", metavar="TIME", help="Last day, in the same syntax. Default: today.")
 @click.option(

@@ -36,10 +36,8 @@ EXIT_CODES = (2, 12, 13, 70, 130, 143)
 @click.option(
     "--host",
     metavar="ADDRESS",
-    help=(
-        "Address under which other machines reach this one. Default: the address from which it "
-        "reaches the scheduler."
-    ),
+    help="Address under which other machines reach this one. Default: the address from which it "
+    "reaches the scheduler.",
 )
 @neighbour_options
 @state_option

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from hashscan.cli.hub.options import NETWORK, actor, database_option, hub_option
-from hashscan.cli.options.base import HashscanCommand, list_option, state_option
+from hashscan.cli.options.base import FILE, HashscanCommand, list_option, state_option
 from hashscan.cli.options.cases_and_alerts import channel_options
 from hashscan.cli.options.service import ADDRESS, filter_options
 from hashscan.cli.options.tables import reporter_option
@@ -67,18 +67,8 @@ def init(hub: HubAddress) -> None:
     metavar="CIDR",
     help="Network beyond this machine whose clients may connect; repeatable. It needs --tls-cert.",
 )
-@click.option(
-    "--tls-cert",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Certificate of the hub (PEM).",
-)
-@click.option(
-    "--tls-key",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Key of this certificate (PEM).",
-)
+@click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate of the hub (PEM).")
+@click.option("--tls-key", type=FILE, metavar="FILE", help="Key of this certificate (PEM).")
 @click.option(
     "--public-url",
     metavar="URL",

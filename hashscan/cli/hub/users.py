@@ -8,7 +8,7 @@ import click
 from msgspec import Struct
 
 from hashscan.cli.hub.options import actor, hub_option
-from hashscan.cli.options.base import HashscanGroup, argument_option
+from hashscan.cli.options.base import FILE, HashscanGroup, argument_option
 from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
@@ -29,7 +29,7 @@ def command() -> None:
 
 _password_file_option = argument_option(
     "--password-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="File with the one-time password, which nobody else may read. Default: one is made and printed.",
 )

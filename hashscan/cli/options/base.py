@@ -56,6 +56,10 @@ WARNINGS = "hashscan.warnings"
 """Context key of the warnings that a command prints when it is known which messages are shown, and where."""
 
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+"""The shared parameter type of a file's path."""
+
+
 class AnyPathParam(click.ParamType[bytes]):
     """A parameter with a file, folder or URL; not checked here, as a customer's FUSE may never answer."""
 
@@ -507,7 +511,7 @@ def add_options(*options: Callable[[F], F]) -> Callable[[F], F]:
 _TYPES: dict[Any, Any] = {
     "size": SIZE,
     "time": DURATION,
-    Path: click.Path(path_type=Path, dir_okay=False),
+    Path: FILE,
 }
 
 
@@ -569,10 +573,8 @@ work_option = click.option(
     "--work",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help=(
-        "Working folder of the list: entries for the next release, and the root file for "
-        "subscribers. Never publish it."
-    ),
+    help="Working folder of the list: entries for the next release, and the root file for "
+    "subscribers. Never publish it.",
 )
 
 

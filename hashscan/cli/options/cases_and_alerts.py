@@ -95,10 +95,8 @@ _notify = _option(
     type=NotifyParam(),
     hide_input=True,
     metavar="URL|@FILE",
-    help=(
-        "Send alerts to this Apprise URL (mailto://, slack://, json://…), or to each URL in FILE,"
-        " which `ps` doesn't show; repeatable."
-    ),
+    help="Send alerts to this Apprise URL (mailto://, slack://, json://…), or to each URL in FILE,"
+    " which `ps` doesn't show; repeatable.",
 )
 _channels = add_options(
     _notify,
@@ -109,10 +107,8 @@ _channels = add_options(
         type=CommandParam(),
         hide_input=True,
         metavar="COMMAND",
-        help=(
-            "Run this program for each alert, with the alert as JSON on its standard input, without a"
-            " shell; repeatable."
-        ),
+        help="Run this program for each alert, with the alert as JSON on its standard input, without a"
+        " shell; repeatable.",
     ),
     _settings(AlertSettings, "syslog"),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import TableOption, gather_options
+from hashscan.cli.options.base import FILE, TableOption, gather_options
 from hashscan.cli.output.logs import ERROR, print_error, print_message
 from hashscan.errors import EXIT_CLEAN, HashscanError, OutputError, UnreachableError, UsageError
 from hashscan.state_dir import StateDir
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hashscan.settings.hub_client import HubClientSettings
 
 _option = partial(click.option, cls=TableOption, table="hub")
-_file = click.Path(path_type=Path, dir_okay=False)
 
 
 def _settings(
@@ -42,10 +41,10 @@ hub_client_options = gather_options(
     _option("--hub", "hub_url", metavar="URL", help="Address of the hub."),
     _option(
         "--key-file",
-        type=_file,
+        type=FILE,
         help="File whose first line is this server's key for the hub; for its owner only.",
     ),
-    _option("--ca-file", type=_file, help="The only authorities of the hub's certificate (PEM)."),
+    _option("--ca-file", type=FILE, help="The only authorities of the hub's certificate (PEM)."),
     _option(
         "--server-name",
         "server",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.options.base import add_options
+from hashscan.cli.options.base import FILE, add_options
 from hashscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ROOT_PASSPHRASE_VARIABLE = "HASHSCAN_ROOT_PASSPHRASE"  # noqa: S105 - the name o
 passphrase_options = add_options(
     click.option(
         "--passphrase-file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FILE,
         help=f"File whose first line is the keys' passphrase. Else {PASSPHRASE_VARIABLE}, else a prompt.",
     ),
     click.option(
@@ -37,7 +37,7 @@ passphrase_options = add_options(
 root_passphrase_option = click.option(
     "--root-passphrase-file",
     multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="File whose first line is a passphrase of root keys; repeatable. "
     f"Else {ROOT_PASSPHRASE_VARIABLE}, else the other keys' passphrase, or a prompt.",
 )

@@ -51,10 +51,8 @@ _terms_options = gather_options(
         "quarantine_dirs",
         multiple=True,
         metavar="FOLDER|URL",
-        help=(
-            "Quarantine folder for files on the same filesystem; repeatable, for root only. Objects "
-            "are stored in the first folder, or in another bucket if its URL is given."
-        ),
+        help="Quarantine folder for files on the same filesystem; repeatable, for root only. Objects "
+        "are stored in the first folder, or in another bucket if its URL is given.",
     ),
     setting_options(QuarantineSettings, cls=TableOption, table="quarantine"),
 )

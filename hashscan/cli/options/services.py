@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hashscan.cli.options.base import gather_options, value_option
+from hashscan.cli.options.base import FILE, gather_options, value_option
 from hashscan.errors import UsageError
 from hashscan.lists.services.settings import (
     ASK_AGAIN,
@@ -77,7 +77,7 @@ service_options = gather_options(
     ),
     click.option(
         "--key-file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FILE,
         help="File whose first line is the service's key (arachnid: USER:PASSWORD); for its owner only.",
     ),
     click.option(

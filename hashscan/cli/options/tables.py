@@ -154,10 +154,8 @@ customer_options = gather_options(
         "customer_rules",
         type=CustomersParam(),
         metavar="FILE",
-        help=(
-            "Tables [[customer]]: the paths, users and buckets of each customer. The settings file "
-            "may contain them. They are tried before --customers."
-        ),
+        help="Tables [[customer]]: the paths, users and buckets of each customer. The settings file "
+        "may contain them. They are tried before --customers.",
     ),
 )
 
@@ -169,20 +167,16 @@ site_option = gather_options(
         "site_rules",
         type=SitesParam(),
         metavar="FILE",
-        help=(
-            "Tables [[site]]: the web address of each public folder or bucket. The settings file may "
-            "contain them."
-        ),
+        help="Tables [[site]]: the web address of each public folder or bucket. The settings file may "
+        "contain them.",
     ),
 )
 reporter_option = click.option(
     "--reporter",
     type=ReporterParam(),
     metavar="FILE",
-    help=(
-        "Table [reporter]: the name and address of the provider that sends reports to "
-        "authorities. The settings file may contain it."
-    ),
+    help="Table [reporter]: the name and address of the provider that sends reports to "
+    "authorities. The settings file may contain it.",
 )
 _act_on = click.option(
     "--act-on",
@@ -190,11 +184,9 @@ _act_on = click.option(
     table="quarantine",
     multiple=True,
     type=click.Choice(list(map(str, Weak))),
-    help=(
-        "Also move files that match only local lists, lists of exchanges, lists past their expiry, or test "
-        "entries; repeatable. Default: only fresh, signed lists. "
-        "`stay-down` makes pictures of other owners that are like a removed one a match, and not for review."
-    ),
+    help="Also move files that match only local lists, lists of exchanges, lists past their expiry, or test "
+    "entries; repeatable. Default: only fresh, signed lists. "
+    "`stay-down` makes pictures of other owners that are like a removed one a match, and not for review.",
 )
 
 
@@ -207,10 +199,8 @@ _photodna_distance = click.option(
     "--photodna-distance",
     type=DistancesParam(),
     metavar="FILE",
-    help=(
-        "Tables [[photodna_distance]]: the squared distance up to which lists' entries of PhotoDNA are "
-        f"for review, and that up to which they accuse. Default: {DistanceRule().review} and none."
-    ),
+    help="Tables [[photodna_distance]]: the squared distance up to which lists' entries of PhotoDNA are "
+    f"for review, and that up to which they accuse. Default: {DistanceRule().review} and none.",
 )
 photodna_distance_option = gather_options("distances", lambda rules: rules or (), _photodna_distance)
 policy_options = gather_options(
@@ -220,10 +210,8 @@ policy_options = gather_options(
         "--policy",
         type=PolicyParam(),
         metavar="FILE",
-        help=(
-            "Tables [[policy]]: which matches are only reported, held, for review, or may be moved. "
-            "The settings file may contain them. Default: all are reported, and moved by `scan --quarantine`."
-        ),
+        help="Tables [[policy]]: which matches are only reported, held, for review, or may be moved. "
+        "The settings file may contain them. Default: all are reported, and moved by `scan --quarantine`.",
     ),
     _act_on,
     _photodna_distance,
@@ -232,10 +220,8 @@ photodna_option = click.option(
     "--photodna",
     type=HashLibraryParam(),
     metavar="FILE",
-    help=(
-        "Table [photodna]: a licensee's shared library that computes PhotoDNA, for lists that have it. The "
-        "settings file may contain it."
-    ),
+    help="Table [photodna]: a licensee's shared library that computes PhotoDNA, for lists that have it. The "
+    "settings file may contain it.",
 )
 
 decoding_options = gather_options(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hashscan.cli.options.base import gather_options, setting_options
+from hashscan.cli.options.base import FILE, gather_options, setting_options
 from hashscan.settings.resources import ClusterSettings, PrioritySettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,10 +27,8 @@ neighbour_options = gather_options(
     click.option(
         "--background/--foreground",
         default=None,
-        help=(
-            "Use processors and disks only when they are idle (nice 19, idle I/O). Default: on if "
-            "standard error is not a terminal, as under cron."
-        ),
+        help="Use processors and disks only when they are idle (nice 19, idle I/O). Default: on if "
+        "standard error is not a terminal, as under cron.",
     ),
     setting_options(PrioritySettings),
 )
@@ -42,8 +40,7 @@ def _cluster_settings(scheduler: str | None, *certificates: Path | None) -> Clus
 
 
 def _certificate_option(name: str, text: str) -> Callable[[F], F]:
-    kind = click.Path(path_type=Path, dir_okay=False)
-    return click.option(name, type=kind, metavar="FILE", help=f"{text} (PEM).")
+    return click.option(name, type=FILE, metavar="FILE", help=f"{text} (PEM).")
 
 
 def cluster_options(scheduler: Callable[[F], F]) -> Callable[[F], F]:

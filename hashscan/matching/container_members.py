@@ -95,7 +95,7 @@ class MemberMatching:
         self._reasons: Counter[Reason] = Counter()
         self._faults: dict[str, None] = {}
         """The types of exceptions that parts were lost by, in the order in which they came."""
-        self._records = self._members = self._bytes = 0
+        self._records = self.members = self._bytes = 0
         self._end: ContainerEnd | None = None
         self.matches: list[Match] = []
 
@@ -109,7 +109,7 @@ class MemberMatching:
             raise ValueError("record after the end")
         for found in unpack_records(message, self._exact):
             if isinstance(found, ContainerEnd):
-                if (found.members, found.size) != (self._members, self._bytes):
+                if (found.members, found.size) != (self.members, self._bytes):
                     raise ValueError("totals that differ from the records")
                 self._end = found
             elif isinstance(found, SampledFrames):
@@ -126,7 +126,7 @@ class MemberMatching:
             self._take_member(member)
         for frames in container.sampled:
             self._take_frames(frames)
-        self._end = ContainerEnd(self._members, self._bytes, container.reason)
+        self._end = ContainerEnd(self.members, self._bytes, container.reason)
 
     @property
     def opened(self) -> OpenedContainer | None:
@@ -134,11 +134,6 @@ class MemberMatching:
         if self._end is None or self._kept is None or self._unopened:
             return None
         return OpenedContainer(self._kept, self._end.reason, self._kept_frames)
-
-    @property
-    def members(self) -> int:
-        """The number of members that were taken."""
-        return self._members
 
     @property
     def lacked_memory(self) -> bool:
@@ -199,7 +194,7 @@ class MemberMatching:
         self.matches += matches
 
     def _take_member(self, member: Member) -> None:
-        self._members += 1
+        self.members += 1
         self._bytes += member.size
         self._count_record()
         task = FileTask(self._item, kind=member.kind, exact=digests_of(member, self._exact))
@@ -260,7 +255,7 @@ class MemberMatching:
         return reason, f"{self._kind}: {detail}" if reason else ""
 
     def _shortfall(self, ended: Reason | None) -> tuple[Reason | None, str]:
-        if self._unopened and not self._members:
+        if self._unopened and not self.members:
             if self._kind in _DOCUMENTS and library_installed(_DOCUMENTS[self._kind]):
                 return ended, "it is of a form that is not opened"
             return ended, "the library for it can't be loaded"
@@ -268,12 +263,12 @@ class MemberMatching:
         if self._ends_in_video and self._last and (ended or self._stopped):
             return ended or most[0][0], f"video looked at to {place_text(self._last)}"
         if ended is not None:
-            return ended, f"{self._members} members were checked before"
+            return ended, f"{self.members} members were checked before"
         if not most:
-            unasked = self._setup.members_unasked and self._members
+            unasked = self._setup.members_unasked and self.members
             return (Reason.CONTAINER, UNASKED) if unasked else (None, "")
         counts = ", ".join(f"{reason.value} {number}" for reason, number in most)
-        return most[0][0], f"of {self._members} members: {counts}"
+        return most[0][0], f"of {self.members} members: {counts}"
 
 
 def take_members(

@@ -144,7 +144,7 @@ class ScanPipeline:
         self._begun: float | None = None
         self._answered = 0
         """The number of files in batches that have a result."""
-        self._stopping = False
+        self.stopped = False
         self._all_taken = False
 
     def stop(self) -> None:
@@ -152,7 +152,7 @@ class ScanPipeline:
 
         The results of batches that are done by then are used; other files get no verdict in this scan.
         """
-        self._stopping = True
+        self.stopped = True
 
     @property
     def folder(self) -> bytes:
@@ -163,14 +163,10 @@ class ScanPipeline:
         return self._pool.processes()
 
     @property
-    def stopped(self) -> bool:
-        return self._stopping
-
-    @property
     def cut_short(self) -> bool:
         """True if some files were not checked, for whatever reason."""
         waiting = self._ready or self._large or self._outstanding
-        return self._stopping or not self._all_taken or bool(waiting)
+        return self.stopped or not self._all_taken or bool(waiting)
 
     @property
     def targets_with_files(self) -> set[bytes]:
@@ -216,7 +212,7 @@ class ScanPipeline:
     def _stopping_or_late(self) -> bool:
         """True if no more batches are to be handed out."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
-        return self._stopping or late
+        return self.stopped or late
 
     @property
     def _out_of_time(self) -> bool:
@@ -346,7 +342,7 @@ class ScanPipeline:
             try:
                 batch, future = self._answers.get(timeout=0.0)
             except queue.Empty:
-                if self._stopping or self._out_of_time:
+                if self.stopped or self._out_of_time:
                     return
                 if self._outstanding <= leave and (over or not self._ready):
                     return

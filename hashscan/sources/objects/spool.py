@@ -183,13 +183,32 @@ def _trouble(error: OSError) -> OutputError | NoSpaceError:
     )
 
 
-class KeptObject(OpenFile):
-    """An object whose bytes were downloaded to memory or to a temporary file."""
+class _ReceivedObject(OpenFile):
+    """An object about which its receiver knows."""
 
     fetched = True
 
-    def __init__(self, receiver: Receiver, spool: Spool, free: Callable[[], None]) -> None:
+    def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
+
+    @property
+    def compressed(self) -> str:
+        return self._receiver.compressed
+
+    @property
+    def media_type(self) -> str:
+        return self._receiver.media_type
+
+    @property
+    def checksum(self) -> StoredChecksum | None:
+        return self._receiver.checksum
+
+
+class KeptObject(_ReceivedObject):
+    """An object whose bytes were downloaded to memory or to a temporary file."""
+
+    def __init__(self, receiver: Receiver, spool: Spool, free: Callable[[], None]) -> None:
+        super().__init__(receiver)
         self._spool = spool
         self._free = free
         self.stat = _sized(receiver.item.stat, spool.size)
@@ -207,18 +226,6 @@ class KeptObject(OpenFile):
         """All bytes, if they arrived in one piece; otherwise None."""
         return self._spool.content
 
-    @property
-    def compressed(self) -> str:
-        return self._receiver.compressed
-
-    @property
-    def media_type(self) -> str:
-        return self._receiver.media_type
-
-    @property
-    def checksum(self) -> StoredChecksum | None:
-        return self._receiver.checksum
-
     def check_unchanged(self) -> None:
         # The downloaded bytes can't change; the object in the store can.
         self._receiver.check()
@@ -230,13 +237,11 @@ class KeptObject(OpenFile):
             self._free()
 
 
-class PassingObject(OpenFile):
+class PassingObject(_ReceivedObject):
     """An object for whose bytes there is no space: they are streamed once."""
 
-    fetched = True
-
     def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+        super().__init__(receiver)
         self._pieces = receiver.chunks()
         self.stat = receiver.item.stat
 
@@ -249,18 +254,6 @@ class PassingObject(OpenFile):
     def stream(self) -> Iterator[Chunk]:
         """All bytes, readable once."""
         return self._pieces
-
-    @property
-    def compressed(self) -> str:
-        return self._receiver.compressed
-
-    @property
-    def media_type(self) -> str:
-        return self._receiver.media_type
-
-    @property
-    def checksum(self) -> StoredChecksum | None:
-        return self._receiver.checksum
 
     def check_unchanged(self) -> None:
         self.stat = _sized(self.stat, self._receiver.received)

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashscan.hashing.formats import FORMATS
-from hashscan.hashing.member_records import FRAME_SIZE, Borders, Member, SampledFrames, digests_of
+from hashscan.hashing.member_records import (
+    FRAME_SIZE,
+    Borders,
+    Member,
+    OpenedContainer,
+    SampledFrames,
+    digests_of,
+)
 from hashscan.hashing.records import DecodedPicture
 from hashscan.hashing.variants import TURNS
 from hashscan.lists.index.base import Segment, Strategy, default_threshold
@@ -171,13 +178,18 @@ def find_contents(
     return sorted(found, key=lambda near: (near.distance, near.content))
 
 
-def _in_members(reader: StateReader, sought: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
-    """Search the members of all containers; their pictures are compared in every variant."""
+def _opened_containers(reader: StateReader) -> Iterator[tuple[int, Content, OpenedContainer]]:
+    """Yield the row, content and members of each container that was opened and can be read."""
     for row in reader.contents.opened_rows():
         content = load_content(reader, row)
         container = None if content is None else reader.contents.members(content)
-        if content is None or container is None or not content.profile.is_readable:
-            continue
+        if content is not None and container is not None and content.profile.is_readable:
+            yield row, content, container
+
+
+def _in_members(reader: StateReader, sought: Sequence[DigestQuery]) -> Iterator[ContentMatch]:
+    """Search the members of all containers; their pictures are compared in every variant."""
+    for row, content, container in _opened_containers(reader):
         tasks = member_tasks(container, content.profile.exact_names, content.profile.picture_names)
         for member, task in zip(container.members, tasks, strict=True):
             for near in _near_task(row, task, sought):
@@ -260,11 +272,7 @@ def _member_blocks(reader: StateReader, name: str, containers: array[int], numbe
     content of each digest's container to `containers`, and the index of its member in that to `numbers`."""
     found: list[bytes] = []
     start = 0
-    for row in reader.contents.opened_rows():
-        content = load_content(reader, row)
-        container = None if content is None else reader.contents.members(content)
-        if content is None or container is None or not content.profile.is_readable:
-            continue
+    for row, content, container in _opened_containers(reader):
         for number, member in enumerate(container.members):
             value = _member_digest(member, name, content.profile)
             if value is not None:
@@ -341,11 +349,7 @@ def _frame_blocks(reader: StateReader, places: list[tuple[int, str]], owners: ar
     of one, to `places`, and the index of each frame's video in that to `owners`."""
     found: list[NDArray[np.uint8]] = []
     start = 0
-    for row in reader.contents.opened_rows():
-        content = load_content(reader, row)
-        container = None if content is None else reader.contents.members(content)
-        if content is None or container is None or not content.profile.is_readable:
-            continue
+    for row, _, container in _opened_containers(reader):
         for sampled in container.sampled:
             if sampled.borders is not Borders.TRIMMED and _AS_STORED in sampled.turns:
                 values = np.frombuffer(sampled.values, np.uint8).reshape(sampled.frames, -1, FRAME_SIZE)

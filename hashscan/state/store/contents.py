@@ -84,11 +84,12 @@ class Contents(StoredContents):
             name: AppendedColumn(beside / name, dtype, *rows.get(name, (0, 0)))
             for name, dtype in DTYPES.items()
         }
-        self._wanted = wanted
+        self.wanted = wanted
+        """The profile by which the scan would digest contents."""
         text = wanted.to_text()
         database.execute("INSERT OR IGNORE INTO profiles (text) VALUES (?)", (text,))
         super().__init__(database, columns)
-        numbers = [i for i, profile in self._profiles.items() if profile.to_text() == text]
+        numbers = [i for i, profile in self.profiles.items() if profile.to_text() == text]
         if not numbers:
             raise ValueError("the database doesn't find what it has of profiles")
         self._profile = numbers[0]
@@ -110,11 +111,6 @@ class Contents(StoredContents):
         self._compute_attention()
 
     @property
-    def wanted(self) -> Profile:
-        """The profile by which the scan would digest contents."""
-        return self._wanted
-
-    @property
     def attention(self) -> NDArray[np.uint8]:
         """All flags of each content, shape (rows,); a view that is valid until the next `add`."""
         return self._attention[: self.rows]
@@ -134,10 +130,10 @@ class Contents(StoredContents):
         if row not in self._appended:
             return super().load(row)
         kept, flags, since = self._appended[row]
-        exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
+        exact = dict(zip(self.wanted.exact_names, kept.exact, strict=True))
         kind = FORMATS[kept.kind] if kept.kind >= 0 else None
         packed = None if kept.packed is None else Packed(*kept.packed)
-        return Content(row, exact, kind, packed, self._profiles[self._profile], flags, since)
+        return Content(row, exact, kind, packed, self.profiles[self._profile], flags, since)
 
     def is_whole(self, row: int) -> bool:
         """Return False if a power cut has destroyed a content."""
@@ -168,17 +164,17 @@ class Contents(StoredContents):
         serves_pictures, same_extras, meant = serves.copy(), serves.copy(), serves.copy()
         same_limits, opens_more, samples_more = serves.copy(), serves.copy(), serves.copy()
         recognises = serves.copy()
-        for number, by in self._profiles.items():
+        for number, by in self.profiles.items():
             if not 0 <= number < len(serves):
                 raise ValueError(f"there is a profile {number}")
-            serves[number] = by.serves(self._wanted)
-            serves_pictures[number] = by.serves_pictures(self._wanted)
-            recognises[number] = by.recognises == self._wanted.recognises
-            same_extras[number] = by.extras == self._wanted.extras
-            same_limits[number] = by.limits == self._wanted.limits
-            opens_more[number] = self._wanted.opens not in {"", by.opens}
-            samples_more[number] = self._wanted.videos not in {"", by.videos}
-            meant[number] = by.means_the_same(self._wanted)
+            serves[number] = by.serves(self.wanted)
+            serves_pictures[number] = by.serves_pictures(self.wanted)
+            recognises[number] = by.recognises == self.wanted.recognises
+            same_extras[number] = by.extras == self.wanted.extras
+            same_limits[number] = by.limits == self.wanted.limits
+            opens_more[number] = self.wanted.opens not in {"", by.opens}
+            samples_more[number] = self.wanted.videos not in {"", by.videos}
+            meant[number] = by.means_the_same(self.wanted)
         openable = [
             place
             for place, known in enumerate(FORMATS)
@@ -227,7 +223,7 @@ class Contents(StoredContents):
 
     def add(self, kept: StoredContentData, flags: int, now: int) -> int:
         """Store the result of reading a file at `now` (s), unless an equal content exists; return its row."""
-        exact = dict(zip(self._wanted.exact_names, kept.exact, strict=True))
+        exact = dict(zip(self.wanted.exact_names, kept.exact, strict=True))
         if kept.confirmed:
             flags |= CONFIRMED
         known_row = self._latest.get(kept)
@@ -293,7 +289,7 @@ class Contents(StoredContents):
             return NOTHING
         first, heads, rest = kept.packed or NO_REPLY
         picture, known, elsewhere = NONE, NONE, b""
-        if first and self._wanted.picture_names[heads[7]] == "pdq" and not any(heads[:6]) and heads[10] & 1:
+        if first and self.wanted.picture_names[heads[7]] == "pdq" and not any(heads[:6]) and heads[10] & 1:
             picture = self.columns["pdq"].rows
             self.columns["pdq"].append(first)
             self.columns["pictures"].append(row.to_bytes(4, "little"))

@@ -102,17 +102,13 @@ class StoredContents:
         """Use columns together with the database that stores their numbers of valid rows."""
         self._database = database
         self.columns: Mapping[str, Any] = columns
-        self._profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
+        self.profiles = {i: from_text(t) for i, t in database.execute("SELECT id, text FROM profiles")}
+        """The profiles by which contents were digested, by their numbers in `about`."""
 
     @property
     def rows(self) -> int:
         """The number of contents."""
         return int(self.columns["about"].rows)
-
-    @property
-    def profiles(self) -> Mapping[int, Profile]:
-        """The profiles by which contents were digested, by their numbers in `about`."""
-        return self._profiles
 
     def members_record(self, row: int) -> bytes | None:
         """Return what is in a container; None if it is none, or was not opened."""
@@ -141,14 +137,14 @@ class StoredContents:
         if checksum_of(fields, exact) != about["crc"]:
             raise ValueError(f"content {row} has another checksum")
         number, flags, kind, since, at = fields
-        if number not in self._profiles or kind >= len(FORMATS):
+        if number not in self.profiles or kind >= len(FORMATS):
             raise ValueError(f"content {row} was digested in a way that isn't known")
         packed = None
         if at != NOTHING:
             packed, others = self._further(at)
             exact |= others
         return Content(
-            row, exact, FORMATS[kind] if kind >= 0 else None, packed, self._profiles[number], flags, since
+            row, exact, FORMATS[kind] if kind >= 0 else None, packed, self.profiles[number], flags, since
         )
 
     def _further(self, at: int) -> tuple[Packed | None, dict[str, bytes]]:

@@ -88,8 +88,6 @@ class ScanState(WritableState):
             self._rows = FolderRows(self._database, scopes.shard, setup.trust_ctime)
             self._object_rows = ObjectRows(self._database, setup.access.endpoint)
             if services:
-                from hashscan.state.queries.answers import Answers
-
                 self.answers = Answers(self._database, self._contents, services, show, setup.excepted)
             self._deriving = CachedResults(
                 self._contents, setup, with_digests=with_digests, answers=self.answers

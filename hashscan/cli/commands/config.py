@@ -15,7 +15,7 @@ from hashscan.cli.options.output import format_option
 from hashscan.cli.options.privileges import controlling_uid
 from hashscan.cli.output.logs import ERROR, print_line, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_USAGE, UsageError
-from hashscan.settings.file import chosen_file, read_file
+from hashscan.settings.file import chosen_file, key_lines, line_of, read_file
 from hashscan.settings.values import SERVICE_GROUP, service_group
 from hashscan.text import did_you_mean, plural
 
@@ -155,7 +155,6 @@ def _sources(ctx: click.Context, catalogue: Catalogue) -> tuple[ValueSources, bo
     """Return the sources of values, and whether the settings file has mistakes; print these."""
     from hashscan.cli.config.effective import ValueSources
     from hashscan.cli.config.settings_file import SettingsFile
-    from hashscan.settings.file import key_lines, line_of
 
     source, document, values = read_file(ctx.find_root().params["config"], os.environ)
     name = "" if source is None else str(source)

@@ -15,7 +15,7 @@ from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import CustomerRule, SiteRule
-from hashscan.text import printable
+from hashscan.text import path_fields, printable
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 3, 12, 70))
@@ -79,8 +79,6 @@ class CustomerLookup:
         return [self._file(text, path)]
 
     def _file(self, text: str, path: bytes) -> Answer:
-        from hashscan.text import path_fields
-
         customer, rule = self._customers.answer(path, _user_of(path))
         return Answer(
             item=text,

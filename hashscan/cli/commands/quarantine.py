@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,8 +218,6 @@ def list_(
     state: StateDir,
 ) -> None:
     """List the items in quarantine."""
-    from datetime import UTC, datetime
-
     from hashscan.quarantine.items import KEPT
     from hashscan.quarantine.store import read_items
 

@@ -77,8 +77,6 @@ class KnownFiles(WritableState):
         super().__init__(state, setup, notify)
         with closed_on_failure(self._database), errors_explained(self._folder):
             if services:
-                from hashscan.state.queries.answers import Answers
-
                 self.services = Answers(self._database, self._contents, services, show, setup.excepted)
             self._deriving = CachedResults(
                 self._contents, setup, with_digests=with_digests, known=True, answers=self.services

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,15 +18,12 @@ from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, NoUsableListError, UsageError
 from hashscan.lists.services.adapter import NO_SINGLE_ENTRY
-from hashscan.model import KNOWN_GOOD_CATEGORY
+from hashscan.model import KNOWN_GOOD_CATEGORY, Entry, ExceptedEntry, Reporter
 from hashscan.settings.values import parse_future
 from hashscan.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hashscan.lists.exceptions import ListedEntry
-    from hashscan.model import ExceptedEntry, Reporter
 
 
 @click.command("except", cls=HashscanCommand, exit_codes=(0, 2, 10, 11, 12, 13, 70), needs=RootRights.FILES)
@@ -263,7 +261,6 @@ def find_listed_entry(entry_id: str, lists: tuple[str, ...], state: StateDir, no
     from hashscan.lists.exceptions import ListedEntry
     from hashscan.lists.storage.stored_version import VerificationLevel
     from hashscan.lists.store import ListStore
-    from hashscan.model import Entry
     from hashscan.state.queries.overview import entry_named_by
 
     with ListStore(state.lists).open(lists or None, now, VerificationLevel.SIZES) as opened:

@@ -33,6 +33,7 @@ from hashscan.cli.output.list_changes import (
     ActivationCheck,
     confirm_share_option,
     print_degenerate,
+    print_hits,
     print_withdrawn_items,
 )
 from hashscan.cli.output.logs import print_error, print_message
@@ -472,7 +473,6 @@ def diff(
     both. For --would-hit, similarity is that of pictures and videos as they are stored; a scan tries other
     variants too.
     """
-    from hashscan.cli.output.list_changes import print_hits
     from hashscan.lists.difference import difference
     from hashscan.lists.store import ListStore
 

@@ -74,10 +74,10 @@ class Prose:
             case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
                 return name if name in ATTRIBUTES else None
             case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[pattern, *_]):
-                found = self.found_in(pattern)
-                return found if found is not None and _TWO_WORDS.search(found) else None
-            case ast.Call(func=ast.Attribute(value=value, attr=method)) if method in _SAME_TEXT:
-                return self.found_in(value)
+                text = self.found_in(pattern)
+                return text if text is not None and _TWO_WORDS.search(text) else None
+            case ast.Call(func=ast.Attribute(value=text, attr=method)) if method in _SAME_TEXT:
+                return self.found_in(text)
         if self._is_text_of_error(node):
             return "str(error)"
         return next(filter(None, map(self.found_in, _items_of(node))), None)

@@ -12,15 +12,13 @@ import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from urllib.parse import unquote
 
 import urllib3
 from urllib3.connection import HTTPSConnection
 
-from hashscan.errors import UsageError
 from hashscan.lists.services.settings import ServiceSettings
-from hashscan.web_address import parse, split_url
-from hashscan.web_connection import checked_proxy, environment_proxy, is_loopback, tls_context
+from hashscan.web_address import parse
+from hashscan.web_connection import environment_proxy, is_loopback, proxy_and_login, tls_context
 from hashscan.web_transport import (
     TimedConnection,
     TimedTlsSocket,
@@ -180,19 +178,12 @@ def _manager(settings: ServiceSettings, context: ssl.SSLContext) -> urllib3.Pool
     proxy = None if is_loopback(host) else settings.proxy or environment_proxy(scheme, host)
     if proxy is None:
         return urllib3.PoolManager(maxsize=settings.in_flight, ssl_context=context)
-    try:
-        login = (split_url(proxy.encode()).user or b"").decode()
-        bare = checked_proxy(proxy.replace(f"{login}@", "", 1))
-    except (UsageError, ValueError) as error:
-        raise UsageError(
-            "the proxy of the environment can't be used",
-            advice="Set http_proxy and https_proxy, or unset them.",
-        ) from error
+    address, login = proxy_and_login(proxy)
     return urllib3.ProxyManager(
-        bare,
+        address,
         maxsize=settings.in_flight,
         ssl_context=context,
-        proxy_headers=urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None,
+        proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
     )
 
 

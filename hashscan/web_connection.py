@@ -6,7 +6,7 @@ import ipaddress
 import os
 import ssl
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from hashscan.errors import UsageError
 from hashscan.web_address import DEFAULT_PORTS, UrlParts, split_url
@@ -47,6 +47,18 @@ def checked_proxy(proxy: str) -> str:
     if address.scheme not in DEFAULT_PORTS or not address.host or address.path not in {b"", b"/"}:
         raise UsageError(f"{proxy!r} is no proxy that can be used", advice=advice)
     return f"{address.scheme}://{address.host}{'' if address.port is None else f':{address.port}'}"
+
+
+def proxy_and_login(proxy: str) -> tuple[str, str]:
+    """Return a proxy's address without user and password, and these; UsageError if it can't be used."""
+    try:
+        login = (split_url(proxy.encode()).user or b"").decode()
+        return checked_proxy(proxy.replace(f"{login}@", "", 1)), unquote(login)
+    except (UsageError, ValueError) as error:
+        raise UsageError(
+            "the proxy of the environment can't be used",
+            advice="Set http_proxy and https_proxy, or unset them.",
+        ) from error
 
 
 def is_loopback(host: str) -> bool:

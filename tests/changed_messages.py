@@ -17,7 +17,7 @@ from tools.metrics import read_modules
 
 PACKAGE = Path(hashscan.__file__).parent
 _MARK = re.compile("\x01\x02([0-9]+)\x02")
-"""What is put before a message that is to be changed, with its number."""
+"""The prefix of a message that is to be changed; the group is its number."""
 _SQL = re.compile(
     r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|WHERE|FROM|SET|AND|ORDER|VALUES|PRAGMA|JOIN|BEGIN|NULL|INTO|LIKE"
     r"|VACUUM|UNION|REINDEX|ATTACH|GROUP|EXISTS|LIMIT|REFERENCES|UNIQUE|DROP|COLLATE|ON|IS|AS|NOT|IN|OR|BY"

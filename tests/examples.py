@@ -1,6 +1,7 @@
-"""Numbers of examples that Hypothesis tries: a quarter, but for the profile `full` (`tests/conftest.py`).
+"""Limit what a quick run of the tests tries.
 
-And cases of a test of which the first stand for all in a quick run.
+Hypothesis tries a quarter of a test's examples, unless its profile is `full` (`tests/conftest.py`); of some
+tests with many cases only the first are run.
 """
 
 from __future__ import annotations

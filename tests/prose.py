@@ -33,7 +33,7 @@ _TWO_WORDS = re.compile("[A-Za-z]{2,} [A-Za-z]{2,}")
 
 
 class Prose:
-    """What is a message in one module."""
+    """Recognises the messages in the expressions of one module."""
 
     def __init__(self, constants: Mapping[str, str], names: frozenset[str]) -> None:
         """Take the module's constants that are messages, and texts that are none."""

@@ -84,7 +84,7 @@ def test_the_glossary_explains_each_term_once_and_no_term_that_is_not_used() -> 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
 def test_no_empty_line_divides_a_table(page: Path) -> None:
-    """What follows it would be shown as text."""
+    """The rows behind an empty line are shown as text."""
     tables = re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert not [table for table in tables if not re.match(r".*\n\|(?: ---+ \|)+\n", table)]
 

@@ -52,7 +52,7 @@ def test_a_row_leads_to_a_finished_class_of_its_name(table: registry.Registry[An
     ],
 )
 def test_libraries_are_imported_when_they_are_used(code: str, libraries: set[str]) -> None:
-    """The row of a storage names its libraries, but nobody who lists storages needs them."""
+    """Listing the kinds of storage imports none of their libraries."""
     shown = "import sys; before = {*sys.modules}; " + code + "; print(*{*sys.modules} - before)"
     done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
     found = {name.partition(".")[0] for name in done.stdout.split() if name[0] != "_"}

@@ -82,7 +82,7 @@ def _trouble(
 ) -> Iterator[str]:
     if not figures.scans:
         yield "No scan has ended in this time."
-    yield from (str(alert["subject"]) for alert in failed if KILLED not in alert["counts"])
+    yield from dict.fromkeys(str(alert["subject"]) for alert in failed if KILLED not in alert["counts"])
     last = {(one.code, one.subject): one for scan in figures.scans for one in scan.incomplete}
     for one in last.values():
         yield f"A scan was incomplete: {message_of(one, details=details)}"

@@ -31,13 +31,7 @@ from hashscan.quarantine.trust_weakness import weak_list
 from hashscan.registry import SOURCES
 from hashscan.reports.records import Record
 from hashscan.settings.matching import PolicySettings
-from hashscan.settings.table_rows import (
-    InvalidValueError,
-    read_each,
-    read_row,
-    rows_of,
-    unknown_key,
-)
+from hashscan.settings.table_rows import InvalidValueError, read_each, read_row, rows_of, unknown_key
 from hashscan.sources.patterns import Patterns
 from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line

@@ -346,7 +346,7 @@ def only_test(matches: Sequence[Match]) -> bool:
 
 
 def _doubt(match: Match) -> str | None:
-    """Return why a match can't accuse by itself, whatever its category; None where it can."""
+    """Return the reason why a match of any category can't accuse by itself; None if it can."""
     if ALGORITHMS[match.algorithm].review_only:
         return "the algorithm is too weak to accuse by itself"
     if match.near_miss:

@@ -10,18 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hashscan.atomic_files import (
-    PRIVATE_FILE,
-    output_errors,
-    replace_file,
-    sync_folder,
-    temporary_name,
-)
+from hashscan.atomic_files import PRIVATE_FILE, output_errors, replace_file, sync_folder, temporary_name
 from hashscan.errors import UsageError
 
-_KEPT_MAX = 1000
-
-
+_BACKUPS_MAX = 1000
 _GROUP_FILE = 0o640
 CONFIG_VARIABLE = "HASHSCAN_CONFIG"
 SYSTEM_CONFIG = Path("/etc/hashscan/hashscan.toml")
@@ -288,11 +280,11 @@ def _link_into_place(aside: Path, path: Path, *, force: bool) -> Path | None:
 
 def _back_up(path: Path) -> Path:
     """Hard-link the existing file to a free backup name."""
-    for number in range(_KEPT_MAX):
+    for number in range(_BACKUPS_MAX):
         kept = path.with_name(f"{path.name}.bak{number or ''}")
         try:
             os.link(path, kept, follow_symlinks=False)
         except FileExistsError:
             continue
         return kept
-    raise UsageError(f"there are {_KEPT_MAX} old ones of {path}", advice="Remove some of them.")
+    raise UsageError(f"there are {_BACKUPS_MAX} old ones of {path}", advice="Remove some of them.")

@@ -1,16 +1,21 @@
-"""The options that errors advise to use exist."""
+"""The options that errors advise to use exist, and each error is printed with its own advice."""
 
 from __future__ import annotations
 
 import ast
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest
 
 import hashscan
 from hashscan.cli.main import COMMANDS, cli
+from hashscan.cli.output.logs import print_error
+from hashscan.errors import OutputError
+from hashscan.state.store.reading import NoStateError
 
 FOREIGN = frozenset({"--clear"})
 """Options of other programs: `threatexchange` has this one."""
@@ -48,3 +53,16 @@ def test_every_option_in_an_advice_exists() -> None:
     found = set(advised())
     assert found
     assert {(option, module) for option, module in found if option not in known} == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [(OutputError, "Name a place in a folder."), (NoStateError, NoStateError.advice)],
+)
+def test_advice_by_error_number_replaces_none_that_a_kind_of_error_has_for_itself(
+    kind: type[OutputError], advice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = kind("it can't be read")
+    error.__cause__ = OSError(errno.ENOTDIR, "not a directory")
+    print_error(error)
+    assert [record.__dict__["advice"] for record in caplog.records if record.levelname == "ERROR"] == [advice]

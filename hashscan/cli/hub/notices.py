@@ -195,7 +195,7 @@ def mark(reference: str, event: Event, how: str, hub: HubAddress) -> None:
     "--at", type=TIME, metavar="TIME",
     help="When it was looked at, such as 2026-10-01T12:00:00Z. Default: now."
 )  # fmt: skip
-@argument_option("--by", "who", default="", metavar="TEXT", help="Who has looked. Default: you.")
+@argument_option("--by", "who", default="", metavar="TEXT", help="The person who has looked. Default: you.")
 @hub_option
 def observe(reference: str, sight: Sight, at: int | None, who: str, hub: HubAddress) -> None:
     """Record that somebody outside has looked at the content of a notice: gone, there, or unclear.

@@ -376,6 +376,7 @@ class ArgumentOption(click.Option):
 
 
 argument_option = partial(click.option, cls=ArgumentOption)
+"""The decorator that adds such an option."""
 
 
 class SettingArgument(click.Argument):

@@ -50,7 +50,7 @@ def print_error(error: HashscanError, about: str = "") -> None:
     text = f"{about}: {error}" if about else str(error)
     remedy = error.remedy
     cause = error.__cause__
-    if isinstance(error, OutputError) and error.has_general_advice and isinstance(cause, OSError):
+    if error.has_general_advice and type(error).advice is OutputError.advice and isinstance(cause, OSError):
         # More fitting than what holds for all failures to read or write.
         remedy = _HINTS.get(cause.errno or 0) or REMEDIES.get(cause.errno or 0) or remedy
     _log.error("%s", text, extra={"advice": remedy} if remedy else None)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
 from hashscan.model import ALGORITHMS, ListInfo
 from hashscan.reports.records import Record, path_text
@@ -15,8 +15,6 @@ from hashscan.text import printable
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
-
-T = TypeVar("T")
 
 ROWS_SHOWN = 50
 """Rows of a table at most; the report has all of them."""

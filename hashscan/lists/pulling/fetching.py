@@ -35,21 +35,15 @@ from tuf.api.exceptions import (
     RepositoryError,
 )
 
-from hashscan.errors import ListTrustError, UnreachableError, UsageError
+from hashscan.errors import ListTrustError, UnreachableError
 from hashscan.lists.pulling.assembly import AT_ONCE
 from hashscan.lists.pulling.origin import Origin, Validators
 from hashscan.lists.pulling.transfer_limits import RequestSlots, ThroughputGuard
 from hashscan.lists.storage.tuf_api import DeserializationError, FetcherInterface
 from hashscan.secret_files import Credentials
 from hashscan.timefmt import utc_now
-from hashscan.web_address import WebAddress, parse, split_url
-from hashscan.web_connection import (
-    WEB,
-    checked_proxy,
-    environment_proxy,
-    is_loopback,
-    tls_context,
-)
+from hashscan.web_address import WebAddress, parse
+from hashscan.web_connection import WEB, environment_proxy, is_loopback, proxy_and_login, tls_context
 from hashscan.web_transport import (
     RedirectError,
     close_pools,
@@ -373,16 +367,9 @@ class HttpFetcher(StagingFetcher):
 
 def _proxied(proxy: str, context: object) -> urllib3.PoolManager:
     """Return a connection pool through a proxy; the environment's address may contain user and password."""
-    try:
-        login = (split_url(proxy.encode()).user or b"").decode()
-        bare = checked_proxy(proxy.replace(f"{login}@", "", 1))
-    except (UsageError, ValueError) as error:
-        raise UsageError(
-            "the proxy of the environment can't be used",
-            advice="Set http_proxy and https_proxy, or unset them.",
-        ) from error
-    headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
-    return urllib3.ProxyManager(bare, maxsize=AT_ONCE, ssl_context=context, proxy_headers=headers)
+    address, login = proxy_and_login(proxy)
+    headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+    return urllib3.ProxyManager(address, maxsize=AT_ONCE, ssl_context=context, proxy_headers=headers)
 
 
 def _discard(response: urllib3.BaseHTTPResponse) -> None:

@@ -1,8 +1,7 @@
 """Lists without signatures, with checksums: those that the administrator imported, and those of exchanges.
 
-The exchange sent a version over TLS in answer to these credentials. Each version of its list has the time of
-the last complete pull that confirmed it; `stale_after` seconds later the list is stale, since withdrawn
-entries would stay on it unnoticed.
+Each version of an exchange's list has the time of the last complete pull that confirmed it. The list is stale
+`stale_after` seconds later, since withdrawn entries would stay on it unnoticed.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import binascii
 import re
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 from hashscan.sources.base import StoredChecksum
 
@@ -21,6 +22,7 @@ _LENGTHS = {"md5": 16, "sha1": 20, "sha256": 32, "crc32": 4, "crc32c": 4}
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
 
+@cache
 def extend_of(algorithm: str) -> Extend | None:
     """Return the function that computes a CRC; None for other algorithms, and without its library."""
     if algorithm == "crc32c":
@@ -30,11 +32,7 @@ def extend_of(algorithm: str) -> Extend | None:
             return None
         # Its form in Python would take longer than all digests.
         return google_crc32c.extend if google_crc32c.implementation == "c" else None
-    return _crc32 if algorithm == "crc32" else None
-
-
-def _crc32(before: int, content: bytes) -> int:
-    return zlib.crc32(content, before)
+    return (lambda before, content: zlib.crc32(content, before)) if algorithm == "crc32" else None
 
 
 def in_base64(algorithm: str, text: str) -> str:

@@ -47,13 +47,10 @@ from hashscan.service.engine.uploads import (
 )
 from hashscan.settings.service import DoorSettings
 
-# In two parts, so that no scanner finds this module.
-_TEXT = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-" + rb"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-LENGTH_MAX = 128
+# https://www.eicar.org/download-anti-malware-testfile/; in two parts, so that no scanner finds this module.
+_EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-" + rb"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+_EICAR_MAX = 128
 _WHITE = b" \t\n\r\x1a"
-
-NAME = "Eicar-Test-Signature"
-"""The name that ClamAV gives it."""
 _MODEL = "1.4.0"
 """The version of clamd whose protocol is spoken; clients look for it."""
 
@@ -72,7 +69,7 @@ _LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 24
 _TIMED_OUT = b"COMMAND READ TIMED OUT\n"
 _TOO_LONG = b"INSTREAM size limit exceeded. ERROR"
 _NOT_NOW = b"Not checked, try again later ERROR"
-_EICAR = f": {NAME} FOUND".encode()
+_EICAR_FOUND = b": Eicar-Test-Signature FOUND"
 
 _log = logging.getLogger(__name__)
 
@@ -389,13 +386,13 @@ class _Dialogue:
         """Check a content, close it, and return the line about it."""
         if content.sealed and is_eicar(content.descriptor, content.size):
             content.close()
-            return label + _EICAR
+            return label + _EICAR_FOUND
         # What was passed is read by a worker only, since its file may be on a server that never answers.
-        look = not content.sealed and content.size <= LENGTH_MAX
+        look = not content.sealed and content.size <= _EICAR_MAX
         try:
             answer = await self._engine.check(content, upload, self._door.settings, keep=look)
             if look and content.sealed and is_eicar(content.descriptor, content.size):
-                return label + _EICAR
+                return label + _EICAR_FOUND
         except HashscanError as error:
             return self._trouble(label, error)
         finally:
@@ -475,8 +472,8 @@ def _shown(path: bytes) -> bytes:
 
 
 def is_eicar(descriptor: int, size: int) -> bool:
-    """Return True if an open file of `size` bytes is the test file."""
-    if not len(_TEXT) <= size <= LENGTH_MAX:
+    """Return True if an open file of `size` bytes is the EICAR test file; white space may follow it."""
+    if not len(_EICAR) <= size <= _EICAR_MAX:
         return False
-    content = os.pread(descriptor, LENGTH_MAX + 1, 0)
-    return len(content) == size and content.startswith(_TEXT) and not content[len(_TEXT) :].strip(_WHITE)
+    content = os.pread(descriptor, _EICAR_MAX + 1, 0)
+    return len(content) == size and content.startswith(_EICAR) and not content[len(_EICAR) :].strip(_WHITE)

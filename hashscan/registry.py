@@ -124,7 +124,7 @@ LIST_FORMATS: Registry[ListFormat] = Registry(
     Row(
         "ndjson",
         "hashscan.lists.formats.csv_and_ndjson:NdjsonFormat",
-        "a JSON object a line, the same four members",
+        "a JSON object a line, the same four keys",
     ),
     Row(
         "vics",

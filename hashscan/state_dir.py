@@ -28,7 +28,7 @@ class StateDir:
         """The folder of feedback that waits to be sent to the lists' owners."""
         self.stay_down = self.path / "stay-down"
         """The folder of the records of contents that stay down."""
-        self.scans = self.path / "sweep"
+        self.scans = self.path / "scans"
         """The folder of the database and the columns in which scans store results."""
         self.reports = self.path / "reports"
         """The folder of the reports for which no other file was named."""

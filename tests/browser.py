@@ -78,14 +78,14 @@ def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
 
 
 def modules() -> Path:
-    """Where the checkers are; the test is skipped where they are not."""
+    """Return the folder of the checkers; skip the test without them."""
     if MODULES not in os.environ:
         pytest.skip(f"{MODULES} is not set")
     return Path(os.environ[MODULES])
 
 
 def faults(path: Path) -> list[str]:
-    """What html-validate has to say against a page."""
+    """Return the faults that html-validate finds in a page."""
     # It ends before a pipe has taken all that it says.
     with tempfile.TemporaryFile("w+") as said:
         program = [modules() / ".bin" / "html-validate", "--formatter", "json", path.name]

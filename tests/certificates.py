@@ -80,7 +80,7 @@ class Authority:
         return pem, secret
 
     def server(self, *, demand_clients: bool = False, after: timedelta = 30 * _DAY) -> ssl.SSLContext:
-        """What a server at `localhost` speaks TLS with."""
+        """Return the TLS context of a server at `localhost`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.issue("localhost", after=after))
         if demand_clients:

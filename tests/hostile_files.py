@@ -554,4 +554,4 @@ FILES: dict[str, Callable[[], bytes]] = {
     "starts.bin": lambda: repeated(b"\0\0\1\xba\0\0\1\xe0\0\0"),
     "packets.bin": lambda: repeated(b"\x47"),
 }
-"""What makes each file, by its name."""
+"""The functions that make the files, by name."""

@@ -272,7 +272,7 @@ SPEAKERS: dict[str, Callable[[ServiceServer, Handler, bytes], Any]] = {
     "hma": speak_hma,
     "arachnid": speak_arachnid,
 }
-"""How a server speaks, by the name of the adapter."""
+"""The servers' functions, by the name of the adapter."""
 for _name in MATCHING_SERVICES:
     if _name not in SPEAKERS:
         # An adapter of an installed plug-in brings a server of its own.

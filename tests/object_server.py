@@ -53,13 +53,13 @@ FORMS = {
     "flipped1": "one bit differs from what was stored, once",
     "flipped": "one bit differs from what was stored, always",
 }
-"""Of checksums, by folder; other objects count as stored in parts, without any."""
+"""Forms of checksums, by folder; other objects count as stored in parts, without any."""
 LISTING_FAULTS = {
     "unlistable": "403 AccessDenied",
     "expiring": "400 ExpiredToken after the first page",
     "jamming": "503 SlowDown after the first page",
 }
-"""Of listings by a prefix that ends in such a folder."""
+"""Faults of listings by a prefix that ends in such a folder."""
 
 PAGE = 1000
 BLOCK = bytes(range(256)) * 4096
@@ -79,7 +79,7 @@ def pattern(key: bytes, size: int) -> list[bytes | memoryview]:
 
 
 class Bucket:
-    """What is stored."""
+    """The stored objects."""
 
     def __init__(self, groups: list[str], files: list[str]) -> None:
         self.sizes: dict[bytes, int] = {}
@@ -376,7 +376,7 @@ def object_server(
 
 
 def statistics(url: str) -> dict[str, int]:
-    """What the server has counted."""
+    """Return the server's counters."""
     with urllib.request.urlopen(f"{url}/statistics") as answer:
         found: dict[str, int] = json.load(answer)
         return found

@@ -1,4 +1,4 @@
-"""Why scans in tests are incomplete."""
+"""Reasons for which scans in tests are incomplete."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class _Server:
             os.write(self._device, _OUT.pack(_OUT.size + len(body), error, unique) + body)
 
     def _answer(self, code: int, node: int, body: bytes) -> bytes | int:
-        """What is said, or the number of an error."""
+        """Return the reply, or the number of an error."""
         match code:
             case 26:  # INIT
                 return struct.pack("<4I2H2I2H8I", 7, 31, 1 << 17, 0, 8, 8, 4096, 1, 32, 0, *[0] * 8)

@@ -1,4 +1,4 @@
-"""What the tests look for in pages is found where it is."""
+"""The tests' searches of pages find the elements that are there."""
 
 from __future__ import annotations
 

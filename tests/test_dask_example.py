@@ -21,7 +21,7 @@ SCHEDULER = "tls://scheduler.example.org:8786"
 
 
 def command_of(unit: str, folder: Path) -> list[str]:
-    """How a unit starts its program, as it would be on this machine."""
+    """Return the command by which a unit starts its program, as it would be on this machine."""
     (line,) = re.findall(r"^ExecStart=(.*)$", (DASK / unit).read_text(), re.MULTILINE)
     placed = line.replace(CERTIFICATES, str(folder)).replace("%d", str(folder))
     program, *arguments = shlex.split(placed.replace("--port 8786", "--host 127.0.0.1 --port 0"))

@@ -141,7 +141,7 @@ class TestCrontab:
         return shutil.copytree(prepared / "state", tmp_path / "state", symlinks=True)
 
     def cron(self, state: Path, target: Path) -> str:
-        """What cron would mail."""
+        """Return the output that cron would mail."""
         variables: dict[str, str] = {}
         jobs: list[str] = []
         for line in (EXAMPLES / "crontab").read_text().splitlines():

@@ -40,7 +40,7 @@ FOREIGN = {
     "sources.objects.web.source:_begun": "HTTP",
     "state.store.database:_tables": "SQL",
 }
-"""Whose text it is that a function reads, or that the constants of a module are about."""
+"""The sources of texts that a function reads, or that the constants of a module are about."""
 
 PLANTED = """
 import re

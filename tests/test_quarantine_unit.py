@@ -77,7 +77,7 @@ class Customer:
         )  # fmt: skip
 
     def trouble(self, rights: list[str]) -> str:
-        """What a file's way into quarantine, back, and into it and out for good lacks with these rights."""
+        """Return the errors of moving a file, restoring it, and moving and releasing it with these rights."""
         shutil.rmtree(self.state, ignore_errors=True)
         self.lay_out()
         before = self.seen()

@@ -83,7 +83,7 @@ ALL = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"```sh\n(.*?)\n```", ALL, re.DOTALL)
 README_LINES = 150
 SETUP = 3
-"""How many of the first blocks are the set-up, which `.ci/readme` runs as it stands."""
+"""Number of first blocks that are the set-up, which `.ci/readme` runs as it stands."""
 
 COMMANDS = [line for block in BLOCKS[SETUP:] for line in block.splitlines()]
 
@@ -114,7 +114,7 @@ FOUND.add(ON_CLUSTER)
 FOUND.add("hashscan --config reporting.toml scan /var/www --report found.jsonl --report notices.xarf.jsonl")
 
 LASTING = {"dask scheduler": "Scheduler at:", "hashscan worker": "are ready at"}
-"""How commands begin that go on until they are stopped, and what they say when they are ready."""
+"""The beginnings of commands that run until they are stopped, and their message when they are ready."""
 
 STAGED = "hashscan lists pull national --stage"
 FIRST_DAY = "2027-01-31"

@@ -61,7 +61,7 @@ def test_cases_and_journals_are_read(recorded: Path, run: Run) -> None:
     ran = run("stats", "--format", "json", "--since", "2026-01-01")
     assert ran.code == 0, ran.err
     totals = json.loads(ran.out)["totals"]
-    assert totals["sweeps"]["complete"] + totals["sweeps"]["incomplete"] == 2
+    assert totals["scans"]["complete"] + totals["scans"]["incomplete"] == 2
     assert (totals["custody"]["quarantined"], totals["uploads"]["refused"]) == (1, 0)
     assert run("alerts", "list", "--format", "json").lines
 

@@ -1,4 +1,4 @@
-"""What holds for every plug-in of every kind, driven by the tables."""
+"""Contract of every registry row of every kind, by the tables."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ COMMANDS = [
 ADDRESS = "https://lists.example.org/national/"
 SECRET = "a passphrase of the keys"
 SEEDS = range(20, 26)
-"""Of the listed pictures."""
+"""Seeds of the listed pictures."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Published:
         assert done.returncode == 0, done.stderr
 
     def matched(self, *paths: Path) -> dict[str, set[str]]:
-        """What `threatexchange match` says about each file: kinds of digests and opinions."""
+        """Return the output of `threatexchange match` about each file: kinds of digests and opinions."""
         found = {}
         for path in paths:
             done = self.run("threatexchange", "match", "photo", str(path))

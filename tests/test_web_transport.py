@@ -1,4 +1,4 @@
-"""Where redirects lead, and what servers say of retries and failures."""
+"""Redirects, and servers' answers about retries and failures."""
 
 from __future__ import annotations
 

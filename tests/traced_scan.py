@@ -51,8 +51,8 @@ def traced(folder: Path) -> Iterator[None]:
 class TracedWorker(Worker):
     """A worker that stores the modules called while it checks a batch."""
 
-    def __init__(self, folder: Path, setup: WorkerSetup, answers: DecodeCache) -> None:
-        super().__init__(setup, answers)
+    def __init__(self, folder: Path, setup: WorkerSetup, decode_cache: DecodeCache) -> None:
+        super().__init__(setup, decode_cache)
         self._folder = folder
 
     def check(self, batch: Batch) -> BatchResult:

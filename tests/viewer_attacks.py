@@ -250,7 +250,7 @@ def framed(image: Image.Image) -> Image.Image:
 
 
 def light(values: Floats) -> bytes:
-    """Of sRGB, as values in a file that are said to be light itself."""
+    """Return sRGB values as a file has them that declares linear light."""
     return np.rint(values * 255).astype(np.uint8).tobytes()
 
 
@@ -309,7 +309,8 @@ def gif_of_small_first_frame() -> bytes:
 
 
 def png_of_cleared_frame() -> bytes:
-    """The same in a PNG: what a frame clears is not the first colour of its palette, but transparent."""
+    """Return an animated PNG in which a frame clears to transparent, not to the first colour of its
+    palette."""
     palette = chunk(b"PLTE", bytes((0, 0, 0, 255, 255, 255, 0, 0, 0)))
     frames = [np.asarray(Image.fromarray(grey(STORED)).convert("1")).astype(np.uint8), dithered() + 1]
     pieces = [

@@ -28,7 +28,7 @@ class WebServer:
     headers: list[Message] = field(default_factory=list)
     """And their headers."""
     answers: dict[str, Answer] = field(default_factory=dict)
-    """What to do instead of sending the file, by the end of the path."""
+    """Handlers in place of sending the file, by the end of the path."""
     authorization: str | None = None
     """The header without which nothing is served."""
     sent: int = 0

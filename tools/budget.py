@@ -38,7 +38,7 @@ TOLERANCE = 0.8
 """Share by which the processor time may differ from its limit in both directions. Machines differ, and so
 does one machine that others use, too."""
 IMPORTS, IMPORTS_TOLERANCE = "modules imported: ", 0.01
-"""The same for imported modules: some depend on how the package was installed."""
+"""Tolerance for imported modules: some depend on the way of installation."""
 
 USER_PAGES = ("README.md", "docs/*.md", "examples/**/*.md")
 DEVELOPER_PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "hashlists/*.md")
@@ -65,7 +65,7 @@ class Limit(TypedDict):
 
     limit: int
     reason: NotRequired[str]
-    """Why it was raised the last time."""
+    """The reason of the last rise."""
 
 
 Budget = Mapping[str, Limit]

@@ -47,7 +47,7 @@ _LOWER_MODULES = frozenset(name for layer in LAYERS for name in layer if "." in 
 """Modules in another layer than their package; imports of them say nothing about the package."""
 
 OPENING = re.compile(r"(What|Whether|Of|The same|How|Who|Whose|Where)\b")
-"""How no docstring should begin: a function's docstring is imperative, any other names its subject."""
+"""Openings that no docstring has: a function's docstring is imperative, any other names its subject."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

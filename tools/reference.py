@@ -23,7 +23,7 @@ from hashscan.cases.queries import LedgerStats
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 OUR_OWN = "hashscan."
-"""How the targets of rows begin that are not of an installed plug-in."""
+"""Prefix of the targets of rows that are not of an installed plug-in."""
 LIMITS: Mapping[str, str] = {
     "archives/openers": "READ_MAX",
     "archives/warc": "_HEAD_MAX",

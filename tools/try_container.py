@@ -28,7 +28,7 @@ UPLOADS = "/usr/share/hashscan/examples/uploads"
 
 
 class Steps(NamedTuple):
-    """What a Containerfile does."""
+    """The steps of a Containerfile."""
 
     run: list[str]
     """Commands for the shell, in their order."""

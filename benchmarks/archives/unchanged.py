@@ -126,7 +126,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     print(f"{options.archives} archives of {options.members} members")
     time.sleep(YOUNG_SECONDS)
     timed("first scan", scan, scratch, report)
-    size = sum(path.stat().st_size for path in (state / "sweep").rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in (state / "scans").rglob("*") if path.is_file())
     print(f"state {size / 1e6:.1f} MB, {size / options.archives / options.members:.0f} bytes for each member")
     summary = timed("second scan", scan, scratch, report)
     if summary["unchanged"] != options.archives:

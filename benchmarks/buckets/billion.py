@@ -6,7 +6,7 @@ Prints a paragraph for docs/speed.md. Nothing is measured here. Rates come from 
     python -m benchmarks.buckets.billion --rates rates.json --share 0.9 --size 120K --cores 16 --network 10 \
         --hours 24
 
-or from the summary of a sweep of a part of the bucket (files by seconds by workers):
+or from the summary of a scan of a part of the bucket (files by seconds by workers):
 
     python -m benchmarks.buckets.billion --rate 110 --size 120K --cores 16 --network 10 --hours 24
 
@@ -35,7 +35,7 @@ _UNITS = {"K": 1000, "M": 1000**2, "G": 1000**3}
 
 @dataclass(frozen=True)
 class Plan:
-    """What was given."""
+    """The given values."""
 
     objects: int
     rate: float
@@ -43,7 +43,7 @@ class Plan:
     size: float
     """Average bytes of an object."""
     cores: int
-    """Of one machine."""
+    """Cores of one machine."""
     network: float
     """Gbit a second of one machine."""
     hours: float
@@ -56,24 +56,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Bill:
-    """What it takes."""
+    """The machines, time and requests that a scan needs."""
 
     machines: int
     hours: float
     per_machine: float
     """Objects a second."""
     bound_by: str
-    """What a machine waits for: `cores` or `network`."""
+    """The limit of a machine: `cores` or `network`."""
     prefixes: int
     """Partitions that are needed for these machines."""
     throttled: bool
-    """Whether the bucket's partitions, and not the machines, say how long it takes."""
+    """True if the bucket's partitions, and not the machines, limit the speed."""
     gets: int
     lists: int
     """List requests of one machine that lists everything, as each shard does."""
     terabytes: float
     listing_hours: float | None
-    """Of a process that lists everything; None where it is not known."""
+    """Hours of a process that lists everything; None where it is not known."""
 
     @property
     def lists_of_all(self) -> int:

@@ -85,28 +85,28 @@ def served(latency: float, *contents: str) -> Iterator[str]:
         process.stdin.close()
 
 
-def hashscan(sweep: Hashscan, url: str, over: FileSet, watch: Watch) -> Contender:
+def hashscan(scanner: Hashscan, url: str, over: FileSet, watch: Watch) -> Contender:
     """Return a contender for a scan of the bucket; its start-up is timed with a single object just before."""
     start_up = 0.0
 
     def command(target: str) -> list[str]:
-        arguments = sweep.contender(WORKERS, over).command
+        arguments = scanner.contender(WORKERS, over).command
         arguments[arguments.index(str(over.folder))] = target
         return [*arguments, "--endpoint", url, "--concurrency", str(IN_FLIGHT)]
 
     def prepare() -> None:
         nonlocal start_up
-        sweep.prepare()
+        scanner.prepare()
         single = command("s3://bucket/customers/000000")
-        start_up = measure.run("one object", single, sweep.report.parent, CREDENTIALS).wall
-        sweep.prepare()
+        start_up = measure.run("one object", single, scanner.report.parent, CREDENTIALS).wall
+        scanner.prepare()
         watch.most = 0
 
     def check(sample: measure.Sample) -> dict[str, Any]:
         del sample
-        last = json.loads(sweep.report.read_text().splitlines()[-1])
+        last = json.loads(scanner.report.read_text().splitlines()[-1])
         if last.get("verdicts", {}).get("clean") != over.files:
-            raise measure.MeasureError(f"the sweep did not check all {over.files} objects: {last}")
+            raise measure.MeasureError(f"the scan did not check all {over.files} objects: {last}")
         return {
             "start-up": start_up,
             "memory": watch.most,
@@ -130,7 +130,7 @@ def obstore(url: str, at_a_time: int, over: FileSet) -> Contender:
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Time sweeps of a bucket.")
+    parser = argparse.ArgumentParser(description="Time scans of a bucket.")
     parser.add_argument("--objects", type=int, default=20_000, help="how many objects there are nearby")
     parser.add_argument("--size", type=int, default=30_000, metavar="BYTES", help="how large each is")
     parser.add_argument("--far", type=int, default=2_000, help="how many there are far away; 0 leaves it out")
@@ -154,20 +154,20 @@ def main() -> int:
         ):
             measure.adopt_orphans()
             scratch = Path(folder)
-            sweep, watch = Hashscan(scratch), Watch()
+            scanner, watch = Hashscan(scratch), Watch()
 
             def over(files: int) -> FileSet:
                 return FileSet(scratch / "bucket", scratch / "none", files, files * options.size)
 
             near, far = over(options.objects), over(options.far)
             field = {
-                "hashscan-2": hashscan(sweep, near_url, near, watch),
+                "hashscan-2": hashscan(scanner, near_url, near, watch),
                 "obstore-64": obstore(near_url, WORKERS * IN_FLIGHT, near),
             }
             found = run_all(field, scratch, options.runs)
             if options.far:
                 field = {
-                    "hashscan-2 far": hashscan(sweep, far_url, far, watch),
+                    "hashscan-2 far": hashscan(scanner, far_url, far, watch),
                     "obstore-1 far": obstore(far_url, 1, far),
                 }
                 # The second takes its time and hardly varies.

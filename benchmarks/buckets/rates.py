@@ -4,7 +4,7 @@
                                       [--json FILE]
 
 Run it with the Python that has hashscan with its extra `s3`, in the source tree: the bucket is served on
-loopback by tests/object_server.py. It sweeps, against 100,000 random entries, each as a command of its own:
+loopback by tests/object_server.py. It scans, against 100,000 random entries, each as a command of its own:
 
 - JPEGs of 480x320 made from the corpus of pictures, no content twice;
 - objects of 2 kB that are no pictures;
@@ -15,7 +15,7 @@ Beside each of the first three runs a loop that downloads the same objects by ob
 and sha256 of them, and nothing else.
 
 Rates are by processor time, not by the clock: that of hashscan and of all its processes, in user mode and in
-the kernel, less what a sweep of a single object takes, which is measured just before each run. The server's
+the kernel, less what a scan of a single object takes, which is measured just before each run. The server's
 own time is not in it, since it is no child of what is timed: it shows under others' CPU s. What isn't in it
 either is what a real store adds: TLS, and the work of the kernel for a network card.
 """
@@ -78,21 +78,21 @@ def contender(
 
 def contenders(scratch: Path, url: str, sets: dict[str, FileSet]) -> dict[str, Contender]:
     """Everything to be timed, ready to run."""
-    sweep = Hashscan(scratch)
+    scanner = Hashscan(scratch)
     made: dict[str, Contender] = {}
     for what, over in sets.items():
         options = ("--shard", NOBODYS) if what == "keys" else ()
 
         def hashscan(prefix: str, over: FileSet = over, options: tuple[str, ...] = options) -> list[str]:
-            arguments = sweep.contender(WORKERS, over).command
+            arguments = scanner.contender(WORKERS, over).command
             arguments[arguments.index(str(over.folder))] = f"s3://bucket/{prefix}"
             return [*arguments, "--endpoint", url, *options]
 
         def obstore(prefix: str) -> list[str]:
             return [sys.executable, LOOP, url, str(AT_A_TIME), prefix]
 
-        ours = contender(hashscan, f"{what}/", over, scratch, sweep.prepare)
-        made[f"hashscan {what}"] = checked(ours, sweep.report, 0 if what == "keys" else over.files)
+        ours = contender(hashscan, f"{what}/", over, scratch, scanner.prepare)
+        made[f"hashscan {what}"] = checked(ours, scanner.report, 0 if what == "keys" else over.files)
         if what != "keys":
             made[f"obstore {what}"] = contender(obstore, f"{what}/", over, scratch, lambda: None)
     return made
@@ -107,7 +107,7 @@ def checked(ours: Contender, report: Path, files: int) -> Contender:
         found = last.get("verdicts", {}).get("clean", 0)
         # A few of all keys may well be in the shard.
         if last.get("files") != found or (files and found != files) or (not files and found > 1000):
-            raise measure.MeasureError(f"the sweep did not check what it was to: {last}")
+            raise measure.MeasureError(f"the scan did not check what it was to: {last}")
         return {**started(sample), "sandbox": last.get("sandbox", {}).get("level")}
 
     return Contender(ours.command, ours.over, check, ours.environment, ours.prepare)
@@ -152,7 +152,7 @@ def words(measured: dict[str, float]) -> str:
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Measure what one core does for a sweep of a bucket.")
+    parser = argparse.ArgumentParser(description="Measure what one core does for a scan of a bucket.")
     parser.add_argument("corpus", type=Path, help="folder of pictures that the small ones are made from")
     parser.add_argument("--pictures", type=int, default=5_000, help="how many JPEGs of 480x320")
     parser.add_argument("--plain", type=int, default=50_000, help="how many objects of 2 kB")

@@ -43,7 +43,7 @@ _MATCHES = json.dumps(
     ]
 )  # fmt: skip
 _FINDINGS = (
-    "INSERT INTO findings (path, version, verdict, because, first, last, sweep, touched, matches, customer, "
+    "INSERT INTO findings (path, version, verdict, because, first, last, scan, touched, matches, customer, "
     "sha256, uid, device, inode, size, mtime, ctime) "
     "VALUES (?, '', 'match', 'sha256 equal', 1, 1, 1, 1, ?, 'bob', ?, 1, 1, ?, 1, 1, 1)"
 )
@@ -52,9 +52,7 @@ _FINDINGS = (
 def _state(folder: Path, number: int) -> None:
     with closing(open_database(StateDir(folder))[0]) as database:
         database.execute("BEGIN")
-        database.execute(
-            "INSERT INTO sweeps (id, started, ended, exit_code, uuid) VALUES (1, 1, 2, 1, 'one')"
-        )
+        database.execute("INSERT INTO scans (id, started, ended, exit_code, uuid) VALUES (1, 1, 2, 1, 'one')")
         database.executemany(
             _FINDINGS,
             ((b"/srv/%d/htdocs/%d.jpg" % (n % 1000, n), _MATCHES, os.urandom(32), n) for n in range(number)),
@@ -64,10 +62,8 @@ def _state(folder: Path, number: int) -> None:
 
 def _another_night(folder: Path) -> None:
     with closing(open_database(StateDir(folder))[0]) as database:
-        database.execute(
-            "INSERT INTO sweeps (id, started, ended, exit_code, uuid) VALUES (2, 3, 4, 1, 'two')"
-        )
-        database.execute("UPDATE findings SET last=4, sweep=2, touched=2")
+        database.execute("INSERT INTO scans (id, started, ended, exit_code, uuid) VALUES (2, 3, 4, 1, 'two')")
+        database.execute("UPDATE findings SET last=4, scan=2, touched=2")
 
 
 def _follow(folder: Path) -> None:

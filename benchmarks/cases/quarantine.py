@@ -6,7 +6,7 @@ Run it as root, with the Python that has hashscan. In turn, a thousand fresh fil
 quarantine add`, by `sha256sum` and `mv`, and by those with a `sync` at the end; with --far, which names a
 folder on another file system, from there as well. `hashing` is what reading and digesting takes by itself:
 md5, sha1 and sha256, and sha256 once more. `starting` is `add --dry-run`, which does nothing else; `restore`
-puts all back. Then sweeps over as many files, all of which a list accuses, are timed with and without
+puts all back. Then scans over as many files, all of which a list accuses, are timed with and without
 `--quarantine`.
 """
 
@@ -27,7 +27,7 @@ from benchmarks.lib.scans import HASHSCAN, machine
 
 OURS, STARTING, HASHING = "hashscan quarantine add", "starting", "hashing"
 BACK = "hashscan quarantine restore"
-SWEEP, MOVING = "hashscan scan", "hashscan scan --quarantine"
+SCAN, MOVING = "hashscan scan", "hashscan scan --quarantine"
 TERMS = ["--retain-min", "1d", "--destroy-by", "2d"]
 PEERS = {
     "sha256sum, mv": "sha256sum -- * > ../sums && mv -t ../moved -- *",
@@ -72,8 +72,8 @@ def timed(name: str, files: Path, work: Path, number: int, size: int) -> measure
         return measure.run(name, command, Path(scratch), {})
 
 
-def swept(name: str, files: Path, work: Path, number: int, size: int) -> measure.Sample:
-    """Run one sweep over fresh files, all of which a list accuses."""
+def scanned(name: str, files: Path, work: Path, number: int, size: int) -> measure.Sample:
+    """Run one scan over fresh files, all of which a list accuses."""
     with (
         tempfile.TemporaryDirectory(dir=files) as there,
         tempfile.TemporaryDirectory(dir=work) as here,
@@ -99,22 +99,22 @@ def swept(name: str, files: Path, work: Path, number: int, size: int) -> measure
         return sample
 
 
-def compare_sweeps(title: str, files: Path, work: Path, number: int, size: int, runs: int) -> None:
-    """Print what a sweep takes for a finding, and what it takes more to move it, in milliseconds."""
-    names = [SWEEP, MOVING, HASHING]
+def compare_scans(title: str, files: Path, work: Path, number: int, size: int, runs: int) -> None:
+    """Print what a scan takes for a finding, and what it takes more to move it, in milliseconds."""
+    names = [SCAN, MOVING, HASHING]
     samples: dict[str, list[measure.Sample]] = {name: [] for name in names}
     for _ in range(runs):
         for name in names:
-            run = timed if name == HASHING else swept
+            run = timed if name == HASHING else scanned
             samples[name].append(run(name, files, work, number, size))
     wall = {name: statistics.median(s.wall for s in samples[name]) / number * 1e3 for name in names}
-    print(f"\n{title}: a sweep with {number} findings of {size} bytes, median of {runs} runs, ms a finding")
+    print(f"\n{title}: a scan with {number} findings of {size} bytes, median of {runs} runs, ms a finding")
     print(f"{'':28}{'wall':>8}{'CPU':>8}")
     for name in names:
         cpu = statistics.median(s.cpu for s in samples[name]) / number * 1e3
         print(f"{name:28}{wall[name]:8.3f}{cpu:8.3f}")
-    beyond = wall[MOVING] - wall[SWEEP] - wall[HASHING]
-    print(f"beyond the sweep and hashing again: {beyond:.3f} ms a move")
+    beyond = wall[MOVING] - wall[SCAN] - wall[HASHING]
+    print(f"beyond the scan and hashing again: {beyond:.3f} ms a move")
 
 
 def compare(title: str, files: Path, work: Path, number: int, size: int, runs: int) -> None:
@@ -150,7 +150,7 @@ def main() -> None:
         sys.exit("this needs root and sha256sum")
     measure.adopt_orphans()
     print(machine())
-    for how in (compare, compare_sweeps):
+    for how in (compare, compare_scans):
         how("on one file system", asked.work, asked.work, asked.files, asked.size, asked.runs)
         if asked.far is not None:
             how("across file systems", asked.far, asked.work, asked.files, asked.size, asked.runs)

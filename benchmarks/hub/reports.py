@@ -48,7 +48,7 @@ def records(name: str, server: int, findings: int) -> Iterator[dict[str, Any]]:
     """Yield the records of one report, as `report push` sends them with names."""
     lists = [{"name": "national", "state": "fresh", "version": 3, "entries": 9, "fingerprint": "aa"}]
     yield {
-        "type": "sweep", "schema": 1, "uuid": name, "version": "0.1.0", "host": f"web{server}",
+        "type": "scan", "schema": 1, "uuid": name, "version": "0.1.0", "host": f"web{server}",
         "started": "2026-11-28T22:00:00+00:00", "targets": [], "lists": lists, "excepted": [],
         "breaker": {"owners": 3, "files": 100}, "sandbox": {"mode": "auto"}, "fail_on": "match",
         "strict": False,

@@ -51,7 +51,7 @@ class Make(ABC):
         """Convert an answer to pairs of query row and entry number."""
 
     def plan(self, threshold: int) -> str:
-        """How it searches for unrelated digests, if it has a choice and says so."""
+        """Return the strategy for unrelated digests, if it has a choice and says so."""
         return ""
 
 
@@ -86,12 +86,12 @@ class Ours(Make):
         return [(query, int(name.rpartition("-")[2])) for query, name in zip(queries, names, strict=True)]
 
     def plan(self, threshold: int) -> str:
-        """How it searches."""
+        """Return the strategy of the search."""
         return self._plan(threshold)
 
 
 class OursInC(Ours):
-    """The same through the C extension."""
+    """These queries through the C extension."""
 
     kernel = "C"
 

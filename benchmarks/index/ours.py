@@ -63,7 +63,7 @@ def open_index(opened: Sequence[ListHandle]) -> CompiledIndex:
 
 
 def plan(opened: Sequence[ListHandle], threshold: int) -> str:
-    """How the index searches for unrelated digests at a threshold; empty when it has no choice."""
+    """Return the index's strategy for unrelated digests at a threshold; empty when it has no choice."""
     for handle in opened:
         for files in compiled_columns(handle):
             by_chunks = getattr(open_list(handle, files, thorough=False), "searches_by_chunks", None)

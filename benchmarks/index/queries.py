@@ -54,7 +54,7 @@ Row = dict[str, Any]
 
 
 class Bench:
-    """What the parts share: options, a folder to work in, and the rows they came to."""
+    """The state that the parts share: options, a folder to work in, and the resulting rows."""
 
     def __init__(self, options: argparse.Namespace, scratch: Path, peers_python: str) -> None:
         self.options = options

@@ -133,7 +133,7 @@ def table(about: Row, rows: list[Row]) -> str:
 
 
 def _ratios(rows: list[Row]) -> list[str]:
-    """How many times faster ours was than the flat scan of faiss in the same run."""
+    """Return the times by which ours was faster than the flat scan of faiss in the same run."""
     keys = ("entries", "kind", "queries", "threshold")
     near = [row for row in rows if row["part"] == "near"]
     flat = {tuple(row[key] for key in keys): row for row in near if row["make"] == "faiss flat"}

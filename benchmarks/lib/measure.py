@@ -14,7 +14,7 @@ from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 STRAY_SECONDS = 60.0
-"""How long processes may outlive the command that started them before that is called a fault."""
+"""Seconds that processes may outlive the command that started them."""
 
 PINNED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Taken out of every command's environment: code chosen for another processor falsifies."""
@@ -34,7 +34,7 @@ class Sample:
     others: float
     """CPU time of everything else on the machine meanwhile: high when the run was disturbed."""
     output: str
-    """What it wrote to standard output, at most the last 100,000 characters."""
+    """Its standard output, at most the last 100,000 characters."""
 
 
 def adopt_orphans() -> None:

@@ -31,7 +31,7 @@ def memory(pid: int) -> int:
 
 
 class Watch:
-    """Notes the most memory that the running sweep's processes take together."""
+    """Notes the most memory that the running scan's processes take together."""
 
     def __init__(self) -> None:
         self.most = 0

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = ("threatexchange", "ImageHash", "imgdd", "faiss-cpu", "matplotlib")
-"""What is compared with; matplotlib draws the plots, and isn't needed by hashscan either."""
+"""Packages to compare with; matplotlib draws the plots, and isn't needed by hashscan either."""
 READY = "ready"
 """A file in the environment that says it was made to the end."""
 
@@ -28,7 +28,7 @@ class PeersError(Exception):
 
 
 def default_folder() -> Path:
-    """Where the environment is kept between runs."""
+    """Return the folder in which the environment is kept between runs."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "hashscan-benchmark" / "peers"
 
@@ -54,7 +54,7 @@ def make(folder: Path, interpreter: str, packages: Sequence[str] = PACKAGES) -> 
 
 
 def is_ready(folder: Path, packages: Sequence[str] = PACKAGES) -> bool:
-    """Whether the environment was made to the end and has every package."""
+    """Return whether the environment was made to the end and has every package."""
     try:
         names = {line.partition("==")[0].lower() for line in (folder / READY).read_text().splitlines()}
     except FileNotFoundError:

@@ -69,7 +69,7 @@ class Ratio:
     below: str
     value_below: Value
     most: float | None = None
-    """What it is to be at most, where it has to meet a target."""
+    """Its limit, where it has to meet a target."""
 
 
 def ratios(found: dict[str, Result], wanted: Sequence[Ratio]) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ class Hashscan:
                 or sum(verdicts.values()) != over.files
                 or left_out
             ):
-                raise measure.MeasureError(f"the sweep did not check all {over.files} files: {last}")
+                raise measure.MeasureError(f"the scan did not check all {over.files} files: {last}")
             return {"undecoded": verdicts["undecoded"], "sandbox": last.get("sandbox", {}).get("level")}
 
         command = [

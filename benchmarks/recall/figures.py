@@ -27,7 +27,7 @@ class Hashed:
     values: NDArray[np.uint64]
     """Shape (variants, words)."""
     plain: NDArray[np.bool_]
-    """Whether it is of the picture as stored, and so what a list would hold."""
+    """True for the picture as stored, whose digest a list would hold."""
     tight: NDArray[np.bool_]
     doubted: NDArray[np.bool_]
 
@@ -64,14 +64,14 @@ class Near:
     doubted: Distances
     """The closest whose likeness says little, of the first kind; those are in neither of the above."""
     doubted_tight: Distances
-    """The same of the other kind."""
+    """Such distances of the other kind."""
 
     def within(self, threshold: int, tight: int) -> NDArray[np.bool_]:
-        """Which pairs match."""
+        """Return the pairs that match."""
         return (self.full <= threshold) | (self.tight <= min(tight, threshold))
 
     def doubted_within(self, threshold: int, tight: int) -> NDArray[np.bool_]:
-        """Which pairs would match but for the doubt."""
+        """Return the pairs that would match but for the doubt."""
         close = (self.doubted <= threshold) | (self.doubted_tight <= min(tight, threshold))
         return close & ~self.within(threshold, tight)
 

@@ -52,7 +52,7 @@ PLOT = str(Path(__file__).with_name("plot.py"))
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What was written: photos first, then each photo's alterations, then structured pictures."""
+    """The written files: photos first, then each photo's alterations, then structured pictures."""
 
     photos: list[Path]
     altered: list[Path]
@@ -181,7 +181,7 @@ def recall_of(way: str, hashed: list[figures.Hashed], files: Files, left_out: se
 
 
 def structured_of(way: str, hashed: list[figures.Hashed], files: Files, review: int) -> dict[str, Any]:
-    """How often structured pictures meet each other."""
+    """Return the number of matches among structured pictures."""
     pictures = hashed[len(files.photos) + len(files.altered) :]
     entries, chosen = figures.entries_of(pictures)
     if not len(entries):

@@ -228,7 +228,7 @@ KINDS: dict[str, Drawing] = {
     "gradient": _gradient,
     "nearly flat": _near_flat,
 }
-"""What is drawn, by name."""
+"""The drawings, by name."""
 
 
 def drawn(kind: str, number: int) -> bytes:

@@ -56,7 +56,7 @@ name = "Abuse desk"
 
 @dataclass
 class Runs:
-    """What the rounds of one command took."""
+    """Time and memory of the rounds of one command."""
 
     seconds: list[float] = field(default_factory=list)
     """User and system time of one process each."""
@@ -72,11 +72,11 @@ class Runs:
 
 
 def make_record(path: Path, findings: int) -> None:
-    """Write a report as one sweep would have left it."""
+    """Write a report as one scan would have left it."""
     algorithms = (("sha256", 0), ("md5", 0), ("pdq", 31))
     with path.open("wb") as stream:
         stream.write(line_of({
-            "type": "sweep", "schema": 1, "uuid": "6a0f0cfe-0000-4000-8000-000000000000", "version": "0.1.0",
+            "type": "scan", "schema": 1, "uuid": "6a0f0cfe-0000-4000-8000-000000000000", "version": "0.1.0",
             "host": "web1", "targets": [{"path": "/var/www"}], "lists": [], "excepted": [],
             "algorithms": ["md5", "pdq", "sha256"], "thresholds": {"pdq": 31}, "variants": [],
             "selection": {}, "sandbox": {"mode": "auto"}, "fail_on": "match", "strict": False,

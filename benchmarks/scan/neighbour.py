@@ -3,10 +3,10 @@
     python -m benchmarks.scan.neighbour --work DIR
 
 Run it with the Python that has hashscan. A reader (see reader.py) runs beside each contender in turn, and
-alone just before, so that what else the machine does meanwhile weighs on both: sweeps at --limit-rate 20M and
+alone just before, so that what else the machine does meanwhile weighs on both: scans at --limit-rate 20M and
 without a limit, each in the background and in the foreground, and what people use instead, `find` with
 `sha256sum` and `clamscan`, both under `nice -n 19 ionice -c 3`. The tree that they go through is not in
-memory when they begin. A contender that comes to its end begins again as long as the reader reads. Sweeps at
+memory when they begin. A contender that comes to its end begins again as long as the reader reads. Scans at
 the limit are timed by themselves, too. With `--only "hashscan --limit"` a run takes less than two minutes.
 """
 
@@ -39,7 +39,7 @@ WAYS = ("warm", "cold")
 
 @dataclass(slots=True)
 class Figures:
-    """What was measured beside one contender; a number a run."""
+    """The figures measured beside one contender; a number a run."""
 
     speeds: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
     """The reader's, in bytes a second."""
@@ -48,7 +48,7 @@ class Figures:
     left: list[int] = field(default_factory=list)
     """Bytes of the tree in the page cache afterwards."""
     rates: list[float] = field(default_factory=list)
-    """Bytes a second that a sweep with a limit reads by itself."""
+    """Bytes a second that a scan with a limit reads by itself."""
 
 
 def lay_out(folder: Path, files: int, size: int) -> list[Path]:
@@ -110,7 +110,7 @@ def speed(way: str, seconds: float, files: list[Path]) -> float:
     return float(said["bytes"] / said["seconds"])
 
 
-def sweep_command(tree: Path, scratch: Path, *more: str) -> list[str]:
+def scan_command(tree: Path, scratch: Path, *more: str) -> list[str]:
     """Return the command of a scan as cron would start it, but without a state, so that it reads all."""
     return [
         *(*HASHSCAN, "scan", str(tree), "--list", "demo", "--no-state"),
@@ -122,10 +122,10 @@ def contenders(tree: Path, scratch: Path) -> dict[str, list[str]]:
     """Return the commands that run beside the reader, by name."""
     limited = ("--limit-rate", RATE)
     made: dict[str, list[str]] = {
-        f"hashscan --limit-rate {RATE}": sweep_command(tree, scratch, *limited),
-        f"hashscan --limit-rate {RATE} --foreground": sweep_command(tree, scratch, *limited, "--foreground"),
-        "hashscan": sweep_command(tree, scratch),
-        "hashscan --foreground": sweep_command(tree, scratch, "--foreground"),
+        f"hashscan --limit-rate {RATE}": scan_command(tree, scratch, *limited),
+        f"hashscan --limit-rate {RATE} --foreground": scan_command(tree, scratch, *limited, "--foreground"),
+        "hashscan": scan_command(tree, scratch),
+        "hashscan --foreground": scan_command(tree, scratch, "--foreground"),
         "find sha256sum, nice, idle": [
             *(*BEHIND, "find", str(tree), "-type", "f", "-exec", "sha256sum", "{}", "+"),
         ],
@@ -147,7 +147,7 @@ def contenders(tree: Path, scratch: Path) -> dict[str, list[str]]:
 
 
 def rate_of(command: list[str], files: list[Path], scratch: Path) -> float:
-    """Bytes a second of a whole sweep by itself, its start-up included.
+    """Bytes a second of a whole scan by itself, its start-up included.
 
     Raises:
         MeasureError: it failed.
@@ -190,8 +190,8 @@ def table(found: dict[str, Figures], tree_bytes: int) -> str:
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Measure what a sweep costs those beside it.")
-    parser.add_argument("--files", type=int, default=25, help="in the tree that is swept")
+    parser = argparse.ArgumentParser(description="Measure what a scan costs those beside it.")
+    parser.add_argument("--files", type=int, default=25, help="in the tree that is scanned")
     parser.add_argument("--size", type=int, default=16 << 20, help="bytes of each")
     parser.add_argument("--seconds", type=float, default=5.0, help="that the reader reads, each time")
     parser.add_argument("--runs", type=int, default=3)

@@ -77,7 +77,7 @@ RATIOS = (
         most=1.15,
     ),
 )
-"""What is printed below the table, with what it is to be at most."""
+"""The ratios printed below the table, with their limits."""
 
 
 def sha256sum(over: FileSet) -> Contender:
@@ -98,11 +98,11 @@ def contenders(
     one = file_set(work / "copy-000001", scratch / "one-names")
     made: dict[str, Contender] = {}
     if any(name.startswith("hashscan") for name in names):
-        sweep = Hashscan(scratch, options.entries, ("pdq",) if options.only_pdq else ALGORITHMS)
-        made["hashscan-1"] = sweep.contender(1, whole)
-        made["hashscan-1-unrestored"] = sweep.contender(1, whole, *UNRESTORED)
-        made["hashscan-1-plain"] = sweep.contender(1, whole, "--skip-variant", "all")
-        made["hashscan-2"] = sweep.contender(2, whole)
+        scanner = Hashscan(scratch, options.entries, ("pdq",) if options.only_pdq else ALGORITHMS)
+        made["hashscan-1"] = scanner.contender(1, whole)
+        made["hashscan-1-unrestored"] = scanner.contender(1, whole, *UNRESTORED)
+        made["hashscan-1-plain"] = scanner.contender(1, whole, "--skip-variant", "all")
+        made["hashscan-2"] = scanner.contender(2, whole)
     for way in ("threatexchange", "imagehash"):
         made[way] = loop(peers_python, way, one)
     made["imgdd"] = loop(peers_python, "imgdd", whole, TWO_THREADS)
@@ -113,9 +113,9 @@ def contenders(
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Time a sweep beside its peers.")
+    parser = argparse.ArgumentParser(description="Time a scan beside its peers.")
     parser.add_argument("corpus", type=Path, help="folder of pictures")
-    parser.add_argument("--copies", type=int, default=1, help="distinct copies of it to sweep")
+    parser.add_argument("--copies", type=int, default=1, help="distinct copies of it to scan")
     parser.add_argument("--runs", type=int, default=3, help="how often each command is timed")
     parser.add_argument("--peers-venv", type=Path, default=peers.default_folder(), metavar="DIR")
     parser.add_argument("--skip-peers", action="store_true")

@@ -72,15 +72,15 @@ def find_sha256sum(over: FileSet) -> Contender:
 
 def contenders(scratch: Path, texts: Path, pictures: Path) -> dict[str, Contender]:
     """Everything to be timed, ready to run."""
-    sweep = Hashscan(scratch)
+    scanner = Hashscan(scratch)
     made: dict[str, Contender] = {}
     if texts.exists():
         over = file_set(texts, scratch / "text-names")
-        made["hashscan-2 texts"] = sweep.contender(2, over)
+        made["hashscan-2 texts"] = scanner.contender(2, over)
         made["find sha256sum texts"] = find_sha256sum(over)
     if pictures.exists():
         over = file_set(pictures, scratch / "picture-names")
-        made["hashscan-2 pictures"] = sweep.contender(2, over)
+        made["hashscan-2 pictures"] = scanner.contender(2, over)
         made["floor pictures"] = loop(sys.executable, "floor", over)
     return made
 

@@ -2,17 +2,17 @@
 
     python -m benchmarks.scan.unchanged [--files N] [--folders M] [--runs R] [--work DIR]
 
-Run it with the Python that has hashscan. It lays out small text files, sweeps them once, and waits until none
+Run it with the Python that has hashscan. It lays out small text files, scans them once, and waits until none
 is so young that it would have to be read again. Then it times in turn, each as a command of its own:
 
 - `find -printf '%i %s %T@ %C@\n'`: it looks at every file and remembers nothing;
-- a second sweep, with all that it starts and writes;
+- a second scan, with all that it starts and writes;
 - GNU tar with `--listed-incremental` and its snapshot of the first time: what a nightly backup does to learn
   that nothing has changed. Its snapshot has folders and not files, so it sees no change that leaves a file's
   mtime and ctime older than the snapshot.
 
 Medians are printed with the least and the most, of wall and CPU time, and the ratios to find. Two further
-sweeps are not timed: of one the memory is noted that all its processes take together, shared pages counted
+scans are not timed: of one the memory is noted that all its processes take together, shared pages counted
 once; the other runs under strace, which counts the regular files it opens beneath the folder.
 """
 
@@ -52,7 +52,7 @@ def lay_out(folder: Path, files: int, folders: int) -> None:
 
 
 def opened_files(command: list[str], folder: Path, scratch: Path) -> int:
-    """How many regular files beneath a folder a command opens.
+    """Return the number of regular files beneath a folder that a command opens.
 
     Raises:
         MeasureError: it fails, or strace does.
@@ -70,14 +70,14 @@ def opened_files(command: list[str], folder: Path, scratch: Path) -> int:
 
 
 def check(report: Path, files: int) -> None:
-    """Make sure that a sweep came by all files and read none.
+    """Make sure that a scan came by all files and read none.
 
     Raises:
         MeasureError: it didn't.
     """
     last = json.loads(report.read_text().splitlines()[-1])
     if last.get("type") != "summary" or last["unchanged"] != files or last["files"] != files:
-        raise measure.MeasureError(f"the sweep did not find {files} unchanged files: {last}")
+        raise measure.MeasureError(f"the scan did not find {files} unchanged files: {last}")
 
 
 def spread(numbers: list[float]) -> str:
@@ -87,7 +87,7 @@ def spread(numbers: list[float]) -> str:
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Time sweeps over unchanged files.")
+    parser = argparse.ArgumentParser(description="Time scans over unchanged files.")
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--folders", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=5, help="how often each command is timed")
@@ -106,39 +106,39 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     """
     tree, snapshot = scratch / "tree", scratch / "snapshot"
     lay_out(tree, options.files, options.folders)
-    sweep = Hashscan(scratch)
-    sweep.prepare()
-    scan = [*HASHSCAN, "scan", str(tree), "--list", "bench", "--foreground", "--state", str(sweep.state)]
-    scan += ["--report", str(sweep.report), "--reread", "0%"]
+    scanner = Hashscan(scratch)
+    scanner.prepare()
+    scan = [*HASHSCAN, "scan", str(tree), "--list", "bench", "--foreground", "--state", str(scanner.state)]
+    scan += ["--report", str(scanner.report), "--reread", "0%"]
     tar = ["tar", "--create", "--file", "/dev/null", "--directory", str(tree)]
     time.sleep(YOUNG_SECONDS)
-    first = measure.run("first sweep", scan, scratch, {})
+    first = measure.run("first scan", scan, scratch, {})
     measure.run("first tar", [*tar, "--listed-incremental", str(snapshot), "."], scratch, {})
     time.sleep(YOUNG_SECONDS)
     used = scratch / "snapshot-used"
     commands = {
         "find": ["find", str(tree), "-printf", r"%i %s %T@ %C@\n"],
-        "second sweep": scan,
+        "second scan": scan,
         "tar": [*tar, "--listed-incremental", str(used), "."],
     }
     samples: dict[str, list[measure.Sample]] = {name: [] for name in commands}
     for number in range(options.runs):
         for name, command in commands.items():
-            sweep.report.unlink(missing_ok=True)
+            scanner.report.unlink(missing_ok=True)
             shutil.copyfile(snapshot, used)
             samples[name].append(measure.run(name, command, scratch, {}))
-            if name == "second sweep":
-                check(sweep.report, options.files)
+            if name == "second scan":
+                check(scanner.report, options.files)
             print(f"run {number + 1}: {name} {samples[name][-1].wall:.2f} s", file=sys.stderr)
-    sweep.report.unlink(missing_ok=True)
+    scanner.report.unlink(missing_ok=True)
     watch = Watch()
     measure.run("memory", scan, scratch, {})
-    sweep.report.unlink(missing_ok=True)
+    scanner.report.unlink(missing_ok=True)
     opened = opened_files(scan, tree, scratch) if shutil.which("strace") else None
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     version = subprocess.run(["tar", "--version"], capture_output=True, text=True, check=True)
     print(f"{options.files} files in {options.folders} folders; {version.stdout.splitlines()[0]}")
-    print(f"first sweep: {first.wall:.2f} s, CPU {first.cpu:.2f} s")
+    print(f"first scan: {first.wall:.2f} s, CPU {first.cpu:.2f} s")
     for name, found in samples.items():
         walls, cpus = [sample.wall for sample in found], [sample.cpu for sample in found]
         ratios = [a.wall / b.wall for a, b in zip(found, samples["find"], strict=True)]
@@ -147,7 +147,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
             f"{name:12}  wall s {spread(walls)}, CPU s {spread(cpus)}; "
             f"to find: wall {spread(ratios)}, CPU {spread(of_cpu)}"
         )
-    print(f"target: the sweep's wall time at most {TARGET} of find's")
+    print(f"target: the scan's wall time at most {TARGET} of find's")
     print(f"memory of all processes, MB: {watch.most / 1e6:.0f}  target {MEMORY_TARGET / 1e6:.0f}")
     print(f"files opened: {'strace is not there' if opened is None else opened}  target 0")
 

@@ -108,7 +108,7 @@ def fill(state: Path, count: int, files: int) -> float:
 
 
 def name_of(number: int) -> bytes:
-    """Of a made picture's file."""
+    """Return the name of a made picture's file."""
     return b"picture-%08d.jpg" % number
 
 

@@ -98,7 +98,7 @@ def _peers(base: Path, count: int) -> tuple[Path, Path]:
     """Write a database and a text file with the same SHA-256 digests, and return their paths."""
     import sqlite3
 
-    values = np.fromfile(base / "sweep" / "sha256", np.uint8).reshape(-1, 32)
+    values = np.fromfile(base / "scans" / "sha256", np.uint8).reshape(-1, 32)
     prefixes = values[:, :8].copy().view(">i8").ravel().astype(np.int64)
     order = np.argsort(prefixes)
     database = sqlite3.connect(base / "peer.sqlite")

@@ -3,7 +3,7 @@
     python -m benchmarks.state.retro [--contents N] [--entries N] [--photos DIR] [--quadrants] [--repeats N]
                                      [--keep DIR]
 
-Run it with the Python that has hashscan. Photographs (those of DIR, else drawn ones) are swept, with
+Run it with the Python that has hashscan. Photographs (those of DIR, else drawn ones) are scanned, with
 --quadrants for a list that has quadrants, too, and the state is filled up with pictures made after them (see
 `known_state`). A list of random PDQs is imported, with some
 planted that lie just within and just beyond what counts as near to one of a known picture's digests. Timed
@@ -238,8 +238,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the comparison of known pictures with new entries.")
     parser.add_argument("--contents", type=int, default=10_000_000)
     parser.add_argument("--entries", type=int, default=10_000)
-    parser.add_argument("--photos", type=Path, help="sweep these in place of drawn ones")
-    parser.add_argument("--quadrants", action="store_true", help="sweep for a list that has quadrants, too")
+    parser.add_argument("--photos", type=Path, help="scan these in place of drawn ones")
+    parser.add_argument("--quadrants", action="store_true", help="scan for a list that has quadrants, too")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="make the state here, or use the one that is there")
     parser.add_argument("--take", type=Path, help=argparse.SUPPRESS)
@@ -275,7 +275,7 @@ def main() -> None:
         show(runs, options.entries, len(near))
         wall, cpu = whole_command(state)
         print(f"hashscan scan --known: {wall:.2f} s, {cpu:.2f} s of processor")
-        database = sqlite3.connect(state / "sweep" / "state.sqlite", isolation_level=None)
+        database = sqlite3.connect(state / "scans" / "state.sqlite", isolation_level=None)
         database.executescript("DELETE FROM matched; DELETE FROM hits; DELETE FROM findings")
         database.close()
         for name, seconds in peers(state, int(runs[0]["compared"])):

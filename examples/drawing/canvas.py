@@ -46,7 +46,7 @@ def ridge(rng: random.Random, steps: int, level: float, rise: float, roughness: 
 
 
 def height_at(line: Line, x: float, width: int) -> float:
-    """Where a ridge stands at one column."""
+    """Return the height of a ridge at one column."""
     return line[max(0, min(len(line) - 1, round(x / width * (len(line) - 1))))]
 
 

@@ -44,10 +44,10 @@ class AlertBuilder:
     """
 
     def __init__(
-        self, ledger: Ledger, clock: DeadlineCalculator, *, on: NotifyOn, details: bool, host: str
+        self, ledger: Ledger, deadlines: DeadlineCalculator, *, on: NotifyOn, details: bool, host: str
     ) -> None:
         self._ledger = ledger
-        self._clock = clock
+        self._deadlines = deadlines
         self._on = on
         self._details = details
         self._host = host
@@ -98,7 +98,7 @@ class AlertBuilder:
         self, now: float, lists: Sequence[ListMetrics], withdrawn: Sequence[str]
     ) -> tuple[Alert, Mapping[str, int]]:
         """Return the digest, and the marks to set when it is stored."""
-        figures = digest_figures(self._ledger, self._outbox, self._clock, now, CASES_NAMED)
+        figures = digest_figures(self._ledger, self._outbox, self._deadlines, now, CASES_NAMED)
         failed = [alert.document for alert in self._outbox.made_since(figures.since)]
         alert = digest_alert(
             figures,
@@ -125,7 +125,7 @@ class AlertBuilder:
         )
 
     def _alerts(self, now: float, lists: Sequence[ListMetrics], withdrawn: Iterable[str]) -> Iterator[Alert]:
-        events = UnreportedEvents(self._ledger, self._outbox, self._clock)
+        events = UnreportedEvents(self._ledger, self._outbox, self._deadlines)
         new = events.new_cases(CASES_NAMED)
         if new is not None:
             yield _found(new, self._details_of(new.ids))
@@ -158,7 +158,7 @@ class AlertBuilder:
         found: list[AlertDetail] = []
         if not self._details:
             return found
-        queries = Queries(self._ledger, self._clock)
+        queries = Queries(self._ledger, self._deadlines)
         # One more than is shown, so that it is known that there are more.
         for number in ids[: DETAILS_MAX + 1]:
             case = queries.case(number)

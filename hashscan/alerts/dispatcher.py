@@ -145,7 +145,7 @@ class Notifier:
 
     def __init__(self, settings: AlertSettings, cases: CaseSettings, now: Now = time.time) -> None:
         self._settings = settings
-        self._clock = DeadlineCalculator(cases)
+        self._deadlines = DeadlineCalculator(cases)
         self._now = now
         self.channels: tuple[Channel, ...] = (
             *(AppriseChannel(url) for url in settings.urls),
@@ -244,7 +244,7 @@ class Notifier:
         """Return a builder of alerts from a ledger."""
         return AlertBuilder(
             ledger,
-            self._clock,
+            self._deadlines,
             on=self._settings.on,
             details=self._settings.details,
             host=host(),

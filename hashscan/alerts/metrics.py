@@ -88,14 +88,14 @@ def _latest(*times: float | None) -> float | None:
 
 
 def collect_metrics(
-    ledger: Ledger, state: StateDir, clock: DeadlineCalculator, now: float, lists: tuple[ListMetrics, ...]
+    ledger: Ledger, state: StateDir, deadlines: DeadlineCalculator, now: float, lists: tuple[ListMetrics, ...]
 ) -> Metrics:
     """Return the metrics at `now` (seconds since 1970), from a ledger that is up to date.
 
     Raises:
         LedgerError: the ledger can't be read.
     """
-    stats, outbox = ledger_stats(ledger, clock, now), Outbox(ledger)
+    stats, outbox = ledger_stats(ledger, deadlines, now), Outbox(ledger)
     last, run = None, stats.last
     if run is not None:
         shortcomings = len(run.incomplete)

@@ -51,7 +51,7 @@ class DigestFigures:
 
 
 def digest_figures(
-    ledger: Ledger, outbox: Outbox, clock: DeadlineCalculator, now: float, named: int
+    ledger: Ledger, outbox: Outbox, deadlines: DeadlineCalculator, now: float, named: int
 ) -> DigestFigures:
     """Return the figures since the last digest; the first one is about a day, and all open cases are new.
 
@@ -64,7 +64,7 @@ def digest_figures(
     Raises:
         LedgerError: the ledger can't be read.
     """
-    clock.register(ledger)
+    deadlines.register(ledger)
     before = outbox.mark(_TIME)
     since = int(now) - DAY if before is None else before
     if before is None:
@@ -94,7 +94,7 @@ def digest_figures(
         {
             _TIME: int(now),
             _CASES: _last(ledger, "SELECT max(id) FROM cases"),
-            _SCANS: _last(ledger, "SELECT max(id) FROM sweeps"),
+            _SCANS: _last(ledger, "SELECT max(id) FROM scans"),
             _EVENTS: _last(ledger, "SELECT max(number) FROM events"),
         },
     )

@@ -33,14 +33,14 @@ CREATE TABLE followed (
 -- Scans: files and bytes are as in the report; verdicts, lists, targets and incomplete are JSON, as there.
 -- ended: NULL if the scan was killed. known: 1 for a rescan of cached digests. whole: 1 if the scan ended and
 -- was complete. reasons: number of files by verdict and reason, JSON as in the report.
-CREATE TABLE sweeps (
+CREATE TABLE scans (
   id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, known INTEGER NOT NULL, shard TEXT NOT NULL,
   started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER, whole INTEGER NOT NULL,
   files INTEGER NOT NULL, bytes INTEGER NOT NULL,
   verdicts TEXT NOT NULL, lists TEXT NOT NULL, targets TEXT NOT NULL, incomplete TEXT NOT NULL,
   reasons TEXT NOT NULL DEFAULT '{}'
 );
-CREATE INDEX sweeps_started ON sweeps (started);
+CREATE INDEX scans_started ON scans (started);
 
 -- path: NULL if it is not known: no rule maps the notice's URL, or the details were pruned.
 -- verdict: 'match', 'held', 'review', or 'notice' if only a notice reports the file.

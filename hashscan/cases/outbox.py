@@ -243,7 +243,7 @@ class Outbox:
         return tuple(text for (text,) in self._ledger.rows(query, alert))
 
 
-_CASES, _SCANS = "cases", "sweeps"
+_CASES, _SCANS = "cases", "scans"
 _OPEN = "removed IS NULL AND closed IS NULL"
 
 
@@ -276,10 +276,10 @@ class OverdueCase:
 class UnreportedEvents:
     """Queries for unreported events; use them within the transaction that adds the alerts."""
 
-    def __init__(self, ledger: Ledger, outbox: Outbox, clock: DeadlineCalculator) -> None:
+    def __init__(self, ledger: Ledger, outbox: Outbox, deadlines: DeadlineCalculator) -> None:
         self._ledger = ledger
         self._outbox = outbox
-        clock.register(ledger)
+        deadlines.register(ledger)
 
     def new_cases(self, named: int) -> NewCases | None:
         """Return the cases since the last call, at most `named` numbers; on the first call, the open ones."""
@@ -329,6 +329,6 @@ class UnreportedEvents:
     def new_scans(self) -> list[ScanRun]:
         """Return the scans since the last call, in their order; on the first call, only the last scan."""
         mark = self._outbox.mark(_SCANS)
-        last = self._ledger.one("SELECT max(id) FROM sweeps")[0] or 0
+        last = self._ledger.one("SELECT max(id) FROM scans")[0] or 0
         self._outbox.set_mark(_SCANS, last)
         return list(scans(self._ledger, "WHERE id > ? ORDER BY id", last - 1 if mark is None else mark))

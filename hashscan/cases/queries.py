@@ -168,9 +168,9 @@ class Queries:
         LedgerError: the ledger can't be read.
     """
 
-    def __init__(self, ledger: Ledger, clock: DeadlineCalculator) -> None:
+    def __init__(self, ledger: Ledger, deadlines: DeadlineCalculator) -> None:
         self._ledger = ledger
-        clock.register(ledger)
+        deadlines.register(ledger)
 
     def case(self, number: int) -> Case | None:
         """Return a case by its number; None if it doesn't exist."""
@@ -238,7 +238,7 @@ def scans(ledger: Ledger, where: str = "ORDER BY started, id", *parameters: obje
         LedgerError: the ledger can't be read.
     """
     fields = "uuid, started, ended, exit_code, files, bytes, verdicts, incomplete, reasons"
-    query = f"SELECT {fields} FROM sweeps {where}"  # noqa: S608 - no part of it comes from outside
+    query = f"SELECT {fields} FROM scans {where}"  # noqa: S608 - no part of it comes from outside
     for row in ledger.rows(query, *parameters):
         uuid, started, ended, exit_code, files, size, *documents = row
         verdicts, incomplete, reasons = map(json.loads, documents)
@@ -262,15 +262,15 @@ class LedgerStats:
     in_quarantine: int
 
 
-def ledger_stats(ledger: Ledger, clock: DeadlineCalculator, now: float) -> LedgerStats:
+def ledger_stats(ledger: Ledger, deadlines: DeadlineCalculator, now: float) -> LedgerStats:
     """Return the counts of a ledger after a sync; `now` in seconds since 1970.
 
     Raises:
         LedgerError: the ledger can't be read.
     """
-    clock.register(ledger)
+    deadlines.register(ledger)
     with ledger.reading():
-        success = ledger.one("SELECT max(ended) FROM sweeps WHERE whole = 1 AND known = 0")
+        success = ledger.one("SELECT max(ended) FROM scans WHERE whole = 1 AND known = 0")
         counts = ledger.rows(f"SELECT verdict, count(*) FROM cases WHERE {_OPEN} GROUP BY verdict")  # noqa: S608
         overdue, disputed = ledger.one(
             f"SELECT count(*) FILTER (WHERE {DUE} < ?), count(disputed) FROM cases WHERE {_OPEN}",  # noqa: S608

@@ -86,7 +86,7 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
     if summary is not None and not summary["incomplete"] and "ended" in summary and _sees_all(scan):
         removed = _end_missing(database, tracker, scope, scan, summary)
     # The merged report contains the counts of all parts, whichever is imported first.
-    database.executemany("DELETE FROM sweeps WHERE uuid=?", [(name,) for name in parts])
+    database.executemany("DELETE FROM scans WHERE uuid=?", [(name,) for name in parts])
     database.executemany(
         "INSERT OR IGNORE INTO followed VALUES (?, 0, '')", [(_part(name),) for name in parts]
     )
@@ -97,7 +97,7 @@ def _import(database: sqlite3.Connection, report: Path) -> ReportImportResult:
 def _is_known(database: sqlite3.Connection, uuid: str, path: Path) -> bool:
     if database.execute("SELECT 1 FROM followed WHERE source=?", (_part(uuid),)).fetchone():
         return True
-    row = database.execute("SELECT ended FROM sweeps WHERE uuid=?", (uuid,)).fetchone()
+    row = database.execute("SELECT ended FROM scans WHERE uuid=?", (uuid,)).fetchone()
     if row is None or row[0] is not None:
         return row is not None
     # A report that was imported while the scan ran is not complete.

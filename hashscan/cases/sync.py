@@ -63,10 +63,10 @@ def _follow_state(ledger: Ledger, state: StateDir) -> int:
         tracker = CaseTracker(database)
         for found in history.findings(since):
             tracker.take_finding(history.identity, found)
-        settled = history.settled
+        last_final = history.last_final
         database.execute(
             "INSERT OR REPLACE INTO followed VALUES (?, ?, ?)",
-            (f"state {history.identity}", settled, history.mark(settled)),
+            (f"state {history.identity}", last_final, history.mark(last_final)),
         )
         return tracker.begun
 
@@ -84,9 +84,9 @@ def store_scan(database: sqlite3.Connection, scan: ScanRecord, *, keep_id: bool)
     again."""
     whole = scan.exit_code is not None and scan.incomplete == "[]"
     database.execute(
-        "INSERT OR REPLACE INTO sweeps (id, uuid, known, shard, started, ended, exit_code, whole, files, "
+        "INSERT OR REPLACE INTO scans (id, uuid, known, shard, started, ended, exit_code, whole, files, "
         "bytes, verdicts, lists, targets, incomplete, reasons) "
-        "VALUES ((SELECT id FROM sweeps WHERE uuid=?1 AND ?15), "
+        "VALUES ((SELECT id FROM scans WHERE uuid=?1 AND ?15), "
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         (
             scan.uuid, int(scan.known), scan.shard, scan.started, scan.ended, scan.exit_code, int(whole),

@@ -68,7 +68,7 @@ class Reply(NamedTuple):
     problem: str = ""
     """The reason why it is not taken; empty if it is."""
     advice: str = ""
-    settled: bool = False
+    dropped: bool = False
     """True if the opinion has become pointless, and no longer waits."""
 
 

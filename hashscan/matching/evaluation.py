@@ -93,8 +93,8 @@ altered in 60 ways, none came within 80 bits of another one's entry (`benchmarks
 them).
 """
 RENDERING_DOUBTS = {RESTORED: Doubt.RESTORED, SECTION: Doubt.SECTION}
-"""Why matches of these renderings are for review only: there are 30 such chances for each picture, and many
-pictures of one site have the same frame."""
+"""The reason why matches of these renderings are for review only: there are 30 such chances for each
+picture, and many pictures of one site have the same frame."""
 
 CONFIRMING = frozenset({"phash", "dhash", "photodna"})
 """Algorithms that confirm a review by PDQ. The other two of 64 bits say little more than where a picture is

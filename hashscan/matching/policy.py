@@ -59,11 +59,11 @@ def select_rule(
     for rule in rules:
         if not _is_for(rule, match) or _asks_owner(rule, subject) is False:
             continue
-        answers = {"path": _asks_path(rule, subject), "owner": _asks_owner(rule, subject)}
-        if all(answers.values()):
+        conditions = {"path": _asks_path(rule, subject), "owner": _asks_owner(rule, subject)}
+        if all(conditions.values()):
             return rule, unasked
-        if False not in answers.values():
-            unknown = " and ".join(key for key, answer in answers.items() if answer is None)
+        if False not in conditions.values():
+            unknown = " and ".join(key for key, answer in conditions.items() if answer is None)
             unasked.append(f"rule {rule.number} asks for its {unknown}, which is not known")
     return None, unasked
 

@@ -93,9 +93,9 @@ def move(
             yield from _FileMover(quarantine, retention, note).move(files)
             for request in some:
                 if request.is_object:
-                    answer = _move_object(quarantine, request, retention)
+                    result = _move_object(quarantine, request, retention)
                     without = "" if note is None else "notes are left for files only"
-                    yield replace(answer, no_note=without)
+                    yield replace(result, no_note=without)
         except OSError as error:
             raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
 
@@ -151,52 +151,52 @@ class _FileMover:
             with ExitStack() as stack:
                 for where in self._found.values():
                     stack.callback(os.close, where.parent)
-                answers = self._move_batch(requests)
+                results = self._move_batch(requests)
             tries += 1
-            done = {answer.path for answer in answers if answer.outcome is Outcome.DONE}
+            done = {result.path for result in results if result.outcome is Outcome.DONE}
             requests = []
-            for answer in answers:
-                if answer.outcome is Outcome.RACED and answer.item:
-                    displaced.setdefault(answer.path, []).append(answer.detail)
-                request = asked[answer.path]
-                retried = request.sha256 is not None and answer.path not in done
-                if retried and self._is_retried(answer, tries, newly_copied=self._copied - copied):
+            for result in results:
+                if result.outcome is Outcome.RACED and result.item:
+                    displaced.setdefault(result.path, []).append(result.detail)
+                request = asked[result.path]
+                retried = request.sha256 is not None and result.path not in done
+                if retried and self._is_retried(result, tries, newly_copied=self._copied - copied):
                     requests.append(request)
                     continue
-                told = dict.fromkeys([answer.detail, *displaced.pop(answer.path, [])])
-                yield replace(answer, detail="; ".join(filter(None, told)))
+                told = dict.fromkeys([result.detail, *displaced.pop(result.path, [])])
+                yield replace(result, detail="; ".join(filter(None, told)))
             if self._leased and requests:
                 pause = min(_LEASE_RETRY_SECONDS, budget.seconds)
                 budget.seconds -= pause
                 time.sleep(pause)
             self._found = _find(requests, budget)
 
-    def _is_retried(self, answer: MoveResult, tries: int, *, newly_copied: set[bytes]) -> bool:
-        if answer.path in self._leased and self._quarantine.search_budget.seconds > 0:
+    def _is_retried(self, result: MoveResult, tries: int, *, newly_copied: set[bytes]) -> bool:
+        if result.path in self._leased and self._quarantine.search_budget.seconds > 0:
             return True
-        most = _TRIES_IF_GONE if answer.outcome is Outcome.GONE else _TRIES
-        return tries < most and (answer.outcome in _RETRIED_OUTCOMES or answer.path in newly_copied)
+        most = _TRIES_IF_GONE if result.outcome is Outcome.GONE else _TRIES
+        return tries < most and (result.outcome in _RETRIED_OUTCOMES or result.path in newly_copied)
 
     def _move_batch(self, requests: list[QuarantineRequest]) -> list[MoveResult]:
         with ExitStack() as stack:
             begun: list[_Move] = []
-            answers: list[MoveResult] = []
+            results: list[MoveResult] = []
             for request in requests:
                 try:
                     begun.append(self._begin(request, stack))
                 except QuarantineSkipped as error:
-                    answers.append(self._skipped(request, error))
+                    results.append(self._skipped(request, error))
             if not begun:
-                return answers
+                return results
             self._quarantine.log.sync()
-            done = self._take(begun, answers)
+            done = self._take(begun, results)
             for descriptor in {one.file.status.st_dev: one.file.file for one in begun}.values():
                 system.sync_file_system(descriptor)
-            answers += _log_moved(self._quarantine, done)
+            results += _log_moved(self._quarantine, done)
             if self._note is not None and done:
                 without = write_notes(self._quarantine, [one.file for one in done], self._note)
-                answers = [replace(answer, no_note=without.get(answer.item, "")) for answer in answers]
-        return answers
+                results = [replace(result, no_note=without.get(result.item, "")) for result in results]
+        return results
 
     def _begin(self, request: QuarantineRequest, stack: ExitStack) -> _Move:
         """Open, hash and log (unsynced) a file to be moved; `QuarantineSkipped` if it can't be."""
@@ -226,7 +226,7 @@ class _FileMover:
         )
         return _Move(file, place, within)
 
-    def _take(self, begun: list[_Move], answers: list[MoveResult]) -> list[_Move]:
+    def _take(self, begun: list[_Move], results: list[MoveResult]) -> list[_Move]:
         """Move files; return those that are moved, and add the answers for the others to `answers`."""
         done: list[_Move] = []
         no_room = copy_files([(one.file, one.place) for one in begun if not one.within])
@@ -246,9 +246,9 @@ class _FileMover:
                 self._quarantine.log_event(
                     State.LEFT, file.item, outcome=error.outcome.value, detail=str(error)
                 )
-                answers.append(self._skipped(file.request, error))
+                results.append(self._skipped(file.request, error))
             except DisplacedError as error:
-                answers.append(_displaced(self._quarantine, one, error))
+                results.append(_displaced(self._quarantine, one, error))
             if not one.within:
                 with suppress(FileNotFoundError):
                     system.unlink(one.place.descriptor, file.entry)

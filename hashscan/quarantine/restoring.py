@@ -75,28 +75,28 @@ def restore_all(
     todo = iter(items)
     while some := list(islice(todo, _TOGETHER)):
         try:
-            answers = _together(quarantine, some)
+            results = _together(quarantine, some)
         except OSError as error:
             raise OutputError(f"the quarantine failed: {error.strerror or error}") from error
-        yield from answers
+        yield from results
 
 
 def _together(quarantine: Quarantine, items: list[Item]) -> list[tuple[Item, QuarantineSkipped | None]]:
-    answers: list[tuple[Item, QuarantineSkipped | None]] = []
+    results: list[tuple[Item, QuarantineSkipped | None]] = []
     with ExitStack() as stack:
         begun: list[_Restore] = []
         for item in items:
             try:
                 if item.is_object and item.state in KEPT:
                     restore_object(quarantine, item)
-                    answers.append((item, None))
+                    results.append((item, None))
                 else:
                     begun.append(_opened(quarantine, item, stack))
             except QuarantineSkipped as error:
-                answers.append((item, error))
+                results.append((item, error))
         if begun:
-            answers += _restore_files(quarantine, begun, stack)
-    return answers
+            results += _restore_files(quarantine, begun, stack)
+    return results
 
 
 def _restore_files(

@@ -62,7 +62,7 @@ def request_of(
     return QuarantineRequest(
         path_of(finding),
         {
-            "sweep": scan.get("uuid"),
+            "scan": scan.get("uuid"),
             "because": finding.get("because"),
             "matches": finding["matches"],
             "lists": [

@@ -49,7 +49,7 @@ COLUMNS = (
     "sha256",
     "pdq",
     "host",
-    "sweep",
+    "scan",
     "path_b64",
 )
 """Column names. Only the deciding match has columns, beside the number of matches."""
@@ -135,7 +135,7 @@ def _row(record: Record, ends: tuple[str, str]) -> list[str | int]:
 def _remarks(report: Report, ends: tuple[str, str]) -> Iterator[list[str]]:
     for reason in shortcomings(report):
         row = dict.fromkeys(COLUMNS, "")
-        row |= {"record": INCOMPLETE, "detail": cell(reason), "host": ends[0], "sweep": ends[1]}
+        row |= {"record": INCOMPLETE, "detail": cell(reason), "host": ends[0], "scan": ends[1]}
         yield list(row.values())
 
 

@@ -54,11 +54,11 @@ class JUnit(ReportFormat):
             if record["type"] in TYPES:
                 counts[_suite_of(record), _outcome_of(record, report.scan)] += 1
         short = "; ".join(shortcomings(report))
-        counts["sweep", _ERROR if short else ""] = 1
+        counts["scan", _ERROR if short else ""] = 1
         stream.write(b'<?xml version="1.0" encoding="UTF-8"?>\n')
         stream.write(f'<testsuites name="hashscan"{_numbers(counts)}>\n'.encode())
-        stream.write(_suite("sweep", counts, report).encode())
-        stream.write(_case(_WHOLE, "hashscan.sweep", _ERROR if short else "", "incomplete", short).encode())
+        stream.write(_suite("scan", counts, report).encode())
+        stream.write(_case(_WHOLE, "hashscan.scan", _ERROR if short else "", "incomplete", short).encode())
         stream.write(b"</testsuite>\n")
         for suite in _SUITES:
             if not any(name == suite for name, _ in counts):

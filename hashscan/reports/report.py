@@ -43,7 +43,7 @@ def read_report(path: Path) -> Iterator[Record]:
                 record = _parse(path, number, line)
                 if record is None:
                     return
-                if (record["type"] == "sweep") is not (number == 1):
+                if (record["type"] == "scan") is not (number == 1):
                     raise _damaged(path, number)
                 yield record
             if not number:

@@ -47,7 +47,7 @@ def _unwritable(path: Path, number: int) -> OutputError:
 
 
 PARTIAL = ".partial"
-SETTLED = ".settled"
+FINAL = ".final"
 """Suffix of a partial report with all final records, before it is renamed. It has this name for longer on
 filesystems without unnamed files (O_TMPFILE)."""
 
@@ -75,9 +75,9 @@ class ReportFile:
             else:
                 require_destination(destination)
                 self._partial = destination.with_name(destination.name + PARTIAL)
-                self._settled = destination.with_name(destination.name + SETTLED)
+                self._final = destination.with_name(destination.name + FINAL)
                 self._stream = self._open_partial()
-                self._remove_settled()
+                self._remove_final()
         self._lines = RecordLines(self._stream)
 
     def _open_partial(self) -> BinaryIO:
@@ -132,7 +132,7 @@ class ReportFile:
     def _rewrite(self, final_records: Iterator[Record]) -> None:
         folder = os.open(self._partial.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            stream, named = self._open_settled(folder)
+            stream, named = self._open_final(folder)
             try:
                 fresh = RecordLines(stream)
                 for record in self._lines.written():
@@ -141,32 +141,32 @@ class ReportFile:
                 os.fsync(stream.fileno())
                 self._lock(stream.fileno())
                 if not named:
-                    os.link(f"/proc/self/fd/{stream.fileno()}", self._settled.name, dst_dir_fd=folder)
-                os.rename(self._settled, self._partial)
+                    os.link(f"/proc/self/fd/{stream.fileno()}", self._final.name, dst_dir_fd=folder)
+                os.rename(self._final, self._partial)
             except BaseException:
                 stream.close()
-                self._remove_settled()
+                self._remove_final()
                 raise
         finally:
             os.close(folder)
         self._stream.close()
         self._stream, self._lines = stream, fresh
 
-    def _open_settled(self, folder: int) -> tuple[BinaryIO, bool]:
+    def _open_final(self, folder: int) -> tuple[BinaryIO, bool]:
         """Create a file beside the report; return it, and True if it has its name already."""
         try:
             descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
             named = False
         except OSError:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._settled, flags, 0o600)
+            descriptor = os.open(self._final, flags, 0o600)
             named = True
         os.fchmod(descriptor, 0o600)
         return os.fdopen(descriptor, "r+b"), named
 
-    def _remove_settled(self) -> None:
+    def _remove_final(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._settled)
+            os.unlink(self._final)
 
     def finish(self, before: Callable[[Path, BinaryIO], None] | None = None) -> None:
         """Sync the report and rename it to its final name; call this after writing the summary.

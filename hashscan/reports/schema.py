@@ -318,7 +318,7 @@ class ClusterFields(Struct):
     workers_lost: Count = 0
 
 
-class ScanRecord(Struct, kw_only=True, tag_field="type", tag="sweep"):
+class ScanRecord(Struct, kw_only=True, tag_field="type", tag="scan"):
     """The first record: arguments, lists and settings of the scan."""
 
     schema: Version
@@ -470,7 +470,7 @@ NO_FINDING = ("unreadable", "undecoded", "skipped", "clean")
 """The types of records of files without a match; each has the verdict of its name."""
 
 _SHAPES: dict[str, type[Struct]] = {
-    "sweep": ScanRecord,
+    "scan": ScanRecord,
     "summary": SummaryRecord,
     "finding": FindingRecord,
     "folder": FolderRecord,

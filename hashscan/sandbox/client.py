@@ -4,7 +4,7 @@ An owner who uses up this budget hides nothing: the rest of the owner's pictures
 of its own, exact digests are checked all the same, and the scan is incomplete. Losses that depend on the
 content are cached with it and cost the next scan nothing, so the next scan gets further.
 
-with Sandbox(Plugin("package.module:load", (), reply_max=64), SandboxOptions("required")) as sandbox:
+with Sandbox(DecoderProgram("package.module:load", (), reply_max=64), SandboxOptions("required")) as sandbox:
     begun = sandbox.begin(descriptor, b"request", owner=uid)
     ...                                     # hash the same bytes meanwhile, with pread only, or begin others
     reply = sandbox.finish(begun)
@@ -91,7 +91,7 @@ class SandboxOptions(Struct, frozen=True):
     process with limits."""
 
     memory_bytes: int = 768 << 20
-    """Bytes that one decoder may map in addition to what the loaded plug-in has mapped already."""
+    """Bytes that one decoder may map in addition to what the loaded program has mapped already."""
 
     seconds: float = 20.0
     """Processor time limit for one file."""
@@ -131,7 +131,7 @@ class SandboxOptions(Struct, frozen=True):
         return self.seconds * (LARGE_FACTOR if memory_bytes else 1.0)
 
 
-class Plugin(Struct, frozen=True):
+class DecoderProgram(Struct, frozen=True):
     """The code that runs in the sandbox.
 
     `target` is called in the zygote with `arguments`, and returns a `zygote.Handle`. It must import, open
@@ -179,33 +179,35 @@ class PendingFile:
 class Sandbox(ClosedOnExit):
     """A zygote with one decoder, for use by one thread at a time.
 
-    The zygote begins to load the plug-in at once; the first `begin` or `start` waits for it.
+    The zygote begins to load the program at once; the first `begin` or `start` waits for it.
     """
 
     seccomp_library: ClassVar[str] = seccomp.LIBRARY
 
-    def __init__(self, plugin: Plugin, options: SandboxOptions, other: Sandbox | None = None) -> None:
+    def __init__(
+        self, program: DecoderProgram, options: SandboxOptions, other: Sandbox | None = None
+    ) -> None:
         """Start the zygote.
 
         Args:
             other: a sandbox whose files count against the same budgets of their owners.
         """
-        if not 0 < plugin.reply_max <= REPLY_MAX:
+        if not 0 < program.reply_max <= REPLY_MAX:
             raise ValueError(f"a reply has at most 1 to {REPLY_MAX} bytes")
         if min(options.memory_bytes, options.wall_seconds, options.files_per_decoder) <= 0:
             raise ValueError("limits are above 0")
         self._options = options
         config = ZygoteConfig(
-            path=import_path(__name__, plugin.target),
-            target=plugin.target,
-            arguments=plugin.arguments,
-            reply_max=plugin.reply_max,
+            path=import_path(__name__, program.target),
+            target=program.target,
+            arguments=program.arguments,
+            reply_max=program.reply_max,
             mode=options.mode,
             memory_bytes=options.memory_bytes,
             # For all files of a decoder together. This limit applies only if the worker no longer checks.
             cpu_seconds=math.ceil((options.seconds + 1) * options.files_per_decoder),
             seccomp_library=self.seccomp_library,
-            libraries=plugin.libraries,
+            libraries=program.libraries,
         )
         self._decoders = Decoders(config)
         self._budgets: tuple[OwnerBudget, OwnerBudget, OwnerBudget] = (
@@ -221,7 +223,7 @@ class Sandbox(ClosedOnExit):
         self._process = os.getpid()
         self._under_way: deque[PendingFile] = deque()
         self._cpu_seconds = config.cpu_seconds
-        self._settled = 0.0
+        self._finished_at = 0.0
         self.first = True
         """True if the decoder that `parts` used last had received no other file before."""
         self.used = 0.0
@@ -238,7 +240,7 @@ class Sandbox(ClosedOnExit):
 
         Raises:
             SandboxError: mode is required, and a part of the confinement is not available.
-            ZygoteError: the plug-in can't be loaded, or no decoder can be started.
+            ZygoteError: the program can't be loaded, or no decoder can be started.
             LibraryError: a library can't be loaded or used.
         """
         self._check_use()
@@ -268,7 +270,7 @@ class Sandbox(ClosedOnExit):
         Args:
             descriptor: open for reading only; don't close it before the file is finished or given up. Its
                 offset is shared with the decoder, and changes.
-            request: for the plug-in, at most 4096 bytes.
+            request: for the program, at most 4096 bytes.
             owner: owner of the file. No decoder sees files of two owners.
             fresh: use a decoder that has not seen any file.
             memory_bytes: use a fresh decoder with this memory limit, and for no other file.
@@ -277,7 +279,7 @@ class Sandbox(ClosedOnExit):
 
         Raises:
             SandboxError: mode is required, and a part of the confinement is not available.
-            ZygoteError: the plug-in can't be loaded, or no decoder can be started.
+            ZygoteError: the program can't be loaded, or no decoder can be started.
         """
         self._check_use()
         if len(request) > REQUEST_MAX:
@@ -301,7 +303,7 @@ class Sandbox(ClosedOnExit):
         )
         try:
             while used_up and self._under_way:
-                self._settle()
+                self._finish_first()
             if used_up or (now.link is not None and not self._under_way and not now.link.idle()):
                 self._leave_decoder(owner)
             if self._options.parked and now.link is None and not (self._under_way or fresh or memory_bytes):
@@ -329,7 +331,7 @@ class Sandbox(ClosedOnExit):
         the lost decoder had not started, are sent to a new one in any case.
 
         Returns:
-            The plug-in's reply, 1 to `reply_max` bytes. Trust it no more than the file, which may have taken
+            The program's reply, 1 to `reply_max` bytes. Trust it no more than the file, which may have taken
             over the decoder.
 
         Raises:
@@ -341,7 +343,7 @@ class Sandbox(ClosedOnExit):
             if begun not in self._under_way:
                 raise RuntimeError("the file was given up")
             try:
-                self._settle()
+                self._finish_first()
             except BaseException:
                 self.give_up()
                 raise
@@ -383,7 +385,7 @@ class Sandbox(ClosedOnExit):
         self._check_use()
         self.first = True
         while self._under_way:
-            self._settle()
+            self._finish_first()
         if self._budget.is_exhausted(owner) or self._parts_budget.is_exhausted(owner):
             raise _over_budget()
         usual = usual_seconds(os.fstat(descriptor).st_size)
@@ -551,7 +553,7 @@ class Sandbox(ClosedOnExit):
                 # It is sent when its turn comes, and then the files behind it.
                 break
 
-    def _settle(self) -> None:
+    def _finish_first(self) -> None:
         """Get the result of the first file in progress."""
         begun = self._under_way[0]
         if begun.loss is None and not self._has(begun):
@@ -565,7 +567,7 @@ class Sandbox(ClosedOnExit):
             else:
                 self._send_all()
                 outcome = begun.loss or self._await(begun)
-        self._settled = time.monotonic()
+        self._finished_at = time.monotonic()
         self._under_way.popleft()
         begun.outcome = outcome
         if self._under_way and self._budget.is_exhausted(begun.owner):
@@ -579,7 +581,7 @@ class Sandbox(ClosedOnExit):
     def _await(self, begun: PendingFile) -> bytes | DecoderLost:
         assert self._decoders.link is not None
         # The decoder can't have started it before the previous file was answered.
-        since = max(begun.since, self._settled)
+        since = max(begun.since, self._finished_at)
         outcome = self._outcome(since, begun)
         if begun.memory_bytes:
             self._large_budget.charge(begun.owner, time.monotonic() - since)

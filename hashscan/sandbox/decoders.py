@@ -109,7 +109,7 @@ class Decoders:
     def replace(self, memory_bytes: int = 0) -> DecoderLink:
         """Start a decoder in place of the current one, with another memory limit if one is given.
         DecoderLost: the system has no resources for one; SandboxError: mode is required, and a part of the
-        confinement is not available; ZygoteError: the plug-in can't be loaded, or decoders die before their
+        confinement is not available; ZygoteError: the program can't be loaded, or decoders die before their
         first file; LibraryError: they die because of a library, or can't use it; ZygoteKilledError: the
         zygote can't be started, or is killed again and again."""
         self.drop()
@@ -210,7 +210,7 @@ class Decoders:
             self._zygote.prepare(number)
 
     def _ready_zygote(self) -> ZygoteProcess:
-        """Return the zygote after it has loaded the plug-in, with several tries; raise ZygoteError if that
+        """Return the zygote after it has loaded the program, with several tries; raise ZygoteError if that
         can't be loaded, ZygoteKilledError if all tries failed."""
         why: Exception | None = None
         for pause in (*ZYGOTE_PAUSES, 0.0):

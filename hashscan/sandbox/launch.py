@@ -32,7 +32,7 @@ from hashscan.sandbox.protocol import (
 )
 
 START_SECONDS = 120.0
-"""Timeout for the plug-in's imports, which are slow on a cold and busy disk."""
+"""Timeout for the program's imports, which are slow on a cold and busy disk."""
 
 ANSWER_SECONDS = 15.0
 """Timeout for a fork or a wait. A decoder that is stuck in the kernel, on a dead network disk, can't even be
@@ -117,8 +117,8 @@ class ZygoteProcess:
             theirs.close()
 
     def wait_ready(self) -> None:
-        """Wait until the plug-in is loaded. Raise ZygoteError, with the zygote's traceback, if it can't be;
-        ZygoteLost if the zygote was killed, or is too slow, which says nothing about the plug-in, or if an
+        """Wait until the program is loaded. Raise ZygoteError, with the zygote's traceback, if it can't be;
+        ZygoteLost if the zygote was killed, or is too slow, which says nothing about the program, or if an
         earlier wait was interrupted, and may have consumed the message."""
         if self._ready:
             return
@@ -138,7 +138,7 @@ class ZygoteProcess:
             self._stderr.seek(0)
             written = self._stderr.read().decode("utf-8", "replace")
             raise ZygoteError(
-                f"the decoder plug-in {self._target} can't be loaded (exit status {status}):\n"
+                f"the decoder's program {self._target} can't be loaded (exit status {status}):\n"
                 + written[-8000:].strip()
             ) from None
         self._ready, self._asking = True, False

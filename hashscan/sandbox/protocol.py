@@ -2,7 +2,7 @@
 
 All three sockets are of type SOCK_SEQPACKET, so a message is complete or absent. Worker and zygote exchange
 `COMMAND` and `ANSWER`. A decoder sends one `ConfinementResult`, and then replies to each request. A request
-is a nonce and the caller's bytes, with one descriptor; the reply is one message, or several where the plug-in
+is a nonce and the caller's bytes, with one descriptor; the reply is one message, or several where the program
 answers in parts. Each has the same nonce, `MORE` or `LAST`, and one to `reply_max` bytes. The decoder waits
 while the worker has not taken earlier parts and the socket is full.
 """
@@ -65,7 +65,7 @@ LAST, MORE = b"\0", b"\1"
 REPLY_HEAD_BYTES = NONCE_BYTES + len(LAST)
 
 READY = b"ready"
-"""The zygote's first message: the plug-in is loaded."""
+"""The zygote's first message: the program is loaded."""
 
 COMMAND = struct.Struct("<II")
 """The command, and a number. For SPAWN: the memory limit of the decoder in MiB, 0 for the configured one.
@@ -91,9 +91,9 @@ EXIT_ORPHANED = 84
 EXIT_NO_MEMORY = 85
 
 EXIT_MESSAGES: dict[int, str] = {
-    EXIT_EXCEPTION: "an exception escaped the plug-in",
+    EXIT_EXCEPTION: "an exception escaped the program",
     EXIT_MEMORY: "out of memory",
-    EXIT_BAD_REPLY: "the plug-in's reply has the wrong size",
+    EXIT_BAD_REPLY: "the program's reply has the wrong size",
     EXIT_ORPHANED: "the zygote died",
     EXIT_NO_MEMORY: "the system has no memory left",
 }

@@ -1,4 +1,4 @@
-"""Load the plug-in once, fork decoders on demand (the zygote), and serve files (the decoder).
+"""Load the program once, fork decoders on demand (the zygote), and serve files (the decoder).
 
 It never reads an untrusted byte, and communicates only with the worker that started it.
 """
@@ -61,12 +61,12 @@ Parts = Generator[bytes, None, bytes]
 """Parts of a reply, each no longer than `reply_max`. Each is sent at once, and the next one computed when it
 fits into the socket. The last part is the generator's value."""
 Handle = Callable[[int, bytes], bytes | Parts]
-"""The function that a plug-in provides: it takes a descriptor open for reading and a request, and returns a
+"""The function that a program provides: it takes a descriptor open for reading and a request, and returns a
 reply no longer than `reply_max`, or parts of one."""
 
 
 class _Sample(Struct, frozen=True):
-    """A file that the plug-in has made itself, so that it is not hostile."""
+    """A file that the program has made itself, so that it is not hostile."""
 
     descriptor: int
     request: bytes
@@ -77,7 +77,7 @@ class _Libraries(Struct):
 
     paths: tuple[str, ...]
     attach: Callable[[Sequence[ctypes.CDLL]], None]
-    """The plug-in's function that prepares loaded libraries, called when the decoder is confined in full; it
+    """The program's function that prepares loaded libraries, called when the decoder is confined in full; it
     raises an OSError if they can't be used."""
     loaded: list[ctypes.CDLL] = []
 
@@ -154,7 +154,7 @@ def run_decoder(
 
 
 def _exhaust(reply: bytes | Parts) -> None:
-    """Have the plug-in compute all parts of a reply."""
+    """Have the program compute all parts of a reply."""
     if not isinstance(reply, bytes):
         for _ in reply:
             pass
@@ -200,7 +200,7 @@ def main(worker: int, config_text: str) -> NoReturn:
     """Serve the worker with process id `worker` on the socket that is passed as stdin, until it is gone."""
     control = _take_over_stdin()
     watch = _watch(control, worker)
-    _settle()
+    _reset_signals_and_limits()
     # Imports and samples leave hardly any garbage, so it is never collected.
     gc.disable()
     config = ZygoteConfig.decode(config_text)
@@ -214,8 +214,8 @@ def main(worker: int, config_text: str) -> NoReturn:
     )
     copy_libraries(config.libraries)
     module, _, function = config.target.partition(":")
-    plugin = importlib.import_module(module)
-    handle: Handle = getattr(plugin, function)(*config.arguments)
+    program = importlib.import_module(module)
+    handle: Handle = getattr(program, function)(*config.arguments)
     # These objects will never be freed: a garbage collection in a decoder must not touch, and so copy, their
     # pages.
     gc.freeze()
@@ -223,8 +223,8 @@ def main(worker: int, config_text: str) -> NoReturn:
     _silence()
     try:
         control.send(READY)
-        libraries = _Libraries(config.libraries, plugin.attach) if config.libraries else None
-        _Zygote(control, watch, confinement, handle, config.reply_max, plugin, libraries).serve()
+        libraries = _Libraries(config.libraries, program.attach) if config.libraries else None
+        _Zygote(control, watch, confinement, handle, config.reply_max, program, libraries).serve()
     except (BrokenPipeError, ConnectionResetError):
         # The worker ended without reading its answer. When this process ends, its decoder does too: see
         # PR_SET_PDEATHSIG.
@@ -232,11 +232,11 @@ def main(worker: int, config_text: str) -> NoReturn:
     os._exit(0)
 
 
-def _sample_of(plugin: ModuleType) -> _Sample | None:
-    """Return the sample file of a plug-in that has one, sealed, so that no decoder can change it."""
-    if not hasattr(plugin, "sample_file"):
+def _sample_of(program: ModuleType) -> _Sample | None:
+    """Return the sample file of a program that has one, sealed, so that no decoder can change it."""
+    if not hasattr(program, "sample_file"):
         return None
-    content, request = plugin.sample_file()
+    content, request = program.sample_file()
     descriptor = os.memfd_create("sample", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.pwrite(descriptor, content, 0)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
@@ -265,7 +265,7 @@ def _watch(control: socket.socket, worker: int) -> select.poll:
     return watch
 
 
-def _settle() -> None:
+def _reset_signals_and_limits() -> None:
     """Reset the signal state and limits inherited from the worker."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     # With an inherited SIG_IGN the kernel would reap decoders, and their wait status would be lost.
@@ -305,10 +305,10 @@ class _Zygote(Struct):
     _confinement: Confinement
     _handle: Handle
     _reply_max: int
-    _plugin: ModuleType
+    _program: ModuleType
     _libraries: _Libraries | None = None
     _sample: _Sample | None = None
-    """The plug-in's sample file, once a spare decoder was asked for."""
+    """The program's sample file, once a spare decoder was asked for."""
     _child: int = 0
     """Process id of the decoder; 0 if there is none."""
     _waiting: set[int] = set()
@@ -375,7 +375,7 @@ class _Zygote(Struct):
 
     def _fork_spare(self, connection: int) -> None:
         if self._sample is None:
-            self._sample = _sample_of(self._plugin)
+            self._sample = _sample_of(self._program)
         if child := self._fork(connection, 0, self._sample):
             self._waiting.add(child)
 

@@ -60,7 +60,7 @@ class HardLinkTable:
     def lookup_or_claim(self, batch: Batch, item: Item) -> tuple[bool, FileResult | None]:
         """Decide if a file with several hard links must be read under this name; if it was read before,
         return the result for this name, too. (False, None) means that it is being read under another name:
-        this name is stored, and `settle` returns it later."""
+        this name is stored, and `store_result` returns it later."""
         key = _key(item)
         with _database_errors():
             row = self._database.execute("SELECT result FROM met WHERE key=?", (key,)).fetchone()

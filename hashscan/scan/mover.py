@@ -204,14 +204,14 @@ class Mover:
             if quarantine is None
             else move(quarantine, requests, self._terms, self._note)
         )
-        answers = {(answer.path, answer.version): answer for answer in given}
+        results = {(result.path, result.version): result for result in given}
         # A file may have been named twice, but it is moved once.
-        self.outcomes.update(answer.outcome for answer in answers.values())
+        self.outcomes.update(result.outcome for result in results.values())
         for finding, request in zip(findings, asked, strict=True):
             if isinstance(request, HeldMove):
                 yield request.record(finding)
             elif request is not None:
-                yield self._record_with_outcome(finding, request, answers[request.path, request.version])
+                yield self._record_with_outcome(finding, request, results[request.path, request.version])
             else:
                 yield self._record_that_stays(finding, scan)
 
@@ -237,25 +237,25 @@ class Mover:
         said = {"outcome": STAYS, "detail": "only members match; --quarantine-containers moves such files"}
         return {**finding, "action": Action.REPORT.value, "quarantine": said}
 
-    def _record_with_outcome(self, finding: Record, request: QuarantineRequest, answer: MoveResult) -> Record:
+    def _record_with_outcome(self, finding: Record, request: QuarantineRequest, result: MoveResult) -> Record:
         path = os.fsdecode(request.path)
-        said: dict[str, Any] = {"outcome": answer.outcome.value}
-        if answer.item:
-            said["item"] = answer.item
-        if answer.outcome is Outcome.DONE:
-            said["place"] = path_fields(answer.place)
-            if answer.detail:
-                said["detail"] = answer.detail
-            if answer.links > 1:
-                said["other_names"] = answer.links - 1
-            if answer.writers:
-                said["writers"] = list(answer.writers)
-                self._notify(f"{path} is open for writing: {', '.join(answer.writers)}")
-            if answer.no_note:
-                said["no_note"] = answer.no_note
+        said: dict[str, Any] = {"outcome": result.outcome.value}
+        if result.item:
+            said["item"] = result.item
+        if result.outcome is Outcome.DONE:
+            said["place"] = path_fields(result.place)
+            if result.detail:
+                said["detail"] = result.detail
+            if result.links > 1:
+                said["other_names"] = result.links - 1
+            if result.writers:
+                said["writers"] = list(result.writers)
+                self._notify(f"{path} is open for writing: {', '.join(result.writers)}")
+            if result.no_note:
+                said["no_note"] = result.no_note
             return {**finding, "action": Action.QUARANTINE.value, "quarantine": said}
-        said["detail"] = answer.detail
+        said["detail"] = result.detail
         self._named += 1
         if self._named <= _SAID:
-            self._notify(f"not moved: {path}: {answer.outcome.value}: {answer.detail}")
+            self._notify(f"not moved: {path}: {result.outcome.value}: {result.detail}")
         return {**finding, "quarantine": said}

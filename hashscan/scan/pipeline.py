@@ -99,7 +99,7 @@ class ScanPipeline:
         moving: bool = False,
         own: frozenset[tuple[int, int]] = frozenset(),
         tick: Callable[[], None] = lambda: None,
-        memory: ScanState | None = None,
+        state: ScanState | None = None,
         accepting: BaselineFilter = NOTHING_ACCEPTED,
         customers: Customers = NO_CUSTOMERS,
         deadline: float | None = None,
@@ -110,7 +110,7 @@ class ScanPipeline:
         self.listed = False
         self.files_by_target: Counter[bytes] = Counter()
         self.summary = Summary()
-        self.expected = None if memory is None else memory.files_before()
+        self.expected = None if state is None else state.files_before()
         """The number of files that the last complete scans of the targets met; None if it is not known."""
         self._listing: Batch | None = None
         self.decoding = DecodingCount()
@@ -120,7 +120,7 @@ class ScanPipeline:
         self._moving = moving
         self._own = own
         self._tick = tick
-        self._memory = memory
+        self._state = state
         self._accepting = accepting
         self._customers = customers
         self._later = BatchSpool()
@@ -131,10 +131,10 @@ class ScanPipeline:
         self._slow = SlowOwners()
         self._links = HardLinkTable()
         self._leased = LeasedFiles()
-        self._answers: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[Batch, Future[BatchResult]]] = queue.SimpleQueue()
         self._outstanding = 0
         self._ready: deque[Batch] = deque()
-        self._services = None if memory is None else memory.answers
+        self._services = None if state is None else state.answers
         self._unanswered: dict[int, list[tuple[bytes, Item, FileResult]]] = {}
         """By content, the paths and results of files about which a service was asked."""
         self._unanswered_files = 0
@@ -239,34 +239,34 @@ class ScanPipeline:
                 result = FileResult(item.name, item.stat, Verdict.SKIPPED, reason)
                 self.summary.add(result)
                 path = full_path(target, folder, item.name)
-                if self._memory is not None:
-                    self._memory.record_unchecked(path, item.version)
+                if self._state is not None:
+                    self._state.record_unchecked(path, item.version)
                 yield result_record(path, result, with_digests=self._with_digests, item=item)
             case UnreadableName(target, folder, name, reason, detail):
                 self.files_by_target[target] += 1
                 self.summary.count(Verdict.UNREADABLE, reason)
                 path = full_path(target, folder, name)
-                if self._memory is not None:
-                    self._memory.record_unchecked(path)
+                if self._state is not None:
+                    self._state.record_unchecked(path)
                 yield unreadable_record(path, reason, detail)
             case UnlistedFolder(target, folder, closed_because, detail):
                 self.summary.close_folder(closed_because)
-                if self._memory is not None:
-                    self._memory.mark_incomplete(target, folder)
+                if self._state is not None:
+                    self._state.mark_incomplete(target, folder)
                 yield folder_record(full_path(target, folder), closed_because, detail)
             case NonFileCounts():
                 self.summary.add_passed(listing)
 
     def _take_batch(self, batch: Batch) -> Iterator[Record]:
         """Yield the records of a batch's unchanged files, and have the other files read."""
-        if self._memory is None:
+        if self._state is None:
             yield from self._prepare_batch(batch, later=False)
             return
-        known = self._memory.lookup(batch)
+        known = self._state.lookup(batch)
         self.summary.add_quiet(known.quiet, low_quality=known.low)
         self.summary.ctime[CtimeTrust.UNPROVEN] += known.unproven
         self.summary.ctime[CtimeTrust.ON_TRUST] += known.on_trust
-        for item, result in known.answers:
+        for item, result in known.results:
             self.summary.recalled += 1
             yield from self._report(batch, result, item)
         if known.reading:
@@ -323,15 +323,15 @@ class ScanPipeline:
 
     def _postpone(self, batch: Batch, item: Item, size: int) -> None:
         self._large.put(structs.replace(batch, items=(item,), defer=False, slow=()), size)
-        if self._memory is not None:
-            self._memory.postpone(batch, item)
+        if self._state is not None:
+            self._state.postpone(batch, item)
 
     def _advance(self, *, leave: int) -> Iterator[Record]:
         """Hand out batches and receive results, until no more than `leave` batches are outstanding."""
         while True:
             if self._services is not None:
-                assert self._memory is not None
-                yield from self._report_contents(self._memory.ask_services())
+                assert self._state is not None
+                yield from self._report_contents(self._state.ask_services())
             over = self._stopping_or_late or bool(self._pool.failure and self._large_turn)
             while self._ready and self._outstanding < self._capacity and not over:
                 self._submit(self._next())
@@ -340,7 +340,7 @@ class ScanPipeline:
                     break
                 self._submit(large)
             try:
-                batch, future = self._answers.get(timeout=0.0)
+                batch, future = self._arrived.get(timeout=0.0)
             except queue.Empty:
                 if self.stopped or self._out_of_time:
                     return
@@ -355,13 +355,13 @@ class ScanPipeline:
 
     def _tick_all(self) -> None:
         self._tick()
-        if self._memory is not None:
-            self._memory.commit_if_due()
+        if self._state is not None:
+            self._state.commit_if_due()
 
     def _wait(self) -> tuple[Batch, Future[BatchResult]] | None:
         self._tick_all()
         try:
-            return self._answers.get(timeout=POLL_SECONDS)
+            return self._arrived.get(timeout=POLL_SECONDS)
         except queue.Empty:
             return None
 
@@ -374,9 +374,9 @@ class ScanPipeline:
         if self._begun is None:
             self._begun = now
         # The speed is not known until there is a first result.
-        pace = self._answered / max(now - self._begun, POLL_SECONDS)
+        rate = self._answered / max(now - self._begun, POLL_SECONDS)
         least = 1 if batch.source == "file" else _OBJECTS_PER_BATCH_MIN
-        most = max(least, int(pace * (self._deadline - now) / self._capacity))
+        most = max(least, int(rate * (self._deadline - now) / self._capacity))
         if len(batch.items) <= most:
             return batch
         self._ready.appendleft(structs.replace(batch, items=batch.items[most:]))
@@ -387,7 +387,7 @@ class ScanPipeline:
         if self._pool.defers and batch.max_sparse is None:
             slow = tuple(owner for owner in {item.stat.uid for item in batch.items} if owner in self._slow)
             batch = structs.replace(batch, defer=True, slow=slow)
-        self._pool.submit(batch).add_done_callback(lambda future: self._answers.put((batch, future)))
+        self._pool.submit(batch).add_done_callback(lambda future: self._arrived.put((batch, future)))
 
     def _receive(self, batch: Batch, answer: BatchResult) -> Iterator[Record]:
         if [item.name for item in batch.items] != [result.name for result in answer.results]:
@@ -402,7 +402,7 @@ class ScanPipeline:
         self.summary.not_compared += answer.not_compared
         self.summary.recognition.update(answer.recognition)
         self.summary.sandbox = self.summary.sandbox or answer.sandbox
-        results = answer.results if self._memory is None else self._memory.store_results(answer)
+        results = answer.results if self._state is None else self._state.store_results(answer)
         for result, kept in zip(results, answer.kept or repeat(None), strict=False):
             self.decoding.add(result, kept)
         # No large file is deferred twice.
@@ -418,11 +418,11 @@ class ScanPipeline:
                 continue
             yield from self._conclude(batch, result, item)
             if item.stat.links > 1:
-                yield from self._settle(item, result)
-        if self._memory is not None:
-            self._memory.commit_batch(batch)
+                yield from self._conclude_links(item, result)
+        if self._state is not None:
+            self._state.commit_batch(batch)
 
-    def _settle(self, item: Item, result: FileResult) -> Iterator[Record]:
+    def _conclude_links(self, item: Item, result: FileResult) -> Iterator[Record]:
         """Yield the records for the other hard links of a file."""
         if result.verdict is Verdict.UNREADABLE and result.reason in _NAME_REASONS:
             again = self._links.retry_other_name(item)
@@ -435,9 +435,9 @@ class ScanPipeline:
     def _conclude(self, batch: Batch, result: FileResult, item: Item) -> Iterator[Record]:
         """Yield the records of one file of a batch, and store its result."""
         before = ""
-        if self._memory is not None:
+        if self._state is not None:
             content = None if result.other_than_listed else result.content
-            before = self._memory.settle(batch, item, content, result.ctime)
+            before = self._state.record_checked(batch, item, content, result.ctime)
             if content is not None and not item.stat.of_object:
                 self.summary.ctime[result.ctime] += 1
         if before:
@@ -456,13 +456,13 @@ class ScanPipeline:
             if result.verdict is Verdict.CLEAN:
                 result = without_answer(result, self._services.names)
         self.summary.add(result)
-        if result.verdict is Verdict.CLEAN and (self._memory is None or not self._memory.has_open_findings):
+        if result.verdict is Verdict.CLEAN and (self._state is None or not self._state.has_open_findings):
             return
         yield from self._report_path(full_path(batch.target, batch.folder, item.name), item, result)
 
     def _report_path(self, path: bytes, item: Item, result: FileResult) -> Iterator[Record]:
         """Store the result of a file that was counted, and yield its record unless it is clean."""
-        if self._memory is not None:
+        if self._state is not None:
             self._store(path, item, result)
         if result.verdict is not Verdict.CLEAN:
             record = result_record(path, result, with_digests=self._with_digests, item=item)
@@ -471,11 +471,11 @@ class ScanPipeline:
             yield self._accepting.apply(record, result, self.summary)
 
     def _store(self, path: bytes, item: Item, result: FileResult) -> None:
-        assert self._memory is not None
+        assert self._state is not None
         uid = None if item.stat.of_object else item.stat.uid
         # A clean file needs no customer. While findings are open, every file that is read gets to this line.
         customer = "" if result.verdict is Verdict.CLEAN else self._customers.of(path, uid)
-        self._memory.store_finding(path, item, result, customer)
+        self._state.store_finding(path, item, result, customer)
 
     def _ask_about_known(self) -> None:
         """Let the matching services say what has changed, and ask them about what earlier scans have read.
@@ -486,8 +486,8 @@ class ScanPipeline:
         left = _KNOWN_SECONDS if self._deadline is None else (self._deadline - now) * _KNOWN_SHARE
         until = now + min(left, _KNOWN_SECONDS)
         while (services := self._awaited) and (services.any_begins or time.monotonic() < until):
-            assert self._memory is not None
-            self._memory.ask_services(flush=True, timeout=POLL_SECONDS)
+            assert self._state is not None
+            self._state.ask_services(flush=True, timeout=POLL_SECONDS)
 
     @property
     def _awaited(self) -> Answers | None:
@@ -517,15 +517,15 @@ class ScanPipeline:
 
     def _report_unanswered(self) -> Iterator[Record]:
         """Wait for the services as long as answers come, and yield the records of all files that are left."""
-        if self._memory is None or self._services is None:
+        if self._state is None or self._services is None:
             return
         while self._unanswered and self._awaited:
-            yield from self._report_contents(self._memory.ask_services(flush=True, timeout=POLL_SECONDS))
+            yield from self._report_contents(self._state.ask_services(flush=True, timeout=POLL_SECONDS))
         yield from self._report_contents(list(self._unanswered), silent=True)
         for path, item, result in self._later_answered.results():
             assert result.content is not None
             while self._services.silent(result.content) and self._awaited:
-                self._memory.ask_services(flush=True, timeout=POLL_SECONDS)
+                self._state.ask_services(flush=True, timeout=POLL_SECONDS)
             yield from self._report_answer(path, item, result)
 
     def _report_contents(self, contents: Iterable[int], *, silent: bool = False) -> Iterator[Record]:
@@ -542,8 +542,8 @@ class ScanPipeline:
 
     def _report_answer(self, path: bytes, item: Item, found: FileResult) -> Iterator[Record]:
         """Count a file with the answers that there are, and yield its record unless it is clean."""
-        assert self._memory is not None
-        result = self._memory.with_answers(path, found)
+        assert self._state is not None
+        result = self._state.with_answers(path, found)
         self.summary.add(result)
-        if result.verdict is not Verdict.CLEAN or self._memory.has_open_findings:
+        if result.verdict is not Verdict.CLEAN or self._state.has_open_findings:
             yield from self._report_path(path, item, result)

@@ -71,7 +71,7 @@ class _KnownFilesRun:
         """Yield records until the end or until stopped; files not processed by then have no verdict."""
         while not self.stopped and self._known.ask_services(POLL_SECONDS):
             self._observer.tick()
-        for answer in self._known.answers(self._targets, self.summary):
+        for answer in self._known.results(self._targets, self.summary):
             self._observer.tick()
             if answer is not None:
                 record = rescan_record(
@@ -121,7 +121,7 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
         for record in run:
             reports.emit(record)
         known.finish()
-        fields = reports.settle(run.summary)
+        fields = reports.write_final(run.summary)
         if withdrawn.items:
             fields = {**fields, "withdrawn": withdrawn.items}
         known.hold(reports.held())

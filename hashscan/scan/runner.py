@@ -136,7 +136,7 @@ class _Scan:
         self._settings, self._observer = settings, observer
         # First, because it creates the state folder, which must exist to be left out of the scan.
         start = start_scan(settings, observer, stack)
-        self._deadline, self._moving_deadline = _deadlines(settings, start.clock)
+        self._deadline, self._moving_deadline = _deadlines(settings, start.begun)
         self._mover = mover_of(settings, observer)
         self._preview = limit_preview(settings, observer)
         self._targets = _Targets(settings, observer, stack)
@@ -157,10 +157,10 @@ class _Scan:
             )
         self._rate_limiter, self._gate = _limits(settings.neighbour, stack, self._deadline)
         self._withdrawn = self._session.withdrawn_items().items
-        self._memory: ScanState | None = None
+        self._state: ScanState | None = None
         if keep:
             sources = self._targets.sources
-            self._memory = stack.enter_context(
+            self._state = stack.enter_context(
                 open_scan_state(
                     settings,
                     self._setup,
@@ -171,7 +171,7 @@ class _Scan:
                 )
             )
             _log.info("the state of earlier scans is open")
-            unreached = self._memory.unreached_folders()
+            unreached = self._state.unreached_folders()
             for source in sources:
                 source.resume_with(unreached)
         self._begun: Record = {}
@@ -180,15 +180,15 @@ class _Scan:
         self._cluster: Record = {}
 
     def read_files(self) -> ScanPipeline:
-        settings, session, memory = self._settings, self._session, self._memory
+        settings, session, state = self._settings, self._session, self._state
         with _pool(settings, self._setup, session.infos, self._rate_limiter) as pool:
             _log.info("%s: %s", plural(pool.workers, "worker"), ", ".join(map(str, pool.processes())))
             targets = self._targets
             self._begun = session.begin(
                 targets.paths, targets.patterns, inventory=targets.inventory, cluster=pool.fields()
             )
-            if memory is not None:
-                memory.store_start(self._begun)
+            if state is not None:
+                state.store_start(self._begun)
             run = ScanPipeline(
                 targets.listings,
                 pool,
@@ -196,7 +196,7 @@ class _Scan:
                 moving=self._mover is not None,
                 own=session.reports.identities,
                 tick=_ticker(pool, self._gate, self._observer),
-                memory=memory,
+                state=state,
                 accepting=session.baseline,
                 customers=session.customers,
                 deadline=self._deadline,
@@ -217,9 +217,9 @@ class _Scan:
                 self._observer.message(message)
         outcome = self._finish_state(run, whole=whole)
         moving = self._mover is not None and not run.stopped and not self._failure
-        fields = self._settle(run, moving=moving, whole=whole)
-        if self._memory is not None:
-            self._memory.store_held(self._session.reports.held())
+        fields = self._write_final(run, moving=moving, whole=whole)
+        if self._state is not None:
+            self._state.store_held(self._session.reports.held())
         if whole:
             run.summary.empty_targets = self._targets.count_empty(run)
         shortcomings = list(self._shortcomings(run, outcome, moving=moving))
@@ -243,16 +243,16 @@ class _Scan:
                 **({"withdrawn": self._withdrawn} if self._withdrawn else {}),
                 **quarantine_fields(self._settings.state, self._mover),
             },
-            None if self._memory is None else self._memory.store_end,
+            None if self._state is None else self._state.store_end,
         )
         limiting = self._mover or self._preview
         return result if limiting is None else replace(result, limited=tuple(limiting.limited))
 
     def _finish_state(self, run: ScanPipeline, *, whole: bool) -> ScanOutcome:
         """End the scan in the state, and write the records of open findings that it did not meet."""
-        if self._memory is None:
+        if self._state is None:
             return ScanOutcome([], [])
-        outcome = self._memory.finish(
+        outcome = self._state.finish(
             run.files_by_target,
             listed=run.listed,
             whole=whole,
@@ -264,24 +264,24 @@ class _Scan:
             self._session.reports.emit(record)
         return outcome
 
-    def _settle(self, run: ScanPipeline, *, moving: bool, whole: bool) -> Record:
+    def _write_final(self, run: ScanPipeline, *, moving: bool, whole: bool) -> Record:
         """Write the final records of what accuses files; return additional fields of the summary. Unless all
         files were checked (`whole`), the findings that earlier scans have moved count for the circuit
         breaker, too."""
         reports, mover = self._session.reports, self._mover
         if self._preview is not None:
-            return reports.settle(run.summary, self._preview.preview_function(self._begun))
+            return reports.write_final(run.summary, self._preview.preview_function(self._begun))
         if mover is None or not moving:
-            return reports.settle(run.summary)
+            return reports.write_final(run.summary)
         act = mover.mover_function(self._begun, lambda: run.stopped, self._moving_deadline)
-        return reports.settle(run.summary, act, () if whole else mover.kept())
+        return reports.write_final(run.summary, act, () if whole else mover.kept())
 
     def _shortcomings(
         self, run: ScanPipeline, outcome: ScanOutcome, *, moving: bool
     ) -> Iterator[Shortcoming]:
         """Yield the reasons why the scan is incomplete, besides those that every session has."""
-        memory, mover = self._memory, self._mover
-        decoded_before: Callable[[str], int] = memory.decoded if memory is not None else lambda _: 0
+        state, mover = self._state, self._mover
+        decoded_before: Callable[[str], int] = state.decoded if state is not None else lambda _: 0
         yield from run.decoding.shortcomings(lambda: undecoded_samples(self._setup), decoded_before)
         if self._failure:
             yield Shortcoming(ShortcomingCode.FAILED, self._failure)
@@ -289,10 +289,10 @@ class _Scan:
             name = target.decode(errors="replace")
             what = f"has {found} files and had {before}: no file counts as gone without --accept-shrink"
             yield Shortcoming(ShortcomingCode.SHRUNKEN, f"{name} {what}", name, f"a target {what}")
-        if memory is not None and memory.answers is not None:
-            yield from memory.answers.shortcomings()
-        if memory is not None and memory.rereading.changed:
-            changed = f"{memory.rereading.changed} files have changed undetected"
+        if state is not None and state.answers is not None:
+            yield from state.answers.shortcomings()
+        if state is not None and state.rereading.changed:
+            changed = f"{state.rereading.changed} files have changed undetected"
             yield Shortcoming(ShortcomingCode.CHANGED, changed)
         if outcome.standing:
             yield Shortcoming(
@@ -338,17 +338,19 @@ def _limits(
     """Return the rate limiter of the workers, and the load check; None if not asked for."""
     if not neighbour.rate_limited:
         return None, None
-    pace = stack.enter_context(RateLimiter(neighbour.limit_rate, neighbour.limit_files))
-    return pace, None if neighbour.max_load is None else LoadGate(neighbour.max_load, pace, until=deadline)
+    rate_limiter = stack.enter_context(RateLimiter(neighbour.limit_rate, neighbour.limit_files))
+    return rate_limiter, None if neighbour.max_load is None else LoadGate(
+        neighbour.max_load, rate_limiter, until=deadline
+    )
 
 
 def _pool(
-    settings: ScanSettings, setup: WorkerSetup, infos: Sequence[ListInfo], pace: RateLimiter | None
+    settings: ScanSettings, setup: WorkerSetup, infos: Sequence[ListInfo], rate_limiter: RateLimiter | None
 ) -> Pool:
     if settings.cluster is None:
         memory = decoder_memory(setup.sandbox.memory_bytes, settings.workers)
         sandbox = structs.replace(setup.sandbox, memory_bytes=memory)
-        return ProcessPool(replace(setup, sandbox=sandbox), settings.workers, pace=pace)
+        return ProcessPool(replace(setup, sandbox=sandbox), settings.workers, rate_limiter=rate_limiter)
     from hashscan.scan.cluster.pool import ClusterPool
 
     return ClusterPool(setup, infos, settings.cluster)

@@ -88,19 +88,19 @@ class ScanStart:
 
     identity: str
     started: datetime
-    clock: float
+    begun: float
     baseline: BaselineFilter
 
 
 def start_scan(settings: ScanSettings, observer: Observer, stack: ExitStack) -> ScanStart:
     """Read the baseline, and lock the state folder, which is created if there is none."""
-    identity, started, clock = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
+    identity, started, begun = str(uuid.uuid4()), datetime.now(UTC), time.monotonic()
     baseline = BaselineFilter.from_file(settings.baseline, started, settings.fail_on)
     for message in baseline.messages_before():
         observer.message(message)
     if settings.state is not None:
         stack.enter_context(ScanLock(settings.state))
-    return ScanStart(identity, started, clock, baseline)
+    return ScanStart(identity, started, begun, baseline)
 
 
 class ScanSession:
@@ -201,7 +201,7 @@ class ScanSession:
         algorithms = sorted((*setup.algorithms, *videos))
         thresholds = thresholds_of_lists(setup.lists, setup.videos, setup.distances)
         record = without_none(
-            type="sweep",
+            type="scan",
             schema=SCHEMA,
             uuid=self._start.identity,
             version=__version__,
@@ -251,7 +251,7 @@ class ScanSession:
         if run.stopped:
             reasons.append(Shortcoming(ShortcomingCode.STOPPED, "stopped before its end"))
             exit_code = self._observer.stop_exit_code() or exit_code
-        seconds = time.monotonic() - self._start.clock
+        seconds = time.monotonic() - self._start.begun
         result = self.reports.conclude(summary, self.infos, exit_code, reasons, seconds, fields)
         if store_end is not None:
             store_end(summary.fields(), exit_code, reasons)

@@ -36,8 +36,8 @@ from hashscan.model import (
 )
 from hashscan.sandbox.client import Sandbox
 from hashscan.sandbox.decoders import DecoderLost
-from hashscan.scan.workers.container_opening import opening_plugin
-from hashscan.scan.workers.worker import Worker, picture_plugin
+from hashscan.scan.workers.container_opening import opening_program
+from hashscan.scan.workers.worker import Worker, picture_program
 from hashscan.schema import InvalidDocumentError, decode_json, validated
 from hashscan.sources.base import ListingOptions, UnlistedFolder, UnreadableName
 from hashscan.sources.filesystem.safe_open import FILE_FLAGS, PASS_FLAGS, open_absolute
@@ -207,9 +207,9 @@ def explanation_of(descriptor: int, name: bytes, setup: WorkerSetup) -> Explanat
     found.named = claims_to_be_shown(name, found.none_by, b"" if known else file.read(BEGIN_SIZE))
     if found.none_by or not file.size:
         return found
-    plugin = opening_plugin(setup, MemberLimits(kinds=()), picture_plugin(setup))
-    plugin = structs.replace(plugin, arguments=(*plugin.arguments, "explain=1"))
-    with Sandbox(plugin, setup.sandbox) as sandbox:
+    program = opening_program(setup, MemberLimits(kinds=()), picture_program(setup))
+    program = structs.replace(program, arguments=(*program.arguments, "explain=1"))
+    with Sandbox(program, setup.sandbox) as sandbox:
         if not sandbox.start().full:
             found.lost = "the sandbox is not full"
             return found

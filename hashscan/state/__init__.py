@@ -1,6 +1,6 @@
 """Keep the state of scans: cached digests, findings and folder listings, so that only changes are read.
 
-Everything is in `STATE/sweep`, readable by the scanning user alone. The only writer is the scan that holds
+Everything is in `STATE/scans`, readable by the scanning user alone. The only writer is the scan that holds
 the lock of STATE.
 
 state.sqlite   SQLite (WAL), for lookups by key; see `store.database` for its tables

@@ -43,7 +43,7 @@ class CachedBatch(NamedTuple):
     """Number of unchanged files that are clean."""
     low: int
     """Number of these that are pictures whose PDQ quality was too low to be matched."""
-    answers: list[tuple[Item, FileResult]]
+    results: list[tuple[Item, FileResult]]
     """Unchanged files that have something to report, with their results."""
     reading: list[Item]
     later: bool
@@ -58,7 +58,7 @@ def combine(parts: Sequence[CachedBatch]) -> CachedBatch:
     return CachedBatch(
         sum(part.quiet for part in parts),
         sum(part.low for part in parts),
-        [answer for part in parts for answer in part.answers],
+        [answer for part in parts for answer in part.results],
         [item for part in parts for item in part.reading],
         all(part.later for part in parts),
         sum(part.unproven for part in parts),
@@ -122,7 +122,7 @@ class ScannedFolders:
         self._seen: list[tuple[int, int, int, int, int]] = []
 
     def recall(self, batch: Batch) -> CachedBatch:
-        """Return the known results of a batch; each file that must be read has to be settled later."""
+        """Return the known results of a batch; each file that must be read is recorded as checked later."""
         path = full_path(batch.target, batch.folder)
         if path != self._current:
             self._leave(whole=True)
@@ -157,7 +157,7 @@ class ScannedFolders:
         low = int(np.count_nonzero(attention & LOW)) - int(np.count_nonzero(attention[loud] & LOW))
         if not loud.size:
             return CachedBatch(len(items), low, [], [], False, *_doubts(doubtful))
-        answers: list[tuple[Item, FileResult]] = []
+        results: list[tuple[Item, FileResult]] = []
         unread: list[int] = []
         kept = [place for place in loud.tolist() if not attention[place] & STALE]
         asked = [(int(listed.contents[place]), items[place]) for place in kept]
@@ -167,11 +167,11 @@ class ScannedFolders:
             if result is None:
                 unread.append(place)
             else:
-                answers.append((items[place], result))
+                results.append((items[place], result))
         if doubtful is not None:
             doubtful[unread] = 0
         reading = self._await_reading(folder, listed, items, unread)
-        return CachedBatch(len(items) - len(loud), low, answers, reading, folder.later, *_doubts(doubtful))
+        return CachedBatch(len(items) - len(loud), low, results, reading, folder.later, *_doubts(doubtful))
 
     def _await_reading(
         self, folder: _Folder, listed: Listing, items: Sequence[Item], unread: list[int]
@@ -197,7 +197,7 @@ class ScannedFolders:
         self._entered.append((device, folder))
         return folder
 
-    def settle(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
+    def record_checked(self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust) -> None:
         """Store that a file which had to be read has its verdict, and its kept content, if any."""
         path, device = full_path(batch.target, batch.folder), item.stat.device
         folder = self._open.get((path, device))
@@ -275,7 +275,7 @@ class ScannedFolders:
         folder.fresh.clear()
 
     def answered(self, batch: Batch) -> None:
-        """Write the files that were read of a batch, all of which are settled, to the database."""
+        """Write the files that were read of a batch, all of them recorded as checked, to the database."""
         path = full_path(batch.target, batch.folder)
         for device in {item.stat.device for item in batch.items}:
             folder = self._open.get((path, device))
@@ -325,7 +325,7 @@ class ScannedObjects:
         """Return the known results of a batch."""
         if not self._scopes.knows(batch.target):
             return CachedBatch(0, 0, [], list(batch.items), False)
-        answers: list[tuple[Item, FileResult]] = []
+        results: list[tuple[Item, FileResult]] = []
         reading: list[Item] = []
         quiet = low = 0
         scope, scan, _ = self._scopes.mark(batch.target)
@@ -345,14 +345,14 @@ class ScannedObjects:
                 quiet += 1
                 low += bool(attention & LOW)
             elif (result := found.get(place)) is not None:
-                answers.append((item, result))
+                results.append((item, result))
             else:
                 reading.append(item)
                 continue
             self._rows.see(batch, item, scope, scan)
-        return CachedBatch(quiet, low, answers, reading, False)
+        return CachedBatch(quiet, low, results, reading, False)
 
-    def settle(self, batch: Batch, item: Item, content: int | None) -> None:
+    def record_checked(self, batch: Batch, item: Item, content: int | None) -> None:
         if content is not None and self._scopes.knows(batch.target):
             scope, scan, _ = self._scopes.mark(batch.target)
             self._rows.put(batch, item, content, scope, scan)

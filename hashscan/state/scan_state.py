@@ -141,7 +141,7 @@ class ScanState(WritableState):
             return self._scopes.left()
 
     def lookup(self, batch: Batch) -> CachedBatch:
-        """Return the cached results of a batch; each file that must be read has to be settled later.
+        """Return the cached results of a batch; each file that must be read is recorded as checked later.
 
         Batches of one folder follow each other, until it has been listed to its end.
         """
@@ -172,7 +172,7 @@ class ScanState(WritableState):
                 )
         return results
 
-    def settle(
+    def record_checked(
         self, batch: Batch, item: Item, content: int | None, ctime: CtimeTrust = CtimeTrust.FILESYSTEM
     ) -> str:
         """Record that a file which had to be read has its verdict.
@@ -183,9 +183,9 @@ class ScanState(WritableState):
         """
         with errors_explained(self._folder):
             if batch.source == _FILES:
-                self._folders.settle(batch, item, content, ctime)
+                self._folders.record_checked(batch, item, content, ctime)
             else:
-                self._objects.settle(batch, item, content)
+                self._objects.record_checked(batch, item, content)
             if not self.rereading.waits:
                 # In nearly all scans nothing waits, so that no path need be built for each file.
                 return ""
@@ -204,7 +204,7 @@ class ScanState(WritableState):
             self._folders.break_off(target, folder)
 
     def commit_batch(self, batch: Batch) -> None:
-        """Commit after all files of a batch are settled, so that their results survive a crash."""
+        """Commit after a batch's files are recorded as checked, so that their results survive a crash."""
         with errors_explained(self._folder):
             if batch.source == _FILES:
                 self._folders.answered(batch)
@@ -213,7 +213,7 @@ class ScanState(WritableState):
     def commit_if_due(self) -> None:
         """Commit if the last commit is more than a second old; to be called often.
 
-        Without this, files that are settled without reading would accumulate in memory.
+        Without this, files that are checked without reading would accumulate in memory.
         """
         if time.monotonic() - self._committed > _COMMIT_SECONDS:
             with errors_explained(self._folder):

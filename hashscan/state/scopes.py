@@ -132,17 +132,17 @@ class Scopes:
     def begin(self, database: sqlite3.Connection) -> None:
         self._database = database
         started = int(time.time())
-        cursor = database.execute("INSERT INTO sweeps (started) VALUES (?)", (started,))
+        cursor = database.execute("INSERT INTO scans (started) VALUES (?)", (started,))
         assert cursor.lastrowid is not None
         self.scan = cursor.lastrowid
         for target in self._targets:
             key = target, self.shard, self._options[target]
             found = database.execute(
-                "SELECT id, turn, sweep FROM scopes WHERE target=? AND shard=? AND options=?", key
+                "SELECT id, turn, scan FROM scopes WHERE target=? AND shard=? AND options=?", key
             ).fetchone()
             if found is None:
                 cursor = database.execute(
-                    "INSERT INTO scopes (target, shard, options, turn, sweep) VALUES (?, ?, ?, 1, 0)", key
+                    "INSERT INTO scopes (target, shard, options, turn, scan) VALUES (?, ?, ?, 1, 0)", key
                 )
                 assert cursor.lastrowid is not None
                 number, turn = cursor.lastrowid, 1
@@ -153,7 +153,7 @@ class Scopes:
                 # postponed.
                 if ended or left:
                     turn += 1
-                    database.execute("UPDATE scopes SET turn=?, sweep=0 WHERE id=?", (turn, number))
+                    database.execute("UPDATE scopes SET turn=?, scan=0 WHERE id=?", (turn, number))
                 else:
                     self._goes_on.add(target)
             self._numbers[target] = number, turn
@@ -241,7 +241,7 @@ class Scopes:
         shrunken: list[Shrunken] = []
         standing: list[OpenFinding] = []
         now = int(time.time())
-        self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self.scan))
+        self._database.execute("UPDATE scans SET ended=? WHERE id=?", (now, self.scan))
         for target, (number, _) in self._numbers.items():
             if self._named:
                 continue
@@ -254,7 +254,7 @@ class Scopes:
             if whole and not accept_shrink and self._has_shrunk(target, number, before, found):
                 shrunken.append(Shrunken(target, before, found))
             elif whole and not (closed and target in self._containers):
-                self._database.execute("UPDATE scopes SET sweep=? WHERE id=?", (self.scan, number))
+                self._database.execute("UPDATE scopes SET scan=? WHERE id=?", (self.scan, number))
                 rows.delete_gone(
                     number, self.scan, partial(self._is_of, target), closed=closed, everywhere=accept_shrink
                 )

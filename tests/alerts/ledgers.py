@@ -10,7 +10,7 @@ from hashscan.cases.ledger import Ledger
 from hashscan.settings.cases_and_alerts import CaseSettings
 
 DAY = 86_400
-CLOCK = DeadlineCalculator(CaseSettings())
+DEADLINES = DeadlineCalculator(CaseSettings())
 
 
 def add_case(ledger: Ledger, path: str, found: int, **values: Any) -> int:
@@ -50,4 +50,4 @@ def add_scan(ledger: Ledger, uuid: str, started: int, **values: Any) -> None:
     }  # fmt: skip
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     with ledger.transaction() as database:
-        database.execute(f"INSERT INTO sweeps ({names}) VALUES ({marks})", tuple(columns.values()))
+        database.execute(f"INSERT INTO scans ({names}) VALUES ({marks})", tuple(columns.values()))

@@ -16,7 +16,7 @@ from aiosmtpd.controller import Controller
 
 @dataclass
 class Mailbox:
-    """What the server has accepted, and how it answers."""
+    """The mails that the server has accepted, and its replies."""
 
     port: int = 0
     raw: list[bytes] = field(default_factory=list)

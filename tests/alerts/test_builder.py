@@ -1,4 +1,4 @@
-"""Which alerts are made of what the ledger knows."""
+"""Alerts that are made from the ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashscan.cases.outbox import Outbox
 from hashscan.settings.cases_and_alerts import NotifyOn
 from hashscan.shortcomings import Shortcoming, ShortcomingCode
 from hashscan.state_dir import StateDir
-from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_scan, change_case
+from tests.alerts.ledgers import DAY, DEADLINES, add_case, add_event, add_scan, change_case
 from tests.shortcomings import shortcoming
 
 NOW = 1_800_000_000
@@ -36,7 +36,7 @@ def new_alerts(
     """The documents of the alerts that are new."""
     outbox = Outbox(ledger)
     before = {alert.id for alert in outbox.listed(0)}
-    AlertBuilder(ledger, CLOCK, on=on, details=details, host="web1").build_all(now, {"notify"}, **more)
+    AlertBuilder(ledger, DEADLINES, on=on, details=details, host="web1").build_all(now, {"notify"}, **more)
     return [dict(alert.document) for alert in outbox.listed(0) if alert.id not in before]
 
 

@@ -1,4 +1,4 @@
-"""What the daily digest says of a ledger, and that each event is in one digest."""
+"""The daily digest of a ledger; each event is in one digest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.state_dir import StateDir
-from tests.alerts.ledgers import CLOCK, DAY, add_case, add_event, add_scan, change_case
+from tests.alerts.ledgers import DAY, DEADLINES, add_case, add_event, add_scan, change_case
 from tests.shortcomings import shortcoming
 
 NOW = 1_800_000_000
@@ -36,7 +36,7 @@ def digest(
     """The document of the digest that is new, if one is."""
     outbox = Outbox(ledger)
     before = {alert.id for alert in outbox.listed(0)}
-    builder = AlertBuilder(ledger, CLOCK, on="found", details=details, host="web1")
+    builder = AlertBuilder(ledger, DEADLINES, on="found", details=details, host="web1")
     builder.build_all(now, {"notify"}, lists, digest=True)
     new = [dict(a.document) for a in outbox.listed(0) if a.id not in before]
     found = [document for document in new if document["kind"] == "digest"]
@@ -131,7 +131,7 @@ def test_trouble(ledger: Ledger) -> None:
 def test_paths_and_customers_are_named_only_where_asked_and_never_as_commands(ledger: Ledger) -> None:
     customer = "mallory\r\nBcc: all@example.com\u202e"
     add_case(ledger, HOSTILE, NOW, customer=customer)
-    silent = AlertBuilder(ledger, CLOCK, on="found", details=False, host="web1").preview_digest(NOW)
+    silent = AlertBuilder(ledger, DEADLINES, on="found", details=False, host="web1").preview_digest(NOW)
     assert "srv" not in json.dumps(silent)
     assert "mallory" not in json.dumps(silent)
     document = digest(ledger, details=True)
@@ -149,7 +149,7 @@ def test_paths_and_customers_are_named_only_where_asked_and_never_as_commands(le
 
 def test_a_preview_stores_nothing(ledger: Ledger) -> None:
     add_case(ledger, "/one", NOW)
-    builder = AlertBuilder(ledger, CLOCK, on="found", details=False, host="web1")
+    builder = AlertBuilder(ledger, DEADLINES, on="found", details=False, host="web1")
     assert builder.preview_digest(NOW)["cases"] == builder.preview_digest(NOW)["cases"] == [1]
     assert Outbox(ledger).listed(10) == []
 

@@ -1,4 +1,4 @@
-"""How alerts come from the outbox to channels."""
+"""Alerts are delivered from the outbox to channels."""
 
 from __future__ import annotations
 

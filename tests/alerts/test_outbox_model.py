@@ -35,7 +35,7 @@ class Unreliable(Channel):
 
 
 class Dying(Outbox):
-    """Of a process that dies when it has delivered and not noted it."""
+    """A process that dies after it has delivered and before it has noted it."""
 
     def sent(self, *arguments: Any) -> None:
         raise KeyboardInterrupt

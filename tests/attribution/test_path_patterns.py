@@ -13,7 +13,7 @@ COMPONENT = st.sampled_from(["a", "b", "*", "?", "a*", "*b", "a*b*c", "[ab]", "a
 
 
 def slowly(pattern: str) -> re.Pattern[str]:
-    """The same as one expression that may try everything."""
+    """Return the pattern as one expression that may try everything."""
     parts = pattern.removeprefix("/").removesuffix("/").split("/")
     said = ""
     for part in parts:

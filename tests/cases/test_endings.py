@@ -112,12 +112,12 @@ class Scan:
     cut_short: bool = False
 
     def asks(self, name: str, way: str) -> bool:
-        """Whether entries of a list, if it can be used, are found in this way."""
+        """Return whether entries of a list, if it can be used, are found in this way."""
         asked = {NEAR: self.review, TURNED: self.turned}
         return name in self.lists and asked.get(way, True)
 
     def may_meet(self, path: str, whole: bytes, size: int) -> bool:
-        """Whether a file is among those that the scan looks at."""
+        """Return whether the scan covers a file."""
         return (
             not self.known
             and path.startswith(self.target)
@@ -175,7 +175,7 @@ Step = Scan | Put | Damage | Remove | Write | Notice | LoseState
 
 @dataclass(frozen=True)
 class Accused:
-    """What the model knows of a file that lists accuse."""
+    """The model's record of a file that lists accuse."""
 
     content: bytes
     accusers: frozenset[tuple[str, str]]
@@ -326,7 +326,7 @@ class Machine:
 def machine() -> Iterator[Machine]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(runner, "_pool", lambda settings, setup, infos, pace: Inline(setup)),
+        mock.patch.object(runner, "_pool", lambda settings, setup, infos, rate_limiter: Inline(setup)),
         mock.patch.object(listings, "RACY_NS", 0),
     ):
         yield Machine(Path(folder))

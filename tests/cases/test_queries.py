@@ -13,7 +13,7 @@ from hashscan.cases.queries import LedgerStats, Queries, ScanRun, ledger_stats
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.shortcomings import shortcomings_of
 from hashscan.state_dir import StateDir
-from tests.alerts.ledgers import CLOCK, DAY, add_case, add_scan
+from tests.alerts.ledgers import DAY, DEADLINES, add_case, add_scan
 from tests.shortcomings import shortcoming
 
 
@@ -39,7 +39,7 @@ def queries(tmp_path: Path) -> Iterator[Queries]:
         yield Queries(ledger, DeadlineCalculator(CaseSettings()))
 
 
-def test_what_waits_comes_as_it_is_due_and_what_has_no_clock_last(queries: Queries) -> None:
+def test_cases_are_in_order_of_deadlines_and_those_without_are_last(queries: Queries) -> None:
     assert [case.id for case in queries.open_cases()] == [3, 2, 1, 7, 4]
 
 
@@ -77,7 +77,7 @@ NOW = 1_800_000_000
 
 def test_an_empty_ledger(tmp_path: Path) -> None:
     with Ledger(StateDir(tmp_path)) as ledger:
-        assert ledger_stats(ledger, CLOCK, NOW) == LedgerStats(None, None, {}, 0, 0, 0, 0)
+        assert ledger_stats(ledger, DEADLINES, NOW) == LedgerStats(None, None, {}, 0, 0, 0, 0)
 
 
 def test_all_of_it(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_all_of_it(tmp_path: Path) -> None:
                 [(1, "moved", "x"), (2, "moved", "y"), (3, "withdrawn", "x"), (4, "restored", "y"),
                  (5, "moved", "z"), (6, "released", "z")],
             )  # fmt: skip
-        found = ledger_stats(ledger, CLOCK, NOW + DAY + 1)
+        found = ledger_stats(ledger, DEADLINES, NOW + DAY + 1)
     assert found == LedgerStats(
         ScanRun(
             "bad",

@@ -69,8 +69,8 @@ def test_scans_are_taken_over_with_what_they_counted(world: World) -> None:
     with Ledger(StateDir(world.state)) as ledger:
         sync(ledger, StateDir(world.state))
         one, two = scans(ledger)
-        (whole, lists), (other_whole, _) = ledger.rows("SELECT whole, lists FROM sweeps ORDER BY id")
-    assert (one.uuid, one.started, one.ended, one.exit_code, whole) == ("sweep-1", BEGIN, BEGIN, 1, True)
+        (whole, lists), (other_whole, _) = ledger.rows("SELECT whole, lists FROM scans ORDER BY id")
+    assert (one.uuid, one.started, one.ended, one.exit_code, whole) == ("scan-1", BEGIN, BEGIN, 1, True)
     assert (one.files, one.bytes, one.verdicts) == (100, 1000, {"match": 1})
     assert [info["name"] for info in json.loads(lists)] == ["national"]
     assert (two.ended, two.exit_code, other_whole) == (None, None, False)
@@ -276,9 +276,9 @@ def test_what_was_only_asked_for_has_not_come_back(world: World) -> None:
     with world._database() as database:
         from hashscan.state.findings.findings import Findings, Place
 
-        (number,) = database.execute("INSERT INTO sweeps (started) VALUES (9) RETURNING id").fetchone()
+        (number,) = database.execute("INSERT INTO scans (started) VALUES (9) RETURNING id").fetchone()
         Findings(database, coverage()).store(Place(A), result(b"1"), number, looked=False)
-        database.execute("UPDATE sweeps SET exit_code=1, ended=9 WHERE id=?", (number,))
+        database.execute("UPDATE scans SET exit_code=1, ended=9 WHERE id=?", (number,))
     (case,) = cases(world)
     assert (case.how, case.uid) == ("quarantined", 1000)
 
@@ -390,7 +390,7 @@ def test_nothing_is_half_done_when_it_is_killed(world: World) -> None:
             sync(ledger, StateDir(world.state))
         with Ledger(StateDir(world.state)) as ledger:
             assert ledger.one("SELECT count(*) FROM cases") == (0,)
-            assert ledger.one("SELECT count(*) FROM sweeps") == (0,)
+            assert ledger.one("SELECT count(*) FROM scans") == (0,)
     assert len(cases(world)) == 9
 
 
@@ -514,7 +514,7 @@ def fields_of(case: Case) -> tuple[object, ...]:
 
 
 class Model:
-    """What a person would write down who sees every scan and every move."""
+    """The record of a person who sees every scan and every move."""
 
     def __init__(self) -> None:
         self.there: dict[bytes, bytes] = {}
@@ -524,7 +524,7 @@ class Model:
         self.restored: set[bytes] = set()
         self.cases: list[dict[str, object]] = []
         self.remembered: set[bytes] = set()
-        """What scans can find gone, since their state knows it."""
+        """The paths that scans can find gone, since they are in their state."""
 
     def _latest(self, path: bytes) -> dict[str, object] | None:
         """The case of a path that is not over, or the last one."""

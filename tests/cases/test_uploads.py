@@ -32,7 +32,7 @@ from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES
 from hashscan.state_dir import StateDir
 
 AT = 1_800_000_000 // 900 * 900
-CLOCK = DeadlineCalculator(DEFAULT_DEADLINES)
+DEADLINES = DeadlineCalculator(DEFAULT_DEADLINES)
 SHA256 = hashlib.sha256(b"content").hexdigest()
 MATCH: dict[str, Any] = {
     "list": "national", "entry": "n-1", "algorithm": "pdq", "variant": "", "category": "A1", "distance": 4,
@@ -69,7 +69,7 @@ def journal(state: StateDir, *records: Refusal | Checks, name: str = "one", tail
 
 
 def only_case(ledger: Ledger) -> Case:
-    (case,) = Queries(ledger, CLOCK).all_cases()
+    (case,) = Queries(ledger, DEADLINES).all_cases()
     return case
 
 
@@ -81,14 +81,14 @@ def test_a_refused_upload_is_a_case_that_waits_for_nothing(state: StateDir, ledg
     assert (case.customer, case.path, case.size, case.sha256) == ("anna", None, 7, bytes.fromhex(SHA256))
     assert (case.door, case.reference, case.hours, case.open) == ("clamd", "0123456789ABCDEF", None, False)
     assert not case.overdue(AT + 10**9)
-    queries = Queries(ledger, CLOCK)
+    queries = Queries(ledger, DEADLINES)
     assert queries.number_of("0123456789ABCDEF") == case.id
     assert queries.matches(case.id) == [MATCH]
     found = queries.refused_content(case.id)
     assert found is not None
     assert (found.address, found.name, found.number, found.kept) == ("127.0.0.1", "a.jpg", 1, "")
     assert found.digests == {"sha256": SHA256, "pdq": "00" * 32}
-    stats = ledger_stats(ledger, CLOCK, AT + 10**9)
+    stats = ledger_stats(ledger, DEADLINES, AT + 10**9)
     assert (stats.open, stats.overdue, stats.opened_ever) == ({}, 0, 1)
 
 
@@ -96,7 +96,7 @@ def test_the_same_content_of_an_owner_is_one_case_and_counted(state: StateDir, l
     journal(state, *(refusal(at=AT + n, address=f"10.0.0.{n % 200}") for n in range(EVENTS_MAX + 50)))
     assert sync(ledger, state).new == 1
     case = only_case(ledger)
-    queries = Queries(ledger, CLOCK)
+    queries = Queries(ledger, DEADLINES)
     found = queries.refused_content(case.id)
     assert found is not None
     assert (found.number, found.address) == (EVENTS_MAX + 50, "10.0.0.0")
@@ -112,7 +112,7 @@ def test_another_verdict_by_newer_lists_is_an_event(state: StateDir, ledger: Led
     sync(ledger, state)
     case = only_case(ledger)
     assert case.verdict == "match"
-    queries = Queries(ledger, CLOCK)
+    queries = Queries(ledger, DEADLINES)
     assert [event.words for event in queries.events(case.id) if event.kind == "verdict"] == [
         "review, now match"
     ]
@@ -124,7 +124,7 @@ def test_another_verdict_by_newer_lists_is_an_event(state: StateDir, ledger: Led
 
 def test_test_entries_alone_make_no_case(state: StateDir, ledger: Ledger) -> None:
     journal(state, refusal(matches=[{**MATCH, "category": "test"}]))
-    queries = Queries(ledger, CLOCK)
+    queries = Queries(ledger, DEADLINES)
     assert not queries.is_test("0123456789ABCDEF")
     assert sync(ledger, state).new == 0
     assert not list(queries.all_cases())
@@ -181,7 +181,7 @@ def test_a_damaged_line_is_reported_and_the_others_are_used(state: StateDir, led
     path.write_bytes(b'{"type":"refused","at":"x"}\n' + line)
     journal(state, refusal(), name="two")
     result = sync(ledger, state)
-    assert len(list(Queries(ledger, CLOCK).all_cases())) == 2
+    assert len(list(Queries(ledger, DEADLINES).all_cases())) == 2
     (trouble,) = result.troubles
     assert str(path) in str(trouble)
     assert sync(ledger, state).troubles == ()
@@ -202,7 +202,7 @@ def test_pruning_forgets_the_uploader(state: StateDir, ledger: Ledger) -> None:
     assert prune_cases(ledger, AT + 1, AT + 2) == 1
     case = only_case(ledger)
     assert (case.state, case.customer, case.reference, case.sha256) == ("refused", "", "", None)
-    assert Queries(ledger, CLOCK).refused_content(case.id) is None
+    assert Queries(ledger, DEADLINES).refused_content(case.id) is None
     # The journal is read already, so nothing comes back; the same content later is another case.
     assert sync(ledger, state).new == 0
     journal(state, refusal(at=AT + 9), name="two")
@@ -212,7 +212,7 @@ def test_pruning_forgets_the_uploader(state: StateDir, ledger: Ledger) -> None:
 def counted(ledger: Ledger) -> Statistics:
     day = datetime.fromtimestamp(AT, UTC).date()
     with ledger.reading():
-        return count(facts_of(ledger, CLOCK), periods(Unit.DAY, day, day, UTC, AT + 3600), AT + 3600)
+        return count(facts_of(ledger, DEADLINES), periods(Unit.DAY, day, day, UTC, AT + 3600), AT + 3600)
 
 
 def test_statistics_count_uploads_and_no_removal(state: StateDir, ledger: Ledger) -> None:
@@ -237,7 +237,7 @@ def test_statistics_count_uploads_and_no_removal(state: StateDir, ledger: Ledger
     assert figures["findings"]["match"] == 1
     # It was never stored, so it must not improve the share of files that are removed in time.
     assert figures["removal"]["cases"] == 0
-    assert list(removal_by_month(Queries(ledger, CLOCK).removed_cases())) == []
+    assert list(removal_by_month(Queries(ledger, DEADLINES).removed_cases())) == []
 
 
 def test_only_those_who_check_uploads_see_their_table_and_chart(state: StateDir, ledger: Ledger) -> None:
@@ -254,7 +254,7 @@ def test_only_those_who_check_uploads_see_their_table_and_chart(state: StateDir,
 
 
 def test_an_alert_tells_of_it(state: StateDir, ledger: Ledger) -> None:
-    builder = AlertBuilder(ledger, CLOCK, on="trouble", details=False, host="h")
+    builder = AlertBuilder(ledger, DEADLINES, on="trouble", details=False, host="h")
     builder.build_all(AT, ["exec"])
     journal(state, refusal())
     sync(ledger, state)

@@ -42,7 +42,7 @@ def result(
     category: str = "A1",
     lists: Sequence[str] = NATIONAL,
 ) -> FileResult:
-    """What reading a file gave that has this content, and that entries of these lists accuse."""
+    """Return the result of a file with this content, which entries of these lists accuse."""
     matches = tuple(Match(name, f"n-{content.hex()}", "md5", category, 0, 0) for name in lists)
     return FileResult(
         b"name",
@@ -88,10 +88,10 @@ class World:
         self._scans += 1
         with self._database() as database, mock.patch.object(findings.time, "time", return_value=self.now):
             (number,) = database.execute(
-                "INSERT INTO sweeps (started) VALUES (?) RETURNING id", (self.now,)
+                "INSERT INTO scans (started) VALUES (?) RETURNING id", (self.now,)
             ).fetchone()
             begun = {
-                "uuid": uuid or f"sweep-{self._scans}",
+                "uuid": uuid or f"scan-{self._scans}",
                 "targets": [{"path": "/www"}],
                 "lists": [{"name": name, "state": "fresh", "version": 3, "entries": 9} for name in lists],
             }
@@ -103,7 +103,7 @@ class World:
                 if one.path in gone:
                     book.end_as_gone(one, number)
             if ends:
-                database.execute("UPDATE sweeps SET ended=? WHERE id=?", (self.now, number))
+                database.execute("UPDATE scans SET ended=? WHERE id=?", (self.now, number))
                 counts = {
                     "verdicts": {"match": len(seen)}, "reasons": {}, "files": 100, "bytes": 1000,
                 }  # fmt: skip

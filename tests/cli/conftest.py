@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "hashscan"]
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left."""
+    """The outcome of a command."""
 
     code: int
     out: str
@@ -67,7 +67,8 @@ FORKED = {"cwd", "input", "stdin", "stdout"}
 
 
 def runner(state: Path) -> Run:
-    """What runs commands with a state folder; scans have one worker, as each begins a decoder of its own."""
+    """Return a function that runs commands with a state folder; scans have one worker, as each starts a
+    decoder."""
 
     def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any) -> Ran:
         variables = environment(state, {"HASHSCAN_WORKERS": "1", **(env or {})})
@@ -98,7 +99,7 @@ def runner(state: Path) -> Run:
 
 @pytest.fixture
 def call(state: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """What runs commands in this process, which costs much less than one for each."""
+    """Return a function that runs commands in this process, which costs much less than one for each."""
     monkeypatch.setenv("HASHSCAN_STATE", str(state))
 
     def called(*arguments: object) -> Ran:

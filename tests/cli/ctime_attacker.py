@@ -28,7 +28,7 @@ from hashscan.sources.filesystem.mounts import filesystem_type
 NOBODY = 65534
 PAGE = mmap.PAGESIZE
 ZEROS_AT = 8 * PAGE
-"""Where the listed content has a page of zeros."""
+"""Offset of a page of zeros in the listed content."""
 
 _FICLONE = 0x40049409
 _PUNCH, _KEEP_SIZE = 2, 1
@@ -265,7 +265,7 @@ class Customer:
         return lambda: os.pwrite(descriptor, self.evil, 0)
 
     def descriptor_in_flight(self, path: Path) -> Strike:
-        """Nobody has it: it lies in a socket."""
+        """Hold the descriptor in a socket, where no process has it open."""
         descriptor = os.open(self.make(path), os.O_RDWR)
         one, other = socket.socketpair()
         socket.send_fds(one, [b"."], [descriptor])

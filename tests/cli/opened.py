@@ -18,7 +18,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Opened:
-    """What was opened since it was last asked.
+    """The files opened since the last call.
 
     The kernel keeps 16,384 events; a thread takes them out, so that any number of files can be counted.
     """
@@ -45,14 +45,14 @@ class Opened:
                 self._folders[number] = folder
 
     def look(self) -> Counter[str]:
-        """How often each file was opened so far, by its path."""
+        """Return the number of times that each file was opened so far, by its path."""
         with self._lock:
             self._take_out()
             assert not self._missed, "the kernel had more to tell than it keeps"
             return self._counts.copy()
 
     def take(self) -> Counter[str]:
-        """The same, and begin anew."""
+        """Return these numbers, and count from 0 again."""
         found = self.look()
         with self._lock:
             self._counts -= found

@@ -1,4 +1,4 @@
-"""What one entry may hit before nothing is moved on its word, by the real commands and a signed list."""
+"""The circuit breaker, by the real commands and a signed list."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def exported(run: Run) -> dict[str, str]:
 
 
 def nothing_stray(folder: Path) -> bool:
-    return not [p for p in folder.rglob("*") if p.name.endswith((".partial", ".settled"))]
+    return not [p for p in folder.rglob("*") if p.name.endswith((".partial", ".final"))]
 
 
 @needs_root
@@ -116,7 +116,7 @@ def test_too_many_files(run: Run, www: Path, tmp_path: Path) -> None:
         ran, lines = scanned(target)
         found = {Path(line["path"]).name: line["verdict"] for line in lines[1:-1]}
         assert found == {"bad": "match", **{f"theme{number}": "held" for number in range(5)}}
-        assert (ran.code, lines[0]["type"], lines[-1]["type"]) == (1, "sweep", "summary")
+        assert (ran.code, lines[0]["type"], lines[-1]["type"]) == (1, "scan", "summary")
         assert lines[-1]["verdicts"]["held"] == 5
         assert "hits 5 files of 1 owner: too many matches" in ran.err
     (www / "theme0").unlink()

@@ -1,4 +1,4 @@
-"""What fetches or publishes a filter of digests is killed at any call: the next finds nothing half done."""
+"""A process that fetches or publishes a filter is killed at any call: the next finds nothing half done."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ OPTIONS: tuple[tuple[str, ...], ...] = (
 
 
 def contents() -> list[bytes]:
-    """What files hold: pictures, some alike, some broken, and none."""
+    """Return contents of files: pictures, some alike, some broken, and no pictures."""
     pictures = [scene(seed) for seed in (5, 6, 7)]
     made = [encoded(picture, quality=90) for picture in pictures]
     made += [encoded(picture.resize((240, 180)), quality=40) for picture in pictures]
@@ -147,7 +147,7 @@ class History:
         assert ran.code == 0, ran.err
 
     def change(self) -> None:
-        """Do something that strangers or an administrator could."""
+        """Make a change that strangers or an administrator could make."""
         files, folders = self.files(), self.folders()
         some: list[Callable[[], object]] = [
             lambda: self.write(self.random.choice([self.tree, *folders]) / self.random.choice(NAMES)),
@@ -275,7 +275,7 @@ class History:
 
 
 def is_direct(path: str) -> bool:
-    """Whether no link leads to it."""
+    """Return whether no link leads to it."""
     return os.path.realpath(path) == path
 
 

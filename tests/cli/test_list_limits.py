@@ -136,7 +136,7 @@ def hit(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Iterator[Hi
 
 
 class Scanned:
-    """What a scan that moves files has left."""
+    """The state after a scan that moves files."""
 
     def __init__(self, run: Run, tree: Path, report: Path, *options: object) -> None:
         before = len(list(tree.iterdir()))

@@ -1,4 +1,4 @@
-"""What each command may not load: each of these libraries would take longer than the rest of its start."""
+"""Libraries that commands must not load: each would take longer than the rest of the start."""
 
 from __future__ import annotations
 

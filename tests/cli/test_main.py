@@ -41,7 +41,7 @@ def test_every_help_works_and_lists_exit_codes(run: Run, path: tuple[str, ...]) 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_can_be_imported_first(command: str) -> None:
-    """Where commands are forked, others were imported before."""
+    """In other tests, commands are forked after others were imported."""
     done = subprocess.run([*COMMAND, command, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

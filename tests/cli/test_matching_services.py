@@ -218,7 +218,7 @@ def test_answers_are_asked_for_again_after_their_time(
     added("--ask-again", "1d")
     scan(tree)
     before = len(server.asked)
-    with sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite") as database:
+    with sqlite3.connect(tmp_path / "state" / "scans" / "state.sqlite") as database:
         database.execute("UPDATE asked SET hour=hour-25 WHERE first<10")
     scan(tree)
     assert 0 < len(server.asked) - before < before
@@ -331,7 +331,7 @@ def test_an_earlier_answer_is_kept_while_the_service_is_down(
 ) -> None:
     added()
     scan(tree)
-    with sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite") as database:
+    with sqlite3.connect(tmp_path / "state" / "scans" / "state.sqlite") as database:
         database.execute("UPDATE asked SET hour=1")
     server.kill()
     done, records = scan(tree)
@@ -513,7 +513,7 @@ def findings_in(state: Path) -> int:
     """Return how many findings of a scan that is under way have been committed."""
     with (
         suppress(sqlite3.OperationalError),
-        closing(sqlite3.connect(f"file:{state}/sweep/state.sqlite?mode=ro", uri=True)) as database,
+        closing(sqlite3.connect(f"file:{state}/scans/state.sqlite?mode=ro", uri=True)) as database,
     ):
         (found,) = database.execute("SELECT count(*) FROM findings").fetchone()
         return int(found)
@@ -771,8 +771,8 @@ def test_single_checks_with_a_damaged_state_promise_nothing(
 ) -> None:
     """The lists are compared; a service that takes less than it is to be asked about may have taken it."""
     added("--accept-answers")
-    (state / "sweep").mkdir(parents=True, exist_ok=True)
-    (state / "sweep" / "state.sqlite").write_bytes(b"damaged")
+    (state / "scans").mkdir(parents=True, exist_ok=True)
+    (state / "scans" / "state.sqlite").write_bytes(b"damaged")
     done = run("check", "--format", "json", tree / f"{NAME}-007", tree / f"{NAME}-008")
     assert done.code == 4, done.err
     assert [line["verdict"] for line in done.lines] == ["match", "clean"]
@@ -785,7 +785,7 @@ def test_the_answers_of_a_removed_service_leave_the_state(
     added: Callable[..., None], run: Run, scan: Scan, server: ServiceServer, tree: Path, tmp_path: Path
 ) -> None:
     def stored() -> int:
-        with closing(sqlite3.connect(tmp_path / "state" / "sweep" / "state.sqlite")) as database:
+        with closing(sqlite3.connect(tmp_path / "state" / "scans" / "state.sqlite")) as database:
             tables = ("asked", "answers", "meta WHERE key LIKE 'service %' OR key LIKE 'taken %'")
             return sum(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
 
@@ -913,7 +913,7 @@ def test_a_state_from_a_backup_asks_again_what_has_changed_since(
     added()
     scan(tree)
     backup = tmp_path / "backup"
-    shutil.copytree(state / "sweep", backup)
+    shutil.copytree(state / "scans", backup)
     since: list[str] = []
 
     def note(service: ServiceServer) -> None:
@@ -926,7 +926,7 @@ def test_a_state_from_a_backup_asks_again_what_has_changed_since(
     server.version = "3"
     server.changes = changed("3")
     scan(tree)
-    restored(state / "sweep", backup)
+    restored(state / "scans", backup)
     server.received.clear()
     server.on_request = note
     # From the version of the backup on.
@@ -950,7 +950,7 @@ def test_a_database_from_a_backup_takes_no_answer_for_that_of_another_content(
     added()
     scan(tree)
     backup = tmp_path / "backup"
-    shutil.copytree(state / "sweep", backup)
+    shutil.copytree(state / "scans", backup)
     for number in range(60):
         (tree / f"{NAME}-{number:03}").unlink()
     scan(tree, "--accept-shrink")
@@ -959,9 +959,9 @@ def test_a_database_from_a_backup_takes_no_answer_for_that_of_another_content(
         (tree / f"{NAME}-{number:03}").write_bytes(b"other %d" % number)
     scan(tree)
     for name in ("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"):
-        (state / "sweep" / name).unlink(missing_ok=True)
+        (state / "scans" / name).unlink(missing_ok=True)
         if (backup / name).exists():
-            shutil.copy(backup / name, state / "sweep" / name)
+            shutil.copy(backup / name, state / "scans" / name)
     (tree / "new-901").write_bytes(b"7")
     done, records = scan(tree)
     if done.code == 12:

@@ -38,7 +38,7 @@ def test_a_scan_makes_them_from_its_record(tmp_path: Path) -> None:
     options = ("scan", "www", "--state", "s", "--list", "demo")
     done = hashscan(*options, "--report", "csv=out.csv", "--report", "jsonl=-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["sweep", "summary"]
+    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["scan", "summary"]
     assert (tmp_path / "out.csv").read_text().startswith("record,verdict,")
     (kept,) = (tmp_path / "s" / "reports").iterdir()
     assert f"report: {Path('s') / 'reports' / kept.name}" in done.stderr
@@ -92,5 +92,5 @@ def test_a_document_that_fails_costs_nothing_else(tmp_path: Path) -> None:
     assert "File name too long" in done.stderr
     assert (tmp_path / "out.xml").exists()
     assert list((tmp_path / "s" / "reports").iterdir()), "the record stays"
-    with closing(sqlite3.connect(tmp_path / "s" / "sweep" / "state.sqlite")) as database:
-        assert database.execute("SELECT exit_code FROM sweeps").fetchall() == [(0,)]
+    with closing(sqlite3.connect(tmp_path / "s" / "scans" / "state.sqlite")) as database:
+        assert database.execute("SELECT exit_code FROM scans").fetchall() == [(0,)]

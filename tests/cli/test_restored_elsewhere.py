@@ -1,4 +1,4 @@
-"""What a person restored is not moved again where the quarantine has a state of its own, as in `setup`."""
+"""Restored files are not moved again where the quarantine has a state of its own, as in `setup`."""
 
 from __future__ import annotations
 

@@ -30,11 +30,11 @@ def scan(run: Run, endpoint: str, *options: object, target: str = "s3://bucket",
 
 
 def findings(ran: Ran, root: str) -> dict[str, dict[str, Any]]:
-    """What a report says of each file that isn't clean, by its path beneath the target."""
+    """Return the record of each file that isn't clean, by its path beneath the target."""
     return {
         line["path"].removeprefix(root + "/"): {key: line.get(key) for key in FINDING_FIELDS}
         for line in ran.lines
-        if line["type"] not in {"sweep", "summary"}
+        if line["type"] not in {"scan", "summary"}
     }
 
 

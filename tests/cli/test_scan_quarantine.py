@@ -64,7 +64,7 @@ def test_what_can_not_be_is_said_before_anything_is_scanned(run: Run, www: Path,
 
 
 def test_a_place_that_is_refused_stops_no_later_scan(run: Run, www: Path, tmp_path: Path) -> None:
-    """What is left then is a quarantine without a log."""
+    """Only a quarantine without a log is left then."""
     missing = ("--quarantine-dir", tmp_path / "missing")
     assert run("quarantine", "add", www / "49", "--reason", "r", *TERMS, *missing).code == 2
     assert run("scan", www).code == 1
@@ -115,7 +115,7 @@ def test_moved_and_not_missed(run: Run, www: Path, tmp_path: Path, age: Callable
     for _ in range(2):
         ran = run("scan", www, "--report", report)
         assert ran.code == 0, ran.err
-        assert [line["type"] for line in records(report)] == ["sweep", "summary"]
+        assert [line["type"] for line in records(report)] == ["scan", "summary"]
     # What others take is missed all the same.
     for number in range(20, 40):
         (www / f"{number:02}").unlink()

@@ -23,7 +23,7 @@ from tests.quarantine.attacking import KINDS, USER
 ROOT = Path(__file__).parents[2]
 TERMS = ("--retain-min", "90d", "--destroy-by", "365d")
 FILES = 3
-"""Of each kind, in each round."""
+"""Files of each kind, in each round."""
 
 SECONDS = float(os.environ.get("HASHSCAN_ATTACK_SECONDS", "20"))
 

@@ -55,7 +55,7 @@ class Room:
         assert left == {"theme": THEMES, "good": 20}
         reported = {}
         for report in sorted(self.report.parent.glob("found.jsonl*"), key=lambda path: path.stat().st_mtime):
-            assert not report.name.endswith((".partial", ".settled"))
+            assert not report.name.endswith((".partial", ".final"))
             for line in report.read_text().splitlines():
                 try:
                     record = json.loads(line)

@@ -242,14 +242,14 @@ def test_what_scans_report_is_valid(world: Path, tried: Run) -> None:
     merged = tried("report", "merge", "shard1.jsonl", "shard2.jsonl", "--output", "-", cwd=world)
     known = tried("scan", "--known", "--report", "-", "--fail-on", "never", cwd=world)
     for ran in (merged, known):
-        assert {line["type"] for line in ran.lines} >= {"sweep", "summary"}, ran.err
+        assert {line["type"] for line in ran.lines} >= {"scan", "summary"}, ran.err
         require("report", *ran.lines)
     found = []
     for path in world.glob("*.jsonl"):
         records = [json.loads(line) for line in path.read_text().splitlines()]
         require("report", *records)
         found += records
-    assert {record["type"] for record in found} >= {"sweep", "finding", "undecoded", "summary"}
+    assert {record["type"] for record in found} >= {"scan", "finding", "undecoded", "summary"}
     assert any("path_b64" in record for record in found)
     assert any("digests" in record for record in found)
     assert any("quarantine" in record and record["type"] == "finding" for record in found)

@@ -32,7 +32,7 @@ def test_status_and_check(run: Run, scanned: Path, state: Path) -> None:
     assert str(scanned)[:40] in ran.out
     ran = run("state", "check")
     assert (ran.code, "5 contents, no damage" in ran.err) == (0, True)
-    with (state / "sweep" / "md5").open("r+b") as file:
+    with (state / "scans" / "md5").open("r+b") as file:
         file.write(bytes(20))
     ran = run("state", "check")
     assert (ran.code, "content 0" in ran.err, "2 errors" in ran.err) == (12, True, True)

@@ -202,7 +202,7 @@ def test_a_damaged_record_of_members_is_not_believed(
     run: Run, scan: Scan, folder: Path, tmp_path: Path, state: Path
 ) -> None:
     scan(folder)
-    with sqlite3.connect(state / "sweep" / "state.sqlite") as database:
+    with sqlite3.connect(state / "scans" / "state.sqlite") as database:
         database.execute("UPDATE members SET members=x'00'")
     database.close()
     assert run("state", "check").code != 0

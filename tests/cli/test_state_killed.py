@@ -52,9 +52,10 @@ def tree(run: Run, tmp_path: Path) -> Path:
     return top
 
 
-def settled(state: Path, scratch: Path) -> set[str]:
-    """Which files are remembered; a copy is asked, so that the next scan finds what the killed one left."""
-    database_file = state / "sweep" / "state.sqlite"
+def stored_files(state: Path, scratch: Path) -> set[str]:
+    """Return the stored files, from a copy, so that the next scan finds the state as the killed one left
+    it."""
+    database_file = state / "scans" / "state.sqlite"
     for ending in ("", "-wal"):
         source, copy = Path(f"{database_file}{ending}"), scratch / f"copy{ending}"
         copy.unlink(missing_ok=True)
@@ -90,7 +91,7 @@ def left_of(session: int) -> set[int]:
 
 
 def moments(chance: random.Random) -> list[tuple[int, float]]:
-    """When to kill: after how many files were opened in all scans together, and how many seconds later."""
+    """Return the moments of kills: the number of files opened in all scans, and the seconds after that."""
     while_reading = sorted(chance.randrange(1, FILES) for _ in range(KILLS - 8))
     # The later ones have next to nothing to read, and all to look up.
     at_the_end = [(FILES, chance.uniform(0, 0.3)), *((0, chance.uniform(0.5, 2.5)) for _ in range(3))]
@@ -135,7 +136,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_read_again(
             assert not now & known, "what was kept is not read again"
             twice += len(now & before)
             before |= now
-            known_now = settled(state, tmp_path)
+            known_now = stored_files(state, tmp_path)
             assert known <= known_now <= before
             known = known_now
             most = max(most, len(before - known))

@@ -1,4 +1,4 @@
-"""What earlier scans have read, matched without looking at any file."""
+"""Results of earlier scans are matched again without opening any file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def gain(run: Run, tmp_path: Path, *entries: str) -> None:
 def test_findings_are_reported_although_nothing_is_there_to_be_read(
     run: Run, known: Known, scanned: Path, tmp_path: Path
 ) -> None:
-    report = tmp_path / "swept.jsonl"
+    report = tmp_path / "scanned.jsonl"
     run("scan", scanned, "--list", "ours", "--report", report)
     first = [json.loads(line) for line in report.read_text().splitlines()]
     scanned.rename(tmp_path / "unmounted")

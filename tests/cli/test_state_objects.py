@@ -57,7 +57,7 @@ def reported(records: Records) -> list[str]:
 
 
 def counts(records: Records) -> tuple[int, int]:
-    """How many were there, and how many of them were not read."""
+    """Return the number of files, and of those that were not read."""
     summary = records[-1]
     assert (summary["bytes"] == 0) == (summary["files"] == summary["unchanged"])
     return summary["files"], summary["unchanged"]
@@ -108,7 +108,7 @@ def test_objects_are_read_all_the_same_and_compared(scan: Scan, state: Path) -> 
     scan()
     _, again = scan("--reread", "100%")
     assert (counts(again), again[-1]["incomplete"]) == ((5, 0), [])
-    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
+    with closing(sqlite3.connect(state / "scans" / "state.sqlite")) as database:
         # As if the store had exchanged it behind its etag.
         other = "(SELECT content FROM objects WHERE key=CAST('broken.png' AS BLOB))"
         database.execute(f"UPDATE objects SET content={other} WHERE key=CAST('text' AS BLOB)")

@@ -156,7 +156,7 @@ def test_links_of_the_service_user_lead_root_nowhere(machine: Machine) -> None:
     victim.mkdir(mode=0o755)
     (victim / "file").write_bytes(b"")
     before = [(path, path.stat().st_mtime_ns, path.stat().st_uid) for path in (victim, victim / "file")]
-    for name in ("sweep", "lists", "reports", "exceptions"):
+    for name in ("scans", "lists", "reports", "exceptions"):
         (machine.state / name).symlink_to(victim)
     for name in ("scan.lock", "ledger.sqlite"):
         (machine.state / name).hardlink_to(victim / "file")

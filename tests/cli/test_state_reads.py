@@ -1,4 +1,4 @@
-"""Which files a scan that remembers opens, by the kernel's own count."""
+"""Files that a scan with a state opens, counted by the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scans remember of objects in each kind of store, and what can be asked of it."""
+"""The state of objects in each kind of store, and look-ups in it."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_objects_are_known(run: Run, scan: Scan, store: Store) -> None:
     assert len(run("state", "export").lines) == 3
     store.remove("a/listed.jpg")
     ran, records = scan()
-    assert (ran.code, [record["type"] for record in records]) == (0, ["sweep", "summary"])
+    assert (ran.code, [record["type"] for record in records]) == (0, ["scan", "summary"])
     assert "0 open findings, 1 ended" in run("state", "status").out
 
 

@@ -37,19 +37,19 @@ def scan(run: Run, local_list: str, uploads: Path, tmp_path: Path) -> Scan:
 
 
 def set_aside(state: Path) -> list[Path]:
-    return list(state.glob("sweep.damaged-*"))
+    return list(state.glob("scans.damaged-*"))
 
 
 def test_what_another_version_has_written_is_left_alone(scan: Scan, state: Path) -> None:
     assert scan()[0].code == 1
-    database_file = state / "sweep" / "state.sqlite"
+    database_file = state / "scans" / "state.sqlite"
     with closing(sqlite3.connect(database_file)) as database:
         database.execute("PRAGMA user_version = 99")
-    before = {path.name: path.read_bytes() for path in (state / "sweep").iterdir()}
+    before = {path.name: path.read_bytes() for path in (state / "scans").iterdir()}
     ran, records = scan()
     assert (ran.code, records) == (12, [])
     assert "another version" in ran.err
-    assert {path.name: path.read_bytes() for path in (state / "sweep").iterdir()} == before
+    assert {path.name: path.read_bytes() for path in (state / "scans").iterdir()} == before
     assert not set_aside(state)
 
 
@@ -69,7 +69,7 @@ def test_a_damaged_column_is_reported_and_set_aside_and_all_is_read(
     scan: Scan, run: Run, state: Path, column: str, damage: Callable[[Path], None]
 ) -> None:
     _, first = scan()
-    file = state / "sweep" / column
+    file = state / "scans" / column
     assert file.stat().st_size
     damage(file)
     bad = file.read_bytes()
@@ -89,7 +89,7 @@ def test_a_damaged_column_is_reported_and_set_aside_and_all_is_read(
 
 def test_a_damaged_folder_is_reported_and_set_aside_and_all_is_read(scan: Scan, state: Path) -> None:
     _, first = scan()
-    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
+    with closing(sqlite3.connect(state / "scans" / "state.sqlite")) as database:
         database.execute("UPDATE folders SET listing=x'ffffffff00'")
         database.commit()
     ran, _ = scan()
@@ -105,7 +105,7 @@ def test_a_damaged_folder_is_reported_and_set_aside_and_all_is_read(scan: Scan, 
 def test_on_a_network_filesystem_no_state_is_kept(run: Run, uploads: Path, tmp_path: Path) -> None:
     far = tmp_path / "far"
     far.mkdir()
-    with small_filesystem(far, "sshfs", {b"sweep.lock": SmallFile(b"", 7)}):
+    with small_filesystem(far, "sshfs", {b"scans.lock": SmallFile(b"", 7)}):
         ran = run("scan", uploads, "--list", "demo", "--state", far, "--report", tmp_path / "r.jsonl")
     assert ran.code == 12
     assert "network filesystem (fuse.sshfs)" in ran.err

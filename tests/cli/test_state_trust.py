@@ -1,4 +1,4 @@
-"""How far a scan believes that files are unchanged."""
+"""Trust of a scan in unchanged files."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ def tree(tmp_path: Path, uploads: Path, age: Callable[[], None]) -> Path:
 
 
 def kept(state: Path) -> int:
-    """How many files are remembered."""
-    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
+    """Return the number of stored files."""
+    with closing(sqlite3.connect(state / "scans" / "state.sqlite")) as database:
         found = database.execute("SELECT listing FROM folders UNION ALL SELECT listing FROM pieces")
         return sum(len(from_bytes(listing)) for (listing,) in found)
 
@@ -186,7 +186,7 @@ def test_what_is_gone_is_forgotten_and_no_finding_any_more(
     ran, records = scan(run, tree, tmp_path)
     assert (ran.code, len(names(records)), names(records, "standing")) == (1, 10, [])
     assert kept(state) == 413 - 6
-    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
+    with closing(sqlite3.connect(state / "scans" / "state.sqlite")) as database:
         gone = database.execute("SELECT count(*) FROM findings WHERE gone IS NOT NULL").fetchone()
     assert gone == (2,)
 

@@ -26,9 +26,9 @@ OTHER_STOPS = [(number, 143) for number in (signal.SIGQUIT, signal.SIGUSR1, sign
 
 def accounts(state: Path) -> list[tuple[int | None, str]]:
     """Exit code and reasons of each scan in the state; none while it is being made."""
-    path = state / "sweep" / "state.sqlite"
+    path = state / "scans" / "state.sqlite"
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        return db.execute("SELECT exit_code, incomplete FROM sweeps ORDER BY id").fetchall()
+        return db.execute("SELECT exit_code, incomplete FROM scans ORDER BY id").fetchall()
     return []
 
 
@@ -61,7 +61,7 @@ def test_between_its_record_in_the_state_and_the_first_file(
             lines = [json.loads(line) for line in report.read().split(b"\n") if line]
         _, err = scan.communicate(timeout=60)
     assert scan.returncode == code, err
-    assert [lines[0]["type"], lines[-1]["type"]] == ["sweep", "summary"]
+    assert [lines[0]["type"], lines[-1]["type"]] == ["scan", "summary"]
     assert (lines[-1]["exit_code"], lines[-1]["files"] < 3) == (code, True)
     assert "stopped" in codes(lines[-1])
     (reported,) = accounts(state)[before:]

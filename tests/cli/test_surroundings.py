@@ -122,7 +122,7 @@ def test_exit_codes_tell_the_truth_of_a_mount_namespace(
 
 @pytest.fixture
 def become(place: Path) -> tuple[str, ...]:
-    """What runs a command as an ordinary user, to whom all is given here."""
+    """Return a command that runs another as an ordinary user, who owns everything here."""
     subprocess.run(["chown", "-R", f"{USER}:{USER}", place], check=True)
     place.parent.chmod(0o755)
     return (
@@ -167,7 +167,7 @@ def test_a_report_to_a_closed_stream_is_no_success(place: Path, closed: str) -> 
 
 
 def test_no_file_of_ours_takes_the_place_of_a_closed_stream(place: Path) -> None:
-    """What a library prints must not come to stand in the state."""
+    """Output of a library must not get into the state."""
     program = (
         "import os; from hashscan.process import prepare_streams; prepare_streams(); "
         "os._exit(not os.open('/dev/null', os.O_RDONLY) > 2)"

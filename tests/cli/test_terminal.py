@@ -28,7 +28,7 @@ CATALOGUE = Catalogue.of(click.Context(cli))
 
 
 def on_terminal(state: Path, *arguments: object) -> tuple[int, bytes]:
-    """What a command writes on a wide terminal that has no colours, and its exit code."""
+    """Return the exit code of a command, and its output on a wide terminal without colours."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (50, 4000))
     dumb = {"TERM": "dumb", "NO_COLOR": "1", "HASHSCAN_WORKERS": "1"}

@@ -1,4 +1,4 @@
-"""What a scan does with a list in each state, beside a good list and alone."""
+"""Scans with a list in each state, beside a good list and alone."""
 
 from __future__ import annotations
 

@@ -157,13 +157,13 @@ class Simulation:
             agenda.get(moment, self.scan)()
 
     def stats(self, *options: object) -> dict[str, Any]:
-        """What the command says, as JSON."""
+        """Return the command's JSON output."""
         document = json.loads(self.run("stats", "--format", "json", *options).out)
         assert isinstance(document, dict)
         return document
 
     def story(self) -> dict[datetime, Callable[[], object]]:
-        """What happens in the year besides the scans, hour by hour."""
+        """Return the events of the year besides the scans, hour by hour."""
         terms = ("--retain-min", "30d", "--destroy-by", "60d")
         report = self.home / "last.jsonl"
         away = self.home / "away"
@@ -280,7 +280,7 @@ EXPECTED: dict[int, dict[str, Any]] = {
         "categories": {"A2": 1},
     },
 }
-"""What the story comes to, by month; nothing in those that are not here."""
+"""The expected figures of the year by month; nothing in those that are not here."""
 
 
 def rounded(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def test_a_year(server: Simulation) -> None:
         nights = sum(count for (when, _), count in server.nights.items() if when == month)
         incomplete = sum(server.nights[month, code] for code in (3, 4))
         assert incomplete == {9: 1, 12: nights}.get(number, 0), month
-        assert period["sweeps"] == {"complete": nights - incomplete, "incomplete": incomplete, "failed": 0}
+        assert period["scans"] == {"complete": nights - incomplete, "incomplete": incomplete, "failed": 0}
         assert period["files"] == server.files[month]
         assert period["bytes"] == server.bytes[month]
         assert period["findings"] == expected.get("findings", FINDINGS), month
@@ -323,7 +323,7 @@ def test_a_year(server: Simulation) -> None:
     shutil.rmtree(server.state / "reports", ignore_errors=True)
     (server.home / "last.jsonl").unlink()
     assert server.stats(*asked)["periods"] == said["periods"]
-    shutil.rmtree(server.state / "sweep")
+    shutil.rmtree(server.state / "scans")
     assert server.stats(*asked)["periods"] == said["periods"]
     # Nor is what cases say of strangers.
     server.run("cases", "prune", "--older-than", "60d")
@@ -336,7 +336,7 @@ def test_a_few_nights(server: Simulation) -> None:
     story = {moment: act for moment, act in server.story().items() if moment < at(1, 11)}
     server.pass_through(at(1, 9, 2), at(1, 11, 2), story)
     (period,) = server.stats()["periods"]
-    assert period["sweeps"] == {"complete": 3, "incomplete": 0, "failed": 0}
+    assert period["scans"] == {"complete": 3, "incomplete": 0, "failed": 0}
     assert period["files"] == 3 * ORDINARY + 1
     assert period["bytes"] == server.bytes[period["period"]]
     assert period["findings"] == EXPECTED[1]["findings"]

@@ -24,7 +24,7 @@ def reduced(luma: NDArray[np.uint8], stored: tuple[int, int] | None = None) -> F
 
 
 def tables(length: int, kept: int, ways: tuple[ReductionMode, ...]) -> tuple[NDArray[np.int32], Floats]:
-    """What `kernel.taps` holds, as arrays."""
+    """Return the content of `kernel.taps` as arrays."""
     matrices = [_matrix(length, reduction_factor(length, kept), way) for way in ways]
     spans = np.empty((len(ways), SIDE, 2), np.int32)
     for span, (starts, rows) in zip(spans, matrices, strict=True):

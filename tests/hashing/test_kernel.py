@@ -476,7 +476,7 @@ def test_rows_and_columns_are_the_same(seed: int, noise: float, sums: float, pro
 
 
 def test_no_pattern_hides_a_photo_earlier_than_stripes_do() -> None:
-    """Of finer frequencies than PDQ has, so that the photo would match but for the doubt."""
+    """The patterns are finer than PDQ resolves, so that the photo would match but for the doubt."""
     photo = reduced(scene(300, 400)).astype(np.float64)
     photo /= photo.std()
     stripes, cross = np.arange(64) % 2, np.outer(np.arange(64) % 2, np.arange(64) % 2)

@@ -155,7 +155,7 @@ def test_enormous_sides() -> None:
 
 
 def block_means(luma: np.ndarray, factor: int) -> np.ndarray:
-    """What a JPEG decoded at a smaller scale gives; blocks at the far edges may be cut."""
+    """Return the picture as a JPEG decoded at a smaller scale; blocks at the far edges may be cut."""
     height, width = luma.shape
     rows, columns = -(-height // factor), -(-width // factor)
     padded = np.pad(luma, ((0, rows * factor - height), (0, columns * factor - width)), mode="edge")

@@ -13,7 +13,7 @@ from tests.hashing.runs import digests
 
 
 def turned(luma: np.ndarray, turn: int) -> np.ndarray:
-    """What the words of a turn say was done to a picture."""
+    """Return a picture after a turn, as the turn's words describe it."""
     mirrored, quarters = divmod(turn, 4)
     return np.ascontiguousarray(np.rot90(luma[:, ::-1] if mirrored else luma, -quarters))
 

@@ -1,4 +1,4 @@
-"""What is decoded with a Pillow that lacks what its documentation does not describe."""
+"""Decoding with a Pillow that lacks undocumented parts."""
 
 from __future__ import annotations
 

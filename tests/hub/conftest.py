@@ -43,7 +43,7 @@ def hub_state(tmp_path: Path) -> StateDir:
 
 @pytest.fixture(params=KINDS)
 def empty_address(request: pytest.FixtureRequest, hub_state: StateDir) -> str:
-    """What `--database` names: a database without tables, of each kind."""
+    """Return the address of a database without tables, of each kind, for `--database`."""
     if request.param == "sqlite":
         return ""
     server: PostgresServer = request.getfixturevalue("postgres_server")
@@ -52,7 +52,7 @@ def empty_address(request: pytest.FixtureRequest, hub_state: StateDir) -> str:
 
 @pytest.fixture(params=KINDS)
 def address(request: pytest.FixtureRequest, hub_state: StateDir) -> str:
-    """What `--database` names: a database with a hub's tables, of each kind."""
+    """Return the address of a database with a hub's tables, of each kind, for `--database`."""
     if request.param == "sqlite":
         shutil.copyfile(request.getfixturevalue("sqlite_file"), hub_state.hub)
         hub_state.hub.chmod(0o600)

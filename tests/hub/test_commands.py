@@ -14,7 +14,7 @@ from tests.hub.databases import PostgresServer
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    """What runs commands of a hub, on a database of each kind."""
+    """Return a function that runs commands of a hub, on a database of each kind."""
     plain = runner(tmp_path / "state")
     if request.param == "sqlite":
         return plain

@@ -1,4 +1,4 @@
-"""What is acknowledged is counted once, while clients, nodes, commands and PostgreSQL are killed at random.
+"""Acknowledged reports are counted once, while clients, nodes, commands and PostgreSQL are killed at random.
 
 `python -m benchmarks.hub.kills` does the same for five minutes.
 """

@@ -182,7 +182,7 @@ def withheld_after(site: Node, digests: list[bytes]) -> int:
 
 
 def test_digests_as_of_pictures_are_noticed_later(site: Node, listed: bytes) -> None:
-    """Who swaps two bits has digests with as many ones as a picture's."""
+    """Swapping two bits keeps the number of ones that a picture's digest has."""
     new_key(site.database)
     rng, base = random.Random(2), similar(listed)
     number = number_of(base)
@@ -233,7 +233,7 @@ def test_the_operator_is_alerted_once(site: Node, listed: bytes, hub_state: Stat
 
 
 def test_no_evidence_is_replaced_by_that_about_other_entries(site: Node, listed: bytes) -> None:
-    """Who asks about two bits of many other entries first is noticed as early."""
+    """A client that asks about two bits of many other entries first is noticed as early."""
     new_key(site.database)
     base = similar(listed)
     for number, bit in product(range(20), range(2)):

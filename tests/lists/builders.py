@@ -26,7 +26,7 @@ from hashscan.model import ALGORITHMS, CATEGORIES, Entry, ListInfo
 from hashscan.state_dir import StateDir
 
 CANARIES = len(canary_entries())
-"""How many entries every published list has of its own."""
+"""Number of entries that every published list has of its own."""
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -82,7 +82,7 @@ class Owner:
         return self.publisher.root()
 
     def info(self, now: datetime = NOW) -> ListInfo:
-        """What a subscriber would say of the published folder."""
+        """Return a subscriber's view of the published folder."""
         return open_published("test", self.repository, self.root, now, remedy="restore it").info
 
     def entries(self) -> list[Entry]:

@@ -40,7 +40,7 @@ CHANGES = frozenset(
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 ROLES = ("root", "targets", "snapshot", "timestamp")
 ADDED = 3
-"""How many entries the new version has more than the old; FOLDER/old tells how many that has."""
+"""Number of entries that the new version has more than the old, whose number is in FOLDER/old."""
 
 
 def old_entries(folder: Path) -> int:
@@ -117,7 +117,7 @@ def check(action: str, folder: Path) -> bool:
 
 
 def finish(action: str, folder: Path) -> None:
-    """Do what is left after a death, and make sure that no trace of it stays."""
+    """Finish the work after a death, and check that no trace of it stays."""
     if action == "release":
         status = Publisher(folder / "owner" / "work").status()
         assert status.state.waiting == (0 if check(action, folder) else ADDED), status

@@ -42,7 +42,7 @@ def test_an_id_as_long_as_can_be(tmp_path: Path) -> None:
 
 
 def test_withdrawn_entries_are_gone_and_later_ones_are_there(owner: Owner, store: ListStore) -> None:
-    """Of an id that was withdrawn and given again, the entry in force is found."""
+    """The entry in force is found of an id that was withdrawn and given again."""
     base = [Entry(f"e{number}", "md5", bytes([number] * 16), "A1") for number in range(9)]
     parts = PartwiseOwner(owner)
     parts.release(base)

@@ -113,7 +113,7 @@ def test_an_entry_that_hits_too_much_has_no_part_in_what_others_accuse() -> None
     assert judged["because"] == f"b; but {message}, so it causes no move"
     assert breaker.judge(judged) == judged
     lists = [{"name": "l", "state": "fresh"}, {"name": "local", "state": "local"}]
-    scan = {"type": "sweep", "lists": lists}
+    scan = {"type": "scan", "lists": lists}
     assert request_of(both, scan) is not None
     assert request_of(judged, scan) is None
     assert request_of(judged, scan, [Weak.LOCAL]) is not None

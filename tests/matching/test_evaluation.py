@@ -1,4 +1,4 @@
-"""Which entries are near enough for which variant of a picture."""
+"""Thresholds of entries for each variant of a picture."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ KINDS: dict[str, Callable[[Path], None]] = {
 
 
 def attack(folder: Path, do: Callable[[Path], None]) -> None:
-    """Do one thing to the files of a folder, again and again."""
+    """Repeat one change of the files of a folder."""
     while True:
         with suppress(OSError):
             for name in os.listdir(folder):

@@ -1,4 +1,4 @@
-"""Does one thing with a quarantine, over and over, and dies before a later call of the system each time."""
+"""Repeats one operation of a quarantine, and dies before a later system call each time."""
 
 from __future__ import annotations
 

@@ -55,14 +55,14 @@ def mended(state: Path) -> list[str]:
 
 
 def in_order(room: Room, path: Path, content: bytes, mode: int) -> str:
-    """Where a file is, after all that was begun has been ended; it is in one place, and whole."""
+    """Return the place of a file, after all that was begun has been ended; it is in one place, and whole."""
     assert mended(room.state) == []
     assert verify(StateDir(room.state), None)[2] == []
     return where_of(room, path, content, mode)
 
 
 def where_of(room: Room, path: Path, content: bytes, mode: int) -> str:
-    """Where a file is; it is in one place, and whole."""
+    """Return the place of a file; it is in one place, and whole."""
     items = room.items()
     assert not [item for item in items if item.state in UNFINISHED]
     all_kept = [item for item in items if item.state in KEPT]

@@ -27,7 +27,7 @@ def exported(room: Room, target: Path, *keys: str) -> str:
 
 def test_what_each_recipient_reads(room: Room, tmp_path: Path) -> None:
     contents = [b"small", b"x" * 3_000_000]
-    answers = room.take(*(room.file(str(n), content) for n, content in enumerate(contents)))
+    results = room.take(*(room.file(str(n), content) for n, content in enumerate(contents)))
     identities = [pyrage.x25519.Identity.generate() for _ in range(2)]
     target = tmp_path / "evidence.age"
     digest = exported(room, target, *(str(identity.to_public()) for identity in identities))
@@ -37,7 +37,7 @@ def test_what_each_recipient_reads(room: Room, tmp_path: Path) -> None:
     assert b"small" not in written
     for identity in identities:
         with tarfile.open(fileobj=io.BytesIO(pyrage.decrypt(written, [identity]))) as archive:
-            for answer, content in zip(answers, contents, strict=True):
+            for answer, content in zip(results, contents, strict=True):
                 kept, record = (
                     archive.extractfile(f"{answer.item}/{name}") for name in ("content", "record.jsonl")
                 )
@@ -55,14 +55,14 @@ def test_what_each_recipient_reads(room: Room, tmp_path: Path) -> None:
 
 
 def test_nothing_half_is_left(room: Room, tmp_path: Path) -> None:
-    answers = room.take(room.file("a"), room.file("b", b"other"))
+    results = room.take(room.file("a"), room.file("b", b"other"))
     key = str(pyrage.x25519.Identity.generate().to_public())
     target = tmp_path / "evidence.age"
     with pytest.raises(UsageError, match="public key"):
         exported(room, target, "age1nonsense")
     with pytest.raises(OutputError):
         exported(room, tmp_path / "none" / "x", key)
-    (room.state / "quarantine" / ".hashscan-quarantine" / answers[1].item).unlink()
+    (room.state / "quarantine" / ".hashscan-quarantine" / results[1].item).unlink()
     with pytest.raises(QuarantineSkipped):
         exported(room, target, key)
     assert not target.exists()

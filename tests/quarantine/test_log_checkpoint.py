@@ -1,4 +1,4 @@
-"""What a cut of the log and of the head beside it would hide is known to the state."""
+"""The state detects that the log and the head beside it were cut."""
 
 from __future__ import annotations
 

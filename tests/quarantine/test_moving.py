@@ -1,4 +1,4 @@
-"""What is moved, and what stays when strangers meddle."""
+"""Moving, while others change the files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def any_room(request: pytest.FixtureRequest) -> Room:
 
 
 def before_rename(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
-    """Do something once, after the last look at a file and before it is moved."""
+    """Call a function once, after a file's last check and before it is moved."""
     rename, todo = system.rename, [do]
 
     def renamed(*arguments: Any) -> None:
@@ -107,8 +107,8 @@ def test_a_file_that_grows_for_ever_holds_up_nothing(room: Room, monkeypatch: py
 
 def test_equal_files_are_kept_apart(room: Room) -> None:
     paths = [room.file(f"{n}") for n in range(130)]
-    answers = room.take(*paths)
-    assert len({answer.item for answer in answers}) == 130
+    results = room.take(*paths)
+    assert len({answer.item for answer in results}) == 130
     assert verify(StateDir(room.state), None)[1:] == (130, [])
 
 
@@ -200,10 +200,10 @@ def test_nothing_but_files_beneath_plain_folders_is_moved(room: Room) -> None:
         Path("relative"),
         Path("/"),
     ]
-    answers = room.take(*tried)
-    assert [answer.path for answer in answers] == [os.fsencode(path) for path in tried]
-    assert not [answer for answer in answers if answer.outcome is Outcome.DONE]
-    assert answers[4].outcome is Outcome.GONE
+    results = room.take(*tried)
+    assert [answer.path for answer in results] == [os.fsencode(path) for path in tried]
+    assert not [answer for answer in results if answer.outcome is Outcome.DONE]
+    assert results[4].outcome is Outcome.GONE
     assert path.read_bytes() == b"accused"
     with Quarantine(StateDir(room.state)) as quarantine:
         for odd in (b"", b"//a", b"/a/../b", b"/a\0b", b"/" + b"x" * 300, b"/x" * 5000):
@@ -364,8 +364,8 @@ def test_who_has_it_mapped_is_noticed(any_room: Room) -> None:
     with path.open("r+b") as file:
         mapped = mmap.mmap(file.fileno(), 0)
     with mapped, other.open("rb"):
-        answers = any_room.take(path, other)
-    assert [answer.writers for answer in answers] == [("a program that can't be seen, or has it mapped",), ()]
+        results = any_room.take(path, other)
+    assert [answer.writers for answer in results] == [("a program that can't be seen, or has it mapped",), ()]
 
 
 def test_open_writers_are_named(room: Room) -> None:
@@ -409,18 +409,20 @@ def test_a_full_disk_leaves_the_file(far_room: Room, monkeypatch: pytest.MonkeyP
         write(descriptor, data)
 
     monkeypatch.setattr(system, "write", full)
-    answers = {answer.path: answer for answer in far_room.take(path, other)}
-    assert answers[os.fsencode(path)].outcome is Outcome.REFUSED
-    assert "No space left" in answers[os.fsencode(path)].detail
+    results = {answer.path: answer for answer in far_room.take(path, other)}
+    assert results[os.fsencode(path)].outcome is Outcome.REFUSED
+    assert "No space left" in results[os.fsencode(path)].detail
     # One that is too large keeps no other from being moved.
-    assert answers[os.fsencode(other)].outcome is Outcome.DONE
+    assert results[os.fsencode(other)].outcome is Outcome.DONE
     assert [item.path for item in far_room.items() if item.state is State.MOVED] == [os.fsencode(other)]
     assert path.read_bytes() == b"accused"
     assert mended(far_room.state) == []
     assert verify(StateDir(far_room.state), None)[1:] == (1, [])
 
 
-def test_a_disk_that_fails_as_moves_are_settled(any_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_as_the_ends_of_moves_are_logged(
+    any_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = any_room.file("a")
 
     def failing(descriptor: int) -> None:
@@ -550,11 +552,11 @@ def test_a_lease_is_waited_for_and_not_for_ever(code: str, outcome: Outcome, roo
     with held_by(path, code) as holder, Quarantine(StateDir(room.state)) as quarantine:
         quarantine.search_budget.seconds = 3 if outcome is Outcome.REFUSED else 60
         asked = [request(path, b"accused"), request(other, b"accused")]
-        answers = {answer.path: answer for answer in move(quarantine, asked, TERMS)}
+        results = {answer.path: answer for answer in move(quarantine, asked, TERMS)}
         holder.communicate(b"")
-    assert answers[os.fsencode(path)].outcome is outcome
-    assert ("lease" in answers[os.fsencode(path)].detail) is (outcome is Outcome.REFUSED)
-    assert answers[os.fsencode(other)].outcome is Outcome.DONE
+    assert results[os.fsencode(path)].outcome is outcome
+    assert ("lease" in results[os.fsencode(path)].detail) is (outcome is Outcome.REFUSED)
+    assert results[os.fsencode(other)].outcome is Outcome.DONE
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def put_back(room: Room) -> None:
 
 
 def at_call(monkeypatch: pytest.MonkeyPatch, name: str, do: Callable[[], object]) -> None:
-    """Do something once, right before a call of the system."""
+    """Call a function once, right before a system call."""
     call, todo = getattr(system, name), [do]
 
     def called(*arguments: Any) -> Any:
@@ -54,10 +54,10 @@ def test_it_stands_in_the_files_place_until_that_comes_back(any_room: Room) -> N
     folders = [path.stat() for path in (any_room.files, any_room.files / "c")]
     before = os.umask(0o077)
     try:
-        answers = any_room.take(*paths, note=NOTE)
+        results = any_room.take(*paths, note=NOTE)
     finally:
         os.umask(before)
-    assert [(a.outcome, a.no_note) for a in answers] == [(Outcome.DONE, "")] * 3
+    assert [(a.outcome, a.no_note) for a in results] == [(Outcome.DONE, "")] * 3
     for path in paths:
         status = path.stat()
         assert (path.read_bytes(), status.st_uid, status.st_mode) == (

@@ -1,4 +1,4 @@
-"""What the quarantine's log says was put back."""
+"""Restored items by the quarantine's log."""
 
 from __future__ import annotations
 

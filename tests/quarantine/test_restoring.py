@@ -1,4 +1,4 @@
-"""What is put back is what was taken, in all that can be known of it."""
+"""Restored files are those that were moved, with all properties."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def any_room(request: pytest.FixtureRequest) -> Room:
 
 
 def all_back(room: Room) -> list[str]:
-    """What stays, in words."""
+    """Return descriptions of the items that stay."""
     with Quarantine(StateDir(room.state)) as quarantine:
         kept = [item for item in quarantine.items().values() if item.state in KEPT]
-        answers = list(restore_all(quarantine, reversed(kept)))
-    assert len(answers) == len(kept)
-    return [f"{error.outcome.value}: {error}" for _, error in answers if error is not None]
+        results = list(restore_all(quarantine, reversed(kept)))
+    assert len(results) == len(kept)
+    return [f"{error.outcome.value}: {error}" for _, error in results if error is not None]
 
 
 def laid_out(folder: Path, number: int) -> None:
@@ -73,9 +73,9 @@ def round_trip(room: Room, tmp_path: Path, number: int) -> None:
     subprocess.run(["rsync", "-aAXHU", f"{room.files}/", f"{copy}/"], check=True)
     paths = sorted(room.files.glob("*/*"))
     with Quarantine(StateDir(room.state)) as quarantine:
-        answers = list(move(quarantine, [request(path) for path in paths], TERMS))
-    assert {answer.outcome for answer in answers} == {Outcome.DONE}
-    assert len(answers) > number
+        results = list(move(quarantine, [request(path) for path in paths], TERMS))
+    assert {answer.outcome for answer in results} == {Outcome.DONE}
+    assert len(results) > number
     assert not [path for path in paths if path.exists()]
     assert all_back(room) == []
     compared = subprocess.run(

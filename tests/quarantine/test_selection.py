@@ -12,7 +12,7 @@ from hashscan.quarantine.captured_file import Identity
 from hashscan.quarantine.selection import blocking_weakness, request_of, stays_as_container
 
 SCAN = {
-    "type": "sweep",
+    "type": "scan",
     "uuid": "u",
     "lists": [
         {"name": name, "state": name, "version": 3, "key_ids": ["k"]}

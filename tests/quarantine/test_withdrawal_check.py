@@ -100,7 +100,7 @@ class Server:
         return read_items(StateDir(self.room.state))[self.files[number]]
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the log says of flags."""
+        """Return the lines about flags in the log."""
         log = StateDir(self.room.state).quarantine / "log.jsonl"
         every = [json.loads(line) for line in log.read_text().splitlines()]
         return [line for line in every if line["type"] in {WITHDRAWN, MATCHED_AGAIN}]
@@ -156,7 +156,7 @@ def test_who_was_named_by_hand_is_never_flagged(server: Server) -> None:
 
 
 def test_only_what_accuses_is_asked(server: Server) -> None:
-    """What is excepted, held back, only near, for review or known to be good keeps nothing in quarantine."""
+    """Entries that are excepted, held, only near, for review or known-good keep nothing in quarantine."""
     speaks = server.accusation(["e0"])
     (match,) = speaks["matches"]
     for number, more in enumerate(
@@ -361,7 +361,7 @@ def test_killed_anywhere_each_flag_is_logged_once(server: Server) -> None:
 
 
 def test_an_object_is_flagged_as_a_file_is(server: Server) -> None:
-    """What is stored of it may have another digest than what a scan was given."""
+    """A stored object may have another digest than the one that a scan received."""
     server.take(0)
     line = {**server.item(0).record, "digests": {"sha256": "00" * 32}, "object": {}}
     line.update(item="object-1", path="s3://bucket/key")

@@ -27,7 +27,7 @@ class Vault:
     state: Path
     bucket: TestBucket
     keep: TestBucket | None = None
-    """Where they are kept; the state folder without."""
+    """The bucket in which they are kept; without it, the state folder."""
 
     def stores(self) -> Stores:
         place = None if self.keep is None else f"s3://{self.keep.name}/kept here"
@@ -66,14 +66,15 @@ class Vault:
         return verify(StateDir(self.state), None, self.stores())[2]
 
     def copies(self) -> list[str]:
-        """What is kept, by the names under which it is."""
+        """Return the names of the kept copies."""
         if self.keep is not None:
             return sorted(key.decode().rpartition("/")[2] for key in self.keep.listed())
         folder = self.state / "quarantine" / ".hashscan-quarantine"
         return sorted(path.name for path in folder.iterdir() if path.name != "CACHEDIR.TAG")
 
     def in_order(self, key: bytes, content: bytes = b"accused") -> str:
-        """Where an object is, after all that was begun has been ended; it is in one place, and whole."""
+        """Return the place of an object, after all that was begun has been ended; it is in one place, and
+        whole."""
         assert self.mended() == []
         assert self.verified() == []
         assert not [item for item in self.items() if item.state in UNFINISHED]

@@ -36,7 +36,7 @@ CONTEXT = ReportContext(
 """With all that a format may ask for."""
 
 SCAN = {
-    "type": "sweep",
+    "type": "scan",
     "schema": 1,
     "uuid": "6a0f0cfe-0000-4000-8000-000000000000",
     "version": "0.1",

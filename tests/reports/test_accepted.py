@@ -1,4 +1,4 @@
-"""How documents show findings that a baseline accepts."""
+"""Documents show findings that a baseline accepts."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_every_column_is_filled_from_the_record(tmp_path: Path) -> None:
         "threshold": "0", "matches": "1", "size": "1234", "modified": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z", "uid": "1000", "links": "1", "version": "v1",
         "picture": "JPEG 4x3", "reason": "broken picture", "detail": "d", "first": "", "last": "",
-        "md5": "00", "sha1": "11", "sha256": "22" * 32, "pdq": "33", "host": "web1", "sweep": SCAN["uuid"],
+        "md5": "00", "sha1": "11", "sha256": "22" * 32, "pdq": "33", "host": "web1", "scan": SCAN["uuid"],
         "path_b64": "",
     }  # fmt: skip
     assert (second["record"], second["verdict"]) == ("standing", "review")

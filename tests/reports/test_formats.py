@@ -1,4 +1,4 @@
-"""What every report format must do, driven by the registry."""
+"""Contract of every report format, by the registry."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_nothing_found(name: str, tmp_path: Path) -> None:
 @each_format
 def test_a_newer_report_is_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    path.write_text('{"type":"sweep","schema":99}\n')
+    path.write_text('{"type":"scan","schema":99}\n')
     output = tmp_path / "out"
     output.write_text("before")
     with pytest.raises(UsageError, match="newer hashscan"):

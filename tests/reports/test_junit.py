@@ -57,12 +57,12 @@ def test_a_suite_for_each_verdict_and_a_case_for_each_file(tmp_path: Path) -> No
     ]  # fmt: skip
     found = suites(written(tmp_path / "r.jsonl", records))
     assert [name.removeprefix("hashscan.") for name in found] == [
-        "sweep", "match", "held", "review", "unreadable", "undecoded", "skipped", "standing",
+        "scan", "match", "held", "review", "unreadable", "undecoded", "skipped", "standing",
         "silent-change", "folder",
     ]  # fmt: skip
     outcomes = {name: [case[0].tag for case in suite if len(case)] for name, suite in found.items()}
     assert outcomes == {
-        "hashscan.sweep": [], "hashscan.match": ["failure", "failure"],
+        "hashscan.scan": [], "hashscan.match": ["failure", "failure"],
         "hashscan.held": ["skipped", "failure"],
         "hashscan.review": ["skipped"], "hashscan.unreadable": ["error"], "hashscan.undecoded": ["skipped"],
         "hashscan.skipped": ["skipped"], "hashscan.standing": ["skipped"],
@@ -103,10 +103,10 @@ def test_a_container_that_is_not_opened_is_no_error(tmp_path: Path) -> None:
 
 def test_the_scan_itself_is_a_case(tmp_path: Path) -> None:
     whole = suites(written(tmp_path / "n.jsonl", []))
-    assert list(whole) == ["hashscan.sweep"]
-    (case,) = whole["hashscan.sweep"]
+    assert list(whole) == ["hashscan.scan"]
+    (case,) = whole["hashscan.scan"]
     assert len(case) == 0
-    (killed,) = suites(written(tmp_path / "k.jsonl", [], whole=False))["hashscan.sweep"]
+    (killed,) = suites(written(tmp_path / "k.jsonl", [], whole=False))["hashscan.scan"]
     assert killed.get("name") == case.get("name")
     assert "killed" in (killed[0].text or "")
     path = tmp_path / "i.jsonl"
@@ -114,7 +114,7 @@ def test_the_scan_itself_is_a_case(tmp_path: Path) -> None:
         line_of(SCAN)
         + line_of(summary([], incomplete=[shortcoming("a"), shortcoming("b", "folders")], exit_code=3))
     )
-    (short,) = suites(path)["hashscan.sweep"]
+    (short,) = suites(path)["hashscan.scan"]
     assert short[0].get("message") == "a; b"
 
 

@@ -19,7 +19,7 @@ import sys, pathlib
 from hashscan.reports.records import Record
 from hashscan.reports.report_file import ReportFile
 sink = ReportFile(pathlib.Path(sys.argv[1]))
-sink.write({"type": "sweep", "schema": 1})
+sink.write({"type": "scan", "schema": 1})
 print("written", flush=True)
 sys.stdin.read()
 """
@@ -38,9 +38,9 @@ def killed_scan(path: Path) -> None:
 def test_grows_as_partial_and_is_named_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     with ReportFile(path) as sink:
-        sink.write({"type": "sweep", "schema": 1})
+        sink.write({"type": "scan", "schema": 1})
         partial = tmp_path / "out.jsonl.partial"
-        assert json.loads(partial.read_text()) == {"type": "sweep", "schema": 1}
+        assert json.loads(partial.read_text()) == {"type": "scan", "schema": 1}
         assert not path.exists()
         sink.write({"type": "summary", "schema": 1})
         sink.finish()
@@ -64,7 +64,7 @@ def test_the_report_of_a_killed_scan_is_kept(tmp_path: Path) -> None:
     killed_scan(path)
     with ReportFile(path) as sink:
         assert sink.set_aside is not None
-        assert json.loads(sink.set_aside.read_text()) == {"type": "sweep", "schema": 1}
+        assert json.loads(sink.set_aside.read_text()) == {"type": "scan", "schema": 1}
         sink.finish()
     assert path.exists()
 
@@ -86,7 +86,7 @@ def test_an_earlier_report_stands_until_the_new_one_is_whole(tmp_path: Path) -> 
     path = tmp_path / "out.jsonl"
     path.write_text("old\n")
     with ReportFile(path) as sink:
-        sink.write({"type": "sweep", "schema": 1})
+        sink.write({"type": "scan", "schema": 1})
         assert path.read_text() == "old\n"
         sink.finish()
     assert path.read_text() != "old\n"
@@ -111,7 +111,7 @@ def test_a_full_disk_is_our_own_output_failing() -> None:
     sink._stream.close()
     sink._stream = sink._lines.stream = full
     with pytest.raises(OutputError, match="No space left") as caught, sink:
-        sink.write({"type": "sweep", "schema": 1})
+        sink.write({"type": "scan", "schema": 1})
     assert caught.value.exit_code == 12
 
 
@@ -121,7 +121,7 @@ OTHER = {"type": "unreadable", "schema": 1, "verdict": "unreadable"}
 
 def grown(path: Path, number: int = 3) -> ReportFile:
     sink = ReportFile(path)
-    sink.write({"type": "sweep", "schema": 1})
+    sink.write({"type": "scan", "schema": 1})
     for place in range(number):
         sink.write({**ACCUSED, "place": place})
         sink.write(OTHER)
@@ -143,31 +143,31 @@ def test_final_records_take_the_place_of_the_first(
     with grown(path) as sink:
         sink.replace_matches(final_records())
         assert sorted(os.listdir(tmp_path)) == ["out.jsonl.partial"]
-        settled = (tmp_path / "out.jsonl.partial").read_text().splitlines()
+        final = (tmp_path / "out.jsonl.partial").read_text().splitlines()
         sink.write({"type": "summary", "schema": 1})
         sink.finish()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert lines[:-1] == [json.loads(line) for line in settled]
+    assert lines[:-1] == [json.loads(line) for line in final]
     expected = [one for place in range(3) for one in ({**HELD, "place": place}, OTHER)]
-    assert lines == [{"type": "sweep", "schema": 1}, *expected, {"type": "summary", "schema": 1}]
+    assert lines == [{"type": "scan", "schema": 1}, *expected, {"type": "summary", "schema": 1}]
     assert os.listdir(tmp_path) == ["out.jsonl"]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_settled_report_is_still_locked(tmp_path: Path) -> None:
+def test_a_report_with_final_records_is_still_locked(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     code = (
         "import sys; from pathlib import Path\n"
         "from tests.reports.test_report_file import grown, final_records\n"
         "sink = grown(Path(sys.argv[1])); sink.replace_matches(final_records())\n"
-        "print('settled', flush=True)\n"
+        "print('final', flush=True)\n"
         "sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as writer:
         assert writer.stdout is not None
-        assert writer.stdout.readline() == b"settled\n"
+        assert writer.stdout.readline() == b"final\n"
         with pytest.raises(LockedError):
             ReportFile(path)
         writer.kill()
@@ -175,8 +175,9 @@ def test_a_settled_report_is_still_locked(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nameless", [True, False])
-def test_killed_at_any_step_of_settling(tmp_path: Path, nameless: bool) -> None:
-    """What was found is in the report, with its first words or its last, and nothing else stays for ever."""
+def test_killed_at_any_step_of_writing_final_records(tmp_path: Path, nameless: bool) -> None:
+    """The findings are in the report, with their first records or their final ones, and no other file
+    stays."""
     code = """
 import os, signal, sys
 from pathlib import Path
@@ -211,10 +212,10 @@ sink.finish()
         found = [json.loads(line) for line in left.read_text().splitlines()]
         verdicts = {one["verdict"] for one in found if one["type"] == "finding"}
         assert (len(found), len(verdicts)) == (7, 1)
-        stray += path.with_name("out.jsonl.settled").exists()
+        stray += path.with_name("out.jsonl.final").exists()
         with ReportFile(path) as sink:
             sink.finish()
-        assert not [name for name in os.listdir(path.parent) if name.endswith((".partial", ".settled"))]
+        assert not [name for name in os.listdir(path.parent) if name.endswith((".partial", ".final"))]
         number += 1
     assert number > 5
     assert stray == 1 if nameless else stray > 1

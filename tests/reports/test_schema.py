@@ -32,7 +32,7 @@ def test_what_scans_write_is_taken(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", records)
     report = Report(path)
     assert [record["type"] for record in report.records()] == [
-        "sweep", "finding", "unreadable", "standing", "summary",
+        "scan", "finding", "unreadable", "standing", "summary",
     ]  # fmt: skip
     assert report.summary is not None
 
@@ -201,7 +201,7 @@ RECORDS = st.fixed_dictionaries(
 )
 SCANS = st.fixed_dictionaries(
     {
-        "type": st.just("sweep"),
+        "type": st.just("scan"),
         "schema": st.just(1),
         "started": MOMENTS,
     },

@@ -1,4 +1,4 @@
-"""What an intruder in a decoder would try: functions that raise OSError when refused."""
+"""Attempts of an intruder in a decoder: functions that raise OSError when refused."""
 
 from __future__ import annotations
 

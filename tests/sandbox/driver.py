@@ -19,10 +19,10 @@ from typing import Any
 sys.path.insert(0, sys.argv[1])
 
 from hashscan.errors import HashscanError
-from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from hashscan.sandbox.decoders import DecoderLost
 from tests.sandbox.attempts import MARKER
-from tests.sandbox.plugin import REPLY
+from tests.sandbox.program import REPLY
 
 
 def without_landlock() -> None:
@@ -86,7 +86,7 @@ def out_of_the_way(descriptor: int) -> int:
 
 
 def stdio() -> list[str]:
-    """What descriptors 0 to 2 are, those that are open."""
+    """Return the targets of descriptors 0 to 2, of those that are open."""
     links = (f"/proc/self/fd/{number}" for number in range(3))
     return [os.readlink(link) for link in links if os.path.lexists(link)]
 
@@ -94,15 +94,15 @@ def stdio() -> list[str]:
 def work(order: dict[str, Any]) -> dict[str, Any]:
     options = SandboxOptions(order["mode"], seconds=order.get("seconds", 20.0))
     name = f"hashscan-attempt-{os.getpid()}"
-    target = order.get("plugin", "tests.sandbox.plugin:load")
-    plugin = Plugin(target, (name, *order.get("arguments", ())), REPLY.size)
+    target = order.get("program", "tests.sandbox.program:load")
+    program = DecoderProgram(target, (name, *order.get("arguments", ())), REPLY.size)
     descriptor = out_of_the_way(os.open(__file__, os.O_RDONLY))
     listener = socket.socket(fileno=out_of_the_way(socket.socket(socket.AF_UNIX).detach()))
     listener.bind(f"\0{name}")
     listener.listen()
     more: dict[str, Any] = {}
     try:
-        with Sandbox(plugin, options) as sandbox:
+        with Sandbox(program, options) as sandbox:
             level = sandbox.start()
             outcomes = {name: outcome(sandbox, descriptor, name) for name in order["names"]}
             if "interrupt" in order:

@@ -21,7 +21,7 @@ NOBODY: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
 @cache
 def interpreter_for_nobody() -> str | None:
     """A Python that an unprivileged user can run and that can import this checkout."""
-    check = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.sandbox.plugin"
+    check = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.sandbox.program"
     for candidate in (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin")):
         if candidate is None:
             continue

@@ -15,17 +15,24 @@ import pytest
 
 from hashscan.errors import ZygoteError, ZygoteKilledError
 from hashscan.model import Reason
-from hashscan.sandbox.client import TRIAL_SHARE, WALL_FACTOR, PendingFile, Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import (
+    TRIAL_SHARE,
+    WALL_FACTOR,
+    DecoderProgram,
+    PendingFile,
+    Sandbox,
+    SandboxOptions,
+)
 from hashscan.sandbox.decoders import DEATHS_PER_ZYGOTE, DecoderLost
 from tests.examples import quick_first
-from tests.sandbox.plugin import REPLY
+from tests.sandbox.program import REPLY
 from tests.sandbox.runner import processes
 from tests.waiting import until
 
-PLUGIN = Plugin("tests.sandbox.plugin:load", (), REPLY.size)
+PROGRAM = DecoderProgram("tests.sandbox.program:load", (), REPLY.size)
 SECONDS = 1.0
 PATIENT = 100.0
-"""Where nothing shall take so long, however busy the machine is."""
+"""Seconds that nothing takes, however busy the machine is."""
 
 
 @pytest.fixture
@@ -69,15 +76,15 @@ def started(
     mode: Literal["auto", "off"], seconds: float, wall_factor: float = WALL_FACTOR
 ) -> Iterator[Sandbox]:
     options = SandboxOptions(mode, memory_bytes=1 << 28, seconds=seconds, wall_factor=wall_factor)
-    with Sandbox(PLUGIN, options) as made:
+    with Sandbox(PROGRAM, options) as made:
         made.start()
         yield made
 
 
 @pytest.fixture
 def unconfined() -> Iterator[Sandbox]:
-    """Where an intruder can do what seccomp forbids, so that the worker's own care is what is tested."""
-    with Sandbox(PLUGIN, SandboxOptions("off", seconds=PATIENT)) as made:
+    """A sandbox without seccomp, so that the worker's own checks are tested."""
+    with Sandbox(PROGRAM, SandboxOptions("off", seconds=PATIENT)) as made:
         yield made
 
 
@@ -100,7 +107,7 @@ def descriptors() -> set[str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; a zombie waits only for its parent or process 1."""
+    """Return whether a process runs; a zombie waits only for its parent or process 1."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -126,10 +133,10 @@ def test_worker_reads_while_the_decoder_does(sandbox: Sandbox, file: int) -> Non
         ("memory in small pieces", Reason.MEMORY, "out of memory"),
         ("exit 0", Reason.DECODER_DIED, "exit code 0"),
         ("exit 7", Reason.DECODER_DIED, "exit code 7"),
-        ("raise", Reason.DECODER_DIED, "an exception escaped the plug-in"),
-        ("leave", Reason.DECODER_DIED, "an exception escaped the plug-in"),
-        ("empty", Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
-        ("long", Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
+        ("raise", Reason.DECODER_DIED, "an exception escaped the program"),
+        ("leave", Reason.DECODER_DIED, "an exception escaped the program"),
+        ("empty", Reason.DECODER_DIED, "the program's reply has the wrong size"),
+        ("long", Reason.DECODER_DIED, "the program's reply has the wrong size"),
         ("send a nonce alone", Reason.DECODER_DIED, "its reply has the wrong size"),
         ("send a long one", Reason.DECODER_DIED, "its reply has the wrong size"),
         ("send a huge one", Reason.DECODER_DIED, "its reply has the wrong size"),
@@ -305,7 +312,7 @@ def zygote_of(sandbox: Sandbox) -> int:
 
 def test_owner_over_budget_gets_no_decoder(file: int) -> None:
     options = SandboxOptions("auto", owner_losses=2)
-    with Sandbox(PLUGIN, options) as sandbox:
+    with Sandbox(PROGRAM, options) as sandbox:
         begun = [sandbox.begin(file, deed, 1000) for deed in (b"fault", b"size", b"fault", b"size", b"pid")]
         # The second death is in a decoder that has met another file, and there is no second try any more.
         found = [_reason(sandbox, one) for one in begun]
@@ -316,7 +323,7 @@ def test_owner_over_budget_gets_no_decoder(file: int) -> None:
 
 def test_two_sandboxes_with_one_budget(file: int) -> None:
     options = SandboxOptions("auto", owner_losses=1)
-    with Sandbox(PLUGIN, options) as sandbox, Sandbox(PLUGIN, options, sandbox) as other:
+    with Sandbox(PROGRAM, options) as sandbox, Sandbox(PROGRAM, options, sandbox) as other:
         assert _reason(other, other.begin(file, b"fault", 1000)) is Reason.DECODER_DIED
         assert _reason(sandbox, sandbox.begin(file, b"size", 1000)) is Reason.OVER_BUDGET
         sandbox.renew_budgets()
@@ -324,7 +331,7 @@ def test_two_sandboxes_with_one_budget(file: int) -> None:
 
 
 def test_seconds_of_decoders_that_answer_are_not_counted(file: int) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("auto", owner_seconds=0.1)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto", owner_seconds=0.1)) as sandbox:
         for _ in range(3):
             assert ask(sandbox, file, "size after a while") == 1234
 
@@ -358,7 +365,7 @@ def test_decoder_serves_one_owner(sandbox: Sandbox, file: int) -> None:
 
 
 def test_decoder_serves_256_files(file: int) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto")) as sandbox:
         pids = [ask(sandbox, file, "pid") for _ in range(513)]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [256, 256, 1]
 
@@ -415,7 +422,7 @@ def test_answers_may_be_asked_for_in_any_order(sandbox: Sandbox, file: int) -> N
 
 
 def test_many_files_under_way_go_to_several_decoders(file: int) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("auto", files_per_decoder=8)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto", files_per_decoder=8)) as sandbox:
         begun = [sandbox.begin(file, b"pid", 1000) for _ in range(20)]
         begun += [sandbox.begin(file, b"pid", 1001), sandbox.begin(file, b"pid", 1001, fresh=True)]
         pids = [REPLY.unpack(sandbox.finish(one))[2] for one in begun]
@@ -441,7 +448,7 @@ def test_wall_clock_counts_from_the_answer_before(file: int) -> None:
 
 
 def test_more_than_the_socket_takes(file: int) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("auto", files_per_decoder=2000)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto", files_per_decoder=2000)) as sandbox:
         begun = [sandbox.begin(file, b"size after a while", 1000)]
         begun += [sandbox.begin(file, b"size", 1000) for _ in range(1500)]
         assert all(REPLY.unpack(sandbox.finish(one))[2] == 1234 for one in begun)
@@ -463,7 +470,7 @@ def test_answer_in_time_is_taken_late(impatient: Sandbox, file: int) -> None:
 
 def test_killed_zygote_is_replaced(file: int) -> None:
     marker = f"marker-{os.urandom(8).hex()}"
-    with Sandbox(Plugin(PLUGIN.target, ("", marker), REPLY.size), SandboxOptions("auto")) as sandbox:
+    with Sandbox(DecoderProgram(PROGRAM.target, ("", marker), REPLY.size), SandboxOptions("auto")) as sandbox:
         decoder = ask(sandbox, file, "pid")
         (zygote,) = (pid for pid, parent in processes(marker).items() if parent == os.getpid())
         os.kill(zygote, 9)
@@ -480,15 +487,15 @@ def test_killed_zygote_is_replaced(file: int) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("tests.sandbox.plugin:load_broken", "RuntimeError: this plug-in was never any good"),
-        ("tests.sandbox.plugin:missing", "has no attribute 'missing'"),
+        ("tests.sandbox.program:load_broken", "RuntimeError: this program was never any good"),
+        ("tests.sandbox.program:missing", "has no attribute 'missing'"),
         ("tests.sandbox.nowhere:load", "No module named 'tests.sandbox.nowhere'"),
-        ("tests.sandbox.plugin:load_ending", "exit status 9"),
+        ("tests.sandbox.program:load_ending", "exit status 9"),
     ],
 )
-def test_plugin_that_can_t_be_loaded(target: str, message: str, file: int) -> None:
+def test_a_program_that_can_t_be_loaded(target: str, message: str, file: int) -> None:
     before = descriptors()
-    with Sandbox(Plugin(target, (), 8), SandboxOptions("auto")) as sandbox:
+    with Sandbox(DecoderProgram(target, (), 8), SandboxOptions("auto")) as sandbox:
         for _ in range(2):
             with pytest.raises(ZygoteError) as caught:
                 sandbox.begin(file, b"", 0)
@@ -498,8 +505,10 @@ def test_plugin_that_can_t_be_loaded(target: str, message: str, file: int) -> No
 
 @pytest.mark.usefixtures("no_pauses")
 def test_zygote_that_is_killed_while_it_loads_is_started_again(file: int, tmp_path: Path) -> None:
-    plugin = Plugin("tests.sandbox.plugin:load_killed", ("2", str(tmp_path / "counted")), REPLY.size)
-    with Sandbox(plugin, SandboxOptions("auto")) as sandbox:
+    program = DecoderProgram(
+        "tests.sandbox.program:load_killed", ("2", str(tmp_path / "counted")), REPLY.size
+    )
+    with Sandbox(program, SandboxOptions("auto")) as sandbox:
         assert ask(sandbox, file, "size") == 1234
     assert (tmp_path / "counted").read_bytes() == b"xxx"
 
@@ -507,8 +516,10 @@ def test_zygote_that_is_killed_while_it_loads_is_started_again(file: int, tmp_pa
 @pytest.mark.usefixtures("no_pauses")
 def test_zygote_that_is_killed_again_and_again_is_no_defect(file: int, tmp_path: Path) -> None:
     before = descriptors()
-    plugin = Plugin("tests.sandbox.plugin:load_killed", ("99", str(tmp_path / "counted")), REPLY.size)
-    with Sandbox(plugin, SandboxOptions("auto")) as sandbox, pytest.raises(ZygoteKilledError) as caught:
+    program = DecoderProgram(
+        "tests.sandbox.program:load_killed", ("99", str(tmp_path / "counted")), REPLY.size
+    )
+    with Sandbox(program, SandboxOptions("auto")) as sandbox, pytest.raises(ZygoteKilledError) as caught:
         sandbox.begin(file, b"size", 1000)
     assert caught.value.exit_code == 12
     assert "SIGKILL" in str(caught.value)
@@ -521,7 +532,7 @@ def test_zygote_for_which_there_is_no_descriptor(file: int) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
-        with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
+        with Sandbox(PROGRAM, SandboxOptions("auto")) as sandbox:
             with pytest.raises(ZygoteKilledError, match="Too many open files"):
                 sandbox.begin(file, b"size", 1000)
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -532,7 +543,7 @@ def test_zygote_for_which_there_is_no_descriptor(file: int) -> None:
 
 def test_two_sandboxes_share_nothing(file: int) -> None:
     before = descriptors()
-    with Sandbox(PLUGIN, SandboxOptions("off")) as first, Sandbox(PLUGIN, SandboxOptions("off")) as second:
+    with Sandbox(PROGRAM, SandboxOptions("off")) as first, Sandbox(PROGRAM, SandboxOptions("off")) as second:
         begun = [(one, one.begin(file, b"pid", 1)) for one in (first, second)]
         pids = [REPLY.unpack(one.finish(asked))[2] for one, asked in begun]
         assert len(set(pids)) == 2
@@ -552,15 +563,15 @@ def test_misuse(unconfined: Sandbox, file: int) -> None:
     unconfined.close()
     with pytest.raises(RuntimeError, match="closed"):
         unconfined.begin(file, b"pid", 0)
-    for plugin, options in (
-        (Plugin("a:b", (), 0), SandboxOptions("off")),
-        (Plugin("a:b", (), 1 << 20), SandboxOptions("off")),
-        (PLUGIN, SandboxOptions("off", seconds=0)),
-        (PLUGIN, SandboxOptions("off", memory_bytes=0)),
-        (PLUGIN, SandboxOptions("off", files_per_decoder=0)),
+    for program, options in (
+        (DecoderProgram("a:b", (), 0), SandboxOptions("off")),
+        (DecoderProgram("a:b", (), 1 << 20), SandboxOptions("off")),
+        (PROGRAM, SandboxOptions("off", seconds=0)),
+        (PROGRAM, SandboxOptions("off", memory_bytes=0)),
+        (PROGRAM, SandboxOptions("off", files_per_decoder=0)),
     ):
         with pytest.raises(ValueError):  # noqa: PT011
-            Sandbox(plugin, options)
+            Sandbox(program, options)
 
 
 def test_forked_copy_is_refused_and_harms_nobody(sandbox: Sandbox, file: int) -> None:
@@ -579,7 +590,7 @@ def test_forked_copy_is_refused_and_harms_nobody(sandbox: Sandbox, file: int) ->
 
 def processes_of_zygote(sandbox: Sandbox) -> list[int]:
     """The decoders of its zygote."""
-    found = processes("tests.sandbox.plugin:load")
+    found = processes("tests.sandbox.program:load")
     return [pid for pid, parent in found.items() if parent == zygote_of(sandbox)]
 
 
@@ -600,7 +611,7 @@ def test_memory_limit_of_a_request(shared: Sandbox, file: int) -> None:
 
 def test_an_owner_has_a_budget_for_decoders_with_more_memory(file: int) -> None:
     options = SandboxOptions("auto", owner_large_seconds=1e-9)
-    with Sandbox(PLUGIN, options) as sandbox:
+    with Sandbox(PROGRAM, options) as sandbox:
         found = [
             _reason(sandbox, sandbox.begin(file, b"size", owner, memory_bytes=1 << 30)) for owner in (1, 1, 2)
         ]
@@ -643,7 +654,7 @@ def test_a_decoder_that_replies_in_parts_alone(sandbox: Sandbox, file: int) -> N
 
 def test_a_decoder_of_parts_is_replaced_before_the_kernel_ends_it(file: int) -> None:
     # The kernel's limit is for all its files together.
-    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=PATIENT, files_per_decoder=3)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto", seconds=PATIENT, files_per_decoder=3)) as sandbox:
         limit = sandbox._cpu_seconds
 
         def pid(seconds: float) -> int:
@@ -669,9 +680,9 @@ def test_no_descriptor_is_left_in_a_decoder_that_replies_in_parts(sandbox: Sandb
 @pytest.mark.parametrize(
     ("deed", "received", "reason", "detail"),
     [
-        ("no part", 0, Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
-        ("a long part", 1, Reason.DECODER_DIED, "the plug-in's reply has the wrong size"),
-        ("two parts and raise", 2, Reason.DECODER_DIED, "an exception escaped the plug-in"),
+        ("no part", 0, Reason.DECODER_DIED, "the program's reply has the wrong size"),
+        ("a long part", 1, Reason.DECODER_DIED, "the program's reply has the wrong size"),
+        ("two parts and raise", 2, Reason.DECODER_DIED, "an exception escaped the program"),
         ("two parts and a fault", 2, Reason.DECODER_DIED, "signal SIGSEGV"),
         ("parts without end", 100, Reason.DECODER_DIED, "it replied in too many parts"),
     ],
@@ -706,7 +717,7 @@ def test_parts_that_nobody_takes_cost_no_memory_and_no_decoder_lives_on(sandbox:
 
 
 def test_an_owner_without_a_budget_gets_no_parts(file: int) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=PATIENT, owner_losses=1)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto", seconds=PATIENT, owner_losses=1)) as sandbox:
         with pytest.raises(DecoderLost):
             list(parts_of(sandbox, file, "two parts and raise"))
         with pytest.raises(DecoderLost) as caught:
@@ -717,7 +728,7 @@ def test_an_owner_without_a_budget_gets_no_parts(file: int) -> None:
 
 def test_an_owner_whose_parts_take_too_long_gets_no_more(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hashscan.sandbox.client.PARTS_SECONDS", -1.0)
-    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=PATIENT, owner_parts_seconds=1.5)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto", seconds=PATIENT, owner_parts_seconds=1.5)) as sandbox:
         for _ in range(2):
             assert list(parts_of(sandbox, file, "three parts")) == [0, 1, 2]
         with pytest.raises(DecoderLost) as caught:
@@ -729,7 +740,7 @@ def test_an_owner_whose_parts_take_too_long_gets_no_more(file: int, monkeypatch:
 
 def test_a_file_on_trial_is_given_up_and_costs_its_owner_nothing(file: int) -> None:
     options = SandboxOptions("auto", seconds=PATIENT, owner_losses=1)
-    with Sandbox(PLUGIN, options) as sandbox:
+    with Sandbox(PROGRAM, options) as sandbox:
         for _ in range(2):
             begun = sandbox.begin(file, b"spin", 1000, trial_seconds=0.1)
             behind = sandbox.begin(file, b"size", 1000)

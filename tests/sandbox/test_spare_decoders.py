@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from hashscan.model import Reason
-from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from hashscan.sandbox.decoders import DEATHS_PER_ZYGOTE, DecoderLost
-from tests.sandbox.plugin import REPLY
+from tests.sandbox.program import REPLY
 from tests.waiting import until
 
-PLUGIN = Plugin("tests.sandbox.plugin_with_sample:load", (), REPLY.size)
+PROGRAM = DecoderProgram("tests.sandbox.program_with_sample:load", (), REPLY.size)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture(params=["auto", "off"])
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    with Sandbox(PLUGIN, SandboxOptions(request.param, memory_bytes=1 << 28, seconds=100.0)) as made:
+    with Sandbox(PROGRAM, SandboxOptions(request.param, memory_bytes=1 << 28, seconds=100.0)) as made:
         made.start()
         yield made
 
@@ -87,7 +87,7 @@ def test_it_has_no_descriptor_but_its_socket_and_the_file(sandbox: Sandbox, file
 
 def test_no_decoder_can_change_the_sample_of_others(file: int) -> None:
     """Not even without seccomp."""
-    with Sandbox(PLUGIN, SandboxOptions("off", seconds=100.0)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("off", seconds=100.0)) as sandbox:
         ask(sandbox, file, "size", 1)
         for owner in (2, 3):
             prepared(sandbox, 1)
@@ -111,7 +111,7 @@ def test_one_that_was_killed_meanwhile_costs_no_file(sandbox: Sandbox, file: int
 def test_those_end_that_may_have_been_killed_with_the_present_one(file: int) -> None:
     """A file is tried twice at most, and the ends of those that were killed are not seen at once."""
     # Confined decoders can't send the signal.
-    with Sandbox(PLUGIN, SandboxOptions("off", seconds=100.0)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("off", seconds=100.0)) as sandbox:
         first = ask(sandbox, file, "pid", 1)
         spares = prepared(sandbox, 2) - {first}
         with pytest.raises(DecoderLost) as caught:
@@ -160,7 +160,7 @@ def test_they_end_with_their_zygote(sandbox: Sandbox, file: int) -> None:
 
 def test_they_end_with_the_sandbox(file: int) -> None:
     before = set(os.listdir("/proc/self/fd"))
-    with Sandbox(PLUGIN, SandboxOptions("auto", seconds=100.0)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto", seconds=100.0)) as sandbox:
         ask(sandbox, file, "size", 1)
         all_of_them = prepared(sandbox, 2)
     until(lambda: not any(map(alive, all_of_them)))
@@ -198,7 +198,7 @@ def alive(pid: int) -> bool:
 @pytest.fixture(params=["auto", "off"])
 def parking(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     options = SandboxOptions(request.param, memory_bytes=1 << 28, seconds=100.0, parked=2)
-    with Sandbox(PLUGIN, options) as made:
+    with Sandbox(PROGRAM, options) as made:
         made.start()
         yield made
 
@@ -251,7 +251,7 @@ def test_one_that_dies_while_it_is_set_aside_costs_no_file(parking: Sandbox, fil
 
 
 def test_one_that_says_something_unasked_is_ended(file: int) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("off", seconds=100.0, parked=2)) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("off", seconds=100.0, parked=2)) as sandbox:
         first = ask(sandbox, file, "pid", 1)
         ask(sandbox, file, "twice a little later", 1)
         ask(sandbox, file, "size", 2)

@@ -1,4 +1,4 @@
-"""What becomes of zygote and decoders when the worker, or its surroundings, are unusual or gone."""
+"""Zygote and decoders when the worker, or its environment, is unusual or gone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
-from tests.sandbox.plugin import REPLY
+from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
+from tests.sandbox.program import REPLY
 from tests.sandbox.runner import command, drive, processes
 from tests.waiting import until
 
-PLUGIN = Plugin("tests.sandbox.plugin:load", (), REPLY.size)
+PROGRAM = DecoderProgram("tests.sandbox.program:load", (), REPLY.size)
 BARE = ("find a descriptor", "read the environment")
-"""What the surroundings could add to a decoder."""
+"""Attempts that the environment could allow to a decoder."""
 
 
 @contextmanager
@@ -76,8 +76,8 @@ def test_signals_to_the_whole_group_are_the_worker_s(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"123")
     marker = f"marker-{os.urandom(8).hex()}"
-    plugin = Plugin(PLUGIN.target, ("", marker), REPLY.size)
-    with Sandbox(plugin, SandboxOptions("auto")) as sandbox, path.open("rb") as file:
+    program = DecoderProgram(PROGRAM.target, ("", marker), REPLY.size)
+    with Sandbox(program, SandboxOptions("auto")) as sandbox, path.open("rb") as file:
         begun = sandbox.begin(file.fileno(), b"pid", 0)
         decoder = REPLY.unpack(sandbox.finish(begun))[2]
         for pid in processes(marker):
@@ -120,7 +120,7 @@ def test_outlives_the_thread_that_made_it(tmp_path: Path) -> None:
         pids.append(REPLY.unpack(made[0].finish(begun))[2])
 
     def make() -> None:
-        made.append(Sandbox(PLUGIN, SandboxOptions("auto")))
+        made.append(Sandbox(PROGRAM, SandboxOptions("auto")))
         ask()
 
     with path.open("rb") as file:
@@ -146,7 +146,7 @@ def test_ignored_sigchld_of_the_worker(tmp_path: Path) -> None:
 
 
 def _in_daemonic_process(path: str, answers: Any) -> None:
-    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox, open(path, "rb") as file:
+    with Sandbox(PROGRAM, SandboxOptions("auto")) as sandbox, open(path, "rb") as file:
         begun = sandbox.begin(file.fileno(), b"size", 0)
         answers.put(REPLY.unpack(sandbox.finish(begun))[2])
 
@@ -170,6 +170,6 @@ def test_folder_of_the_process_doesn_t_matter(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "hashscan").mkdir()
     (tmp_path / "hashscan" / "__init__.py").write_text("raise ImportError('of the wrong folder')")
     monkeypatch.chdir(tmp_path)
-    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox, path.open("rb") as file:
+    with Sandbox(PROGRAM, SandboxOptions("auto")) as sandbox, path.open("rb") as file:
         begun = sandbox.begin(file.fileno(), b"size", 0)
         assert REPLY.unpack(sandbox.finish(begun))[2] == 2

@@ -103,9 +103,9 @@ class MortalWorker(Worker):
         return super().check(batch)
 
 
-def mortal(setup: WorkerSetup, answers: DecodeCache) -> Worker:
+def mortal(setup: WorkerSetup, decode_cache: DecodeCache) -> Worker:
     """Makes one in a pool's process."""
-    return MortalWorker(setup, answers)
+    return MortalWorker(setup, decode_cache)
 
 
 LIE = b"MARK:lie"

@@ -60,14 +60,14 @@ def hinder() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def mortal(setup: WorkerSetup, answers: DecodeCache) -> Worker:
+def mortal(setup: WorkerSetup, decode_cache: DecodeCache) -> Worker:
     """Makes a worker in a node's process, whose decoder is hostile, too."""
     hinder()
     if folder := os.environ.get("TRAP"):
         from hashscan.scan.cluster import node
 
         node.check = lambda token, packed: Trap(folder)  # type: ignore[assignment,return-value]
-    return Machine(replace(setup, decoder=os.environ.get("DECODER", "tests.scan.hostile:load")), answers)
+    return Machine(replace(setup, decoder=os.environ.get("DECODER", "tests.scan.hostile:load")), decode_cache)
 
 
 if __name__ == "__main__":

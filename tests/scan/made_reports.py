@@ -17,7 +17,7 @@ PASSED = {"folders": 1, "links": 0, "specials": 0, "excluded_folders": 0}
 def clean(path: Path, index: int, count: int, **changes: Any) -> Path:
     """A report of a shard with nothing to report, like real ones."""
     scan = {
-        "type": "sweep", "schema": 1, "uuid": f"u{index}", "version": "0.1.0", "host": "h",
+        "type": "scan", "schema": 1, "uuid": f"u{index}", "version": "0.1.0", "host": "h",
         "targets": [{"path": "/t"}], "shard": {"index": index, "count": count}, "lists": [listed(4)],
         "excepted": [], "algorithms": ["md5"], "thresholds": {}, "variants": [], "sandbox": {"mode": "auto"},
         "fail_on": "match", "strict": False,

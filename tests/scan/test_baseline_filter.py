@@ -1,4 +1,4 @@
-"""Which findings are accepted."""
+"""Findings that a baseline accepts."""
 
 from __future__ import annotations
 

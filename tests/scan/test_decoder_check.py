@@ -30,7 +30,7 @@ def result(owner: int, reason: Reason | None, name: str = "JPEG") -> FileResult:
 
 
 def counted(*files: tuple[int, int, Reason | None]) -> DecodingCount:
-    """Of some owners so many files each, decoded or not."""
+    """Return counts of decoded and failed files of some owners."""
     count = DecodingCount()
     for owner, number, reason in files:
         for _ in range(number):

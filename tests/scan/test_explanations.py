@@ -1,4 +1,4 @@
-"""Why a file is what it is."""
+"""Explanations of verdicts."""
 
 from __future__ import annotations
 

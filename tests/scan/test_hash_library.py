@@ -24,7 +24,7 @@ from hashscan.hashing.records import REPLY_MAX, DecodedPicture, pack_request, un
 from hashscan.hashing.variants import MIRRORED, TRIMMED
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import HashLibrary, Reason
-from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.sandbox.libraries import check_library
 from hashscan.state.store.profile import profile_of
@@ -49,8 +49,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> HashLibrary:
 @pytest.fixture(scope="module")
 def sandbox(library: HashLibrary) -> Iterator[Sandbox]:
     arguments = (*HASHES, f"photodna={json.encode(library).decode()}")
-    plugin = Plugin("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX, library.files)
-    with Sandbox(plugin, SandboxOptions("auto", seconds=0.5, wall_factor=200)) as made:
+    program = DecoderProgram("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX, library.files)
+    with Sandbox(program, SandboxOptions("auto", seconds=0.5, wall_factor=200)) as made:
         yield made
 
 
@@ -169,7 +169,7 @@ def test_its_constructor_can_do_nothing(sandbox: Sandbox) -> None:
 def loading(library: HashLibrary, mode: Literal["required", "auto", "off"] = "auto") -> Sandbox:
     """Return a sandbox that does nothing but load the library."""
     return Sandbox(
-        Plugin("tests.sandbox.plugin_with_library:load", (), 2, library.files), SandboxOptions(mode)
+        DecoderProgram("tests.sandbox.program_with_library:load", (), 2, library.files), SandboxOptions(mode)
     )
 
 
@@ -215,7 +215,7 @@ def test_a_library_without_what_it_needs(library: HashLibrary) -> None:
         sandbox.start()
 
 
-def test_a_library_that_the_plugin_refuses(library: HashLibrary) -> None:
+def test_a_library_that_the_program_refuses(library: HashLibrary) -> None:
     with (
         loading(structs.replace(library, library=library.dependencies[0])) as sandbox,
         pytest.raises(LibraryError),

@@ -1,4 +1,4 @@
-"""What a worker and its decoder take in a real scan over the largest of files."""
+"""Memory of a worker and its decoder in a real scan of the largest files."""
 
 from __future__ import annotations
 

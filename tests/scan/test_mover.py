@@ -1,4 +1,4 @@
-"""What is done about findings when the quarantine can't be had, or no more is to be moved."""
+"""Findings when the quarantine can't be used, or no more is to be moved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOLDER = (
     "from hashscan.state_dir import StateDir\n"
     "with Quarantine(StateDir(sys.argv[1])): print('ready', flush=True); sys.stdin.read()"
 )
-SCAN: dict[str, Any] = {"type": "sweep", "lists": [{"name": "l", "state": "fresh"}]}
+SCAN: dict[str, Any] = {"type": "scan", "lists": [{"name": "l", "state": "fresh"}]}
 MATCH = {"list": "l", "entry": "e", "algorithm": "md5", "distance": 0, "threshold": 0, "category": "A1"}
 
 

@@ -57,9 +57,9 @@ def test_what_scans_write(tmp_path: Path) -> None:
 
 def test_what_a_baseline_accepts_stays(tmp_path: Path) -> None:
     accepted = {**FINDING, "accepted": {"reason": "r", "until": "2027-01-31T00:00:00Z"}}
-    answers = asked(tmp_path / "r", [SCAN, accepted, OBJECT, REPORT[-1]])
-    assert [answer.path for answer in answers[:-1]] == [b"s3://b/k"]
-    assert answers[-1] == "1 finding stays that a baseline accepts"
+    requests = asked(tmp_path / "r", [SCAN, accepted, OBJECT, REPORT[-1]])
+    assert [answer.path for answer in requests[:-1]] == [b"s3://b/k"]
+    assert requests[-1] == "1 finding stays that a baseline accepts"
 
 
 @given(data=st.data())

@@ -61,13 +61,13 @@ class Inline(Pool):
         self.workers = 1
         self.in_turn = cycle(workers)
         self.asked: list[Batch] = []
-        self.answers: list[BatchResult] = []
+        self.results: list[BatchResult] = []
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
         self.asked.append(batch)
-        self.answers.append(next(self.in_turn).check(batch))
+        self.results.append(next(self.in_turn).check(batch))
         future: Future[BatchResult] = Future()
-        future.set_result(self.answers[-1])
+        future.set_result(self.results[-1])
         return future
 
     def close(self) -> None:
@@ -163,10 +163,10 @@ def test_each_worker_defers_the_files_of_an_owner_that_another_found_slow(
         records = list(ScanPipeline(listings(tmp_path / "files"), pool))
     uid = os.geteuid()
     assert [batch.slow for batch in pool.asked] == [(), (uid,), (), (), ()]
-    assert [len(answer.deferred) for answer in pool.answers] == [1, 2, 0, 0, 0]
+    assert [len(answer.deferred) for answer in pool.results] == [1, 2, 0, 0, 0]
     # It had nothing decoded.
-    assert pool.answers[0].excess[uid] > 0
-    assert pool.answers[1].excess == {}
+    assert pool.results[0].excess[uid] > 0
+    assert pool.results[1].excess == {}
     assert sorted(record["verdict"] for record in records) == ["match"] * 2 + ["undecoded"] * 2
 
 

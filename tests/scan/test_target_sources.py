@@ -1,4 +1,4 @@
-"""Which source a target belongs to."""
+"""The sources of targets."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _REFUSE = 0x00050000 | errno.EPERM  # seccomp.h: SCMP_ACT_ERRNO
 _ALLOW = 0x7FFF0000
 
 
-def members(name: str) -> set[str]:
+def calls_of(name: str) -> set[str]:
     """The system calls of a group, or the one of that name."""
     if not name.startswith("@"):
         return {name}
@@ -27,14 +27,14 @@ def members(name: str) -> set[str]:
         ["systemd-analyze", "--no-pager", "syscall-filter", name], capture_output=True, text=True, check=True
     ).stdout
     lines = [line.strip() for line in shown.splitlines()[1:]]
-    return {call for line in lines if line and line[0] != "#" for call in members(line)}
+    return {call for line in lines if line and line[0] != "#" for call in calls_of(line)}
 
 
 def allowed(unit: Path) -> set[str]:
     """The system calls that a unit allows."""
-    calls: set[str] = members("@default")
+    calls: set[str] = calls_of("@default")
     for value in re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(), re.MULTILINE):
-        named = {call for name in value.removeprefix("~").split() for call in members(name)}
+        named = {call for name in value.removeprefix("~").split() for call in calls_of(name)}
         calls = calls - named if value.startswith("~") else calls | named
     return calls
 

@@ -1,4 +1,4 @@
-"""Who speaks, from a settings file."""
+"""The sender's settings, from a settings file."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_only_declared_fields_have_options() -> None:
     ],
 )
 def test_defaults_are_shown_in_the_largest_unit(kind: str, value: float, shown: str) -> None:
-    """What the help shows means the default when it is given."""
+    """The value that the help shows is the default when it is given."""
     option = Option("--name", value, "Text.", "size" if kind == "size" else "time")
     assert option.shown_default == shown
     assert (parse_size if kind == "size" else parse_duration)(shown) == value

@@ -1,4 +1,4 @@
-"""What all tests of sources share: a tree, and the proof that no descriptor was left open."""
+"""Fixtures of all tests of sources: a tree, and the check that no descriptor was left open."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _open() -> dict[str, str]:
 
 
 def _open_since(before: set[str]) -> set[str]:
-    """What the descriptors lead to that were not there before."""
+    """Return the targets of the descriptors that were not open before."""
     return {target for number, target in _open().items() if number not in before}
 
 
@@ -57,7 +57,7 @@ def tree() -> Iterator[bytes]:
 
 @pytest.fixture
 def large_tree() -> Iterator[bytes]:
-    """The same, for tens of thousands of names."""
+    """A folder for tens of thousands of names."""
     with temporary_tree(large=True) as path:
         yield path
 

@@ -41,7 +41,7 @@ class Storage(ABC):
     """A place with a target in it, as the contract's tests use it."""
 
     access: Access = DIRECT
-    """How a worker reaches it."""
+    """A worker's access options."""
 
     def name(self, path: bytes) -> bytes:
         """The path that comes nearest to this one, of those that can be stored here."""
@@ -178,7 +178,7 @@ class GoogleStorage(Storage):
 
 
 class WebStorage(Storage):
-    """What was put is what is named: a web server lists nothing."""
+    """A web server, which lists nothing: the stored objects are named."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -285,7 +285,7 @@ def open_batch(storage: Storage, source: Source, batch: Batch) -> dict[bytes, by
 
 
 def trouble(storage: Storage, source: Source, batch: Batch) -> list[Reason]:
-    """What a worker says of each item of a batch."""
+    """Return a worker's reason for each item of a batch."""
     reasons = []
     try:
         with closing(type(source).opener(storage.access)) as opener, opener.reopen(batch) as folder:

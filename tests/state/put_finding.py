@@ -18,7 +18,7 @@ def put_finding(
 ) -> None:
     """Put in a match of scan 1."""
     database.execute(
-        "INSERT INTO findings (path, version, content, verdict, because, first, last, sweep, touched, gone) "
+        "INSERT INTO findings (path, version, content, verdict, because, first, last, scan, touched, gone) "
         "VALUES (?, ?, ?, 'match', ?, ?, ?, 1, 1, ?)",
         (path, version, content, because, first, last, gone),
     )

@@ -70,7 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database.execute("INSERT INTO hits VALUES (0), (4), (5)")
     database.execute("INSERT INTO lost VALUES (1)")
     database.execute("INSERT INTO matched VALUES ('part', 6)")
-    database.execute("INSERT INTO sweeps (id, started, ended, exit_code) VALUES (1, 5, 6, 0)")
+    database.execute("INSERT INTO scans (id, started, ended, exit_code) VALUES (1, 5, 6, 0)")
     database.execute("INSERT INTO scopes VALUES (1, x'2f', '', '{}', 1, 1, 3)")
     contents.sync()
     contents.close()
@@ -124,18 +124,18 @@ def export(state: StateDir) -> None:
 
 def match_known(state: StateDir) -> None:
     with Matching(state, SETUP, with_digests=False, notify=print) as known:
-        list(known.answers((), Summary()))
+        list(known.results((), Summary()))
         list(known.standing(()))
         known.finish()
 
 
 def scan(state: StateDir) -> None:
     scopes = Scopes([b"/f"], "", {}, containers={BUCKET: Container((BUCKET,), all_versions=False)})
-    with ScanState(state, SETUP, scopes, notify=print) as memory:
+    with ScanState(state, SETUP, scopes, notify=print) as scan_state:
         for name in (b"key", b"other"):
             item = Item(name, FileStat(0, 0, 10, 1, 0, 1, 0), "etag", "")
-            memory.lookup(Batch("s3", BUCKET, b"", 0, 0, (item,)))
-        memory.finish({b"/f": 1, BUCKET: 2}, listed=True, whole=True, closed=False, accept_shrink=True)
+            scan_state.lookup(Batch("s3", BUCKET, b"", 0, 0, (item,)))
+        scan_state.finish({b"/f": 1, BUCKET: 2}, listed=True, whole=True, closed=False, accept_shrink=True)
 
 
 COMMANDS: list[Callable[[StateDir], object]] = [
@@ -154,15 +154,15 @@ def refusal(command: Callable[[StateDir], object], state: Path) -> OutputError |
 def all_bear(whole: Path, damage: Callable[[Path], None], at: Path) -> None:
     for command in COMMANDS:
         shutil.rmtree(at, ignore_errors=True)
-        shutil.copytree(whole / "sweep", at / "sweep")
-        damage(at / "sweep")
+        shutil.copytree(whole / "scans", at / "scans")
+        damage(at / "scans")
         said = refusal(command, at)
         assert said is None or (str(at) in str(said) and said.remedy)
 
 
 def test_what_is_whole_concerns_nobody(whole: Path, tmp_path: Path) -> None:
     for command in COMMANDS:
-        shutil.copytree(whole / "sweep", tmp_path / command.__name__ / "sweep")
+        shutil.copytree(whole / "scans", tmp_path / command.__name__ / "scans")
         command(StateDir(tmp_path / command.__name__))
     with StateReader(StateDir(whole)) as reader:
         assert list(find_damage(reader)) == []
@@ -189,7 +189,7 @@ def test_bits_that_are_flipped(
 
 
 def columns_of(whole: Path) -> list[tuple[str, str]]:
-    with closing(sqlite3.connect(whole / "sweep" / "state.sqlite")) as database:
+    with closing(sqlite3.connect(whole / "scans" / "state.sqlite")) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")]
         return [
             (table, row[1]) for table in tables for row in database.execute(f"PRAGMA table_info({table})")

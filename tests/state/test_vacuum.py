@@ -52,7 +52,7 @@ OTHERS = {
     "left_over",
     "unplaced",
     "scopes",
-    "sweeps",
+    "scans",
 }
 
 
@@ -160,12 +160,12 @@ def test_killed_it_loses_nothing(state: Path, moment: str) -> None:
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    assert len(list((state / "sweep").glob("columns-*"))) == 1
+    assert len(list((state / "scans").glob("columns-*"))) == 1
     assert_whole(state)
     vacuum(StateDir(state))
     assert_whole(state)
-    assert len(list((state / "sweep").glob("columns-*"))) == 1
-    assert not (state / "sweep" / "sha256").exists()
+    assert len(list((state / "scans").glob("columns-*"))) == 1
+    assert not (state / "scans" / "sha256").exists()
 
 
 def test_where_it_fails_all_is_as_it_was(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,12 +175,12 @@ def test_where_it_fails_all_is_as_it_was(state: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(vacuuming, "_renumber", full)
     with pytest.raises(OutputError, match="No space left"):
         vacuum(StateDir(state))
-    assert list((state / "sweep").glob("columns-*")) == []
+    assert list((state / "scans").glob("columns-*")) == []
     assert_whole(state)
 
 
 def test_a_damaged_content_is_not_written_anew(state: Path) -> None:
-    with (state / "sweep" / "md5").open("r+b") as file:
+    with (state / "scans" / "md5").open("r+b") as file:
         file.seek(3 * 16)
         file.write(bytes(16))
     with pytest.raises(OutputError, match="damaged: content 3"):
@@ -199,20 +199,20 @@ def test_a_reader_from_before_reads_on(state: Path) -> None:
 
 def test_every_table_is_thought_of(state: Path) -> None:
     """One that is new, and refers to contents, must be renumbered."""
-    database = sqlite3.connect(state / "sweep" / "state.sqlite")
+    database = sqlite3.connect(state / "scans" / "state.sqlite")
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     database.close()
     assert tables == REFERRING | OTHERS
 
 
 def break_column(state: Path) -> None:
-    with (state / "sweep" / "sha1").open("r+b") as file:
+    with (state / "scans" / "sha1").open("r+b") as file:
         file.write(b"damage")
 
 
 def damaged(statement: str) -> Callable[[Path], None]:
     def damage(state: Path) -> None:
-        database = sqlite3.connect(state / "sweep" / "state.sqlite")
+        database = sqlite3.connect(state / "scans" / "state.sqlite")
         database.execute(statement)
         database.commit()
         database.close()

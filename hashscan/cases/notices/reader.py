@@ -67,7 +67,7 @@ class NoticeError(UsageError):
 
 
 class SkipReason(StrEnum):
-    """Why a record of a file of notices makes no case."""
+    """The reason why a record of a file of notices makes no case."""
 
     OTHER_ABUSE = "of another kind of abuse"
     NOT_XARF = "JSON that is no XARF"

@@ -130,13 +130,13 @@ _CUSTODY = {
 """The custody event for each type of line in the quarantine log."""
 
 
-def facts_of(ledger: Ledger, clock: DeadlineCalculator) -> Facts:
+def facts_of(ledger: Ledger, deadlines: DeadlineCalculator) -> Facts:
     """Return all facts in a ledger; they are read during iteration, so the ledger must stay open.
 
     Raises:
         OutputError: the ledger can't be read; raised during iteration.
     """
-    clock.register(ledger)
+    deadlines.register(ledger)
     events = ledger.rows("SELECT at, kind FROM custody")
     notices = ledger.rows("SELECT min(received) FROM notices GROUP BY notice")
     return Facts(
@@ -155,7 +155,7 @@ def begun(ledger: Ledger) -> int | None:
         OutputError: the ledger can't be read.
     """
     firsts = (
-        ledger.one("SELECT min(started) FROM sweeps WHERE NOT known"),
+        ledger.one("SELECT min(started) FROM scans WHERE NOT known"),
         ledger.one("SELECT min(found) FROM cases"),
         ledger.one("SELECT min(at) FROM custody"),
         ledger.one("SELECT min(received) FROM notices"),
@@ -166,7 +166,7 @@ def begun(ledger: Ledger) -> int | None:
 
 def _scans(ledger: Ledger) -> Iterator[ScanFact]:
     # A rescan of cached digests has read no file.
-    query = "SELECT started, exit_code, whole, files, bytes FROM sweeps WHERE NOT known"
+    query = "SELECT started, exit_code, whole, files, bytes FROM scans WHERE NOT known"
     for started, code, whole, files, size in ledger.rows(query):
         incomplete = Outcome.INCOMPLETE if code in _CUT_SHORT else Outcome.FAILED
         yield ScanFact(started, Outcome.COMPLETE if whole else incomplete, files, size)

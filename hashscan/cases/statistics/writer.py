@@ -89,7 +89,7 @@ class RemovalNumbers(Struct):
 class Numbers(Struct, kw_only=True):
     """The numbers of a period, with one for each list, category and door of all statistics."""
 
-    sweeps: ScansNumbers
+    scans: ScansNumbers
     files: int
     bytes: int
     uploads: UploadsNumbers
@@ -153,7 +153,7 @@ def csv_lines(statistics: Statistics) -> Iterator[str]:
 def numbers(figures: Figures, statistics: Statistics) -> Numbers:
     removal, uploads = figures.removal, figures.uploads
     return Numbers(
-        sweeps=ScansNumbers(**{outcome.value: figures.scans[outcome] for outcome in Outcome}),
+        scans=ScansNumbers(**{outcome.value: figures.scans[outcome] for outcome in Outcome}),
         files=figures.files,
         bytes=figures.bytes,
         uploads=UploadsNumbers(

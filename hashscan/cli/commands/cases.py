@@ -170,7 +170,7 @@ def _is_report(path: Path) -> bool:
     if str(path) == "-" or not path.is_file():
         return False
     with path.open("rb") as stream:
-        return b'"type":"sweep"' in stream.read(_HEAD).replace(b": ", b":").partition(b"\n")[0]
+        return b'"type":"scan"' in stream.read(_HEAD).replace(b": ", b":").partition(b"\n")[0]
 
 
 def _import_report(ledger: Ledger, path: Path) -> None:

@@ -94,7 +94,7 @@ def command(
 
 def _count(
     ledger: Ledger,
-    clock: DeadlineCalculator,
+    deadlines: DeadlineCalculator,
     unit: Unit,
     since: str | None,
     until: str | None,
@@ -107,7 +107,7 @@ def _count(
     with ledger.reading():
         last = day_of(now, zone) if until is None else days_of(until)[1]
         first = _default_first_day(unit, last, begun(ledger), zone) if since is None else days_of(since)[0]
-        return count(facts_of(ledger, clock), periods(unit, first, last, zone, now), now)
+        return count(facts_of(ledger, deadlines), periods(unit, first, last, zone, now), now)
 
 
 def _default_first_day(unit: Unit, last: date, begun: int | None, zone: tzinfo) -> date:

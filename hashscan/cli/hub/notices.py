@@ -107,7 +107,7 @@ class ListedNotice(Struct):
     mailed: str
     undelivered: str
     trouble: str
-    """Why the last try to mail it has failed; empty if it has not."""
+    """The error of the last try to mail it; empty if it has not failed."""
     acknowledged: str
     never_seen: str
     removed: str

@@ -50,7 +50,7 @@ class ListedMail(Struct):
     again: str
     """Time before which it is not tried again; empty if it is not waiting for one."""
     trouble: str
-    """Why the last try has failed; empty if it has not."""
+    """The error of the last try; empty if it has not failed."""
 
 
 def _listed(mail: OutboxMail) -> ListedMail:

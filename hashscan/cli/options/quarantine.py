@@ -115,11 +115,11 @@ def items_by_prefix(names: Iterable[str], known: dict[str, Item]) -> list[Item]:
 
 
 def print_outcomes(
-    answers: Iterable[tuple[Item, QuarantineSkipped | None]], quarantine: Quarantine, word: str
+    results: Iterable[tuple[Item, QuarantineSkipped | None]], quarantine: Quarantine, word: str
 ) -> int:
     """Print the outcome of each item as it arrives, and a summary; return the exit code."""
     done = left = 0
-    for item, error in answers:
+    for item, error in results:
         if error is not None:
             left += 1
             print_message(f"item {item.id} stays: {error}", ERROR)

@@ -60,15 +60,15 @@ def send_waiting(state: StateDir, lists: Iterable[str] | None = None, *, refused
     if names == ():
         return EXIT_CLEAN
     code = EXIT_CLEAN
-    for feedback, problem, advice, settled in send_feedback(state, names or (), refused=refused):
+    for feedback, problem, advice, dropped in send_feedback(state, names or (), refused=refused):
         what = f"feedback on entry {feedback.entry_id} of list {feedback.list_name}"
         if not problem:
             print_message(f"{what} ({feedback.opinion}) is sent")
             continue
-        print_message(f"{what} is not sent{', and dropped' if settled else ''}: {problem}")
+        print_message(f"{what} is not sent{', and dropped' if dropped else ''}: {problem}")
         if advice:
             print_line(f"  {advice}")
-        code = code if settled else EXIT_UNREACHABLE
+        code = code if dropped else EXIT_UNREACHABLE
     return code
 
 

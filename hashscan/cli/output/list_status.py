@@ -70,7 +70,7 @@ class ServiceStatus(Struct):
     """Contents in the state; None before the first scan."""
     answered: int | None
     hours: float | None
-    """Time that the other contents take at the pace of the last scan; None where that is not known."""
+    """Time that the other contents take at the rate of the last scan; None where that is not known."""
     refused: tuple[str, ...]
 
 
@@ -218,7 +218,7 @@ def _service_lines(service: ServiceStatus) -> Iterator[str]:
     acts = "make matches" if service.acts else "are for review"
     yield f"{service.adapter} at {service.host} is asked about {asked}; answers {acts}"
     if service.contents is not None and service.answered is not None:
-        wait = "" if service.hours is None else f", about {service.hours:.1f} hours at the pace so far"
+        wait = "" if service.hours is None else f", about {service.hours:.1f} hours at the rate so far"
         yield (
             f"{service.answered} of {plural(service.contents, 'content')} answered, "
             f"{service.contents - service.answered} to be asked{wait}"

@@ -206,7 +206,7 @@ class ScanAlerts:
         self._state = state
         self._known = known
         self.followed = followed
-        """Whether the findings become cases, or have become cases."""
+        """True if the findings become cases, or have become cases."""
         self._alerts = alerts
         self._cases = cases
         self._outcome: ScanResult | None = None

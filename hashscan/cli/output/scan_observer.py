@@ -148,7 +148,7 @@ class TerminalObserver(Observer):
 
     def record(self, record: Record) -> None:
         """Write the line of a finding, and count it by customer; print the date of an inventory."""
-        if record["type"] == "sweep" and "inventory" in record:
+        if record["type"] == "scan" and "inventory" in record:
             created = record["inventory"]["created"]
             print_message(f"the inventory is from {created}; later objects are not scanned")
         if record["type"] == "finding":

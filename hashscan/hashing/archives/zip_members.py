@@ -153,7 +153,7 @@ class _Content:
         """Begin; `checked` is True if the member's length and checksum are known, and compared."""
         self._file, self._begin, self._entry, self._checked = file, begin, entry, checked
         self.end = begin
-        """Where the unpacked bytes ended, so far."""
+        """The end of the unpacked bytes, so far."""
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the unpacked bytes."""

@@ -52,7 +52,7 @@ class Found(NamedTuple):
 
     sources: list[PreadFile]
     reason: Reason | None
-    """Why there may be others; None if there are none."""
+    """The reason why there may be others; None if there are none."""
 
 
 def pictures_in_metadata(image: HasInfo, file: PreadFile, pillow_format: str) -> Found:

@@ -174,7 +174,7 @@ class _Reader(PictureLoader):
         self._indexed: set[tuple[int, int]] = set()
         """Offset and length of the JPEGs that an index names."""
         self._animation_fault: Reason | None = None
-        """Why an animated PNG is not read as an animation; None if it is, or isn't animated."""
+        """The reason why an animated PNG is not read as an animation; None if it is, or isn't animated."""
 
     def first(self) -> Iterator[Frame]:
         """Yield the picture that a viewer shows first, and its views."""

@@ -148,7 +148,7 @@ class _Reader:
         self._has_dark = self._has_entities = False
         self._out: list[str] = []
         self._ends: list[str] = []
-        """What ends each open element; empty for those that are left out."""
+        """The end of each open element; empty for those that are left out."""
         self._left_out = self._in_text = self._in_html = self._in_switch = 0
         """Open elements that are left out, of text, and of HTML."""
         self._style: list[str] | None = None

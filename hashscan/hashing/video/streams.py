@@ -92,7 +92,7 @@ class _ShownTimes:
 
     def __init__(self) -> None:
         self._waiting: list[float] = []
-        self._settled = -math.inf
+        self._ordered_until = -math.inf
         self._last: av.Packet[Any] | None = None
         """The packet that is shown last."""
         self._long: list[float] = []
@@ -101,15 +101,15 @@ class _ShownTimes:
 
     def add(self, seconds: float, packet: av.Packet[Any]) -> None:
         """Count a packet, shown from `seconds` on."""
-        if seconds < self._settled:
+        if seconds < self._ordered_until:
             # The times begin anew.
-            self._settle(len(self._waiting))
-            self._settled = -math.inf
-        if not self._waiting or seconds >= max(self._waiting[-1], self._settled):
+            self._take_ordered(len(self._waiting))
+            self._ordered_until = -math.inf
+        if not self._waiting or seconds >= max(self._waiting[-1], self._ordered_until):
             self._last = packet
         self._waiting.append(seconds)
         if len(self._waiting) == 2 * _REORDERED:
-            self._settle(_REORDERED)
+            self._take_ordered(_REORDERED)
 
     def note_hashed(self, seconds: float) -> None:
         if len(self._hashed) < _TIMES_MAX:
@@ -118,12 +118,12 @@ class _ShownTimes:
     def unseen(self, end: float) -> dict[float, tuple[float, ...]] | None:
         """Return the frames shown long that were not hashed, up to the video's end as the file says; None if
         there are too many to tell."""
-        self._settle(len(self._waiting))
+        self._take_ordered(len(self._waiting))
         length = 0.0
         if self._last is not None:
             length = float((self._last.duration or 0) * (self._last.time_base or 0))
-        if max(length, end - self._settled) >= _LONG_SECONDS:
-            self._long.append(self._settled)
+        if max(length, end - self._ordered_until) >= _LONG_SECONDS:
+            self._long.append(self._ordered_until)
         if max(len(self._long), len(self._hashed)) >= _TIMES_MAX:
             return None
         hashed = sorted(self._hashed)
@@ -135,16 +135,16 @@ class _ShownTimes:
                 found[start] = (*found.get(start, ()), seconds)
         return found
 
-    def _settle(self, number: int) -> None:
+    def _take_ordered(self, number: int) -> None:
         self._waiting.sort()
         first, self._waiting = self._waiting[:number], self._waiting[number:]
-        for before, after in pairwise([self._settled, *first]):
+        for before, after in pairwise([self._ordered_until, *first]):
             if before == after:
                 self._repeated.add(after)
             elif after - before >= _LONG_SECONDS and before > -math.inf and len(self._long) < _TIMES_MAX:
                 self._long.append(before)
         if first:
-            self._settled = first[-1]
+            self._ordered_until = first[-1]
 
 
 class StreamState:

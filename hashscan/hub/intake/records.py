@@ -53,7 +53,7 @@ _SENT: dict[Any, Any] = {
     )
     for shape in RECORDS
     if issubclass(shape, PathRecord)
-} | {"sweep": ScanRecord, "summary": SummaryRecord}
+} | {"scan": ScanRecord, "summary": SummaryRecord}
 """The types of records as they are sent: those of files may have a `place`."""
 _Other: Any = defstruct("SentOther", _ADDED, bases=(PathRecord,), kw_only=True)
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[tuple(_SENT.values())])  # noqa: UP007

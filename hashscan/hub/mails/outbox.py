@@ -77,7 +77,7 @@ class Attempt(Struct, frozen=True):
 
     recipient: str
     trouble: str
-    """Why it was not accepted; empty if it was."""
+    """The reason why it was not accepted; empty if it was."""
     final: bool = False
     """True if no more tries are made."""
 

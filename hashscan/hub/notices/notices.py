@@ -69,7 +69,7 @@ class SentNotice(Struct, frozen=True):
     undelivered: int | None
     """When the tries to send it to one of them ended."""
     trouble: str
-    """Why the last try to send it has failed; empty if it has not."""
+    """The error of the last try to send it; empty if it has not failed."""
     acknowledged: int | None
     never_seen: int | None
     """When a server said that it has never seen such a file; None again when it has."""

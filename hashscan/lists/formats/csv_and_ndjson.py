@@ -89,7 +89,7 @@ _NDJSON_MEND = 'Write {"id": "...", "algorithm": "...", "value": "...", "categor
 
 
 class NdjsonFormat(ListFormat):
-    """One JSON object for each line with exactly four members; blank lines are skipped."""
+    """One JSON object for each line with exactly four keys; blank lines are skipped."""
 
     name = "ndjson"
 
@@ -103,10 +103,10 @@ class NdjsonFormat(ListFormat):
             if (
                 not isinstance(pairs, tuple)
                 or len(pairs) != len(_COLUMNS)
-                or any(not isinstance(fields.get(member), str) for member in _COLUMNS)
+                or any(not isinstance(fields.get(key), str) for key in _COLUMNS)
             ):
                 raise LineError(number, f"not the four texts {', '.join(_COLUMNS)}", _NDJSON_MEND)
-            yield _entry(number, *(fields[member] for member in _COLUMNS))
+            yield _entry(number, *(fields[key] for key in _COLUMNS))
 
 
 class NdjsonWriter(ListWriter):

@@ -49,7 +49,7 @@ class JsonItems:
         self._reader = _LimitedStream(self.head, stream)
 
     def before(self, array: str) -> dict[str, Any]:
-        """Return the scalar members before the member `array`, within the first 64 KiB."""
+        """Return the scalar values before the key `array`, within the first 64 KiB."""
         found: dict[str, Any] = {}
         depth, key = 0, ""
         try:
@@ -140,7 +140,7 @@ class _LimitedStream:
 
 _VICS_NO_HITS = frozenset({0, 4})
 _VICS_BASELINE = 1
-_VICS_MEMBERS = (("MD5", "md5"), ("SHA1", "sha1"), ("PhotoDNA", "photodna"))
+_VICS_KEYS = (("MD5", "md5"), ("SHA1", "sha1"), ("PhotoDNA", "photodna"))
 _VICS_ALGORITHMS = {name: name for name in ("md5", "sha1", "sha256", "sha512", "pdq", "photodna")}
 
 
@@ -181,8 +181,8 @@ class VicsFormat(ListFormat):
 
     def _values(self, number: int, media: dict[str, Any]) -> list[tuple[str, str]]:
         found = []
-        for member, algorithm in _VICS_MEMBERS:
-            value = media.get(member)
+        for key, algorithm in _VICS_KEYS:
+            value = media.get(key)
             if value is None or value == "":
                 continue
             found.append(_hexadecimal(number, algorithm, value))

@@ -148,17 +148,17 @@ class NumpyKernel(Kernel):
         # A group has at most this many candidates, except for a single query, which has at most its budget.
         groups = np.cumsum(of_query[within]) // _CANDIDATES_AT_ONCE
         for group in np.unique(groups):
-            members = within[groups == group]
-            lengths = counts[members].ravel()
+            in_group = within[groups == group]
+            lengths = counts[in_group].ravel()
             probe = np.repeat(np.arange(lengths.size), lengths)
-            places = np.arange(probe.size) + (first[members].ravel() - np.cumsum(lengths) + lengths)[probe]
+            places = np.arange(probe.size) + (first[in_group].ravel() - np.cumsum(lengths) + lengths)[probe]
             places += chunk * entries
-            differing = tables.sketch[places] ^ np.repeat(sketches[members], of_query[members])
+            differing = tables.sketch[places] ^ np.repeat(sketches[in_group], of_query[in_group])
             kept = np.flatnonzero(
-                np.bitwise_count(differing & of_next) <= near - np.tile(weights, len(members))[probe]
+                np.bitwise_count(differing & of_next) <= near - np.tile(weights, len(in_group))[probe]
             )
             kept = kept[np.bitwise_count(differing[kept]) <= total - weights[probe[kept] % len(weights)]]
-            query_rows = asking[members[probe[kept] // len(weights)]]
+            query_rows = asking[in_group[probe[kept] // len(weights)]]
             np.add.at(spent, query_rows, SURVIVOR_COST)
             rows = tables.rows[places[kept]].astype(np.int64)
             if rows.size and rows.max() >= entries:

@@ -83,12 +83,12 @@ def send_feedback(state: StateDir, lists: Sequence[str] = (), *, refused: bool =
             try:
                 for reply in _replies(ListStore(state.lists), name, list(left.values())):
                     del left[reply.feedback.entry_id]
-                    _settle(state, reply, refused=True)
+                    _store_reply(state, reply, refused=True)
                     yield reply
             except HashscanError as error:
                 for feedback in left.values():
                     reply = Reply(feedback, str(error), error.remedy or _KEPT)
-                    _settle(state, reply, refused=False)
+                    _store_reply(state, reply, refused=False)
                     yield reply
 
 
@@ -102,8 +102,8 @@ def _waiting(state: StateDir, lists: Sequence[str], refused: bool) -> list[Feedb
     ]
 
 
-def _settle(state: StateDir, reply: Reply, *, refused: bool) -> None:
-    done = not reply.problem or reply.settled
+def _store_reply(state: StateDir, reply: Reply, *, refused: bool) -> None:
+    done = not reply.problem or reply.dropped
     problem = reply.problem[:_PROBLEM_MAX]
     replace_feedback(
         state,

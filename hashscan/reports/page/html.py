@@ -63,7 +63,7 @@ class Html(ReportFormat):
         summary: Record | None = None
         with KeptRows(_PLAIN) as rows:
             for record in report.records():
-                if record["type"] == "sweep":
+                if record["type"] == "scan":
                     scan = record
                 elif record["type"] == "summary":
                     summary = record

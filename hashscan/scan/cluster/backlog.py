@@ -29,7 +29,7 @@ class Work:
     """A batch that needs a result."""
 
     batch: Batch
-    settle: Callable[[BatchResult], None]
+    finish: Callable[[BatchResult], None]
     fail: Callable[[BaseException], None]
     alone: bool = False
     """True for one file of a batch whose worker was lost; a worker gets it without any other file."""
@@ -37,7 +37,7 @@ class Work:
     """The number of machines that were lost while they had it alone."""
 
     def give_up(self, reason: str) -> None:
-        self.settle(unread_result(self.batch, Reason.WORKER_DIED, reason))
+        self.finish(unread_result(self.batch, Reason.WORKER_DIED, reason))
 
     def split_by_file(self) -> list[Work]:
         """Return its files as separate work; their results together are its result."""
@@ -51,7 +51,7 @@ class Work:
 def work_of(batch: Batch, outer: Outer[BatchResult]) -> Work:
     """Return work whose result goes into a future; later results are ignored."""
 
-    def settle(result: BatchResult) -> None:
+    def finish(result: BatchResult) -> None:
         if not outer.done():
             outer.set_result(result)
 
@@ -59,20 +59,20 @@ def work_of(batch: Batch, outer: Outer[BatchResult]) -> Work:
         if not outer.done():
             outer.set_exception(error)
 
-    return Work(batch, settle, fail)
+    return Work(batch, finish, fail)
 
 
 @dataclass(slots=True)
 class _Parts:
     whole: Work
-    answers: list[BatchResult | None]
+    results: list[BatchResult | None]
 
     def receiver(self, position: int) -> Callable[[BatchResult], None]:
         def take(answer: BatchResult) -> None:
-            self.answers[position] = answer
-            answers = [known for known in self.answers if known is not None]
-            if len(answers) == len(self.answers):
-                self.whole.settle(merge_results([[place] for place in range(len(answers))], answers))
+            self.results[position] = answer
+            results = [known for known in self.results if known is not None]
+            if len(results) == len(self.results):
+                self.whole.finish(merge_results([[place] for place in range(len(results))], results))
 
         return take
 

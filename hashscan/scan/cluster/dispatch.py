@@ -129,7 +129,7 @@ class WorkerPreparation:
         self._asked: dict[str, Future[Any]] = {}
         """The workers that are asked to prepare, and Dask's future of each answer."""
         self._present: frozenset[str] = frozenset()
-        self._settled: set[str] = set()
+        self._answered: set[str] = set()
         """The present workers that need not be asked: they are ready, refused or busy."""
         self._deaths: dict[str, int] = {}
         """By machine: the number of checks that found workers dead while preparing, since one was ready."""
@@ -144,7 +144,7 @@ class WorkerPreparation:
         return bool(self._running)
 
     @property
-    def unsettled(self) -> bool:
+    def unanswered(self) -> bool:
         """True if a present worker is still to answer, or to be asked again."""
         return bool(self._unanswered())
 
@@ -160,18 +160,18 @@ class WorkerPreparation:
             self._count_death(machine)
         self._died.clear()
         self._present = present
-        self._settled &= present
+        self._answered &= present
         self.busy = {address: host for address, host in self.busy.items() if address in present}
-        for address in present - self._settled - self._running.keys():
+        for address in present - self._answered - self._running.keys():
             if machine_of(address) not in self.dying:
                 self._running[address] = self._tasks.start(self._prepare(address))
 
     def retry(self, address: str) -> None:
-        self._settled.discard(address)
+        self._answered.discard(address)
 
     def forget_all(self) -> None:
         """Forget all workers after the loss of the scheduler; workers that are present afterwards are new."""
-        self._settled.clear()
+        self._answered.clear()
         self.busy.clear()
 
     async def wait_for_answers(self, seconds: float) -> None:
@@ -197,7 +197,7 @@ class WorkerPreparation:
 
     def _unanswered(self) -> set[str]:
         """Return the machines of workers that are present and have not answered."""
-        return {machine_of(address) for address in self._present - self._settled} - self.dying
+        return {machine_of(address) for address in self._present - self._answered} - self.dying
 
     async def _prepare(self, address: str) -> None:
         loop = asyncio.get_running_loop()
@@ -225,7 +225,7 @@ class WorkerPreparation:
             self._lost.discard(address)
         if address not in self._present:
             return
-        self._settled.add(address)
+        self._answered.add(address)
         self.busy.pop(address, None)
         match answer:
             case Refused():
@@ -386,7 +386,7 @@ class Dispatcher:
         match answer:
             case BatchResult():
                 del slot.busy[work]
-                work.settle(answer)
+                work.finish(answer)
             case Defect(host, traceback):
                 del slot.busy[work]
                 work.fail(ClusterDefect(f"on node {host}:\n{traceback}"))

@@ -122,7 +122,7 @@ def check_node(settings: HostSettings) -> str:
     trial = WorkerSetup(
         lists=(), sandbox=SandboxOptions("auto"), algorithms=("sha256", "pdq"), max_pixels=64_000_000
     )
-    with DecodeCache() as answers, Worker(trial, answers) as worker:
+    with DecodeCache() as decode_cache, Worker(trial, decode_cache) as worker:
         level = worker.sandbox.start()
     return f"lists: {', '.join(lists) or 'none but demo'}; sandbox: {level.summary}"
 
@@ -157,9 +157,13 @@ async def _run(
     for number, code in ((signal.SIGTERM, EXIT_TERMINATED), (signal.SIGINT, EXIT_INTERRUPTED)):
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     neighbour = settings.neighbour
-    limits = scratch / "pace", neighbour.limit_rate, neighbour.limit_files
-    members = _members(settings, security, scratch, say, make, limits if neighbour.rate_limited else None)
-    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(member.join()) for member in members]
+    limits = scratch / "rate-limits", neighbour.limit_rate, neighbour.limit_files
+    memberships = _memberships(
+        settings, security, scratch, say, make, limits if neighbour.rate_limited else None
+    )
+    tasks: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(membership.join()) for membership in memberships
+    ]
     joining = asyncio.gather(*tasks)
     if neighbour.max_load is not None:
         # It is closed when the process ends.
@@ -170,8 +174,10 @@ async def _run(
         if stopped.done():
             return stopped.result()
         await joining
-        say(f"{len(members)} workers are ready at {settings.cluster.scheduler}")
-        staying: list[asyncio.Future[Any]] = [asyncio.ensure_future(member.stay()) for member in members]
+        say(f"{len(memberships)} workers are ready at {settings.cluster.scheduler}")
+        staying: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(membership.stay()) for membership in memberships
+        ]
         tasks += staying
         await asyncio.wait((stopped, *staying), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
@@ -187,7 +193,7 @@ async def _run(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, joining, return_exceptions=True)
-        await asyncio.gather(*(member.close() for member in members))
+        await asyncio.gather(*(membership.close() for membership in memberships))
 
 
 async def _look(gate: LoadGate, say: Callable[[str], None]) -> None:
@@ -197,13 +203,13 @@ async def _look(gate: LoadGate, say: Callable[[str], None]) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _members(
+def _memberships(
     settings: HostSettings,
     security: Security,
     scratch: Path,
     say: Callable[[str], None],
     make: MakeWorker,
-    pace: tuple[Path, float | None, float | None] | None,
+    rate_limits: tuple[Path, float | None, float | None] | None,
 ) -> list[Membership]:
     from hashscan.scan.cluster.node import Membership, NodeNanny, NodePlugin, NodeSettings
 
@@ -214,7 +220,7 @@ def _members(
         # A worker that joins again belongs to no earlier one: no file is the cause of a broken connection.
         identity = uuid.uuid4().hex
         state = StateDir(settings.state.path.absolute())
-        node = NodeSettings(identity, state, make, versioned(__version__), pace)
+        node = NodeSettings(identity, state, make, versioned(__version__), rate_limits)
         return NodeNanny(
             settings.cluster.scheduler,
             nthreads=1,

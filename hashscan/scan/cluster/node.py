@@ -91,14 +91,14 @@ class NodeSettings:
     state: StateDir
     make: MakeWorker = Worker
     version: str = versioned(__version__)
-    pace: tuple[Path, float | None, float | None] | None = None
+    rate_limits: tuple[Path, float | None, float | None] | None = None
     """The file of the shared rate limiter, bytes per second, files per second; None if nothing is limited."""
 
 
 @dataclass(slots=True)
 class _Prepared:
     lists: OpenedLists
-    answers: DecodeCache
+    decode_cache: DecodeCache
     worker: Worker
     done: int
     """The number of tasks that the worker had done in total when this scan last sent one,"""
@@ -123,7 +123,9 @@ class Node:
         self._done = 0
         self._free = 0.0
         self._left = time.monotonic()
-        self._pace = None if settings.pace is None else RateLimiter.from_file(*settings.pace)
+        self._rate_limiter = (
+            None if settings.rate_limits is None else RateLimiter.from_file(*settings.rate_limits)
+        )
 
     def prepare(self, token: str, job: bytes) -> PrepareAnswer:
         """Open the lists and start the sandbox for a scan, or answer why that is not possible."""
@@ -194,14 +196,14 @@ class Node:
             store = ListStore(self._settings.state.lists)
             lists = undo.enter_context(store.open([w.name for w in job.lists], datetime.now(UTC)))
             _compare(job, lists)
-            answers = undo.enter_context(DecodeCache())
-            worker = undo.enter_context(self._settings.make(with_lists(job, lists.handles), answers))
-            if self._pace is not None:
-                worker.set_rate_limiter(self._pace.acquire)
+            decode_cache = undo.enter_context(DecodeCache())
+            worker = undo.enter_context(self._settings.make(with_lists(job, lists.handles), decode_cache))
+            if self._rate_limiter is not None:
+                worker.set_rate_limiter(self._rate_limiter.acquire)
             # So that no sandbox has to start, or is found missing, when the first picture arrives.
             worker.sandbox.start()
             undo.pop_all()
-            return _Prepared(lists, answers, worker, self._done, self._free)
+            return _Prepared(lists, decode_cache, worker, self._done, self._free)
 
 
 def _compare(job: Job, lists: OpenedLists) -> None:

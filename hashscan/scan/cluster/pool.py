@@ -201,7 +201,7 @@ async def wait_for_workers(dispatcher: Dispatcher) -> None:
         # A late answer of the scheduler shows the workers at the time of the request.
         last_asked += loop.time() - looked
         # Read before the answers, which may all arrive in time.
-        asked = bool(preparing) or preparing.unsettled
+        asked = bool(preparing) or preparing.unanswered
         # Not longer, otherwise the death of a worker that is waited for would go unnoticed.
         await preparing.wait_for_answers(LOOK_SECONDS)
         now = loop.time()
@@ -209,7 +209,7 @@ async def wait_for_workers(dispatcher: Dispatcher) -> None:
             last_asked = now
         if dispatcher.slots:
             first_ready = now if first_ready is None else first_ready
-            awaited = bool(preparing) or preparing.unsettled
+            awaited = bool(preparing) or preparing.unanswered
             if not awaited or now - first_ready > OTHER_WORKERS_SECONDS:
                 return
         else:

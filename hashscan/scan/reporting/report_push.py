@@ -216,7 +216,7 @@ class _BehindError(Exception):
 
 def sent_line(record: Record, host: str, *, names: bool) -> bytes:
     """Return the line that is sent of a record; see `ReportPusher` for the other arguments."""
-    if record["type"] == "sweep":
+    if record["type"] == "scan":
         return line_of(
             {
                 **_chosen(record, _OF_SCAN),

@@ -250,7 +250,7 @@ class ReportWriter:
         self._state = state
         self._spool = spool
         self._uuid = ""
-        self._settled = False
+        self._final_written = False
         with ExitStack() as stack:
             self._deferred = DeferredFindings(breaker, services)
             stack.callback(self._deferred.close)
@@ -267,7 +267,7 @@ class ReportWriter:
 
     def emit(self, record: Record) -> None:
         """Write a record to all reports and the observer, with the customer whose file it is about."""
-        if self._spool is not None and record["type"] == "sweep":
+        if self._spool is not None and record["type"] == "scan":
             self._uuid = record["uuid"]
         record = self._customers.named(record)
         waits = self._deferred.add(record)
@@ -278,14 +278,14 @@ class ReportWriter:
         if not waits:
             self._observer.record(record)
 
-    def settle(self, summary: Summary, act: Act | None = None, besides: Iterable[Record] = ()) -> Record:
+    def write_final(self, summary: Summary, act: Act | None = None, besides: Iterable[Record] = ()) -> Record:
         """Write the final records of matches, when all are found; return more fields of the summary. The
         breaker also counts `besides`, findings of files that the scan did not reach."""
         deferred = self._deferred
         deferred.count_besides(besides)
         deferred.finalize(act)
         summary.hold(deferred.held_records())
-        self._settled = True
+        self._final_written = True
         # Files already have the first records, standard output has none of them yet.
         for sink in sorted(self._sinks, key=lambda sink: sink.destination is not None):
             if deferred.changed or sink.destination is None:
@@ -297,7 +297,7 @@ class ReportWriter:
         return deferred.fields()
 
     def held(self) -> Iterator[Record]:
-        """Yield the findings that the circuit breaker changed to held; call it after `settle`."""
+        """Yield the findings that the circuit breaker changed to held; call it after `write_final`."""
         return self._deferred.held_records()
 
     def conclude(
@@ -366,7 +366,7 @@ class ReportWriter:
     ) -> None:
         # An exception is being raised already; a full disk must not hide it.
         with suppress(OutputError):
-            for sink in () if self._settled else self._sinks:
+            for sink in () if self._final_written else self._sinks:
                 if sink.destination is None:
                     sink.replace_matches(self._deferred.records())
         self._stack.__exit__(kind, error, trace)

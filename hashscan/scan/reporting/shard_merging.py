@@ -234,18 +234,18 @@ def merge_reports(paths: Sequence[Path], sink: ReportFile) -> MergeResult:
     sink.write(_scan_record(reports))
     total = Summary()
     services = {info.name for info in reports[0].lists if info.state is TrustState.SERVICE}
-    with closing(DeferredFindings(reports[0].breaker, services)) as settlement:
+    with closing(DeferredFindings(reports[0].breaker, services)) as deferred:
         for report in reports:
             for record in report.records():
-                if not settlement.add(record) or sink.destination is not None:
+                if not deferred.add(record) or sink.destination is not None:
                     sink.write(record)
                 total.breaker_held += "breaker" in record and "accepted" not in record
             total.add_fields(report.counted.fields() if report.summary is None else report.summary)
-        settlement.finalize()
-        total.hold(settlement.held_records())
-        if settlement.changed or sink.destination is None:
-            sink.replace_matches(settlement.records())
-        return _conclude(reports, total, settlement, sink)
+        deferred.finalize()
+        total.hold(deferred.held_records())
+        if deferred.changed or sink.destination is None:
+            sink.replace_matches(deferred.records())
+        return _conclude(reports, total, deferred, sink)
 
 
 def _scan_record(reports: Sequence[ShardReport]) -> Record:
@@ -303,7 +303,7 @@ def _excepted(reports: Sequence[ShardReport], field: str, names: tuple[str, ...]
 
 
 def _conclude(
-    reports: Sequence[ShardReport], total: Summary, settlement: DeferredFindings, sink: ReportFile
+    reports: Sequence[ShardReport], total: Summary, deferred: DeferredFindings, sink: ReportFile
 ) -> MergeResult:
     first = reports[0].scan
     lists = [ListInfo(name, TrustState(info["state"])) for name, info in _worst_lists(reports).items()]
@@ -320,7 +320,7 @@ def _conclude(
     ended = max((end for report in reports if (end := report.ended) is not None), default=None)
     fields = {
         **total.fields(),
-        **settlement.fields(),
+        **deferred.fields(),
         "incomplete": fields_of(short),
         "only_test_entries": bool(summaries) and all(s["only_test_entries"] for s in summaries),
         "merged": datetime.now(UTC).isoformat(),
@@ -333,7 +333,7 @@ def _conclude(
         fields["seconds"] = round((ended - began).total_seconds(), 3)
         fields["ended"] = ended.isoformat()
     sink.write(summary_record(fields))
-    return MergeResult(total, tuple(short), len(reports), exit_code, tuple(settlement.breaker_messages()))
+    return MergeResult(total, tuple(short), len(reports), exit_code, tuple(deferred.breaker_messages()))
 
 
 def _missing(reports: Sequence[ShardReport]) -> list[Shortcoming]:

@@ -33,7 +33,7 @@ from hashscan.matching.evaluation import FileTask, Matcher, disprove
 from hashscan.matching.worker_setup import WorkerSetup
 from hashscan.model import Match, MemberLimits, Reason
 from hashscan.registry import EXACT_HASHES
-from hashscan.sandbox.client import Plugin, Sandbox
+from hashscan.sandbox.client import DecoderProgram, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.slow_files import SlowOwners, container_seconds, cost_of
 from hashscan.sources.base import FileError, OpenFile
@@ -51,11 +51,16 @@ class ContainerOpening(ClosedOnExit):
     """The sandbox of containers, and the limits within which they are opened."""
 
     def __init__(
-        self, setup: WorkerSetup, limits: MemberLimits, plugin: Plugin, pictures: Sandbox, slow: SlowOwners
+        self,
+        setup: WorkerSetup,
+        limits: MemberLimits,
+        program: DecoderProgram,
+        pictures: Sandbox,
+        slow: SlowOwners,
     ) -> None:
-        """Start nothing yet. The plug-in also decodes the pictures in containers; the budgets of owners in
+        """Start nothing yet. The program also decodes the pictures in containers; the budgets of owners in
         its sandbox are those of containers, too."""
-        self._plugin, self._options = opening_plugin(setup, limits, plugin), setup.sandbox
+        self._program, self._options = opening_program(setup, limits, program), setup.sandbox
         self._by_python = False
         """True if no library written in C opens containers, except those of Python itself."""
         self._limits, self._pictures, self._slow = limits, pictures, slow
@@ -97,12 +102,12 @@ class ContainerOpening(ClosedOnExit):
     def _start(self) -> None:
         """Start the sandbox; without libraries if it is not a full one."""
         if self.sandbox is None:
-            self.sandbox = Sandbox(self._plugin, self._options, self._pictures)
+            self.sandbox = Sandbox(self._program, self._options, self._pictures)
         if not self._by_python and not (self.sandbox.level or self.sandbox.start()).full:
             self._by_python = True
             self.sandbox.close()
-            plugin = structs.replace(self._plugin, arguments=(*self._plugin.arguments, "libraries=none"))
-            self.sandbox = Sandbox(plugin, self._options, self._pictures)
+            program = structs.replace(self._program, arguments=(*self._program.arguments, "libraries=none"))
+            self.sandbox = Sandbox(program, self._options, self._pictures)
 
     def _open(
         self,
@@ -206,12 +211,12 @@ def _defer(file: FileTask, opened: OpenFile, seconds: float) -> None:
     file.fail(FileError(Reason.TIMEOUT, "not opened yet"))
 
 
-def opening_plugin(setup: WorkerSetup, limits: MemberLimits, plugin: Plugin) -> Plugin:
+def opening_program(setup: WorkerSetup, limits: MemberLimits, program: DecoderProgram) -> DecoderProgram:
     arguments = (
-        *plugin.arguments,
+        *program.arguments,
         f"exact={','.join(EXACT_HASHES.rows[name].target for name in setup.exact)}",
         f"containers={json.encode(limits).decode()}",
         *(() if setup.pictures_compared else ("members=bytes",)),
         *(() if setup.videos is None else ("videos=vpdq",)),
     )
-    return Plugin(plugin.target, arguments, max(REPLY_MAX, RECORD_MAX), plugin.libraries)
+    return DecoderProgram(program.target, arguments, max(REPLY_MAX, RECORD_MAX), program.libraries)

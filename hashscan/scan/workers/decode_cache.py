@@ -140,7 +140,7 @@ class DecodeCache(ClosedOnExit):
 def _anonymous_file(size: int) -> int:
     """Return an anonymous file in memory, or -1 if the system has none or limits the size of files."""
     try:
-        descriptor = os.memfd_create("hashscan-answers")
+        descriptor = os.memfd_create("hashscan-decode-cache")
     except OSError:
         return -1
     try:

@@ -89,19 +89,19 @@ class ProcessPool(Pool):
         setup: WorkerSetup,
         workers: int,
         make: MakeWorker = Worker,
-        pace: RateLimiter | None = None,
+        rate_limiter: RateLimiter | None = None,
         limits: StuckLimits | None = None,
     ) -> None:
         """Start the processes.
 
         Args:
-            pace: the rate limiter for all of them together; it is not closed with the pool.
+            rate_limiter: the rate limiter for all of them together; it is not closed with the pool.
         """
         self.workers = workers
         limits = limits or LIMITS
         self._stuck = StuckOwners(limits)
-        self._answers = DecodeCache()
-        arguments = (setup, make, self._answers, pace)
+        self._decode_cache = DecodeCache()
+        arguments = (setup, make, self._decode_cache, rate_limiter)
         self._processes = Processes(workers, _run, _start, arguments, warm_up(), limits)
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
@@ -164,7 +164,7 @@ class ProcessPool(Pool):
     def close(self) -> None:
         """Stop the processes."""
         self._processes.close()
-        self._answers.close()
+        self._decode_cache.close()
 
 
 class _Parts:
@@ -172,7 +172,7 @@ class _Parts:
 
     def __init__(self, places: Sequence[Sequence[int]], outer: Future[BatchResult]) -> None:
         self._places = places
-        self._answers: dict[int, BatchResult] = {}
+        self._parts: dict[int, BatchResult] = {}
         self._outer = outer
         self._lock = threading.Lock()
 
@@ -184,36 +184,36 @@ class _Parts:
                 if not self._outer.done():
                     self._outer.set_exception(error)
                 return
-            self._answers[number] = inner.result()
-            if len(self._answers) == len(self._places) and not self._outer.done():
-                answers = [self._answers[part] for part in range(len(self._places))]
-                self._outer.set_result(merge_results(self._places, answers))
+            self._parts[number] = inner.result()
+            if len(self._parts) == len(self._places) and not self._outer.done():
+                parts = [self._parts[part] for part in range(len(self._places))]
+                self._outer.set_result(merge_results(self._places, parts))
 
 
-def merge_results(places: Sequence[Sequence[int]], answers: Sequence[BatchResult]) -> BatchResult:
+def merge_results(places: Sequence[Sequence[int]], parts: Sequence[BatchResult]) -> BatchResult:
     """Return the result of a batch whose parts were checked separately, each with the positions of its files
     in the batch."""
     results: dict[int, FileResult] = {}
     kept: dict[int, StoredContentData | None] = {}
     deferred: list[tuple[int, int]] = []
-    for positions, answer in zip(places, answers, strict=True):
+    for positions, answer in zip(places, parts, strict=True):
         results.update(zip(positions, answer.results, strict=True))
         # A worker that died kept nothing.
         kept.update(zip(positions, answer.kept or repeat(None), strict=False))
         deferred += [(positions[position], size) for position, size in answer.deferred]
     return BatchResult(
         results=tuple(results[position] for position in range(len(results))),
-        bytes_read=sum(answer.bytes_read for answer in answers),
-        sandbox=next((a.sandbox for a in answers if a.sandbox is not None), None),
+        bytes_read=sum(answer.bytes_read for answer in parts),
+        sandbox=next((a.sandbox for a in parts if a.sandbox is not None), None),
         kept=tuple(kept[position] for position in range(len(results)))
-        if any(answer.kept for answer in answers)
+        if any(answer.kept for answer in parts)
         else (),
         deferred=tuple(sorted(deferred)),
-        hole_bytes=sum(answer.hole_bytes for answer in answers),
-        compared=sum(answer.compared for answer in answers),
-        not_compared=sum(answer.not_compared for answer in answers),
-        recognition=dict(sum((Counter(answer.recognition) for answer in answers), Counter[str]())),
-        excess=_sums(answer.excess for answer in answers),
+        hole_bytes=sum(answer.hole_bytes for answer in parts),
+        compared=sum(answer.compared for answer in parts),
+        not_compared=sum(answer.not_compared for answer in parts),
+        recognition=dict(sum((Counter(answer.recognition) for answer in parts), Counter[str]())),
+        excess=_sums(answer.excess for answer in parts),
     )
 
 
@@ -242,13 +242,15 @@ def unread_result(batch: Batch, reason: Reason, detail: str) -> BatchResult:
 _worker: Worker | None = None
 
 
-def _start(setup: WorkerSetup, make: MakeWorker, answers: DecodeCache, pace: RateLimiter | None) -> None:
+def _start(
+    setup: WorkerSetup, make: MakeWorker, decode_cache: DecodeCache, rate_limiter: RateLimiter | None
+) -> None:
     global _worker  # noqa: PLW0603 - a pool's initializer has no other place to leave it
     # A scan that is killed must not leave workers behind that continue to read.
     die_with_parent()
-    _worker = make(setup, answers)
-    if pace is not None:
-        _worker.set_rate_limiter(pace.acquire)
+    _worker = make(setup, decode_cache)
+    if rate_limiter is not None:
+        _worker.set_rate_limiter(rate_limiter.acquire)
     # Last, because it may have to wait, and the sandbox starts meanwhile.
     isolate_session()
 

@@ -121,7 +121,7 @@ class _Process:
 
     process: ForkServerProcess
     tasks: Connection
-    answers: Connection
+    results: Connection
     progress: Progress
     capacity: int
     """The bytes of tasks that may be unread in its pipe without blocking the sender."""
@@ -167,7 +167,7 @@ class Processes:
         self._context = context
         self._limits = limits
         self._looked = time.monotonic()
-        self._members: list[_Process] = []
+        self._workers: list[_Process] = []
         self._waiting: deque[_Task] = deque()
         self._failed_starts = 0
         self._closing = False
@@ -196,7 +196,7 @@ class Processes:
         return future
 
     def pids(self) -> list[int]:
-        return [pid for member in list(self._members) if (pid := member.process.pid) is not None]
+        return [pid for worker in list(self._workers) if (pid := worker.process.pid) is not None]
 
     def close(self) -> None:
         """End the processes at once; tasks that aren't done are given up and never answered."""
@@ -212,7 +212,7 @@ class Processes:
     def _run(self) -> None:
         try:
             while not self._closing:
-                while len(self._members) < self._number:
+                while len(self._workers) < self._number:
                     self._add()
                 self._hand_out()
                 for key, _ in self._selector.select(self._seconds_to_look()):
@@ -223,8 +223,8 @@ class Processes:
                 self._check_progress()
         except Exception as error:  # the callers that wait for a result must receive the error
             self._broken = error
-            for member in self._members:
-                self._waiting.extend(member.given)
+            for worker in self._workers:
+                self._waiting.extend(worker.given)
             self._refuse(error)
         finally:
             self._end()
@@ -240,14 +240,14 @@ class Processes:
                 time.sleep(pause)
             else:
                 return
-        if not self._members:
+        if not self._workers:
             raise WorkersError(f"no worker can be started: {failure}") from failure
-        self._number = len(self._members)
+        self._number = len(self._workers)
 
     def _start(self) -> None:
         tasks, gives = self._context.Pipe(duplex=False)
         try:
-            takes, answers = self._context.Pipe(duplex=False)
+            takes, results = self._context.Pipe(duplex=False)
         except OSError:
             tasks.close()
             gives.close()
@@ -256,7 +256,7 @@ class Processes:
         try:
             taken_back = _LastTakenBack()
             process = self._context.Process(
-                target=_serve, args=(tasks, answers, taken_back, *self._parts), name="worker", daemon=True
+                target=_serve, args=(tasks, results, taken_back, *self._parts), name="worker", daemon=True
             )
             process.start()
         except (OSError, EOFError):
@@ -267,52 +267,52 @@ class Processes:
             raise
         finally:
             tasks.close()
-            answers.close()
+            results.close()
         # Half of it, because data that was written in parts takes more space than its bytes.
         capacity = fcntl.fcntl(gives.fileno(), fcntl.F_GETPIPE_SZ) // 2
-        member = _Process(process, gives, takes, Progress(self._limits), capacity, taken_back)
-        self._members.append(member)
-        self._selector.register(takes, selectors.EVENT_READ, member)
+        worker = _Process(process, gives, takes, Progress(self._limits), capacity, taken_back)
+        self._workers.append(worker)
+        self._selector.register(takes, selectors.EVENT_READ, worker)
 
     def _hand_out(self) -> None:
         while self._waiting:
             if self._waiting[0].patience() <= 0:
                 self._waiting.popleft().future.set_exception(TaskRefused())
                 continue
-            if (member := self._free_for(self._waiting[0])) is None:
+            if (worker := self._free_for(self._waiting[0])) is None:
                 break
             task = self._waiting.popleft()
-            if not member.given:
-                member.progress.begin()
-                member.since = time.monotonic()
+            if not worker.given:
+                worker.progress.begin()
+                worker.since = time.monotonic()
             try:
-                member.tasks.send_bytes(_NUMBER.pack(member.sent + 1) + task.payload)
+                worker.tasks.send_bytes(_NUMBER.pack(worker.sent + 1) + task.payload)
             except OSError:
                 # It is dead, as the end of its pipe will show, and never received this task.
-                member.gone = True
+                worker.gone = True
                 self._waiting.appendleft(task)
                 continue
-            member.sent += 1
-            member.given.append(task)
+            worker.sent += 1
+            worker.given.append(task)
 
     def _free_for(self, task: _Task) -> _Process | None:
-        ready = [member for member in self._members if member.ready and not member.gone]
-        idle = next((member for member in ready if not member.given), None)
-        return idle or next((member for member in ready if member.takes(task)), None)
+        ready = [worker for worker in self._workers if worker.ready and not worker.gone]
+        idle = next((worker for worker in ready if not worker.given), None)
+        return idle or next((worker for worker in ready if worker.takes(task)), None)
 
-    def _receive(self, member: _Process) -> None:
+    def _receive(self, worker: _Process) -> None:
         try:
-            message = member.answers.recv_bytes()
+            message = worker.results.recv_bytes()
         except (EOFError, OSError):
-            self._remove_dead(member)
+            self._remove_dead(worker)
             return
         if message == _READY:
-            member.ready = True
+            worker.ready = True
             self._failed_starts = 0
             return
-        task = member.given.popleft()
-        member.progress.begin()
-        member.since = time.monotonic()
+        task = worker.given.popleft()
+        worker.progress.begin()
+        worker.since = time.monotonic()
         if message == _TAKEN_BACK:
             self._hand_out()
             return
@@ -326,65 +326,65 @@ class Processes:
 
     def _seconds_to_look(self) -> float | None:
         """Return the longest time to wait for results."""
-        if any(member.killed is not None for member in self._members):
+        if any(worker.killed is not None for worker in self._workers):
             return min(END_SECONDS, self._limits.look_seconds)
-        if any(len(member.given) > 1 for member in self._members):
+        if any(len(worker.given) > 1 for worker in self._workers):
             return min(_BUSY_SECONDS, self._limits.look_seconds)
-        busy = any(member.given for member in self._members)
+        busy = any(worker.given for worker in self._workers)
         return self._limits.look_seconds if busy else None
 
     def _check_progress(self) -> None:
         """Find the processes that are stuck, if the interval has passed, and end them."""
         now = time.monotonic()
-        for member in list(self._members):
-            if member.killed is not None and now - member.killed >= END_SECONDS:
-                self._remove_dead(member, 0.0)
-        for member in self._members:
-            if len(member.given) > 1 and now - member.since >= _BUSY_SECONDS:
-                self._take_back(member)
+        for worker in list(self._workers):
+            if worker.killed is not None and now - worker.killed >= END_SECONDS:
+                self._remove_dead(worker, 0.0)
+        for worker in self._workers:
+            if len(worker.given) > 1 and now - worker.since >= _BUSY_SECONDS:
+                self._take_back(worker)
         elapsed = now - self._looked
         if elapsed < self._limits.look_seconds:
             return
         self._looked = now
         # If more time has passed, this process was stopped itself, or had nothing to watch.
         elapsed = min(elapsed, 2 * self._limits.look_seconds)
-        for member in self._members:
-            if not member.given or member.killed is not None or member.process.pid is None:
+        for worker in self._workers:
+            if not worker.given or worker.killed is not None or worker.process.pid is None:
                 continue
-            member.progress.check(member.process.pid, elapsed)
+            worker.progress.check(worker.process.pid, elapsed)
             # A task that was started gets at least the smallest patience, even if no other is to be started.
-            if member.progress.stalled_seconds >= max(member.given[0].patience(), self._limits.again_seconds):
-                member.killed = now
-                member.gone = True
-                send_signal(member.process, signal.SIGKILL)
+            if worker.progress.stalled_seconds >= max(worker.given[0].patience(), self._limits.again_seconds):
+                worker.killed = now
+                worker.gone = True
+                send_signal(worker.process, signal.SIGKILL)
 
-    def _take_back(self, member: _Process) -> None:
+    def _take_back(self, worker: _Process) -> None:
         """Give the tasks behind the one that a process is busy with to other processes.
 
         It may have begun with them just now; their results are dropped then.
         """
-        member.taken_back.set(member.sent)
-        for place in range(1, len(member.given)):
-            task = member.given[place]
+        worker.taken_back.set(worker.sent)
+        for place in range(1, len(worker.given)):
+            task = worker.given[place]
             if task.patience is not _no_patience:
                 self._waiting.appendleft(task)
-                member.given[place] = _Task(task.payload, task.light, Future(), _no_patience)
+                worker.given[place] = _Task(task.payload, task.light, Future(), _no_patience)
 
-    def _remove_dead(self, member: _Process, seconds: float = END_SECONDS) -> None:
-        self._members.remove(member)
-        self._selector.unregister(member.answers)
-        member.taken_back.close()
-        exit_code = _ended([member], seconds)[0]
-        if not member.ready:
+    def _remove_dead(self, worker: _Process, seconds: float = END_SECONDS) -> None:
+        self._workers.remove(worker)
+        self._selector.unregister(worker.results)
+        worker.taken_back.close()
+        exit_code = _ended([worker], seconds)[0]
+        if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts > FAILED_STARTS_ALLOWED:
                 raise WorkersError(f"workers end before they are ready: exit code {exit_code}")
-        if member.given:
-            task = member.given.popleft()
-            self._waiting.extendleft(reversed(member.given))
-            stuck = member.killed is not None
+        if worker.given:
+            task = worker.given.popleft()
+            self._waiting.extendleft(reversed(worker.given))
+            stuck = worker.killed is not None
             task.future.set_exception(
-                ProcessStuck(member.progress.stalled_seconds) if stuck else ProcessDied(exit_code)
+                ProcessStuck(worker.progress.stalled_seconds) if stuck else ProcessDied(exit_code)
             )
 
     def _refuse(self, error: Exception) -> None:
@@ -394,12 +394,12 @@ class Processes:
                 self._waiting.popleft().future.set_exception(error)
 
     def _end(self) -> None:
-        for member in self._members:
-            send_signal(member.process, signal.SIGTERM)
-        _ended(self._members, END_SECONDS)
-        for member in self._members:
-            member.taken_back.close()
-        self._members.clear()
+        for worker in self._workers:
+            send_signal(worker.process, signal.SIGTERM)
+        _ended(self._workers, END_SECONDS)
+        for worker in self._workers:
+            worker.taken_back.close()
+        self._workers.clear()
         self._selector.close()
         os.close(self._heard)
 
@@ -411,20 +411,20 @@ def send_signal(process: ForkServerProcess, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
-def _ended(members: Sequence[_Process], seconds: float) -> list[int | None]:
+def _ended(workers: Sequence[_Process], seconds: float) -> list[int | None]:
     """Return the exit codes of processes that should end, and kill those that take longer than `seconds`, all
     together. A process that doesn't end even after a signal has None, and is not waited for any more."""
-    for member in members:
-        member.tasks.close()
-        member.answers.close()
+    for worker in workers:
+        worker.tasks.close()
+        worker.results.close()
     for number in (signal.SIGKILL, None):
         deadline = time.monotonic() + seconds
-        for member in members:
-            member.process.join(max(0.0, deadline - time.monotonic()))
+        for worker in workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
         if number is not None:
-            for member in members:
-                send_signal(member.process, number)
-    return [release_process(member.process) for member in members]
+            for worker in workers:
+                send_signal(worker.process, number)
+    return [release_process(worker.process) for worker in workers]
 
 
 def release_process(process: ForkServerProcess) -> int | None:
@@ -444,7 +444,7 @@ def _not_joined(timeout: float | None = None) -> None:
 
 def _serve(
     tasks: Connection,
-    answers: Connection,
+    results: Connection,
     taken_back: _LastTakenBack,
     function: Callable[[Any], Any],
     start: Callable[..., None],
@@ -456,13 +456,13 @@ def _serve(
     close_inherited()
     # Both pipes end when the other side has ended.
     with contextlib.suppress(EOFError, BrokenPipeError):
-        answers.send_bytes(_READY)
+        results.send_bytes(_READY)
         while True:
             task = tasks.recv_bytes()
             if taken_back.has(task):
-                answers.send_bytes(_TAKEN_BACK)
+                results.send_bytes(_TAKEN_BACK)
             else:
-                answers.send_bytes(_done(function, task[_NUMBER.size :]))
+                results.send_bytes(_done(function, task[_NUMBER.size :]))
 
 
 def close_inherited() -> None:

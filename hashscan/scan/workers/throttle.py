@@ -58,7 +58,7 @@ class RateLimiter(ClosedOnExit):
         self._files_ns = 1e9 / files_per_second if files_per_second else 0.0
         if descriptor is None:
             try:
-                descriptor = os.memfd_create("hashscan-pace")
+                descriptor = os.memfd_create("hashscan-rate-limits")
                 os.ftruncate(descriptor, _TABLE_BYTES)
             except OSError as error:
                 raise OutputError(f"can't share memory with the workers: {error.strerror}") from error
@@ -136,12 +136,12 @@ class LoadGate:
     """A check of the load at intervals; it holds the workers through their rate limiter."""
 
     def __init__(
-        self, most: float, pace: RateLimiter, source: Path = LOADAVG, *, until: float | None = None
+        self, most: float, rate_limiter: RateLimiter, source: Path = LOADAVG, *, until: float | None = None
     ) -> None:
         """Read the load for the first time. `most` is the load of other processes up to which the scan
         continues; after `until` (monotonic clock) nothing is held."""
         self._most = most
-        self._pace = pace
+        self._rate_limiter = rate_limiter
         self._source = source
         self._until = until
         self._own = 0.0
@@ -159,7 +159,7 @@ class LoadGate:
         now = time.monotonic()
         if self._until is not None and now >= self._until:
             # Otherwise the scan would end only when the load falls, long after its deadline.
-            self._pace.held = False
+            self._rate_limiter.held = False
             return ""
         past = now - self._looked
         if past < _LOAD_CHECK_SECONDS:
@@ -174,11 +174,11 @@ class LoadGate:
         except (OSError, ValueError, IndexError):
             return ""
         others = max(0.0, load - self._own)
-        if not self._pace.held and others > self._most:
-            self._pace.held = True
+        if not self._rate_limiter.held and others > self._most:
+            self._rate_limiter.held = True
             return f"the load of others is {others:.1f}, over {self._most:g}: waiting"
-        if self._pace.held and others <= RESUME_BELOW * self._most:
-            self._pace.held = False
+        if self._rate_limiter.held and others <= RESUME_BELOW * self._most:
+            self._rate_limiter.held = False
             return f"the load of others is {others:.1f}: going on"
         return ""
 

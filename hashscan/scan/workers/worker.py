@@ -61,7 +61,7 @@ from hashscan.model import (
     SandboxLevel,
 )
 from hashscan.registry import EXACT_HASHES, PICTURE_HASHES, SOURCES
-from hashscan.sandbox.client import PendingFile, Plugin, Sandbox
+from hashscan.sandbox.client import DecoderProgram, PendingFile, Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.batch_queues import LARGE_BYTES, SPARSE_BYTES
 from hashscan.scan.workers.container_opening import ContainerOpening
@@ -96,19 +96,19 @@ class Worker(ClosedOnExit):
     def __init__(
         self,
         setup: WorkerSetup,
-        answers: DecodeCache | None = None,
+        decode_cache: DecodeCache | None = None,
         openers: Mapping[str, Opener] | None = None,
     ) -> None:
         """Map the lists and start the sandbox.
 
         Args:
-            answers: the decode cache that the scan's workers share; it is closed with the worker. If None,
+            decode_cache: the decode cache that the scan's workers share; closed with the worker. If None,
                 the worker has a cache of its own.
             openers: by name of a batch's source, objects that open its files, in addition to those of the
                 registry; they are closed with the worker.
         """
         self.setup = setup
-        self.answers = DecodeCache() if answers is None else answers
+        self.decode_cache = DecodeCache() if decode_cache is None else decode_cache
         self.matcher = Matcher.of_setup(setup)
         self.consult: Callable[[Sequence[FileTask]], None] | None = None
         """Called with matched files, and once more with those whose picture matches a second decoder has
@@ -120,8 +120,8 @@ class Worker(ClosedOnExit):
         self._pictures = setup.pictures
         self._by_bytes = not setup.pictures_compared
         self._asked_for = ",".join(setup.pictures).encode()
-        self._plugin = picture_plugin(setup)
-        self.sandbox = Sandbox(self._plugin, setup.sandbox)
+        self._program = picture_program(setup)
+        self.sandbox = Sandbox(self._program, setup.sandbox)
         """Decodes pictures."""
         self._opening: ContainerOpening | None = None
         self._checksums = ChecksumComparison()
@@ -339,7 +339,7 @@ class Worker(ClosedOnExit):
             return None
         limits = limits or MemberLimits(kinds=())
         if self._opening is None:
-            self._opening = ContainerOpening(self.setup, limits, self._plugin, self.sandbox, self._slow)
+            self._opening = ContainerOpening(self.setup, limits, self._program, self.sandbox, self._slow)
         return self._opening
 
     def _consult(self, files: Sequence[FileTask]) -> None:
@@ -465,7 +465,7 @@ class Worker(ClosedOnExit):
                 continue
             sha256 = file.exact.get("sha256")
             if file.reply and sha256 is not None and file.ctime is CtimeTrust.PROVEN:
-                self.answers.put(file.opened.stat.uid, self._cached_as(sha256), file.reply)
+                self.decode_cache.put(file.opened.stat.uid, self._cached_as(sha256), file.reply)
 
     def _seen_before(self, opened: OpenFile, first: memoryview) -> bool:
         """Return True if a picture of this owner with this size, beginning and end was read before."""
@@ -474,14 +474,14 @@ class Worker(ClosedOnExit):
             last = bytes(first[-PREFIX_SIZE:])
         else:
             last = os.pread(opened.descriptor, PREFIX_SIZE, size - PREFIX_SIZE)
-        return self.answers.seen_before(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
+        return self.decode_cache.seen_before(b"%d %d " % (opened.stat.uid, size) + first[:PREFIX_SIZE] + last)
 
     def _use_cached_reply(self, file: FileTask, opened: OpenFile) -> bool:
         """Use the cached reply for the same content of the same owner, and return True if there is one."""
         sha256 = file.exact.get("sha256")
         if sha256 is None:
             return False
-        reply = self.answers.get(opened.stat.uid, self._cached_as(sha256))
+        reply = self.decode_cache.get(opened.stat.uid, self._cached_as(sha256))
         # It was validated before it was cached.
         if reply is None or not store_reply(file, reply, self._pictures):
             return False
@@ -531,7 +531,7 @@ class Worker(ClosedOnExit):
             file.deferred = max(_LARGE_PICTURE_COST, opened.stat.size)
             file.fail(FileError(file.reason, "not decoded yet"))
             return
-        with self.answers.large_picture(), turn_on_machine():
+        with self.decode_cache.large_picture(), turn_on_machine():
             memory_bytes = granted_memory(self._large_memory)
             again = self._decoded_large(file, opened, memory_bytes)
         if memory_bytes < self._large_memory and again.reason in _TOO_LARGE:
@@ -615,7 +615,7 @@ class Worker(ClosedOnExit):
         known = again.decoded is not None and bool(again.reply) and file.ctime is CtimeTrust.PROVEN
         if known and "sha256" in file.exact:
             # It replaces the first decoder's reply, which it may contradict.
-            self.answers.put(file.opened.stat.uid, self._cached_as(file.exact["sha256"]), again.reply)
+            self.decode_cache.put(file.opened.stat.uid, self._cached_as(file.exact["sha256"]), again.reply)
         match_files(self.matcher, self.setup.algorithms, [again])
         if again.decoded is not None:
             again.exact, again.confirmed = file.exact, True
@@ -637,10 +637,10 @@ class Worker(ClosedOnExit):
         if self._opening is not None:
             self._opening.close()
         self.sandbox.close()
-        self.answers.close()
+        self.decode_cache.close()
 
 
-def picture_plugin(setup: WorkerSetup) -> Plugin:
+def picture_program(setup: WorkerSetup) -> DecoderProgram:
     library = setup.photodna
     arguments = (
         *(PICTURE_HASHES.rows[name].target for name in setup.pictures),
@@ -652,7 +652,7 @@ def picture_plugin(setup: WorkerSetup) -> Plugin:
         f"augment={','.join(kind.name for kind in setup.augmented & MADE_FOR_LISTS)}",
         *(() if library is None else (f"photodna={json.encode(library).decode()}",)),
     )
-    return Plugin(setup.decoder, arguments, REPLY_MAX, () if library is None else library.files)
+    return DecoderProgram(setup.decoder, arguments, REPLY_MAX, () if library is None else library.files)
 
 
 def _free_descriptors() -> int:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 class Workers(Protocol):
     """The part of the worker pool that a change of setups uses."""
 
-    members: list[WorkerHandle]
+    workers: list[WorkerHandle]
     number: int
     """Workers that there should be."""
     closing: bool
@@ -27,16 +27,16 @@ class Workers(Protocol):
     def idle(self) -> list[WorkerHandle]:
         """Return the workers that can take a request now."""
 
-    def kill(self, member: WorkerHandle) -> None:
+    def kill(self, worker: WorkerHandle) -> None:
         """End a worker; another is started in its place if one is missing."""
 
     async def start_one(self, setup: EngineSetup) -> WorkerHandle:
         """Start a worker with a setup."""
 
-    def begin_preparing(self, member: WorkerHandle) -> None:
+    def begin_preparing(self, worker: WorkerHandle) -> None:
         """Limit the time until a worker is ready, or has opened new lists."""
 
-    def end_preparing(self, member: WorkerHandle) -> None:
+    def end_preparing(self, worker: WorkerHandle) -> None:
         """Note that it is ready, or has opened them."""
 
     def count_failed_start(self, error: HashscanError) -> None:
@@ -58,8 +58,8 @@ class SetupChanges:
 
     def in_use(self) -> list[EngineSetup]:
         """Return the setups that workers use, or may begin to use."""
-        used = [self.current, *(member.setup for member in self._workers.members)]
-        used += [setup for member in self._workers.members for setup, _ in member.uses]
+        used = [self.current, *(worker.setup for worker in self._workers.workers)]
+        used += [setup for worker in self._workers.workers for setup, _ in worker.uses]
         return used + ([self._candidate.setup] if self._candidate else [])
 
     async def use(self, setup: EngineSetup) -> str:
@@ -75,10 +75,10 @@ class SetupChanges:
         trouble = await candidate.tried
         self._candidate = None
         if not trouble:
-            former = [m for m in self._workers.members if m.task is None and m.setup is not setup]
-            for member in former[: max(0, len(self._workers.members) - self._workers.number)]:
+            former = [m for m in self._workers.workers if m.task is None and m.setup is not setup]
+            for worker in former[: max(0, len(self._workers.workers) - self._workers.number)]:
                 # The worker that was started for it takes its place.
-                self._workers.kill(member)
+                self._workers.kill(worker)
         self._unused()
         return trouble
 
@@ -87,10 +87,10 @@ class SetupChanges:
         candidate = self._candidate
         if candidate is None or candidate.tried.done() or candidate.starting or self._tries(candidate):
             return
-        ready = any(member.ready and member.killed is None for member in self._workers.members)
+        ready = any(worker.ready and worker.killed is None for worker in self._workers.workers)
         if ready and candidate.setup.replaces(self.current):
-            for member in self._workers.idle()[:1]:
-                self.take(member)
+            for worker in self._workers.idle()[:1]:
+                self.take(worker)
         elif not self._workers.closing:
             candidate.starting = True
             self._workers.in_background(self._start_candidate(candidate))
@@ -99,49 +99,49 @@ class SetupChanges:
         try:
             await self._workers.start_one(candidate.setup)
         except (OSError, EOFError) as error:
-            self._settle(candidate, f"no worker can be started: {error}")
+            self._note_tried(candidate, f"no worker can be started: {error}")
         finally:
             candidate.starting = False
 
     def _tries(self, candidate: Candidate) -> bool:
         return any(
-            member.setup is candidate.setup or any(tried is candidate for _, tried in member.uses)
-            for member in self._workers.members
+            worker.setup is candidate.setup or any(tried is candidate for _, tried in worker.uses)
+            for worker in self._workers.workers
         )
 
-    def _settle(self, candidate: Candidate, trouble: str) -> None:
+    def _note_tried(self, candidate: Candidate, trouble: str) -> None:
         """Note if a setup can be used; if so, all requests that are handed out from now on use it."""
         if not candidate.tried.done():
             candidate.tried.set_result(trouble)
             if not trouble:
                 self.current = candidate.setup
                 # At once, since the next request may be handed out before `use` goes on.
-                for member in self._workers.idle():
-                    self.take(member)
+                for worker in self._workers.idle():
+                    self.take(worker)
 
-    def note_ended(self, member: WorkerHandle) -> None:
+    def note_ended(self, worker: WorkerHandle) -> None:
         """Note that a worker has ended, maybe before it was ready, or while it tried other lists."""
-        tried = next((candidate for _, candidate in member.uses if candidate is not None), None)
-        if not member.ready and self._is_candidate(member):
+        tried = next((candidate for _, candidate in worker.uses if candidate is not None), None)
+        if not worker.ready and self._is_candidate(worker):
             tried = self._candidate
-        elif not member.ready:
+        elif not worker.ready:
             self._workers.count_failed_start(
-                member.failure or WorkersError("workers end before they are ready")
+                worker.failure or WorkersError("workers end before they are ready")
             )
         if tried is not None:
             # It may have been killed for another reason.
             tried.deaths += 1
-            if member.failure is not None or tried.deaths >= 2:
-                reason = member.failure or f"workers end while they open version {tried.setup.version}"
-                self._settle(tried, str(reason))
+            if worker.failure is not None or tried.deaths >= 2:
+                reason = worker.failure or f"workers end while they open version {tried.setup.version}"
+                self._note_tried(tried, str(reason))
 
-    def take(self, member: WorkerHandle) -> None:
+    def take(self, worker: WorkerHandle) -> None:
         """Have an idle worker use the setup that is next.
 
         The setup in use comes first, also while another is tried. Otherwise a worker that was busy when it
         came into use would answer the next request by the former lists.
         """
-        newest = member.uses[-1][0] if member.uses else member.setup
+        newest = worker.uses[-1][0] if worker.uses else worker.setup
         candidate = self._candidate
         if candidate is not None and candidate.tried.done():
             candidate = None
@@ -149,42 +149,42 @@ class SetupChanges:
             return
         if newest is not self.current:
             if self.current.replaces(newest):
-                self._send_setup(member, self.current, None)
+                self._send_setup(worker, self.current, None)
                 newest = self.current
-            elif len([m for m in self._workers.members if m.ready]) > 1:
+            elif len([m for m in self._workers.workers if m.ready]) > 1:
                 # A worker with other decoders takes its place.
-                self._workers.kill(member)
+                self._workers.kill(worker)
                 return
         if candidate is not None and not self._tries(candidate) and candidate.setup.replaces(newest):
-            self._send_setup(member, candidate.setup, candidate)
+            self._send_setup(worker, candidate.setup, candidate)
 
-    def _send_setup(self, member: WorkerHandle, setup: EngineSetup, tried: Candidate | None) -> None:
-        member.uses.append((setup, tried))
-        if member.preparing is None:
-            self._workers.begin_preparing(member)
+    def _send_setup(self, worker: WorkerHandle, setup: EngineSetup, tried: Candidate | None) -> None:
+        worker.uses.append((setup, tried))
+        if worker.preparing is None:
+            self._workers.begin_preparing(worker)
         try:
-            member.channel.send(encode(Use(pickle.dumps(setup))))
+            worker.channel.send(encode(Use(pickle.dumps(setup))))
         except OSError:
-            self._workers.kill(member)
+            self._workers.kill(worker)
 
-    def note_used(self, member: WorkerHandle, reply: Used) -> None:
+    def note_used(self, worker: WorkerHandle, reply: Used) -> None:
         """Note a worker's answer to the setup that it was told to use."""
-        setup, tried = member.uses.popleft()
-        self._workers.end_preparing(member)
-        if member.uses:
-            self._workers.begin_preparing(member)
+        setup, tried = worker.uses.popleft()
+        self._workers.end_preparing(worker)
+        if worker.uses:
+            self._workers.begin_preparing(worker)
         if not reply.trouble:
-            member.setup = setup
+            worker.setup = setup
         if tried is not None and not tried.tried.done():
-            self._settle(tried, reply.trouble)
+            self._note_tried(tried, reply.trouble)
         elif reply.trouble:
             _log.error("a worker can't use the lists of version %s: %s", setup.version, reply.trouble)
-            self._workers.kill(member)
+            self._workers.kill(worker)
         self._unused()
 
-    def note_ready(self, member: WorkerHandle) -> None:
-        if self._candidate is not None and self._is_candidate(member):
-            self._settle(self._candidate, "")
+    def note_ready(self, worker: WorkerHandle) -> None:
+        if self._candidate is not None and self._is_candidate(worker):
+            self._note_tried(self._candidate, "")
 
-    def _is_candidate(self, member: WorkerHandle) -> bool:
-        return self._candidate is not None and member.setup is self._candidate.setup
+    def _is_candidate(self, worker: WorkerHandle) -> bool:
+        return self._candidate is not None and worker.setup is self._candidate.setup

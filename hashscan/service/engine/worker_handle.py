@@ -59,9 +59,9 @@ class WorkerHandle:
     """The error for which it can't be started."""
 
 
-def best_of(members: Iterable[WorkerHandle], owner: int) -> WorkerHandle:
+def best_of(workers: Iterable[WorkerHandle], owner: int) -> WorkerHandle:
     """Return the worker whose decoder serves an owner, or that has one for him, or else the least used."""
-    return min(members, key=lambda m: (m.owner != owner, owner not in m.known, m.begun))
+    return min(workers, key=lambda m: (m.owner != owner, owner not in m.known, m.begun))
 
 
 def reap(process: ForkServerProcess) -> None:

@@ -142,9 +142,9 @@ class Uploads(Opener, OpenFolder):
 class Checker(ClosedOnExit):
     """A worker with its lists, exceptions, policy and matching services."""
 
-    def __init__(self, setup: EngineSetup, answers: DecodeCache | None = None) -> None:
+    def __init__(self, setup: EngineSetup, decode_cache: DecodeCache | None = None) -> None:
         self._uploads = Uploads()
-        self.worker = Worker(setup.worker, answers, {SOURCE: self._uploads})
+        self.worker = Worker(setup.worker, decode_cache, {SOURCE: self._uploads})
         self._setup = setup
         self._renewed = time.monotonic()
         self._asker: SingleAsker | None = None
@@ -296,7 +296,7 @@ class _Interrupter:
         return answer
 
 
-def run(connection: socket.socket, setup: EngineSetup, answers: DecodeCache) -> None:
+def run(connection: socket.socket, setup: EngineSetup, decode_cache: DecodeCache) -> None:
     """Serve requests until the engine has gone; the main function of the process."""
     # The engine decides when the workers stop.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -306,7 +306,7 @@ def run(connection: socket.socket, setup: EngineSetup, answers: DecodeCache) -> 
     channel = Channel(connection)
     with suppress(EOFError, ConnectionError):
         try:
-            checker = Checker(setup, answers)
+            checker = Checker(setup, decode_cache)
             close_inherited()
             ready: Reply = Ready(checker.worker.sandbox.start())
             checker.worker.prepare(SPARES)

@@ -119,9 +119,9 @@ class WorkerPool:
         self._unused = unused
         self._setups = SetupChanges(setup, self, unused)
         self._context: ForkServerContext = warm_up(["hashscan.service.engine.worker_process"])
-        self._answers = DecodeCache()
+        self._decode_cache = DecodeCache()
         self._loop = asyncio.get_running_loop()
-        self.members: list[WorkerHandle] = []
+        self.workers: list[WorkerHandle] = []
         self._waiting = WaitingTasks()
         self._asked: OrderedDict[str, float] = OrderedDict()
         """The two clients that have asked last, and when."""
@@ -137,7 +137,7 @@ class WorkerPool:
 
     @property
     def running(self) -> int:
-        return sum(member.task is not None for member in self.members)
+        return sum(worker.task is not None for worker in self.workers)
 
     @property
     def queued(self) -> int:
@@ -155,7 +155,7 @@ class WorkerPool:
         return await self._setups.use(setup)
 
     def pids(self) -> list[int]:
-        return [pid for member in self.members if (pid := member.process.pid) is not None]
+        return [pid for worker in self.workers if (pid := worker.process.pid) is not None]
 
     async def start(self) -> None:
         self._fill()
@@ -170,7 +170,7 @@ class WorkerPool:
         which decoder is chosen; the descriptor is sent with it, and must stay open until the future is done.
         If the queue is full, the client with the most requests in it loses one to a client with fewer."""
         task = Task(turn, owner, message, descriptor, self._loop.create_future())
-        if self.closing or (not self.members and self._failed_starts > FAILED_STARTS_ALLOWED):
+        if self.closing or (not self.workers and self._failed_starts > FAILED_STARTS_ALLOWED):
             raise Unchecked("there are no workers")
         self._note_asked(turn[0])
         idle = self.idle() if not self._waiting else ()
@@ -191,8 +191,8 @@ class WorkerPool:
             if descriptor >= 0:
                 os.close(descriptor)
         _end_timer(task)
-        if (member := self._member_of(task)) is not None:
-            task.timer = self._loop.call_later(LEAVE_SECONDS, self._interrupt, task, member)
+        if (worker := self._worker_of(task)) is not None:
+            task.timer = self._loop.call_later(LEAVE_SECONDS, self._interrupt, task, worker)
         else:
             self._waiting.remove(task)
 
@@ -218,11 +218,11 @@ class WorkerPool:
         if not task.future.done():
             task.future.set_exception(Overloaded(f"no worker was free within {self._queue_seconds:g} s"))
 
-    def _member_of(self, task: Task) -> WorkerHandle | None:
-        return next((member for member in self.members if member.task is task), None)
+    def _worker_of(self, task: Task) -> WorkerHandle | None:
+        return next((worker for worker in self.workers if worker.task is task), None)
 
     def idle(self) -> list[WorkerHandle]:
-        return [m for m in self.members if m.ready and m.task is None and m.killed is None]
+        return [m for m in self.workers if m.ready and m.task is None and m.killed is None]
 
     def _note_asked(self, client: str) -> None:
         if not client:
@@ -234,19 +234,19 @@ class WorkerPool:
 
     def _hand_out(self) -> None:
         while self._waiting and (idle := self.idle()):
-            member, task = self._pair(idle, self._held_back(idle))
+            worker, task = self._pair(idle, self._held_back(idle))
             if task is None:
                 return
             self._waiting.take(task)
             _end_timer(task)
-            self._give(member, task)
+            self._give(worker, task)
 
     def _held_back(self, idle: Sequence[WorkerHandle]) -> frozenset[Turn | str]:
         """Return the parties and the clients that hold workers for long, and so must leave the last one."""
-        if len(idle) > 1 or len(self.members) == 1:
+        if len(idle) > 1 or len(self.workers) == 1:
             return frozenset()
         now = time.monotonic()
-        slow = [m.task.turn for m in self.members if m.task is not None and m.begun < now - SLOW_SECONDS]
+        slow = [m.task.turn for m in self.workers if m.task is not None and m.begun < now - SLOW_SECONDS]
         clients = {
             client
             for client, number in Counter(client for client, _ in slow).items()
@@ -258,77 +258,77 @@ class WorkerPool:
     def _pair(self, idle: list[WorkerHandle], slow: Set[Turn | str]) -> tuple[WorkerHandle, Task | None]:
         """Return the worker and the request that are next; nothing of `slow` is."""
         late = time.monotonic() - STREAK_SECONDS
-        for member in idle:
-            task = self._waiting.of_owner(member.owner)
-            goes_on = member.streak < STREAK and member.streak_begun > late
+        for worker in idle:
+            task = self._waiting.of_owner(worker.owner)
+            goes_on = worker.streak < STREAK and worker.streak_begun > late
             if goes_on and task is not None and slow.isdisjoint((task.turn, task.turn[0])):
-                return member, task
+                return worker, task
         task = self._waiting.next(slow)
         return (idle[0] if task is None else best_of(idle, task.owner)), task
 
-    def _give(self, member: WorkerHandle, task: Task) -> None:
-        member.owner, member.task, member.begun, before = task.owner, task, time.monotonic(), member.owner
-        member.streak = member.streak + 1 if before == task.owner else 1
-        if member.streak == 1:
-            member.streak_begun = member.begun
-        member.known[task.owner] = None
-        member.known.move_to_end(task.owner)
-        if len(member.known) > PARKED + 1:
-            member.known.popitem(last=False)
-        member.progress.begin()
+    def _give(self, worker: WorkerHandle, task: Task) -> None:
+        worker.owner, worker.task, worker.begun, before = task.owner, task, time.monotonic(), worker.owner
+        worker.streak = worker.streak + 1 if before == task.owner else 1
+        if worker.streak == 1:
+            worker.streak_begun = worker.begun
+        worker.known[task.owner] = None
+        worker.known.move_to_end(task.owner)
+        if len(worker.known) > PARKED + 1:
+            worker.known.popitem(last=False)
+        worker.progress.begin()
         try:
-            member.channel.send(task.message, task.descriptor)
+            worker.channel.send(task.message, task.descriptor)
         except OSError as error:
             # It has ended, or it will be; it never received this request.
             _log.debug("a worker takes nothing: %s", error)
-            member.task = None
-            self.kill(member)
+            worker.task = None
+            self.kill(worker)
             self._enqueue(task, first=True)
 
-    def _interrupt(self, task: Task, member: WorkerHandle) -> None:
+    def _interrupt(self, task: Task, worker: WorkerHandle) -> None:
         """Have a worker give a request up; end it if it doesn't."""
         task.timer = None
-        if member.task is task:
-            send_signal(member.process, GIVE_UP)
-            task.timer = self._loop.call_later(GIVE_UP_SECONDS, self._end_left, task, member)
+        if worker.task is task:
+            send_signal(worker.process, GIVE_UP)
+            task.timer = self._loop.call_later(GIVE_UP_SECONDS, self._end_left, task, worker)
 
-    def _end_left(self, task: Task, member: WorkerHandle) -> None:
+    def _end_left(self, task: Task, worker: WorkerHandle) -> None:
         task.timer = None
-        if member.task is task:
-            self.kill(member)
+        if worker.task is task:
+            self.kill(worker)
 
     # Replies
 
-    def _receive(self, member: WorkerHandle) -> None:
+    def _receive(self, worker: WorkerHandle) -> None:
         try:
-            message, descriptor = member.channel.receive()
+            message, descriptor = worker.channel.receive()
         except BlockingIOError:
             return
         except (EOFError, OSError):
-            self._remove(member)
+            self._remove(worker)
             return
         reply = decode_reply(message)
         if isinstance(reply, Used):
-            self._setups.note_used(member, reply)
+            self._setups.note_used(worker, reply)
         elif isinstance(reply, Ready):
-            member.ready = True
-            self.end_preparing(member)
+            worker.ready = True
+            self.end_preparing(worker)
             self.sandbox = reply.sandbox
             self._failed_starts = 0
             self._starting_works.set()
             if not self._ready.done():
                 self._ready.set_result(None)
-            self._setups.note_ready(member)
+            self._setups.note_ready(worker)
         elif isinstance(reply, Unusable):
-            member.failure = _error_of(reply)
+            worker.failure = _error_of(reply)
         else:
-            self._conclude(member, reply, descriptor)
-        if member.ready and member.task is None:
-            self._setups.take(member)
+            self._conclude(worker, reply, descriptor)
+        if worker.ready and worker.task is None:
+            self._setups.take(worker)
             self._hand_out()
 
-    def _conclude(self, member: WorkerHandle, reply: Reply, descriptor: int) -> None:
-        task, member.task = member.task, None
+    def _conclude(self, worker: WorkerHandle, reply: Reply, descriptor: int) -> None:
+        task, worker.task = worker.task, None
         assert task is not None
         _end_timer(task)
         if task.future.done():
@@ -351,8 +351,8 @@ class WorkerPool:
 
     async def _start_missing(self) -> None:
         try:
-            while not self.closing and len(self.members) < self.number and await self._pause():
-                if len(self.members) >= self.number:
+            while not self.closing and len(self.workers) < self.number and await self._pause():
+                if len(self.workers) >= self.number:
                     break  # One was started meanwhile to try other lists.
                 try:
                     await self.start_one(self.setup)
@@ -373,7 +373,7 @@ class WorkerPool:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             process = self._context.Process(
-                target=run, args=(theirs, setup, self._answers), name="worker", daemon=True
+                target=run, args=(theirs, setup, self._decode_cache), name="worker", daemon=True
             )
             # Not in the loop: the fork server may be busy, and has to be started again if it was killed.
             await asyncio.to_thread(process.start)
@@ -383,34 +383,34 @@ class WorkerPool:
         finally:
             theirs.close()
         ours.setblocking(False)
-        member = WorkerHandle(process, Channel(ours), setup, Progress(self._limits))
-        self.members.append(member)
-        self.begin_preparing(member)
+        worker = WorkerHandle(process, Channel(ours), setup, Progress(self._limits))
+        self.workers.append(worker)
+        self.begin_preparing(worker)
         if self.closing:
-            self._remove(member)
+            self._remove(worker)
         else:
-            self._loop.add_reader(ours, self._receive, member)
-        return member
+            self._loop.add_reader(ours, self._receive, worker)
+        return worker
 
-    def begin_preparing(self, member: WorkerHandle) -> None:
-        member.preparing = self._loop.call_later(PREPARE_SECONDS, self._end_unprepared, member)
+    def begin_preparing(self, worker: WorkerHandle) -> None:
+        worker.preparing = self._loop.call_later(PREPARE_SECONDS, self._end_unprepared, worker)
 
-    def end_preparing(self, member: WorkerHandle) -> None:
-        if member.preparing is not None:
-            member.preparing.cancel()
-            member.preparing = None
+    def end_preparing(self, worker: WorkerHandle) -> None:
+        if worker.preparing is not None:
+            worker.preparing.cancel()
+            worker.preparing = None
 
-    def _end_unprepared(self, member: WorkerHandle) -> None:
+    def _end_unprepared(self, worker: WorkerHandle) -> None:
         """End a worker that takes too long to be ready, or to open lists."""
-        member.failure = WorkersError(f"a worker is not ready within {PREPARE_SECONDS:g} s")
-        _log.warning("%s, and is ended", member.failure)
-        self.kill(member)
+        worker.failure = WorkersError(f"a worker is not ready within {PREPARE_SECONDS:g} s")
+        _log.warning("%s, and is ended", worker.failure)
+        self.kill(worker)
 
-    def kill(self, member: WorkerHandle) -> None:
-        if member.killed is None:
-            member.killed = time.monotonic()
-            send_signal(member.process, signal.SIGKILL)
-            self._loop.call_later(END_SECONDS, self._give_up_on, member)
+    def kill(self, worker: WorkerHandle) -> None:
+        if worker.killed is None:
+            worker.killed = time.monotonic()
+            send_signal(worker.process, signal.SIGKILL)
+            self._loop.call_later(END_SECONDS, self._give_up_on, worker)
 
     def in_background(self, work: Coroutine[object, object, None]) -> None:
         """Do work beside the requests; `close` waits for it."""
@@ -418,40 +418,40 @@ class WorkerPool:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _give_up_on(self, member: WorkerHandle) -> None:
+    def _give_up_on(self, worker: WorkerHandle) -> None:
         """Let a process that doesn't die go."""
-        if member in self.members:
+        if worker in self.workers:
             self.lost += 1
-            self._remove(member)
+            self._remove(worker)
 
-    def _remove(self, member: WorkerHandle) -> None:
+    def _remove(self, worker: WorkerHandle) -> None:
         """Forget a worker that has ended, or is given up; its request is tried once more."""
-        self.members.remove(member)
-        self.end_preparing(member)
-        self._loop.remove_reader(member.channel.socket)
-        member.channel.socket.close()
-        self.in_background(asyncio.to_thread(reap, member.process))
+        self.workers.remove(worker)
+        self.end_preparing(worker)
+        self._loop.remove_reader(worker.channel.socket)
+        worker.channel.socket.close()
+        self.in_background(asyncio.to_thread(reap, worker.process))
         if self.closing:
             return
         self.deaths += 1
-        self._setups.note_ended(member)
-        task, member.task = member.task, None
+        self._setups.note_ended(worker)
+        task, worker.task = worker.task, None
         if task is not None:
-            self._try_again(task, member)
+            self._try_again(task, worker)
         self._unused()
         self._fill()
         self._hand_out()
         self._setups.try_candidate()
 
-    def _try_again(self, task: Task, member: WorkerHandle) -> None:
+    def _try_again(self, task: Task, worker: WorkerHandle) -> None:
         _end_timer(task)
         if task.future.done():
             return
-        if member.progress.stalled_seconds >= self._limits.seconds:
+        if worker.progress.stalled_seconds >= self._limits.seconds:
             task.future.set_exception(WorkerStuck(f"no progress for {self._limits.seconds:g} s"))
             return
         # One that was to open lists before has not begun with the request.
-        task.deaths += not member.uses
+        task.deaths += not worker.uses
         if task.deaths >= 2:
             task.future.set_exception(WorkerDied())
         else:
@@ -467,7 +467,7 @@ class WorkerPool:
         elif self._failed_starts > FAILED_STARTS_ALLOWED:
             if self._failed_starts == FAILED_STARTS_ALLOWED + 1:
                 _log.error("%s. %s", error, error.remedy)
-            if not any(member.ready for member in self.members):
+            if not any(worker.ready for worker in self.workers):
                 self._fail(self._waiting.clear(), f"there are no workers: {error}")
 
     def _fail(self, tasks: Iterable[Task], reason: str) -> None:
@@ -485,12 +485,12 @@ class WorkerPool:
         # If more time has passed, this process was stopped itself.
         elapsed = min(now - self._looked, 2 * self._limits.look_seconds)
         self._looked = now
-        for member in list(self.members):
-            if member.task is None or member.killed is not None or member.process.pid is None:
+        for worker in list(self.workers):
+            if worker.task is None or worker.killed is not None or worker.process.pid is None:
                 continue
-            member.progress.check(member.process.pid, elapsed)
-            if member.progress.stalled_seconds >= self._limits.seconds:
-                self.kill(member)
+            worker.progress.check(worker.process.pid, elapsed)
+            if worker.progress.stalled_seconds >= self._limits.seconds:
+                self.kill(worker)
         self._look_later()
 
     async def close(self) -> None:
@@ -498,17 +498,17 @@ class WorkerPool:
         self.closing = True
         if self._looking is not None:
             self._looking.cancel()
-        running = [m.task for m in self.members if m.task is not None]
+        running = [m.task for m in self.workers if m.task is not None]
         self._fail([*self._waiting.clear(), *running], "the service stops")
         self._starting_works.set()
         if self._filling is not None:
             # A process that it has begun to start is ended like the others.
             await asyncio.wait([self._filling])
-        for member in list(self.members):
-            self._remove(member)
+        for worker in list(self.workers):
+            self._remove(worker)
         if self._background:
             await asyncio.wait(self._background)
-        self._answers.close()
+        self._decode_cache.close()
 
 
 def _end_timer(task: Task) -> None:

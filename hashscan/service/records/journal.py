@@ -182,7 +182,7 @@ class Journal:
                         error.strerror or error,
                     )
                 self._failing = True
-                self._settle(error)
+                self._fail_waiting(error)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), _RETRY_SECONDS)
                     # The last try.
@@ -196,7 +196,7 @@ class Journal:
                 if done is not None and not done.done():
                     done.set_result(None)
 
-    def _settle(self, error: OSError) -> None:
+    def _fail_waiting(self, error: OSError) -> None:
         """Fail the callers that wait; their lines are kept for the next try."""
         for place, (line, done) in enumerate(self._waiting):
             if done is not None and not done.done():

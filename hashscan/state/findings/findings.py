@@ -202,12 +202,12 @@ class Findings:
         if not looked:
             uid = device = None
         self._database.execute(
-            "INSERT INTO findings (path, version, endpoint, content, verdict, because, first, last, sweep, "
+            "INSERT INTO findings (path, version, endpoint, content, verdict, because, first, last, scan, "
             "touched, matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag, breaker) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (path, version, endpoint) WHERE gone IS NULL DO UPDATE SET "
             "content=excluded.content, verdict=excluded.verdict, because=excluded.because, "
-            "sweep=excluded.sweep, "
+            "scan=excluded.scan, "
             # The file was not seen where only its kept content was compared.
             "last=iif(?, excluded.last, last), touched=excluded.touched, matches=excluded.matches, "
             "customer=coalesce(nullif(excluded.customer, ''), customer), sha256=excluded.sha256, "
@@ -264,8 +264,8 @@ class Findings:
             ),
         )
 
-    def with_settled_verdict(self, place: Place, result: FileResult) -> FileResult:
-        """Return a result with the verdict that the last scan settled on after counting hits.
+    def with_stored_verdict(self, place: Place, result: FileResult) -> FileResult:
+        """Return a result with the verdict that the last scan stored after counting hits.
 
         A single result does not count all hits of an entry, so a held match looks like a match.
         """
@@ -275,7 +275,7 @@ class Findings:
             f"SELECT verdict, because, breaker, matches FROM findings {_OF_PLACE}",  # noqa: S608
             place,
         ).fetchone()
-        return result if row is None else _settled(result, *row)
+        return result if row is None else _with_stored(result, *row)
 
     def leave(self, place: Place) -> None:
         """Record that a place exists but was not checked, so that its finding is not taken for gone."""
@@ -305,7 +305,7 @@ class Findings:
         """Return the open findings that a scan did not find again."""
         rows = self._database.execute(
             "SELECT path, version, content, verdict, because, first, last, matches, endpoint, "
-            "breaker FROM findings WHERE sweep<? AND gone IS NULL ORDER BY path, version, endpoint",
+            "breaker FROM findings WHERE scan<? AND gone IS NULL ORDER BY path, version, endpoint",
             (scan,),
         )
         return [OpenFinding(*row) for row in rows]
@@ -340,11 +340,11 @@ def open_finding_record(found: OpenFinding, result: FileResult | None, *, answer
         record = standing_record(found.path, found.version, result, *times, endpoint=found.endpoint)
         matches = matches_of(found.matches)
         return {**record, "matches": matches} if matches else record
-    settled = _settled(result, found.verdict, found.because, found.breaker, found.matches)
-    return standing_record(found.path, found.version, settled, *times, endpoint=found.endpoint)
+    stored = _with_stored(result, found.verdict, found.because, found.breaker, found.matches)
+    return standing_record(found.path, found.version, stored, *times, endpoint=found.endpoint)
 
 
-def _settled(result: FileResult, verdict: str, because: str, breaker: str, matches: str) -> FileResult:
+def _with_stored(result: FileResult, verdict: str, because: str, breaker: str, matches: str) -> FileResult:
     first = {"verdict": result.verdict, "matches": [match_fields(match) for match in result.matches]}
     if not is_still_held(first, {"verdict": verdict, "breaker": breaker, "matches": matches_of(matches)}):
         return result

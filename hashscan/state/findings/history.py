@@ -23,7 +23,7 @@ from hashscan.state_dir import StateDir
 def begin_account(database: sqlite3.Connection, scan: int, begun: Record) -> None:
     part = begun.get("shard")
     database.execute(
-        "UPDATE sweeps SET uuid=?, known=?, shard=?, targets=?, lists=? WHERE id=?",
+        "UPDATE scans SET uuid=?, known=?, shard=?, targets=?, lists=? WHERE id=?",
         (
             begun["uuid"],
             int(begun.get("known", False)),
@@ -46,7 +46,7 @@ def conclude_account(
     incomplete: Sequence[Shortcoming],
 ) -> None:
     database.execute(
-        "UPDATE sweeps SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=?, reasons=? WHERE id=?",
+        "UPDATE scans SET exit_code=?, verdicts=?, incomplete=?, files=?, bytes=?, reasons=? WHERE id=?",
         (
             exit_code,
             json.dumps(summary["verdicts"]),
@@ -156,7 +156,7 @@ class History(ClosedOnExit):
             return
         self.identity = str(row[0])
         if running:
-            last = database.execute("SELECT id, exit_code FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
+            last = database.execute("SELECT id, exit_code FROM scans ORDER BY id DESC LIMIT 1").fetchone()
             if last is not None and last[1] is None:
                 self._running = last[0]
 
@@ -166,19 +166,19 @@ class History(ClosedOnExit):
         return self._last("TRUE")
 
     @property
-    def settled(self) -> int:
+    def last_final(self) -> int:
         """Number of the last scan that is final, together with its findings; 0 if there is none.
 
         A scan without a stored end may have been killed or may be ending just now; the two can't be
         distinguished reliably.
         """
-        return self._last("exit_code IS NOT NULL OR id < (SELECT max(id) FROM sweeps)")
+        return self._last("exit_code IS NOT NULL OR id < (SELECT max(id) FROM scans)")
 
     def _last(self, which: str) -> int:
         if not self.identity:
             return 0
         with self._explained():
-            query = f"SELECT id FROM sweeps WHERE id<>? AND ({which}) ORDER BY id DESC LIMIT 1"  # noqa: S608
+            query = f"SELECT id FROM scans WHERE id<>? AND ({which}) ORDER BY id DESC LIMIT 1"  # noqa: S608
             row = self._database.execute(query, (self._running,)).fetchone()
             return 0 if row is None else int(row[0])
 
@@ -190,7 +190,7 @@ class History(ClosedOnExit):
         if not self.identity:
             return ""
         with self._explained():
-            query = "SELECT started, uuid FROM sweeps WHERE id=?"
+            query = "SELECT started, uuid FROM scans WHERE id=?"
             row = self._database.execute(query, (number,)).fetchone()
             return "" if row is None else f"{row[0]} {row[1]}"
 
@@ -200,7 +200,7 @@ class History(ClosedOnExit):
             with self._explained():
                 for row in self._database.execute(
                     "SELECT id, uuid, known, shard, started, ended, exit_code, targets, lists, verdicts, "
-                    "incomplete, files, bytes, reasons FROM sweeps WHERE id>=? AND id<>? ORDER BY id",
+                    "incomplete, files, bytes, reasons FROM scans WHERE id>=? AND id<>? ORDER BY id",
                     (since, self._running),
                 ):
                     yield ScanRecord(*row)
@@ -212,7 +212,7 @@ class History(ClosedOnExit):
                 for row in self._database.execute(
                     "SELECT findings.id, path, version, verdict, because, first, last, gone, ending, "
                     "matches, customer, sha256, uid, device, inode, size, mtime, ctime, etag, "
-                    "coalesce(lists, '[]'), endpoint FROM findings LEFT JOIN sweeps ON sweeps.id=touched "
+                    "coalesce(lists, '[]'), endpoint FROM findings LEFT JOIN scans ON scans.id=touched "
                     "WHERE touched>=? AND touched<>? ORDER BY findings.id",
                     (since, self._running),
                 ):

@@ -401,7 +401,7 @@ class _ServiceAnswers(ClosedOnExit):
         seconds = max(time.monotonic() - self._first_asked, 0.001)
         if not self.asker.outstanding:
             # Contents in a second, which the status of the list shows.
-            self._remember({**self._known, "pace": self._answered / seconds})
+            self._remember({**self._known, "rate": self._answered / seconds})
         return batch.contents
 
     def matches(self, content: int) -> list[Match]:

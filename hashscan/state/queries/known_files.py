@@ -72,7 +72,7 @@ _FINDING = "SELECT path, version, endpoint, content, verdict, because, first, la
 _FINDING_KINDS = (bytes, str, str, int | None, str, str, int, int, int | None)
 _OBJECT = (
     "SELECT name, key, version, etag, size, mtime, content, coalesce(ended, started) FROM objects "
-    "JOIN filesystems ON filesystems.id=store LEFT JOIN sweeps ON sweeps.id=sweep"
+    "JOIN filesystems ON filesystems.id=store LEFT JOIN scans ON scans.id=scan"
 )
 _OBJECT_KINDS = (bytes, bytes, str, str, int, int, int, int | None)
 

@@ -88,7 +88,7 @@ def overview_of(reader: StateReader) -> Overview:
     """
     rows = reader.rows
     ((findings, gone),) = rows("SELECT count(*) - count(gone), count(gone) FROM findings", (int, int))
-    ((begun,),) = rows("SELECT max(started) FROM sweeps", (int | None,))
+    ((begun,),) = rows("SELECT max(started) FROM scans", (int | None,))
     found = Overview(reader.contents.rows, reader.columns["pdq"].rows, findings, gone, begun)
     counts = {
         number: FilesystemCounts(name)
@@ -112,7 +112,7 @@ def overview_of(reader: StateReader) -> Overview:
         container, _, endpoint = name.partition(b"\n")
         found.stores.append(StoreCounts(container, endpoint.decode(errors="replace"), number, size))
     query = (
-        "SELECT target, shard, files, (SELECT max(ended) FROM sweeps WHERE sweeps.id=scopes.sweep) "
+        "SELECT target, shard, files, (SELECT max(ended) FROM scans WHERE scans.id=scopes.scan) "
         "FROM scopes ORDER BY target, shard, id"
     )
     found.targets = [TargetCounts(*row) for row in rows(query, (bytes, str, int | None, int | None))]
@@ -133,7 +133,7 @@ class ServiceProgress(NamedTuple):
     answered: int
     """Those that have an answer, however old."""
     hours: float | None
-    """Time that the others take at the pace of the last scan; None where that is not known."""
+    """Time that the others take at the rate of the last scan; None where that is not known."""
     refused: tuple[str, ...]
     """Algorithms that the service should take, and did not take in the last scan."""
 
@@ -180,14 +180,14 @@ def progress_of(state: StateDir, service: StoredService) -> ServiceProgress | No
                 "SELECT value FROM meta WHERE key LIKE ?", (f"service {mine}",)
             ).fetchone()
             known = {} if found is None else json.loads(found[0])
-            pace = known.get("pace")
+            rate = known.get("rate")
             refused: tuple[str, ...] = ()
             if "algorithms" in known:
                 refused = service.refused(known["algorithms"], taken_before(reader.database, service))
     except NoStateError:
         return None
     done = int(np.count_nonzero(answered))
-    return ServiceProgress(rows, done, (rows - done) / pace / 3600 if pace else None, refused)
+    return ServiceProgress(rows, done, (rows - done) / rate / 3600 if rate else None, refused)
 
 
 class NamedEntry(NamedTuple):

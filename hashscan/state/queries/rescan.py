@@ -87,7 +87,7 @@ class KnownFiles(WritableState):
             gains.take()
             self._contents.commit()
             gains.commit()
-            cursor = self._database.execute("INSERT INTO sweeps (started) VALUES (?)", (int(time.time()),))
+            cursor = self._database.execute("INSERT INTO scans (started) VALUES (?)", (int(time.time()),))
             assert cursor.lastrowid is not None
             self._scan = cursor.lastrowid
             self._database.execute("COMMIT")
@@ -109,7 +109,7 @@ class KnownFiles(WritableState):
             self.services.close()
         super().close()
 
-    def answers(self, targets: Sequence[bytes], summary: Summary) -> Iterator[Answer | None]:
+    def results(self, targets: Sequence[bytes], summary: Summary) -> Iterator[Answer | None]:
         """Derive the verdicts of all files and objects.
 
         Args:
@@ -196,7 +196,7 @@ class KnownFiles(WritableState):
             return
         result = self._deriving.without_missing(result)
         place = Place(path, item.version, endpoint)
-        result = self._findings.with_settled_verdict(place, result)
+        result = self._findings.with_stored_verdict(place, result)
         summary.recalled += 1
         summary.add(result)
         if result.verdict is Verdict.CLEAN:
@@ -225,7 +225,7 @@ class KnownFiles(WritableState):
         """Commit the results."""
         with errors_explained(self._folder):
             now = int(time.time())
-            self._database.execute("UPDATE sweeps SET ended=? WHERE id=?", (now, self._scan))
+            self._database.execute("UPDATE scans SET ended=? WHERE id=?", (now, self._scan))
             self._contents.commit()
             self._database.execute("COMMIT")
 

@@ -44,13 +44,13 @@ CREATE TABLE pieces (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, listing BL
 CREATE INDEX pieces_folder ON pieces (folder);
 -- The last complete check of a folder: scan and turn of the scope, and time in seconds since 1970.
 CREATE TABLE seen (
-  folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, turn INTEGER NOT NULL,
+  folder INTEGER PRIMARY KEY, scope INTEGER NOT NULL, scan INTEGER NOT NULL, turn INTEGER NOT NULL,
   at INTEGER NOT NULL
 );
 -- Objects as they were listed when they were read, and the scan and scope that listed them last.
 CREATE TABLE objects (
   store INTEGER, key BLOB, version TEXT, etag TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-  content INTEGER NOT NULL, scope INTEGER NOT NULL, sweep INTEGER NOT NULL, PRIMARY KEY (store, key, version)
+  content INTEGER NOT NULL, scope INTEGER NOT NULL, scan INTEGER NOT NULL, PRIMARY KEY (store, key, version)
 ) WITHOUT ROWID;
 CREATE INDEX objects_content ON objects (content);
 -- Folders whose contents are not all in places yet.
@@ -75,27 +75,27 @@ CREATE TABLE answers (
 -- Scopes: a target with its shard and its exclusions.
 CREATE TABLE scopes (
   id INTEGER PRIMARY KEY, target BLOB NOT NULL, shard TEXT NOT NULL, options TEXT NOT NULL,
-  turn INTEGER NOT NULL, sweep INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
+  turn INTEGER NOT NULL, scan INTEGER NOT NULL, files INTEGER, UNIQUE (target, shard, options)
 );
 -- Folders beneath a target that a scan did not reach before it ended; the next scan begins with them.
 CREATE TABLE left_over (
   scope INTEGER, place INTEGER, folder BLOB NOT NULL, PRIMARY KEY (scope, place)
 ) WITHOUT ROWID;
 -- Scans: settings and outcome; targets, lists and verdicts as in reports.
-CREATE TABLE sweeps (
+CREATE TABLE scans (
   id INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER, exit_code INTEGER,
   uuid TEXT NOT NULL DEFAULT '', known INTEGER NOT NULL DEFAULT 0, shard TEXT NOT NULL DEFAULT '',
   targets TEXT NOT NULL DEFAULT '[]', lists TEXT NOT NULL DEFAULT '[]', verdicts TEXT NOT NULL DEFAULT '{}',
   incomplete TEXT NOT NULL DEFAULT '[]', files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
   reasons TEXT NOT NULL DEFAULT '{}'
 );
--- Findings, also ended ones. sweep: the scan that reported it last. gone: since when the file is gone or
+-- Findings, also ended ones. scan: the scan that reported it last. gone: since when the file is gone or
 -- harmless; ending: which of these. A file that is found again is a new finding. touched: the scan that
 -- changed the row last. endpoint: of the service that holds an object; empty for the provider's own.
 CREATE TABLE findings (
   id INTEGER PRIMARY KEY,
   path BLOB NOT NULL, version TEXT NOT NULL, content INTEGER, verdict TEXT NOT NULL, because TEXT NOT NULL,
-  first INTEGER NOT NULL, last INTEGER NOT NULL, sweep INTEGER NOT NULL, gone INTEGER,
+  first INTEGER NOT NULL, last INTEGER NOT NULL, scan INTEGER NOT NULL, gone INTEGER,
   touched INTEGER NOT NULL DEFAULT 0, ending TEXT NOT NULL DEFAULT '',
   matches TEXT NOT NULL DEFAULT '[]', customer TEXT NOT NULL DEFAULT '', sha256 BLOB, uid INTEGER,
   device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, etag TEXT NOT NULL DEFAULT '',

@@ -194,7 +194,7 @@ class FolderRows:
         """Store for each folder the scope, scan, turn and time of its check."""
         self._database.executemany(
             "INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT (folder) DO UPDATE SET "
-            "scope=excluded.scope, sweep=excluded.sweep, turn=excluded.turn, at=excluded.at",
+            "scope=excluded.scope, scan=excluded.scan, turn=excluded.turn, at=excluded.at",
             folders,
         )
 
@@ -206,7 +206,7 @@ class FolderRows:
     def checked_in(self, path: bytes, scan: int) -> bool | None:
         """Return True if a scan has checked a folder to its end; None if it is gone, or was not kept."""
         kept = self._database.execute(
-            "SELECT filesystem, coalesce(sweep, 0) AS sweep FROM folders LEFT JOIN seen ON folder=id "
+            "SELECT filesystem, coalesce(scan, 0) AS scan FROM folders LEFT JOIN seen ON folder=id "
             "WHERE path=?",
             (path,),
         ).fetchall()
@@ -264,7 +264,7 @@ class FolderRows:
     def _unmet(self, scan: int) -> list[tuple[int, bytes, int, int]]:
         """Return row, path, filesystem and last scope of all folders that a scan has not checked fully."""
         query = (
-            "SELECT id, path, filesystem, scope FROM seen JOIN folders ON id=folder WHERE sweep<? "
+            "SELECT id, path, filesystem, scope FROM seen JOIN folders ON id=folder WHERE scan<? "
             "UNION ALL SELECT id, path, filesystem, 0 FROM folders WHERE id NOT IN (SELECT folder FROM seen)"
         )
         return self._database.execute(query, (scan,)).fetchall()

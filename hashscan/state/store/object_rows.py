@@ -76,14 +76,14 @@ class ObjectRows:
     def commit(self) -> None:
         """Store in the open transaction which objects were seen."""
         self._database.executemany(
-            "UPDATE objects SET scope=?, sweep=? WHERE store=? AND key=? AND version=?", self._seen
+            "UPDATE objects SET scope=?, scan=? WHERE store=? AND key=? AND version=?", self._seen
         )
         self._seen.clear()
 
     def forget(self, scope: int, scan: int) -> int:
         """Delete the objects that a complete scan of their scope did not meet; return their number."""
         self.commit()
-        return self._database.execute("DELETE FROM objects WHERE scope=? AND sweep<?", (scope, scan)).rowcount
+        return self._database.execute("DELETE FROM objects WHERE scope=? AND scan<?", (scope, scan)).rowcount
 
     def lose(self, container: bytes, path: bytes, version: str) -> None:
         """Delete an object that is gone, whichever scan met it last."""

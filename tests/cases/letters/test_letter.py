@@ -13,7 +13,7 @@ from hashscan.cases.queries import Queries
 from hashscan.errors import UsageError
 from hashscan.model import Reporter
 from hashscan.state_dir import StateDir
-from tests.alerts.ledgers import CLOCK, DAY, add_case
+from tests.alerts.ledgers import DAY, DEADLINES, add_case
 
 NOW = 1_800_000_000
 US = Reporter("Example Hosting", "abuse@example.org", phone="+31 20 1234567")
@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def letter(
     ledger: Ledger, *numbers: int, customer: str | None = None, language: str = "en", **more: object
 ) -> Letter:
-    cases = cases_of_letter(Queries(ledger, CLOCK), numbers, customer)
+    cases = cases_of_letter(Queries(ledger, DEADLINES), numbers, customer)
     return write_letter(cases, US, NOW, language=language, **more)  # type: ignore[arg-type]
 
 
@@ -77,7 +77,7 @@ def test_a_letter_is_about_one_customer_and_confirmed_open_cases_only(ledger: Le
         letter(ledger, bob, customer="alice")
     assert letter(ledger, nobody).cases == (nobody,)
     assert letter(ledger, alice, alice, customer="alice").cases == (alice,)
-    assert cases_of_letter(Queries(ledger, CLOCK), (), "carol") == []
+    assert cases_of_letter(Queries(ledger, DEADLINES), (), "carol") == []
 
 
 def test_names_from_strangers_are_neither_lines_nor_templates(ledger: Ledger) -> None:

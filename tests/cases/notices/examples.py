@@ -61,7 +61,7 @@ def mail(*parts: tuple[str, bytes], date: str = "Thu, 26 Nov 2026 10:30:00 +0100
 
 @dataclass(frozen=True)
 class Examples:
-    """Of one format."""
+    """The examples of one format."""
 
     good: list[tuple[bytes, list[Notice]]]
     bad: list[tuple[bytes, str]]
@@ -116,7 +116,7 @@ EXAMPLES: dict[str, Examples] = {
             (b"[" * 100_000, "no JSON"),
             (text(V4) + b"{\n", "report 1"),
             (text([1]), "no JSON object"),
-            (text({"type": "sweep", "schema": 1}), "no XARF"),
+            (text({"type": "scan", "schema": 1}), "no XARF"),
             (text({**V4, "xarf_version": "5.0.0"}), "5.0.0"),
             (text({**V4, "url": 7}), "url"),
             (text({**V4, "url": ""}), "not a URL"),

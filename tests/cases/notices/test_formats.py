@@ -1,4 +1,4 @@
-"""What holds for every notice format, driven by the table and the examples of each."""
+"""Contract of every notice format, by the table and the examples of each."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_nothing_is_zero_and_not_left_out() -> None:
     assert len(list(csv_lines(made))) == 3
 
 
-def test_a_clock_is_stopped_by_removal_and_by_closing() -> None:
+def test_removal_and_closing_end_the_time_to_the_deadline() -> None:
     found = [
         case(START, removed=START + HOUR),
         case(START, removed=START + DAY),
@@ -117,7 +117,7 @@ def test_a_finding_on_two_lists_counts_once_but_for_both() -> None:
     assert totals.removal.cases == 3
 
 
-def test_what_has_no_deadline_has_no_clock() -> None:
+def test_a_case_without_a_deadline_has_no_time_left() -> None:
     held = CaseFact(START, Verdict.HELD, NONE, NONE, None, START + HOUR, None)
     totals = count(facts([], [held], [], []), months(), START).totals
     assert totals.findings == {Verdict.HELD: 1}
@@ -226,7 +226,7 @@ def test_median_and_ninetieth_by_the_month_of_removal() -> None:
     ]
 
 
-def test_what_has_no_clock_is_neither_in_time_nor_late() -> None:
+def test_a_case_without_a_deadline_is_neither_in_time_nor_late() -> None:
     assert list(removal_by_month([removed(30, allowed=None)])) == [
         RemovalMonth("2027-01", 1, 0, 0, 30.0, 30.0)
     ]

@@ -1,4 +1,4 @@
-"""What statistics take out of the ledger is what stands in it."""
+"""Statistics count just the records of the ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hashscan.state_dir import StateDir
 from tests.cases.statistics.made import DAY, START
 from tests.examples import examples
 
-CLOCK = DeadlineCalculator(CaseSettings(deadline=DAY, deadlines={"A1": DAY / 2}))
+DEADLINES = DeadlineCalculator(CaseSettings(deadline=DAY, deadlines={"A1": DAY / 2}))
 NEVER = START + 10**9
 moments = st.integers(START - DAY, START + 60 * DAY)
 
@@ -32,7 +32,7 @@ def put_scan(ledger: Ledger, number: int, **values: Any) -> None:
         "whole": 1, "files": 0, "bytes": 0, "verdicts": "{}", "lists": "[]", "targets": "[]",
         "incomplete": "[]",
     } | values  # fmt: skip
-    put(ledger, "sweeps", row)
+    put(ledger, "scans", row)
 
 
 def put(ledger: Ledger, table: str, row: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def test_how_scans_ended(tmp_path: Path, code: int | None, whole: int, outcome: 
     with Ledger(StateDir(tmp_path)) as ledger:
         put_scan(ledger, 1, exit_code=code, whole=whole, files=7, bytes=9)
         put_scan(ledger, 2, known=1, files=1000)
-        (scan,) = facts_of(ledger, CLOCK).scans
+        (scan,) = facts_of(ledger, DEADLINES).scans
     assert (scan.begun, scan.outcome, scan.files, scan.bytes) == (START, outcome, 7, 9)
 
 
@@ -82,7 +82,7 @@ def test_a_case_has_each_list_and_category_once_and_the_deadline_of_the_settings
         put_case(ledger, 1, [("ours", "A2"), ("ours", "A1"), ("national", "A1")], removed=START + 5)
         put_case(ledger, 2, [], verdict="held")
         put_case(ledger, 3, [], verdict="notice", noticed=START, closed=START + 9)
-        first, held, notice = facts_of(ledger, CLOCK).cases
+        first, held, notice = facts_of(ledger, DEADLINES).cases
     assert first.found is Verdict.MATCH
     assert first.lists == {"ours", "national"}
     assert first.categories == {"A1", "A2"}
@@ -149,12 +149,12 @@ def test_periods_add_up_to_what_the_database_counts(
                 {"log": "l", "line": line, "at": at, "kind": kind, "item": "i", "version": ""},
             )
         around = periods(unit, date(2025, 12, 1), date(2026, 4, 30), UTC, NEVER)
-        made = count(facts_of(ledger, CLOCK), around, NEVER)
+        made = count(facts_of(ledger, DEADLINES), around, NEVER)
         one = ledger.one
         totals = made.totals
-        assert totals.scans.total() == one("SELECT count(*) FROM sweeps")[0]
-        assert totals.files == one("SELECT coalesce(sum(files), 0) FROM sweeps")[0]
-        assert totals.scans[Outcome.COMPLETE] == one("SELECT count(*) FROM sweeps WHERE whole")[0]
+        assert totals.scans.total() == one("SELECT count(*) FROM scans")[0]
+        assert totals.files == one("SELECT coalesce(sum(files), 0) FROM scans")[0]
+        assert totals.scans[Outcome.COMPLETE] == one("SELECT count(*) FROM scans WHERE whole")[0]
         for found in FOUND:
             (there,) = one("SELECT count(*) FROM cases WHERE verdict=?", found.value)
             assert totals.findings[found] == there

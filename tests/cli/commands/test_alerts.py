@@ -47,8 +47,8 @@ def given(got: Path) -> list[dict[str, Any]]:
 def begun(state: Path) -> int:
     """Return how many scans the state knows of, with those that have not ended."""
     try:
-        with closing(sqlite3.connect(f"file:{state}/sweep/state.sqlite?mode=ro", uri=True)) as database:
-            return int(database.execute("SELECT count(*) FROM sweeps").fetchone()[0])
+        with closing(sqlite3.connect(f"file:{state}/scans/state.sqlite?mode=ro", uri=True)) as database:
+            return int(database.execute("SELECT count(*) FROM scans").fetchone()[0])
     except sqlite3.OperationalError:
         return 0
 

@@ -146,7 +146,7 @@ def test_notices_become_cases_once(call: Run, world: World, tmp_path: Path) -> N
     assert by_id[1]["due"] == "2026-01-01T02:00:00+00:00"
     assert by_id[3]["path"] == f"{tmp_path}/shop/a.jpg"
     assert "path" not in by_id[4]
-    assert by_id[5]["found"] < "2998", "no clock begins in the future"
+    assert by_id[5]["found"] < "2998", "no deadline counts from the future"
 
 
 def test_an_address_gets_its_path_once_a_table_knows_it(call: Run, world: World, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ PATIENCE = 60
 
 
 def completed(*words: str) -> list[str]:
-    """What is offered for the last word."""
+    """Return the completions of the last word."""
     *before, last = words
     found = BashComplete(cli, {}, "hashscan", "_HASHSCAN_COMPLETE").get_completions(list(before), last)
     return [item.value if item.type == "plain" else f"({item.type})" for item in found]

@@ -1,4 +1,4 @@
-"""Whose files are, from the settings to reports, the terminal and what is made of reports."""
+"""Customers of files, from the settings to reports, the terminal and converted reports."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_findings_say_whose_they_are(
     report = tmp_path / "report.jsonl"
     ran = run("--config", settings, "scan", homes, "--report", report, "--report", "-")
     assert ran.code == 1
-    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database:
+    with closing(sqlite3.connect(state / "scans" / "state.sqlite")) as database:
         kept = database.execute("SELECT customer FROM findings ORDER BY path").fetchall()
     assert kept == [("alice",), ("bob",), ("",)]
     expected = {"alice/www/a b.jpg": "alice", "bob/www/a b.jpg": "bob", "lost.jpg": None}

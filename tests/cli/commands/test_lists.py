@@ -610,9 +610,9 @@ def test_other_settings_and_the_variable(run: Run, tmp_path: Path, local_list: s
 def test_a_list_of_a_scan_that_was_killed(run: Run, state: Path, uploads: Path, local_list: str) -> None:
     """Its findings stay open, as nothing says that the files are gone or harmless."""
     assert run("scan", uploads, "--list", local_list).code == 1
-    with closing(sqlite3.connect(state / "sweep" / "state.sqlite")) as database, database:
+    with closing(sqlite3.connect(state / "scans" / "state.sqlite")) as database, database:
         # As a scan leaves it that was killed at its end.
-        database.execute("UPDATE sweeps SET ended=NULL, exit_code=NULL")
+        database.execute("UPDATE scans SET ended=NULL, exit_code=NULL")
     ran = run("lists", "remove", local_list)
     assert ran.code == 0
     assert "stopped before its end" in ran.err

@@ -100,6 +100,6 @@ def test_misuse_and_no_state(run: Run, scanned: Path, state: Path, tmp_path: Pat
     ran = run("lookup", "sha256:1234")
     assert (ran.code, "neither a file nor a digest" in ran.err) == (2, True)
     assert run("lookup", tmp_path).code == 2
-    shutil.rmtree(state / "sweep")
+    shutil.rmtree(state / "scans")
     ran = run("lookup", "0" * 64)
     assert (ran.code, "hashscan scan" in ran.err) == (12, True)

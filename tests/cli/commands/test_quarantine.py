@@ -22,7 +22,7 @@ ON = ("--act-on", "local")
 
 @pytest.fixture
 def report(tmp_path: Path, run: Run) -> Path:
-    """Of a scan that found one file by a local list, and one for review."""
+    """The report of a scan that found one file by a local list, and one for review."""
     files = tmp_path / "files"
     files.mkdir()
     (files / "bad").write_bytes(b"accused")

@@ -135,7 +135,7 @@ def reports(scanned: Path, tmp_path: Path) -> list[Path]:
 
 
 def facts(records: Records) -> Counter[str]:
-    """What was found out about each path, without order."""
+    """Return the facts about each path, without order."""
     return Counter(json.dumps(record, sort_keys=True) for record in records[1:-1])
 
 

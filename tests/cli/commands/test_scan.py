@@ -44,7 +44,7 @@ def test_findings_and_the_report(run: Run, uploads: Path, local_list: str, tmp_p
         "MATCH ours/e-sha256 (A1), sha256 0 and 1 more",
     ]
     lines = records(report)
-    assert [line["type"] for line in lines] == ["sweep", "finding", "finding", "summary"]
+    assert [line["type"] for line in lines] == ["scan", "finding", "finding", "summary"]
     assert report.stat().st_mode & 0o777 == 0o600
     assert not report.with_name("report.jsonl.partial").exists()
     found = {os.path.basename(line["path"]): line for line in lines[1:-1]}
@@ -88,7 +88,7 @@ def test_findings_that_nobody_reads_are_in_the_report(
         )
     assert ran.returncode == code
     assert (b"can't write" in ran.stderr) == (code == 4)
-    assert [line["type"] for line in records(report)] == ["sweep", "finding", "finding", "summary"]
+    assert [line["type"] for line in records(report)] == ["scan", "finding", "finding", "summary"]
     assert records(report)[-1]["exit_code"] == 1
 
 
@@ -105,7 +105,7 @@ def test_a_clean_folder(run: Run, uploads: Path, local_list: str) -> None:
     (uploads / "alike.jpg").unlink()
     code, lines = scan(run, uploads)
     assert code == 0
-    assert [line["type"] for line in lines] == ["sweep", "summary"]
+    assert [line["type"] for line in lines] == ["scan", "summary"]
 
 
 def test_fail_on(run: Run, uploads: Path, local_list: str) -> None:
@@ -419,7 +419,7 @@ def test_no_room_for_the_state_is_said_to_be_that(uploads: Path, local_list: str
         check=False,
     )
     assert (done.returncode, done.stdout) == (12, ""), done.stderr
-    assert str(state / "sweep") in done.stderr
+    assert str(state / "scans") in done.stderr
     assert "Check free space" in done.stderr
 
 
@@ -512,7 +512,7 @@ def test_killed_in_the_middle(run: Run, state: Path, tmp_path: Path, everything_
     assert not report.exists()
     lines = report.with_name("r.jsonl.partial").read_bytes().split(b"\n")
     parsed = [json.loads(line) for line in lines[:-1]]
-    assert parsed[0]["type"] == "sweep"
+    assert parsed[0]["type"] == "scan"
     assert all(line["type"] == "finding" for line in parsed[1:])
     ran = run("scan", everything_listed, "--report", report)
     assert ran.code == 1

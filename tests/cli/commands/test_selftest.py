@@ -19,7 +19,7 @@ GOOD = Entry("known", "sha256", bytes(32), "known-good")
 
 
 def steps(out: str) -> list[str]:
-    """What was said of the machine's own lists."""
+    """Return the lines about the machine's own lists."""
     return [line for line in out.splitlines() if line[5:].startswith("list ")][1:]
 
 

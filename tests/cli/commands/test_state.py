@@ -193,7 +193,7 @@ def test_each_shard_knows_its_own(scan: Scan, tree: Path) -> None:
 @pytest.mark.slow
 def test_a_damaged_state_is_set_aside_and_all_is_read(scan: Scan, tree: Path, state: Path) -> None:
     _, first = scan(tree)
-    (state / "sweep" / "state.sqlite").write_bytes(b"no database" * 1000)
+    (state / "scans" / "state.sqlite").write_bytes(b"no database" * 1000)
     _, second = scan(tree, expect="is kept as")
     assert (second[-1]["unchanged"], comparable(second)) == (0, comparable(first))
     assert scan(tree)[1][-1]["unchanged"] == 14

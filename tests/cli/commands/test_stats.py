@@ -46,7 +46,7 @@ def test_what_a_scan_has_found_is_counted_until_it_is_gone(
     ran = run("stats", "--format", "json", "--by", "day")
     assert ran.code == 0, ran.err
     figures = json.loads(ran.out)
-    (today,) = [period for period in figures["periods"] if sum(period["sweeps"].values())]
+    (today,) = [period for period in figures["periods"] if sum(period["scans"].values())]
     # Midnight may pass while this runs.
     yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     assert today["period"] in {TODAY, yesterday, f"{datetime.now(UTC):%Y-%m-%d}"}

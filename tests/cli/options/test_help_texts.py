@@ -18,7 +18,7 @@ COMMANDS = {
     " ".join(words): one for words, one in CATALOGUE.commands.items() if not isinstance(one, click.Group)
 }
 SHELL = {"|", ">"}
-"""How words begin at which an example goes on in the shell."""
+"""The beginnings of words at which an example continues in the shell."""
 
 
 def test_there_are_examples_for_every_command_and_no_other() -> None:

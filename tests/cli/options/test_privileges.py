@@ -140,7 +140,7 @@ def test_each_command_with_a_state_folder_is_tried() -> None:
 
 
 def readable_to_all() -> list[str]:
-    """What runs a command where every user can read the interpreter and this program, wherever they lie."""
+    """Return a command that runs another where every user can read the interpreter and this program."""
     needed = {sys.base_prefix, sys.prefix, *filter(os.path.isdir, sys.path), str(Path(__file__).parents[2])}
     script = "set -e\n"
     hidden: dict[Path, list[str]] = {}
@@ -160,7 +160,7 @@ def readable_to_all() -> list[str]:
 
 @pytest.fixture(scope="module")
 def scanned(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `prepared` has, after a scan."""
+    """Return a copy of `prepared` after a scan."""
     made = tmp_path_factory.mktemp("scanned")
     shutil.copytree(prepared, made, symlinks=True, dirs_exist_ok=True)
     ran = runner(made / "state")("scan", made / "uploads", "--report", made / "report.jsonl")
@@ -331,7 +331,7 @@ def test_another_user_is_shown_whose_the_state_is(place: Path, command: str) -> 
 @needs_root
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "part", ["lists", "lists/ours/versions", "lists/ours", "sweep", "exceptions", "ledger.sqlite"]
+    "part", ["lists", "lists/ours/versions", "lists/ours", "scans", "exceptions", "ledger.sqlite"]
 )
 def test_what_root_has_left_in_a_state_is_not_damaged(place: Path, part: str) -> None:
     if part == "exceptions":

@@ -89,7 +89,7 @@ def wait_for_the_end_of(family: set[int]) -> None:
 
 
 def stat(pid: int) -> list[str]:
-    """What /proc says of a process, from its state on."""
+    """Return the fields of /proc/PID/stat, from the state on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
 
 

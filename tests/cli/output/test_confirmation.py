@@ -25,7 +25,7 @@ def entry(name: str, content: bytes, category: str = "A1") -> Entry:
 
 @pytest.fixture
 def owner(tmp_path: Path, state: Path) -> Owner:
-    """Of a signed list that is in use here and hits nothing."""
+    """The owner of a signed list that is in use here and hits nothing."""
     made = Owner.begin(tmp_path / "owner")
     made.release([entry("n-1", b"of nobody here")])
     store = ListStore(state / "lists")
@@ -149,7 +149,7 @@ def test_a_count_that_is_not_valid_starts_again(
 
 def test_a_state_that_can_not_be_read_stops_no_list(run: Run, owner: Owner, files: Path, state: Path) -> None:
     owner.release([entry("n-2", THEME)])
-    for column in (state / "sweep").glob("**/sha256"):
+    for column in (state / "scans").glob("**/sha256"):
         column.write_bytes(b"")
     ran = run("lists", "pull")
     assert (ran.code, "could not be compared with what scans know" in ran.err) == (0, True), ran.err

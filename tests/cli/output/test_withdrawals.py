@@ -44,7 +44,7 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def owner(tmp_path: Path, state: Path) -> Owner:
-    """Of a signed list that accuses both, which is in use here."""
+    """The owner of a signed list that accuses both and is in use here."""
     made = Owner.begin(tmp_path / "owner")
     accusing = {"n-1": b"theme.png", "n-2": b"bad.png"}
     made.release([Entry(name, "sha256", sha256(content), "A1") for name, content in accusing.items()])

@@ -30,7 +30,7 @@ from hashscan.hashing.member_records import (
 )
 from hashscan.hashing.records import DecodedPicture, pack_request
 from hashscan.model import MemberLimits, Reason
-from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
 from tests.forked_zygote import zygotes_forked
 from tests.pictures import encoded, scene
@@ -61,9 +61,9 @@ def sandbox(libraries: str) -> Iterator[Sandbox]:
         f"memory={1 << 29}",
         f"libraries={libraries}",
     )
-    plugin = Plugin("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX)
+    program = DecoderProgram("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX)
     options = SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)
-    with Sandbox(plugin, options) as made:
+    with Sandbox(program, options) as made:
         with zygotes_forked():
             made.start()
         yield made

@@ -1,4 +1,4 @@
-"""Which parts of an office document are in doubt although nothing was seen in them."""
+"""Parts of an office document that are in doubt although nothing was seen in them."""
 
 from __future__ import annotations
 

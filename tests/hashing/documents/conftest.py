@@ -16,7 +16,7 @@ from hashscan.hashing.formats import SVG, TEXT, sniff
 from hashscan.hashing.member_records import ContainerEnd, Member, unpack_records
 from hashscan.hashing.records import pack_request
 from hashscan.model import ContainerKind, MemberLimits
-from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
 from tests.forked_zygote import zygotes_forked
 
@@ -37,8 +37,8 @@ def made(*arguments: str, kinds: tuple[ContainerKind, ...] = tuple(ContainerKind
         f"memory={1 << 29}",
         *arguments,
     )
-    plugin = Plugin("hashscan.hashing.media.decoder:load", all_of_them, REPLY_MAX)
-    with Sandbox(plugin, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as sandbox:
+    program = DecoderProgram("hashscan.hashing.media.decoder:load", all_of_them, REPLY_MAX)
+    with Sandbox(program, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as sandbox:
         with zygotes_forked():
             sandbox.start()
         yield sandbox

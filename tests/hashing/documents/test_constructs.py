@@ -1,4 +1,4 @@
-"""What LibreOffice, MuPDF or PDFium show of documents is a match, or the document is in doubt."""
+"""Pictures that LibreOffice, MuPDF or PDFium show of a document match, or the document is in doubt."""
 
 from __future__ import annotations
 

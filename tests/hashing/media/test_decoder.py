@@ -1,4 +1,4 @@
-"""What the sandbox loads: that it is ready before the sandbox closes, and answers whatever it is given."""
+"""The sandbox's program is ready before the sandbox closes, and answers whatever it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which colour profiles are ordinary, and what becomes of all others."""
+"""Ordinary colour profiles, and the verdicts of all others."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ ODD = {
 
 
 def frames(file: Path) -> list[Frame | str]:
-    """What is decoded of a file, and what it says of the rest."""
+    """Return the decoded frames of a file, and the messages about the rest."""
     descriptor = os.open(file, os.O_RDONLY)
     found: list[Frame | str] = []
 

@@ -65,7 +65,7 @@ def decode(content: bytes, picture_format: FileFormat | None = None, **limits: i
 
 
 def reason_for(content: bytes, picture_format: FileFormat | None = None, **limits: int) -> Reason:
-    """Why a picture was not decoded, or not in full."""
+    """Return the reason for which a picture was not decoded, or not in full."""
     try:
         decoded = decode(content, picture_format, **limits)
     except UndecodedError as error:

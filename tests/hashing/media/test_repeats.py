@@ -1,4 +1,4 @@
-"""Which pictures of a file need no match of their own."""
+"""Pictures of a file that need no match of their own."""
 
 from __future__ import annotations
 

@@ -282,7 +282,8 @@ def test_boxes_are_followed_as_libavformat_follows_them(tag: bytes) -> None:
 
 
 def test_headers_known_by_two_bytes_hide_in_none() -> None:
-    """What has the checksum or fields of ARJ, LHA or binary cpio is asked about; two bytes alone are not."""
+    """A file with the checksum or fields of ARJ, LHA or binary cpio is examined; one with two bytes alone
+    is not."""
     head = bytes((30, 11, 1, 2, 0, 2, 0, 0, *range(22)))
     arj = b"\x60\xea\x1e\0" + head + struct.pack("<I", zlib.crc32(head)) + bytes(40)
     fields = b"-lh0-" + bytes(13) + b"\0\5p.png" + bytes(2)

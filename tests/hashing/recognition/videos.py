@@ -41,7 +41,7 @@ CLEAN = "clean"
 
 
 class Form(NamedTuple):
-    """How a video is made."""
+    """The properties of a video."""
 
     muxer: str
     codec: str

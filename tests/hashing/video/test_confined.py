@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import pytest
 
 from hashscan.hashing.video.streams import Sampling
-from hashscan.sandbox.client import Plugin, Sandbox, SandboxOptions
+from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from tests.examples import quick_first
 from tests.hashing.video.drawn import read
 from tests.hashing.video.test_frames import FILES, of_codec
 
-PLUGIN = Plugin("tests.hashing.video.plugin:load", (), 4096)
+PROGRAM = DecoderProgram("tests.hashing.video.program:load", (), 4096)
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(PLUGIN, SandboxOptions("auto")) as sandbox:
+    with Sandbox(PROGRAM, SandboxOptions("auto")) as sandbox:
         yield sandbox
 
 

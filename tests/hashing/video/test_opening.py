@@ -98,7 +98,11 @@ def look(opener: VideoOpener) -> Look:
 
 @pytest.mark.integration
 def test_the_sandbox_is_as_tight_as_for_pictures() -> None:
-    order = {"mode": "required", "names": list(ATTEMPTS), "plugin": "tests.hashing.video.plugin:load_hostile"}
+    order = {
+        "mode": "required",
+        "names": list(ATTEMPTS),
+        "program": "tests.hashing.video.program:load_hostile",
+    }
     found = drive(order)
     assert found["word"] == "full"
     assert list(found["outcomes"]) == list(ATTEMPTS)

@@ -24,7 +24,7 @@ def scan_record(name: str, **changed: Any) -> dict[str, Any]:
     """The first record of a report."""
     lists = [{"name": "national", "state": "fresh", "version": 3, "entries": 9, "fingerprint": "aa"}]
     return {
-        "type": "sweep", "schema": 1, "uuid": name, "version": "0.1.0", "host": "web1",
+        "type": "scan", "schema": 1, "uuid": name, "version": "0.1.0", "host": "web1",
         "started": "2026-11-28T22:00:00+00:00", "targets": [], "lists": lists, "excepted": [],
         "breaker": {"owners": 3, "files": 100}, "sandbox": {"mode": "auto"}, "fail_on": "match",
         "strict": False, **changed,

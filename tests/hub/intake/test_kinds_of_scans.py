@@ -60,14 +60,14 @@ def run(tmp_path: Path) -> Run:
 
 
 def pushed(site: Node) -> list[tuple[int, bool, bool]]:
-    """Of each scan, in the order of arrival: its exit code, and if it is complete and has a scope."""
+    """Return the exit code of each scan, in order of arrival, and if it is complete and has a scope."""
     with site.database.reading() as connection:
         scans = connection.exec_driver_sql("SELECT exit_code, complete, scope FROM scans ORDER BY rowid")
         return [(row.exit_code, bool(row.complete), row.scope != "") for row in scans]
 
 
 def places(site: Node) -> list[bool]:
-    """Of each case at the hub: True if it is open."""
+    """Return for each case at the hub if it is open."""
     with site.database.reading() as connection:
         return [row.removed is None for row in connection.execute(select(CASES).order_by(CASES.c.id))]
 

@@ -80,7 +80,7 @@ class Outcome:
     known: dict[str, int] = field(default_factory=dict)
     """Numbers that clients and servers know, by name."""
     counted: dict[str, int] = field(default_factory=dict)
-    """The same numbers in the hub's database."""
+    """These numbers in the hub's database."""
     trouble: list[str] = field(default_factory=list)
     """Answers and exit codes that must not be."""
 
@@ -158,7 +158,7 @@ class _Run:
             self._load(seconds, outage, nodes, clients)
             for port in ports:
                 wait_for(port)
-            self._settle([folder for _, folder in folders])
+            self._finish_all([folder for _, folder in folders])
         self._outcome.kills += self._commands.kills
         self._outcome.ended += self._commands.ended
         month = "/".join(sorted({time.strftime("%Y-%m", time.gmtime(at)) for at in (began, time.time())}))
@@ -291,12 +291,12 @@ class _Run:
                 break
             self._sent[site.name].append(reference)
 
-    def _settle(self, clients: list[Path]) -> None:
+    def _finish_all(self, clients: list[Path]) -> None:
         """Let all finish what they have begun, with nothing killed any more; remove some noticed files."""
         for folder in clients:
             (folder / "stop").touch()
         with ThreadPoolExecutor() as threads:
-            list(threads.map(Site.settle, self._sites))
+            list(threads.map(Site.finish, self._sites))
         until = time.monotonic() + 120
         while any((folder / "pending").exists() for folder in clients) and time.monotonic() < until:
             time.sleep(0.1)

@@ -70,7 +70,7 @@ class Site:
         while not stopping.wait(1) and not self.trouble:
             self.push_bulk()
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Finish what was begun, remove some of the noticed files, and tell the hub."""
         self.scan()
         self.until_ended("report push", {0}, "--send-names")

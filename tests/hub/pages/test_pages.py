@@ -175,7 +175,7 @@ def check_page(answer: Answer) -> None:
 
 
 def test_every_route_with_every_role(filled: Context) -> None:
-    """Nobody sees a page that is not for his role, and a member nothing of another organisation."""
+    """No role sees a page that is not for it, and a member sees nothing of another organisation."""
     app = make_application(filled)
     visitors = {
         role: signed_in(filled, f"a-{role}", role, "alpha" if role == "member" else "", app) for role in ROLES

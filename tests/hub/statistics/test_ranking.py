@@ -41,7 +41,7 @@ class Hoster(NamedTuple):
     false: int = 0
     """Contents that are there all the same, and that somebody outside looks at."""
     looks: Sequence[Sight] = ()
-    """What somebody outside sees of the next ones."""
+    """An outside observer's sights of the next ones."""
 
 
 HOSTERS = [

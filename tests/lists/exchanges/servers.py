@@ -72,7 +72,7 @@ class Interface(ABC):
     secrets: ClassVar[tuple[str, ...]]
     """Parts of the credentials."""
     wrong_credentials: ClassVar[str] = ""
-    """Of somebody else; empty for the credentials in the other case."""
+    """Another user's credentials; empty for the usual ones in the other case."""
     category: ClassVar[str]
     """The category of all entries that `add` adds."""
     page: int

@@ -1,4 +1,4 @@
-"""What holds for every exchange of the registry: real library, servers that speak the real interfaces."""
+"""Contract of every exchange of the registry: real library, servers that speak the real interfaces."""
 
 from __future__ import annotations
 

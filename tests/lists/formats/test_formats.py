@@ -1,4 +1,4 @@
-"""What holds for every list format, driven by the registry and the examples of each."""
+"""Contract of every list format, by the registry and the examples of each."""
 
 from __future__ import annotations
 

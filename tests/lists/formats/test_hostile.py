@@ -1,4 +1,4 @@
-"""What every list format does with files that are not what they should be, or without end."""
+"""Every list format with files that are malformed or endless."""
 
 from __future__ import annotations
 
@@ -153,17 +153,17 @@ def test_what_never_ends_is_refused_in_bounded_memory(name: str, beginning: byte
 
 
 @pytest.mark.parametrize("number", ["9" * 18, "9" * 400, "9" * 6_000, "-1", "1.5", "1e400", "-1e999999999"])
-@pytest.mark.parametrize("member", ["MediaID", "Category", "MediaSize", "MD5"])
-def test_odd_numbers(member: str, number: str) -> None:
-    members = {"MediaSize": "1", "MediaID": "7", "Category": "1", "MD5": f'"{MD5}"', member: number}
-    medium = ",".join(f'"{name}":{value}' for name, value in members.items())
+@pytest.mark.parametrize("key", ["MediaID", "Category", "MediaSize", "MD5"])
+def test_odd_numbers(key: str, number: str) -> None:
+    values = {"MediaSize": "1", "MediaID": "7", "Category": "1", "MD5": f'"{MD5}"', key: number}
+    medium = ",".join(f'"{name}":{value}' for name, value in values.items())
     document = VICS + b"{" + medium.encode() + b"}]}"
     whole = number.lstrip("-").isdigit() and len(number) < 20
-    if (member == "MediaSize" and len(number) < 20 and "e" not in number) or (
-        member in ("MediaID", "Category") and whole
+    if (key == "MediaSize" and len(number) < 20 and "e" not in number) or (
+        key in ("MediaID", "Category") and whole
     ):
         (entry,) = read("vics", document)
-        assert entry.category == ("other" if member == "Category" else "baseline")
+        assert entry.category == ("other" if key == "Category" else "baseline")
     else:
         assert str(refused("vics", io.BytesIO(document))).startswith("file, record 1: ")
 

@@ -35,7 +35,7 @@ def version(request: pytest.FixtureRequest, store: ListStore, owner: Owner) -> P
 
 
 def problem(store: ListStore, thoroughness: VerificationLevel = VerificationLevel.CHECKSUMS) -> str | None:
-    """What opening the list says, after finding all of its entries."""
+    """Return the problem that opening the list reports, after finding all of its entries."""
     with store.open(None, NOW, thoroughness) as opened:
         (info,) = opened.infos
         assert info.state in (TrustState.FRESH, TrustState.LOCAL)

@@ -1,4 +1,5 @@
-"""What is withdrawn, given again, released in increments and compacted, as owner and subscribers see it."""
+"""Entries that are withdrawn, given again, released in increments and compacted, for owner and
+subscribers."""
 
 from __future__ import annotations
 

@@ -302,7 +302,7 @@ def test_what_a_cut_pull_left_is_not_believed(
 def test_a_file_in_use_is_never_written_to(
     subscribed: ListStore, partwise: PartwiseOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a cut pull had linked is not what the next one fills."""
+    """The next pull doesn't write to the files that an interrupted one had linked."""
     version = version_of(subscribed)
     partwise.release(some_entries(30, start=30), {"pdq": [0]})
     with monkeypatch.context() as patch:

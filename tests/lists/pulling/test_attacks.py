@@ -1,4 +1,4 @@
-"""What a hostile or broken source can do to a pull: refused, said, and the last good version stays."""
+"""Attacks of a hostile or broken source on a pull: refused, reported, and the last good version stays."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_clock_a_year_back(subscribed: ListStore, owner: Owner) -> None:
 
 
 def test_with_a_clock_a_year_back_nothing_is_fresh(subscribed: ListStore) -> None:
-    """What is in use was made in the future then, and who knows whether it has expired."""
+    """The version in use was made in the future then, so that its expiry is unknown."""
     for days, state in ((365, TrustState.STALE), (2, TrustState.STALE), (0, TrustState.FRESH)):
         with subscribed.open(["mine"], NOW - timedelta(days=days)) as opened:
             assert opened.infos[0].state is state

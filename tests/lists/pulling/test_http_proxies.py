@@ -1,4 +1,4 @@
-"""What goes through a proxy, and what is said to it."""
+"""Requests through a proxy, and the proxy's credentials."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def prepared(folder: Path, kind: str, scale: int, monkeypatch: pytest.MonkeyPatc
 
 
 def deaths_of(*arguments: str) -> tuple[int, int]:
-    """How often a child died, and how often the new version was in use then."""
+    """Return the number of deaths of a child, and of those at which the new version was in use."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.lists.pulling.pulls", *arguments],
         cwd=CHECKOUT,

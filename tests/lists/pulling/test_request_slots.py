@@ -10,7 +10,7 @@ from hashscan.lists.pulling.transfer_limits import RequestSlots
 
 
 def most_at_once(turns: RequestSlots, threads: int, expected: int = 1) -> int:
-    """How many of several threads had a turn at the same time; so many wait for each other."""
+    """Return the largest number of threads that had a turn at the same time; so many wait for each other."""
     now, most, lock = [0], [0], threading.Lock()
     together = threading.Barrier(expected, timeout=60)
 

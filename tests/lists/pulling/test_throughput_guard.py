@@ -49,7 +49,7 @@ class Windows:
         self._changed = threading.Condition()
         self._number = 0
         self._measuring: dict[threading.Event, int] = {}
-        """Which window each download is in."""
+        """The window of each download."""
 
         class Over(threading.Event):
             def wait(self, timeout: float | None = None) -> bool:

@@ -120,7 +120,7 @@ def test_the_other_digests_of_its_entry_are_matched(tmp_path: Path, others: int)
 
 
 def test_a_scanned_picture_is_asked_about_however_smooth_it_is(tmp_path: Path) -> None:
-    """Of a plane of opacity that shows only a shape, nothing is asked."""
+    """No service is asked about a plane of opacity that shows only a shape."""
     # 30 bits from nothing, in six rows and five columns.
     listed = b"\xf8\0" * 6 + bytes(20)
     assert not are_degenerate("pdq", rows_of([listed])).any()

@@ -1,4 +1,5 @@
-"""What `trust` accepts is what tuf's own client accepts, and tuf is a release for which this was compared."""
+"""`trust` accepts just the lists that tuf's client accepts, and tuf is a release for which this was
+compared."""
 
 from __future__ import annotations
 

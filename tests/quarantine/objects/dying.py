@@ -1,4 +1,4 @@
-"""Does one thing with an object, over and over, and dies before every fourth step, beginning with one."""
+"""Repeats one operation on an object, and dies before every fourth step, beginning with one."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def test_moved_and_put_back(vault: Vault, key: bytes) -> None:
 
 
 def test_odd_keys_at_once(vault: Vault) -> None:
-    answers = vault.take(*(vault.put(key) for key in ODD))
-    assert [answer.outcome for answer in answers] == [Outcome.DONE] * len(ODD)
+    results = vault.take(*(vault.put(key) for key in ODD))
+    assert [answer.outcome for answer in results] == [Outcome.DONE] * len(ODD)
     assert vault.bucket.listed() == []
     vault.give_back()
     assert sorted(vault.bucket.listed()) == sorted(ODD)
@@ -76,11 +76,11 @@ def test_one_too_large_stays_and_the_others_are_moved(vault: Vault) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
     try:
-        answers = vault.take(large, small)
+        results = vault.take(large, small)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [answer.outcome for answer in answers] == [Outcome.REFUSED, Outcome.DONE]
-    assert "--quarantine-dir" in answers[0].detail
+    assert [answer.outcome for answer in results] == [Outcome.REFUSED, Outcome.DONE]
+    assert "--quarantine-dir" in results[0].detail
     assert vault.bucket.listed() == [b"large"]
     assert vault.mended() == vault.verified() == []
 
@@ -93,8 +93,8 @@ def test_space_for_the_download_but_not_for_the_copy(vault: Vault) -> None:
     if subprocess.run(small, capture_output=True, check=False).returncode:
         pytest.skip("nothing can be mounted here")
     try:
-        answers = vault.take(vault.put(b"large", b"x" * (2 << 20)), vault.put(b"small"))
-        assert [answer.outcome for answer in answers] == [Outcome.REFUSED, Outcome.DONE]
+        results = vault.take(vault.put(b"large", b"x" * (2 << 20)), vault.put(b"small"))
+        assert [answer.outcome for answer in results] == [Outcome.REFUSED, Outcome.DONE]
         assert vault.bucket.listed() == [b"large"]
         assert [item.state for item in vault.items()] == [State.LEFT, State.MOVED]
         assert vault.copies() == [vault.items()[1].id]

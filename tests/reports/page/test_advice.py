@@ -1,4 +1,4 @@
-"""What must be done next."""
+"""Advice about the next step."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ UNSHAPED = (
 def test_whatever_a_record_holds_makes_a_page(tmp_path: Path, odd: list[dict[str, Any]]) -> None:
     kept = {"schema": 1}
     records = [
-        {**SCAN, **odd[0], **kept, "type": "sweep"},
+        {**SCAN, **odd[0], **kept, "type": "scan"},
         {**finding(b"/a"), **odd[1], **kept, "type": "finding", "verdict": "match"},
         {**summary([]), **odd[2], **kept, "type": "summary"},
     ]

@@ -23,7 +23,7 @@ LISTED = 7
 
 
 PICTURES = 60
-"""How many of the drawn files are pictures; decoding takes longer than all else."""
+"""Number of pictures among the drawn files; decoding takes longer than all else."""
 
 
 def draw(folder: Path, number: int, distinct: int = 12) -> list[Entry]:
@@ -78,7 +78,7 @@ Story = dict[str, Any]
 def story(report: Path) -> tuple[Story, dict[str, Story], Story]:
     """The scan's record, what was found by path, and the counts."""
     first, *middle, last = records_of(report)
-    assert (first["type"], last["type"]) == ("sweep", "summary")
+    assert (first["type"], last["type"]) == ("scan", "summary")
     counts = {key: last[key] for key in ("files", "verdicts", "reasons", "bytes", "exit_code")}
     by_path = {str(record["path"]): record for record in middle}
     assert len(by_path) == len(middle)

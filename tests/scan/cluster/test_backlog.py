@@ -1,4 +1,4 @@
-"""Who gets what, and who is to blame when a worker is lost."""
+"""Distribution of batches, and the cause when a worker is lost."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Owed:
     """Work, and what became of it."""
 
     def __init__(self, *names: str) -> None:
-        self.answers: list[BatchResult] = []
+        self.results: list[BatchResult] = []
         items = tuple(Item(name.encode(), STAT) for name in names)
-        self.work = Work(Batch("file", b"/t", b"", 1, 2, items), self.answers.append, self.fail)
+        self.work = Work(Batch("file", b"/t", b"", 1, 2, items), self.results.append, self.fail)
 
     def fail(self, error: BaseException) -> None:
         raise error
 
     @property
     def details(self) -> list[str]:
-        (answer,) = self.answers
+        (answer,) = self.results
         return [result.detail for result in answer.results]
 
 
@@ -94,15 +94,15 @@ def test_a_file_that_kills_two_workers_of_a_node_is_given_up_alone() -> None:
         tried.append(work.batch.items[0].name)
         if work.batch.items[0].name == b"bad":
             lose(backlog, workers[0], 1.0)
-            assert not owed.answers
+            assert not owed.results
             backlog.node_has_new_worker("elsewhere")
-            assert not owed.answers
+            assert not owed.results
             backlog.node_has_new_worker("n")
         else:
             del workers[0].busy[work]
-            work.settle(BatchResult((FileResult(b"good", STAT, Verdict.CLEAN),)))
+            work.finish(BatchResult((FileResult(b"good", STAT, Verdict.CLEAN),)))
     assert tried == [b"good", b"bad"]
-    (answer,) = owed.answers
+    (answer,) = owed.results
     assert [result.verdict for result in answer.results] == [Verdict.CLEAN, Verdict.UNREADABLE]
 
 
@@ -114,7 +114,7 @@ def test_machines_that_are_lost_are_no_fault_of_a_file_but_not_for_ever() -> Non
     ((slot, _),) = hand_out(backlog, workers)
     lose(backlog, slot, now)
     for number in range(LOSSES_MAX):
-        assert not owed.answers
+        assert not owed.results
         ((slot, work),) = hand_out(backlog, workers)
         assert work.alone
         lose(backlog, slot, now)

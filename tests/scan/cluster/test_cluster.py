@@ -74,7 +74,7 @@ def test_a_cluster_finds_what_a_scan_here_finds(
 def test_what_was_learnt_by_reading_is_reported_from_afar_too(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Of what a list names, the size is known only when it was read."""
+    """The size of a file that an inventory names is known only after reading."""
     folder, state = pictures
     (folder / "cut.webp").write_bytes(encoded(scene(1), "WEBP")[:2000])
     node = here.node(state)

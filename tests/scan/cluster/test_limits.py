@@ -15,7 +15,7 @@ pytest.importorskip("distributed")
 
 
 @pytest.mark.slow
-def test_a_node_keeps_one_pace_for_all_its_processes(
+def test_a_node_has_one_rate_limit_for_all_its_processes(
     here: Cluster, pictures: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, state = pictures

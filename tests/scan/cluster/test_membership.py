@@ -149,9 +149,9 @@ def stay(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Worker], *, reachab
             address = f"tls://127.0.0.1:{listening.getsockname()[1]}"
             if not reachable:
                 listening.close()
-            member = Membership(make, address, said.append)  # type: ignore[arg-type]
-            await member.join()
-            await member.stay()
+            membership = Membership(make, address, said.append)  # type: ignore[arg-type]
+            await membership.join()
+            await membership.stay()
 
     asyncio.run(run())
     return said

@@ -1,4 +1,4 @@
-"""What scan and nodes say to each other arrives as it was, and nothing else is taken for it."""
+"""Messages of scan and nodes arrive as they were, and nothing else is taken for one."""
 
 from __future__ import annotations
 

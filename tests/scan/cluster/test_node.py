@@ -131,7 +131,7 @@ def test_idle_scans_make_room_for_others(
 def test_time_in_which_a_worker_was_busy_makes_no_scan_idle(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it is to do for them may wait behind others' batches."""
+    """Its batches may wait behind those of other scans."""
     clock = Clock(monkeypatch)
 
     class Slow(Worker):

@@ -85,7 +85,7 @@ def running(scan: list[str]) -> subprocess.Popen[str]:
 
 
 def read_to(program: subprocess.Popen[str], message: str) -> str:
-    """What it says until it says this, or ends."""
+    """Return a program's output until it has printed a message, or ends."""
     assert program.stderr is not None
     said = ""
     while message not in said and (line := program.stderr.readline()):

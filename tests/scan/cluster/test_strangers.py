@@ -39,7 +39,7 @@ def listening(pid: int) -> list[int]:
 
 
 def heard(port: int, context: ssl.SSLContext | None) -> bytes:
-    """What is said to whoever connects and waits, at most its first bytes; nothing where he is sent away."""
+    """Return the first bytes that a client receives which connects and waits; none if it is refused."""
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as plain:
         try:
             with plain if context is None else context.wrap_socket(plain) as connection:
@@ -50,7 +50,7 @@ def heard(port: int, context: ssl.SSLContext | None) -> bytes:
             return b""
 
 
-def member(cert: Path, key: Path) -> ssl.SSLContext:
+def node_context(cert: Path, key: Path) -> ssl.SSLContext:
     context = anybody()
     context.load_cert_chain(cert, key)
     return context
@@ -76,10 +76,10 @@ def test_no_port_says_a_word_to_a_stranger(here: Cluster, node: Program, tmp_pat
     (worker,) = workers_of(node)
     ports = {*listening(worker), *listening(node.process.pid), here.port}
     # A member is answered, by which it is known that it is not for another reason that strangers aren't.
-    spoken = [port for port in ports if heard(port, member(here.cert, here.key))]
+    spoken = [port for port in ports if heard(port, node_context(here.cert, here.key))]
     assert len(spoken) == 3
     for port in spoken:
-        for stranger in (None, anybody(), member(cert, key)):
+        for stranger in (None, anybody(), node_context(cert, key)):
             assert heard(port, stranger) == b""
     for port in ports - set(spoken):
         # Dask's server of pages, which has none and is for this machine alone.
@@ -134,7 +134,7 @@ def test_nothing_listens_in_the_clear_beyond_this_machine(tmp_path: Path) -> Non
 
 
 def addresses(pid: int) -> list[str]:
-    """Where a process listens, as /proc writes it: 127.0.0.1 is 0100007F."""
+    """Return the addresses on which a process listens, as in /proc: 127.0.0.1 is 0100007F."""
     ports = listening(pid)
     found = []
     for table in ("tcp", "tcp6"):

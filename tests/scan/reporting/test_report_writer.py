@@ -27,7 +27,7 @@ def taken(deferred: DeferredFindings, number: int, **more: Any) -> None:
 def test_only_what_accuses_waits() -> None:
     with closing(DeferredFindings(BreakerLimits())) as deferred:
         for record in (
-            {"type": "sweep"}, {"type": "summary"}, {"type": "unreadable", "verdict": "unreadable"},
+            {"type": "scan"}, {"type": "summary"}, {"type": "unreadable", "verdict": "unreadable"},
             finding(verdict="held"), finding(verdict="review"), {"type": "standing", "was": "match"},
         ):  # fmt: skip
             assert not deferred.add(record)
@@ -105,7 +105,7 @@ from hashscan.settings.matching import BreakerLimits
 from tests.matching.test_circuit_breaker import MATCH, finding
 places = ReportPaths((None, Path(sys.argv[1])))
 with ReportWriter(places, Observer(), BreakerLimits()) as writing:
-    writing.emit({"type": "sweep"})
+    writing.emit({"type": "scan"})
     writing.emit(finding(MATCH))
     writing.emit(finding(verdict="review"))
     raise KeyboardInterrupt
@@ -126,7 +126,7 @@ def test_broken_off(tmp_path: Path) -> None:
     assert [line.get("verdict") for line in screen] == [None, "review", "match"]
 
 
-SETTLE = (
+WRITE_FINAL = (
     WRITE.replace(
         "places = Places((None, Path(sys.argv[1])))",
         "places = Places((Path(sys.argv[1]), None))",
@@ -134,7 +134,7 @@ SETTLE = (
     .replace(
         "    raise KeyboardInterrupt",
         "    Path(sys.argv[1]).parent.rename(Path(sys.argv[1]).parent.with_name('gone'))\n"
-        "    writing.settle(Summary(), lambda findings: findings)",
+        "    writing.write_final(Summary(), lambda findings: findings)",
     )
     .replace("import sys\n", "import sys\nfrom hashscan.reports.summary import Summary\n")
 )
@@ -144,7 +144,7 @@ def test_a_file_that_fails_takes_nothing_from_standard_output(tmp_path: Path) ->
     path = tmp_path / "folder" / "report"
     path.parent.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", SETTLE, path], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", WRITE_FINAL, path], capture_output=True, text=True, timeout=60, check=False
     )
     assert "can't write the report" in done.stderr
     assert [json.loads(line).get("verdict") for line in done.stdout.splitlines()] == [None, "review", "match"]

@@ -138,8 +138,8 @@ def record(**fields: Any) -> Callable[[bytes], bytes]:
         (lambda content: b"\xff\xfe" + content, "line 1"),
         (lambda content: content.decode().encode("utf-16"), "line 1"),
         (lambda content: content.replace(b'"host": "h"', b'"host": "\xff"'), "line 1"),
-        (lambda content: b'{"type":"sweep","schema":1}\n', "line 1"),
-        (lambda content: b'{"type":"sweep","schema":true}\n', "line 1"),
+        (lambda content: b'{"type":"scan","schema":1}\n', "line 1"),
+        (lambda content: b'{"type":"scan","schema":true}\n', "line 1"),
         (lambda content: b"[" * 1_000_000 + b"\n", "line 1"),
         (lambda content: content.replace(b'"host": "h"', b'"host": ' + b"[" * 500 + b"]" * 500), "line 1"),
         (lambda content: b'{"a":' * 1_000_000 + b"\n", "line 1"),
@@ -232,7 +232,7 @@ def places(value: object, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**30)
-    | st.sampled_from(["match", "clean", "finding", "summary", "sweep", "off", "fresh", "local", "\ud800"]),
+    | st.sampled_from(["match", "clean", "finding", "summary", "scan", "off", "fresh", "local", "\ud800"]),
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=5), inside, max_size=3),
     max_leaves=5,
 )  # fmt: skip
@@ -317,7 +317,7 @@ def test_a_report_that_grows_after_it_was_opened(tmp_path: Path) -> None:
         merge_reports([one, two], Replacing())
 
 
-@pytest.mark.parametrize("kind", ["match", "held", "review", "sweeps", ""])
+@pytest.mark.parametrize("kind", ["match", "held", "review", "scans", ""])
 def test_a_type_of_record_that_no_scan_writes(kind: str, tmp_path: Path) -> None:
     one, two = clean(tmp_path / "1", 1, 2), clean(tmp_path / "2", 2, 2)
     for further in ({}, {"verdict": "match"}, {"verdict": "clean"}):

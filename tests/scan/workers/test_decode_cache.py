@@ -20,7 +20,7 @@ from tests.examples import examples
 
 
 @pytest.fixture
-def answers() -> Iterator[DecodeCache]:
+def decode_cache() -> Iterator[DecodeCache]:
     with DecodeCache() as table:
         yield table
 
@@ -29,23 +29,23 @@ def content(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def test_an_answer_is_kept_for_its_owner_and_content_only(answers: DecodeCache) -> None:
-    answers.put(1000, content(1), b"one")
-    assert answers.get(1000, content(1)) == b"one"
-    assert answers.get(1001, content(1)) is None
-    assert answers.get(1000, content(2)) is None
+def test_an_answer_is_kept_for_its_owner_and_content_only(decode_cache: DecodeCache) -> None:
+    decode_cache.put(1000, content(1), b"one")
+    assert decode_cache.get(1000, content(1)) == b"one"
+    assert decode_cache.get(1001, content(1)) is None
+    assert decode_cache.get(1000, content(2)) is None
 
 
-def test_the_latest_answer_counts(answers: DecodeCache) -> None:
-    answers.put(0, content(1), b"first")
-    answers.put(0, content(1), b"second")
-    assert answers.get(0, content(1)) == b"second"
+def test_the_latest_answer_counts(decode_cache: DecodeCache) -> None:
+    decode_cache.put(0, content(1), b"first")
+    decode_cache.put(0, content(1), b"second")
+    assert decode_cache.get(0, content(1)) == b"second"
 
 
-def test_a_trait_is_met_from_the_second_time_on(answers: DecodeCache) -> None:
+def test_a_trait_is_met_from_the_second_time_on(decode_cache: DecodeCache) -> None:
     traits = [b"trait %d" % number for number in range(1000)]
-    assert sum(answers.seen_before(trait) for trait in traits) < 5
-    assert sum(answers.seen_before(trait) for trait in traits) > 990
+    assert sum(decode_cache.seen_before(trait) for trait in traits) < 5
+    assert sum(decode_cache.seen_before(trait) for trait in traits) > 990
 
 
 def test_the_newest_answers_are_kept_in_little_memory() -> None:
@@ -74,20 +74,20 @@ def test_whatever_is_recalled_was_kept_last(steps: list[tuple[int, int, bytes]])
             assert table.get(owner, content(number)) == answer
 
 
-def test_what_is_half_written_is_not_believed(answers: DecodeCache) -> None:
-    answers.put(0, content(1), b"a" * 500)
-    start = answers._memory.find(b"a" * 500)
-    answers._memory[start + 250 : start + 300] = b"b" * 50
-    assert answers.get(0, content(1)) is None
+def test_what_is_half_written_is_not_believed(decode_cache: DecodeCache) -> None:
+    decode_cache.put(0, content(1), b"a" * 500)
+    start = decode_cache._memory.find(b"a" * 500)
+    decode_cache._memory[start + 250 : start + 300] = b"b" * 50
+    assert decode_cache.get(0, content(1)) is None
 
 
-def test_any_state_of_the_table_is_survived(answers: DecodeCache) -> None:
+def test_any_state_of_the_table_is_survived(decode_cache: DecodeCache) -> None:
     """A worker that was killed may leave anything."""
-    answers.put(0, content(1), b"a" * 500)
-    answers._memory[:] = b"\xff" * len(answers._memory)
-    assert answers.get(0, content(1)) is None
-    answers.put(0, content(1), b"again")
-    assert answers.get(0, content(1)) == b"again"
+    decode_cache.put(0, content(1), b"a" * 500)
+    decode_cache._memory[:] = b"\xff" * len(decode_cache._memory)
+    assert decode_cache.get(0, content(1)) is None
+    decode_cache.put(0, content(1), b"again")
+    assert decode_cache.get(0, content(1)) == b"again"
 
 
 def test_without_a_shared_file_each_has_its_own_table() -> None:
@@ -114,17 +114,17 @@ def _other_process(table: DecodeCache, connection: Connection) -> None:
         signal.pause()
 
 
-def test_processes_share_it_and_one_that_is_killed_leaves_it_usable(answers: DecodeCache) -> None:
+def test_processes_share_it_and_one_that_is_killed_leaves_it_usable(decode_cache: DecodeCache) -> None:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
-    answers.put(1, content(1), b"from this one")
-    process = context.Process(target=_other_process, args=(answers, theirs))
+    decode_cache.put(1, content(1), b"from this one")
+    process = context.Process(target=_other_process, args=(decode_cache, theirs))
     process.start()
     assert ours.recv() == b"from this one"
     ours.recv()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert answers.get(1, content(2)) == b"from the other"
-    answers.put(1, content(3), b"after")
-    assert answers.get(1, content(3)) == b"after"
+    assert decode_cache.get(1, content(2)) == b"from the other"
+    decode_cache.put(1, content(3), b"after")
+    assert decode_cache.get(1, content(3)) == b"after"

@@ -1,4 +1,4 @@
-"""How much memory a decoder of a large picture is given."""
+"""Memory limit of the decoder of a large picture."""
 
 from __future__ import annotations
 

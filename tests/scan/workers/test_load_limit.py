@@ -19,7 +19,7 @@ from tests.waiting import until
 
 
 @pytest.fixture
-def pace() -> Iterator[RateLimiter]:
+def rate_limiter() -> Iterator[RateLimiter]:
     with RateLimiter(None, None) as made:
         yield made
 
@@ -34,13 +34,13 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOAD_CHECK_SECONDS", 0.0)
 
 
-def test_it_waits_above_the_limit_and_goes_on_well_below(pace: RateLimiter, source: Path) -> None:
+def test_it_waits_above_the_limit_and_goes_on_well_below(rate_limiter: RateLimiter, source: Path) -> None:
     source.write_text("3.90 1.0 1.0 1/100 1\n")
-    gate = LoadGate(4, pace, source)
+    gate = LoadGate(4, rate_limiter, source)
     said = []
     for load in (3.9, 4.2, 4.2, 3.9, 3.1, 2.9, 3.9, 4.5):
         source.write_text(f"{load:.2f} 1.0 1.0 1/100 1\n")
-        said.append((gate.check(), pace.held))
+        said.append((gate.check(), rate_limiter.held))
     assert said == [
         ("", False),
         ("the load of others is 4.2, over 4: waiting", True),
@@ -53,30 +53,30 @@ def test_it_waits_above_the_limit_and_goes_on_well_below(pace: RateLimiter, sour
     ]
 
 
-def test_when_the_time_is_over_nothing_is_held(pace: RateLimiter, source: Path) -> None:
+def test_when_the_time_is_over_nothing_is_held(rate_limiter: RateLimiter, source: Path) -> None:
     source.write_text("9 1 1 1/100 1\n")
-    gate = LoadGate(4, pace, source, until=time.monotonic() + 3600)
+    gate = LoadGate(4, rate_limiter, source, until=time.monotonic() + 3600)
     assert gate.check()
-    assert pace.held
-    gate = LoadGate(4, pace, source, until=time.monotonic())
+    assert rate_limiter.held
+    gate = LoadGate(4, rate_limiter, source, until=time.monotonic())
     assert not gate.check()
-    assert not pace.held
+    assert not rate_limiter.held
 
 
 def test_it_looks_from_time_to_time_only(
-    pace: RateLimiter, source: Path, monkeypatch: pytest.MonkeyPatch
+    rate_limiter: RateLimiter, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LOAD_CHECK_SECONDS", 60.0)
     source.write_text("9 1 1 1/100 1\n")
-    gate = LoadGate(4, pace, source)
+    gate = LoadGate(4, rate_limiter, source)
     assert gate.check()
     source.write_text("1 1 1 1/100 1\n")
     assert not gate.check()
-    assert pace.held
+    assert rate_limiter.held
 
 
 def test_what_the_scan_adds_does_not_hold_it(
-    pace: RateLimiter, source: Path, monkeypatch: pytest.MonkeyPatch
+    rate_limiter: RateLimiter, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three processes of its own that run all the time: a load average of 3 after a while."""
     monkeypatch.setattr(module, "_MINUTE", 0.2)
@@ -84,10 +84,10 @@ def test_what_the_scan_adds_does_not_hold_it(
     source.write_text("3.4 1 1 1/100 1\n")
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     try:
-        gate = LoadGate(2, pace, source)
+        gate = LoadGate(2, rate_limiter, source)
         assert "waiting" in gate.check()
-        until(lambda: gate.check() or not pace.held)
-        assert not pace.held
+        until(lambda: gate.check() or not rate_limiter.held)
+        assert not rate_limiter.held
         source.write_text("5.9 1 1 1/100 1\n")
         time.sleep(0.021)
         assert "waiting" in gate.check()
@@ -122,12 +122,14 @@ def test_a_process_that_is_gone_counts_nothing() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "much\n"])
-def test_a_machine_that_does_not_tell_is_said(pace: RateLimiter, source: Path, content: str | None) -> None:
+def test_a_machine_that_does_not_tell_is_said(
+    rate_limiter: RateLimiter, source: Path, content: str | None
+) -> None:
     if content is not None:
         source.write_text(content)
     with pytest.raises(UsageError, match="--max-load"):
-        LoadGate(1, pace, source)
+        LoadGate(1, rate_limiter, source)
 
 
-def test_the_real_load(pace: RateLimiter) -> None:
-    assert LoadGate(1e9, pace).check() == ""
+def test_the_real_load(rate_limiter: RateLimiter) -> None:
+    assert LoadGate(1e9, rate_limiter).check() == ""

@@ -105,7 +105,7 @@ def test_workers_that_can_not_start_end_the_scan(tmp_path: Path) -> None:
         scan(tmp_path, SETUP, stillborn)
 
 
-def stillborn(setup: WorkerSetup, answers: DecodeCache) -> Worker:
+def stillborn(setup: WorkerSetup, decode_cache: DecodeCache) -> Worker:
     """No worker at all."""
     os._exit(1)
 
@@ -122,8 +122,8 @@ def test_a_pool_answers_like_a_worker_in_this_process(tmp_path: Path) -> None:
     ]
     setup = replace(SETUP, with_digests=True)
     with ProcessPool(setup, 2) as pool, Worker(setup) as worker:
-        answers = [pool.submit(batch) for batch in batches]
-        for batch, answer in zip(batches, answers, strict=True):
+        futures = [pool.submit(batch) for batch in batches]
+        for batch, answer in zip(batches, futures, strict=True):
             assert answer.result(60).results == worker.check(batch).results
 
 
@@ -137,12 +137,12 @@ def test_what_is_wrong_with_the_sandbox_ends_the_scan(
     assert caught.value.exit_code == 2
 
 
-def without_seccomp(setup: WorkerSetup, answers: DecodeCache) -> Worker:
+def without_seccomp(setup: WorkerSetup, decode_cache: DecodeCache) -> Worker:
     """A worker on a machine without libseccomp."""
     from hashscan.sandbox.client import Sandbox
 
     Sandbox.seccomp_library = "libseccomp-that-is-not-there.so"
-    return Worker(setup, answers)
+    return Worker(setup, decode_cache)
 
 
 def test_the_level_of_the_sandbox_is_reported(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What travels between the processes of a pool arrives as it was sent."""
+"""Messages between the processes of a pool arrive as they were sent."""
 
 from __future__ import annotations
 

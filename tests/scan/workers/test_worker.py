@@ -721,7 +721,7 @@ def test_content_with_the_same_ends_is_distinguished(tmp_path: Path, files: Path
 
 
 def test_a_lie_about_content_does_not_outlive_the_confirmation(tmp_path: Path, files: Path) -> None:
-    """What a taken-over decoder said of an innocent picture is replaced by what a fresh one says."""
+    """The reply of a taken-over decoder about an innocent picture is replaced by that of a fresh one."""
     listed = encoded(scene(1))
     (files / "0-attack.jpg").write_bytes(listed + LIE)
     for number in range(1, 4):

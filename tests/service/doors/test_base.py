@@ -81,7 +81,7 @@ class LineDoor(StreamDoor):
 
 
 class PlainDoor(LineDoor):
-    """The same, for clients that don't close one side only."""
+    """A door for clients that don't close one side only."""
 
     half_close = False
 

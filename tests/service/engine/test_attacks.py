@@ -86,7 +86,7 @@ def test_workers_that_are_killed_lose_no_upload(tmp_path: Path) -> None:
 
             def kill() -> None:
                 """End a worker while it runs an upload."""
-                running = [m.process.pid for m in engine.pool.members if m.task is not None]
+                running = [m.process.pid for m in engine.pool.workers if m.task is not None]
                 for pid in [pid for pid in (*running, *engine.pool.pids()) if pid not in killed][:1]:
                     assert pid is not None
                     os.kill(pid, signal.SIGKILL)
@@ -128,11 +128,11 @@ def test_an_upload_that_kills_workers_costs_two(tmp_path: Path, monkeypatch: pyt
             deadly = asyncio.create_task(check(engine, b"deadly"))
             await asyncio.sleep(0)
             for _ in range(2):
-                await until(lambda: any(member.task is not None for member in engine.pool.members))
-                (member,) = (m for m in engine.pool.members if m.task is not None)
-                assert member.process.pid is not None
-                os.kill(member.process.pid, signal.SIGKILL)
-                await until(lambda gone=member: gone not in engine.pool.members)
+                await until(lambda: any(worker.task is not None for worker in engine.pool.workers))
+                (worker,) = (m for m in engine.pool.workers if m.task is not None)
+                assert worker.process.pid is not None
+                os.kill(worker.process.pid, signal.SIGKILL)
+                await until(lambda gone=worker: gone not in engine.pool.workers)
             answer = await deadly
             assert (answer.verdict, answer.result.reason) == (Verdict.UNREADABLE, Reason.WORKER_DIED)
             assert answer.outcome is Outcome.ERROR
@@ -228,9 +228,9 @@ def test_a_pause_between_starts_ends_when_a_worker_is_ready(
             started = pool.start_one
 
             async def failing_later(setup: EngineSetup) -> object:
-                member = await started(setup)
+                worker = await started(setup)
                 pool.count_failed_start(WorkersError("a test"))
-                return member
+                return worker
 
             with monkeypatch.context() as patch:
                 patch.setattr(pool, "start_one", failing_later)
@@ -343,8 +343,8 @@ def test_a_worker_that_is_killed_while_it_opens_lists_does_not_keep_them_from_us
                 os.kill(pid, signal.SIGSTOP)
             store_list(tmp_path, entry_of(b"new"))
             reloading = asyncio.create_task(engine.reload())
-            await until(lambda: any(member.uses for member in engine.pool.members))
-            (trying,) = (member.process.pid for member in engine.pool.members if member.uses)
+            await until(lambda: any(worker.uses for worker in engine.pool.workers))
+            (trying,) = (worker.process.pid for worker in engine.pool.workers if worker.uses)
             assert trying is not None
             os.kill(trying, signal.SIGKILL)
             for pid in engine.pool.pids():
@@ -370,7 +370,7 @@ def test_new_algorithms_are_used_after_a_reload(tmp_path: Path) -> None:
             assert {answer.verdict for answer in await asyncio.gather(*uploads)} == {Verdict.MATCH}
             answer = await check(engine, b"listed")
             assert (answer.verdict, answer.version) == (Verdict.MATCH, engine.version)
-            await until(lambda: {m.setup.version for m in engine.pool.members} == {engine.version})
+            await until(lambda: {m.setup.version for m in engine.pool.workers} == {engine.version})
 
     run(test)
 
@@ -726,7 +726,7 @@ def test_closing_does_not_wait_for_workers_that_can_not_be_started(tmp_path: Pat
             pool._failed_starts = 7
             pool._starting_works.clear()
             os.kill(pool.pids()[0], signal.SIGKILL)
-            await until(lambda: pool._filling is not None and not pool.members)
+            await until(lambda: pool._filling is not None and not pool.workers)
             await engine.close()
             assert pool.pids() == []
 

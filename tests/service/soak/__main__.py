@@ -43,8 +43,8 @@ from tests.service.soak.processes import (
     Family,
     Measured,
     command_of,
+    idle,
     is_running,
-    settled,
     slope,
 )
 from tests.waiting import until
@@ -187,7 +187,7 @@ def soak(folder: Path, seconds: float, workers: int, *, kill: bool) -> Run:
         load.start()
         time.sleep(min(5.0, seconds / 5))
         load.stop()
-        before = settled(running, workers)
+        before = idle(running, workers)
         tally = Tally(lost=load.tally.lost, wrong=load.tally.wrong)
         load = Load(places, pictures, versions, tally)
         disturbance = Disturbance(running.process.pid, versions)
@@ -196,7 +196,7 @@ def soak(folder: Path, seconds: float, workers: int, *, kill: bool) -> Run:
         disturbance.run(seconds, kill=kill)
         load.stop()
         taken = time.monotonic() - begun
-        after = settled(running, workers, before)
+        after = idle(running, workers, before)
         family = Family(running.process.pid).all
         exit_code = running.stop()
         with suppress(AssertionError):

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 ACTIVATION_SECONDS = 10.0
 SAMPLE_SECONDS = 2.0
-SETTLING_SECONDS = 60.0
+IDLE_SECONDS = 60.0
 ROLES = ("servers", "workers", "zygotes", "decoders")
 """Lists of a `Family`."""
 
@@ -191,7 +191,7 @@ class Disturbance:
         self.samples.append(measured(self._main))
 
 
-def settled(running: Service, workers: int, before: Measured | None = None) -> Measured:
+def idle(running: Service, workers: int, before: Measured | None = None) -> Measured:
     """Wait until all workers are there and nothing is open that belongs to a client, and measure.
 
     Args:
@@ -199,7 +199,7 @@ def settled(running: Service, workers: int, before: Measured | None = None) -> M
     """
     seen: list[Measured] = []
 
-    def is_settled() -> bool:
+    def is_idle() -> bool:
         time.sleep(0.5)
         seen.append(measured(running.process.pid))
         last = seen[-3:]
@@ -211,5 +211,5 @@ def settled(running: Service, workers: int, before: Measured | None = None) -> M
         )
 
     with suppress(AssertionError):
-        until(is_settled, SETTLING_SECONDS)
+        until(is_idle, IDLE_SECONDS)
     return seen[-1]

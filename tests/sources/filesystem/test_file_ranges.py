@@ -142,7 +142,7 @@ SIZE = 3 * 1024 * 1024 + 17
 
 
 def resident(path: Path) -> list[bool]:
-    """Of each page of a file, whether it is in memory, by mincore(2): another way than the code's."""
+    """Return for each page of a file if it is in memory, by mincore(2), which the code doesn't use."""
     libc = ctypes.CDLL(None, use_errno=True)
     with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapped:
         pages = -(-len(mapped) // PAGE)

@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 60
 
 
 def ended(function: Callable[[], T]) -> T:
-    """What a function returns, unless it hangs: then the child is killed, and the test fails."""
+    """Return a function's result, unless it hangs: then the child is killed, and the test fails."""
 
     def limited() -> T:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

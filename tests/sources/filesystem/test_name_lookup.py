@@ -30,7 +30,7 @@ from tests.sources.trees import write
 def named(
     names: Iterable[bytes], *targets: bytes, options: ListingOptions | None = None
 ) -> dict[bytes, list[str]]:
-    """What became of every path, in words."""
+    """Return descriptions of the outcome of every path."""
     found: dict[bytes, list[str]] = {}
     for listing in FilesystemSource(targets, options or ListingOptions()).listings_by_name(iter(list(names))):
         for path, message in said(listing):
@@ -234,7 +234,7 @@ def test_no_permission(here: bytes) -> None:
 
 
 def test_a_folder_turned_into_a_link_meanwhile(here: bytes) -> None:
-    """What was listed in the folder is not what the link leads to."""
+    """The names that were listed in the folder are not those behind the link."""
     source = FilesystemSource([], ListingOptions())
     found = source.listings_by_name(iter([b"a/one", b"top"]))
     batch = next(found)

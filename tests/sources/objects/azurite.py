@@ -31,12 +31,12 @@ class Azurite:
     """The service, as its owner sees it."""
 
     url: str
-    """Of the account."""
+    """Address of the account."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes hashscan find it, with the account's key."""
+        """Return the environment variables for hashscan, with the account's key."""
         return {
             "AZURE_STORAGE_CONNECTION_STRING": f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};"
             f"AccountKey={KEY};BlobEndpoint={self.url};"

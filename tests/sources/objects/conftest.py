@@ -1,4 +1,4 @@
-"""What all tests of object stores share."""
+"""Fixtures of all tests of object stores."""
 
 from __future__ import annotations
 

@@ -41,21 +41,21 @@ class GoogleServer:
     refusals: dict[bytes, int] = field(default_factory=dict)
     """Status to answer with, by key, to requests for what it holds."""
     cut: dict[bytes, int] = field(default_factory=dict)
-    """How often to send half of it only."""
+    """Number of times to send half of it only."""
     page: int = 1000
     token: str = ""
     """Without which nothing is answered."""
     list_status: int = 200
     headers: bool = True
-    """Whether answers tell the generation."""
+    """True if answers tell the generation."""
     access: Access = DIRECT
-    """How it is to be asked."""
+    """The clients' access options."""
     asked: list[str] = field(default_factory=list)
     acl_status: int = 200
     """Status to answer with where the ACL is asked for, too."""
     uploads: dict[str, dict[str, object]] = field(default_factory=dict)
     upload_url: str = ""
-    """Where it has bytes sent; to itself where this is empty."""
+    """Address to which clients send bytes; its own if empty."""
     _last: int = 1000
 
     def put(self, key: str, content: bytes, encoding: str = "") -> None:
@@ -180,7 +180,7 @@ class GoogleServer:
         send(request, content, headers, length=length, status=206 if start else 200)
 
     def _upload(self, request: BaseHTTPRequestHandler, options: dict[str, str]) -> None:
-        """Of one object in two requests; it must be a new one in both."""
+        """Receive one object in two requests; it must be a new one in both."""
         content = request.rfile.read(int(request.headers["Content-Length"]))
         if request.command == "POST":
             self.uploads[str(len(self.uploads))] = json.loads(content)

@@ -16,7 +16,7 @@ def batches_of(source: Source) -> list[Batch]:
 def read_all(
     kind: type[Source], batches: list[Batch], access: Access = DIRECT
 ) -> dict[bytes, bytes | Reason]:
-    """What each object holds, or what is said of it, by path and version."""
+    """Return the content of each object, or the reason for none, by path and version."""
     found: dict[bytes, bytes | Reason] = {}
     with closing(kind.opener(access)) as opener:
         for batch in batches:

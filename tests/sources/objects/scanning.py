@@ -20,7 +20,7 @@ _CLEARED = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "HASHSCAN_", "
 
 @dataclass
 class Scanned:
-    """How a scan went."""
+    """The outcome of a scan."""
 
     code: int
     messages: str
@@ -34,7 +34,8 @@ class Scanned:
         return self.records[-1]
 
     def by_path(self, start: str) -> dict[str, dict[str, Any]]:
-        """What is said of each file or object that is not clean, by what follows `start` in its path."""
+        """Return the record of each file or object that is not clean, by the part of its path after
+        `start`."""
         return {
             record["path"].removeprefix(start): {
                 name: record.get(name)

@@ -30,13 +30,13 @@ class Shelf(ObjectStore):
     objects: dict[bytes, bytes]
     etags: dict[bytes, str] = field(default_factory=dict)
     cuts: dict[bytes, int] = field(default_factory=dict)
-    """How often reading a key ends after half of what was asked for."""
+    """Number of times that reading a key ends after half of the requested bytes."""
     busy: dict[bytes, int] = field(default_factory=dict)
-    """How often it is refused."""
+    """Number of times that it is refused."""
     says_size: bool = True
     proven: bool = True
     changed: set[bytes] = field(default_factory=set)
-    """What `check` finds changed."""
+    """The keys that `check` finds changed."""
     no_entry: set[bytes] = field(default_factory=set)
     """Prefixes that can't be listed."""
     page: int = 10

@@ -1,4 +1,4 @@
-"""What holds for every store in which objects can be made and deleted."""
+"""Contract of every store in which objects can be made and deleted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Ground:
 
     store: ChangeableStore
     properties: Properties
-    """What an object may have there."""
+    """Properties that an object may have there."""
 
 
 def s3(stack: ExitStack, *, versioned: bool) -> Ground:

@@ -44,7 +44,7 @@ def read(file: OpenFile) -> bytes:
 
 
 def reasons(shelf: Shelf, **access: int) -> list[Reason | None]:
-    """What comes of every object: its reason, or None where it was read whole and unchanged."""
+    """Return the reason of every object; None if it was read whole and unchanged."""
     found: list[Reason | None] = []
     items = shelf.items()
     with opened(shelf, items, **access) as folder:
@@ -102,7 +102,7 @@ def test_each_is_asked_for_once_and_in_order() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """What is downloaded and not closed never exceeds the limit, and all arrive nevertheless."""
+    """Downloads that are not closed never exceed the limit, and all arrive nevertheless."""
     shelf = Shelf(some(50, 10_000))
     items = shelf.items()
     started = threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""What is said where the library of a provider isn't installed."""
+"""Errors where the library of a provider isn't installed."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.sources.objects.buckets import credentials
 from tests.sources.objects.scanning import UPLOADS
 
 SIZE = 4_400_000_000
-"""Of a large object, in bytes: its places need more than 32 bits."""
+"""Size of a large object in bytes: its offsets need more than 32 bits."""
 KEYS = 30_000
 KEY_MEMORY = 1250
 """Bytes that all processes together may take for each key."""

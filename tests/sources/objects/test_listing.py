@@ -82,7 +82,7 @@ def test_a_defect_is_raised_and_not_waited_for() -> None:
 
 
 def noted(pages: Iterator[list[StoredObject]]) -> tuple[int, str]:
-    """How many pages a listing has until it is given up, and why."""
+    """Return the number of pages of a listing until it is given up, and the reason."""
     circle = listing.CycleDetector()
     reported = 0
     try:

@@ -1,4 +1,4 @@
-"""What is of unknown size is bounded, what is of known size isn't."""
+"""Bodies of unknown size are bounded, those of known size aren't."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Answer = Callable[[BaseHTTPRequestHandler], bool]
 
 @dataclass
 class Objects:
-    """What the server holds, and what it was asked."""
+    """The server's objects, and the requests that it received."""
 
     held: dict[str, bytes] = field(default_factory=dict)
     """By the whole target of a request, query included."""
@@ -100,12 +100,12 @@ def refuse(request: BaseHTTPRequestHandler, status: int, **headers: str) -> bool
 
 
 def refusing(status: int, **headers: str) -> Answer:
-    """What answers so, always."""
+    """Return a handler that always sends this status."""
     return lambda request: refuse(request, status, **headers)
 
 
 def cut_after(size: int, content: bytes, *, times: int = 1, etag: bool = True) -> Answer:
-    """What ends the connection after so many bytes of the whole, the first times it is asked to GET."""
+    """Return a handler that ends the connection after so many bytes, for the first GET requests."""
     left = [times]
 
     def answer(request: BaseHTTPRequestHandler) -> bool:

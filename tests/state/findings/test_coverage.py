@@ -1,4 +1,4 @@
-"""Which matches a scan would report again, so that their absence ends a finding."""
+"""Matches that a scan would report again, so that their absence ends a finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a finding stands and when it is gone, by whole scans of real trees whose workers are scripted."""
+"""Open and ended findings, by whole scans of real trees whose workers are scripted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Scripted(Inline):
         super().__init__()
         self.verdicts = verdicts
         self.keeps = keeps
-        """Whether contents are remembered, so that what has not changed is not asked about again."""
+        """True if contents are stored, so that unchanged files are not checked again."""
 
     def kept(self, item: Item) -> StoredContentData | None:
         if self.verdicts.get(item.name) is Verdict.UNREADABLE:
@@ -68,7 +68,7 @@ class Scripted(Inline):
 
 @dataclass
 class Scanned:
-    """What a scan said of earlier findings."""
+    """A scan's records of earlier findings."""
 
     standing: set[bytes]
     shrunken: int
@@ -110,10 +110,10 @@ class Site:
         endpoint: str | None = None,
     ) -> Scanned:
         setup = replace(SETUP, access=Access(endpoint))
-        with ScanState(StateDir(self.state), setup, scopes, reread=1.0, notify=print) as memory:
-            run = ScanPipeline(listings, Scripted(self.verdicts, keeps=endpoint is not None), memory=memory)
+        with ScanState(StateDir(self.state), setup, scopes, reread=1.0, notify=print) as state:
+            run = ScanPipeline(listings, Scripted(self.verdicts, keeps=endpoint is not None), state=state)
             list(run)
-            ending = memory.finish(
+            ending = state.finish(
                 run.files_by_target,
                 listed=run.listed,
                 whole=not run.cut_short,
@@ -137,7 +137,7 @@ class Site:
         return self.over(listings, Scopes([], "", {}, containers={BUCKET: container}), endpoint=endpoint)
 
     def gone(self) -> set[bytes]:
-        with closing(sqlite3.connect(self.state / "sweep" / "state.sqlite")) as database:
+        with closing(sqlite3.connect(self.state / "scans" / "state.sqlite")) as database:
             query = "SELECT path FROM findings EXCEPT SELECT path FROM findings WHERE gone IS NULL"
             return {path for (path,) in database.execute(query)}
 
@@ -300,7 +300,7 @@ def test_an_object_that_other_options_found_is_forgotten_when_it_is_gone(site: S
     container = Container((BUCKET,), all_versions=False, endpoint="http://one")
     scopes = Scopes([], "", {"another": "option"}, containers={BUCKET: container})
     site.over([Batch("s3", BUCKET, b"", 0, 0, (item(b"good"),))], scopes, endpoint="http://one")
-    with closing(sqlite3.connect(site.state / "sweep" / "state.sqlite")) as database:
+    with closing(sqlite3.connect(site.state / "scans" / "state.sqlite")) as database:
         assert database.execute("SELECT key FROM objects").fetchall() == [(b"good",)]
 
 
@@ -356,7 +356,7 @@ def test_what_is_found_again_is_another_finding(site: Site) -> None:
     site.scan()
     site.verdicts[b"bad"] = Verdict.MATCH
     site.scan()
-    with closing(sqlite3.connect(site.state / "sweep" / "state.sqlite")) as database:
+    with closing(sqlite3.connect(site.state / "scans" / "state.sqlite")) as database:
         rows = database.execute(
             "SELECT count(*), count(gone), min(ending), max(ending) FROM findings WHERE path=?",
             (site.path("a/bad"),),

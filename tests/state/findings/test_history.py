@@ -24,14 +24,14 @@ with ScanLock(StateDir(sys.argv[1])):
 
 def test_where_no_scan_was_there_is_nothing(tmp_path: Path) -> None:
     with History(StateDir(tmp_path)) as history:
-        assert (history.identity, history.last, history.settled) == ("", 0, 0)
+        assert (history.identity, history.last, history.last_final) == ("", 0, 0)
         assert list(history.scans(0)) == list(history.findings(0)) == []
 
 
 @pytest.mark.integration
 def test_what_a_scan_finds_is_reported_once_it_has_ended_or_was_killed(tmp_path: Path) -> None:
     database = open_database(StateDir(tmp_path))[0]
-    database.execute("INSERT INTO sweeps (id, started) VALUES (1, 5)")
+    database.execute("INSERT INTO scans (id, started) VALUES (1, 5)")
     put_finding(database, b"/f", None)
     database.close()
     held = subprocess.Popen(
@@ -45,7 +45,7 @@ def test_what_a_scan_finds_is_reported_once_it_has_ended_or_was_killed(tmp_path:
     held.communicate()
     with History(StateDir(tmp_path)) as history:
         assert [found.path for found in history.findings(1)] == [b"/f"]
-        assert (history.last, history.settled) == (1, 0), "it may have ended just now"
+        assert (history.last, history.last_final) == (1, 0), "it may have ended just now"
 
 
 def test_two_states_are_distinguished(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whose digests are given for a record of a report: those of just that file, or none."""
+"""Digests for a record of a report are those of just that file, or none."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]
 
 
 def as_asked(record: Record) -> list[object]:
-    """What of a record tells its file from others; numbers are stored cut to 64 bits."""
+    """Return the fields of a record that identify its file; numbers are stored cut to 64 bits."""
     numbers = ["size", "mtime_ns", *(["inode", "ctime_ns"] if "inode" in record else [])]
     cut = [int(record.get(name, 0)) % (1 << 64) for name in numbers]
     return [record["path"], record.get("version", ""), record.get("etag", ""), *cut]

@@ -35,7 +35,7 @@ def state(tmp_path: Path) -> Path:
     paths = (URL, "two"), (bytes(tmp_path / "there"), ""), (bytes(tmp_path / "gone"), "")
     for path, version in paths:
         put_finding(database, path, 1, version=version, because="", first=3, last=4)
-    database.execute("INSERT INTO sweeps (id, started, ended, exit_code) VALUES (1, 8, 9, 0)")
+    database.execute("INSERT INTO scans (id, started, ended, exit_code) VALUES (1, 8, 9, 0)")
     contents.sync()
     contents.close()
     database.close()

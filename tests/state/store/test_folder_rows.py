@@ -1,4 +1,4 @@
-"""Which folders a complete scan has forgotten, by real folders."""
+"""Folders that a complete scan has forgotten, by real folders."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def kept(*files: Item, weak: bool = False, trust: int = PROVEN) -> StoredListing
 
 
 def recalled(known: StoredListing, listed: Listing) -> tuple[bool, list[int]]:
-    """Whether it is taken in order, and the contents that are known."""
+    """Return whether it is taken in order, and the contents that are known."""
     in_order = known.recall(listed)
     return in_order, listed.contents.tolist()
 

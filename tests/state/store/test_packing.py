@@ -100,7 +100,7 @@ ALL = (1 << ALL_TURNS) - 1
 
 
 def digests_of(seed: int) -> list[np.ndarray]:
-    """Of all turns of a drawn picture, each of shape (1, 32)."""
+    """Return the digests of all turns of a drawn picture, each of shape (1, 32)."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:200, 0:300]
     luma = sum(np.sin(a * x + b * y) for a, b in random.uniform(-0.2, 0.2, (20, 2)))

@@ -173,7 +173,7 @@ def test_what_can_not_be_read_is_said(tmp_path: Path, written: Written) -> None:
 
 
 def test_a_database_that_is_none_is_damage(tmp_path: Path) -> None:
-    (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep" / "state.sqlite").write_bytes(b"no database" * 1000)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "state.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(OutputError, match="damaged"):
         StateReader(StateDir(tmp_path))

@@ -44,7 +44,7 @@ def contents(tmp_path: Path) -> Iterator[Contents]:
 def run_of(
     part: Part, rendering: int, turns: tuple[int, ...], first: bytes, flips: int, quality: int
 ) -> DigestRun:
-    """What a picture's turns are like: guessed right but for some bits."""
+    """Return a run like that of a picture's turns: guessed right but for some bits."""
     rng = np.random.default_rng(first[0])
     rows = np.unpackbits(likely_turned(first, turns), axis=1)
     for row in rows[1:]:
@@ -68,7 +68,7 @@ Found = set[tuple[int, str, bytes, int, int, int]]
 
 
 RUNS: dict[bytes, tuple[DigestRun, ...]] = {}
-"""What was put in, by SHA-256."""
+"""The packed digests, by SHA-256."""
 
 
 def one_by_one(contents: Contents, rows: list[int]) -> Found:

@@ -52,8 +52,8 @@ def moment(seconds: int | None) -> Markup:
         at = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
         return escape(seconds)
-    day, clock = at.strftime("%Y-%m-%d %H:%M:%S").split()
-    text = f'<time datetime="{day}T{clock}Z">{day} {clock[:5]}</time>'
+    day, time_of_day = at.strftime("%Y-%m-%d %H:%M:%S").split()
+    text = f'<time datetime="{day}T{time_of_day}Z">{day} {time_of_day[:5]}</time>'
     return Markup(text)  # noqa: S704 - digits alone
 
 

@@ -294,7 +294,7 @@ def test_sessions_at_the_same_time_get_their_own_answers(tmp_path: Path) -> None
 
 
 def test_owners(tmp_path: Path) -> None:
-    """Nobody's upload is decoded where another's was, unless the settings say that all have one owner."""
+    """No upload is decoded where another owner's was, unless the settings say that all have one owner."""
     owners: list[tuple[int, str]] = []
     once: list[bool] = []
     (tmp_path / "file").write_bytes(b"text")

@@ -1,4 +1,4 @@
-"""Which account and which credential the environment's variables mean."""
+"""Account and credential by environment variables."""
 
 from __future__ import annotations
 

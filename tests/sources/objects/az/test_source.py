@@ -97,7 +97,7 @@ def test_odd_keys(container: Container) -> None:
 
 
 def test_odd_keys_by_a_signature_for_the_container(service: Azurite) -> None:
-    """Which would let another blob be read than the one asked for."""
+    """An odd key could otherwise have another blob read than the requested one."""
     with service.container() as container:
         for key in AS_THEY_ARE:
             container.put_as_is(key, b"as is: " + key.encode())

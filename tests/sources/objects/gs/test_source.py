@@ -215,7 +215,7 @@ def test_what_is_wrong_is_found_before_listing(server: GoogleServer) -> None:
 
 
 def test_credentials_are_sent_and_not_reported(server: GoogleServer) -> None:
-    """The same token through both libraries; a test can't have one of Google's own."""
+    """Both libraries send this token; a test can't have one of Google's own."""
     server.token = TOKEN
     server.put("f", b"1")
     server.put("a//f", b"2")

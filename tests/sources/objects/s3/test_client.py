@@ -1,4 +1,4 @@
-"""What is wrong with all of a bucket is said in words that name it and the remedy, and nothing secret."""
+"""Errors about a whole bucket name it and the remedy, and nothing secret."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def spoiled(change: Callable[[dict[str, Any]], None]) -> bytes:
     return json.dumps(found).encode()
 
 
-def test_no_member_may_lack() -> None:
+def test_no_key_may_lack() -> None:
     for name in (
         "sourceBucket",
         "destinationBucket",

@@ -1,4 +1,4 @@
-"""What is taken for a listing of a bucket."""
+"""Valid and invalid listings of a bucket."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def names(listings: Sequence[Listing]) -> list[bytes]:
 
 
 def outcomes(listings: Sequence[Listing], access: Access) -> dict[bytes, bytes | Reason]:
-    """What becomes of each object: its bytes, or why there are none."""
+    """Return the bytes of each object, or the reason for none."""
     found: dict[bytes, bytes | Reason] = {}
     with closing(S3Source.opener(access)) as opener:
         for batch in listings:

@@ -366,7 +366,7 @@ DRIPPING = {
     "piece": (_CHUNKED, b"1;abcdefg"),
     "trailer": (_CHUNKED + b"0\r\n", b"X-A: bcdefghij\r\n"),
 }
-"""What is sent at once, and what is sent byte by byte after that, again and again."""
+"""The bytes that are sent at once, and those that are sent one by one after that, again and again."""
 
 
 @pytest.mark.parametrize("where", DRIPPING)

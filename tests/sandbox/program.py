@@ -1,4 +1,4 @@
-"""A plug-in whose files misbehave on request: each request names what to do."""
+"""A program whose files misbehave on request: each request names what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.sandbox import attempts
 from tests.sandbox.attempts import ATTEMPTS, libc
 
 REPLY = struct.Struct("<iiq")
-"""Whether it was done, errno, and a number."""
+"""Success, errno, and a number."""
 
 
 def taken_over_socket() -> socket.socket:
@@ -236,7 +236,7 @@ def load(listener: str = "", *arguments: str) -> Callable[[int, bytes], bytes | 
 
 
 def load_broken(*arguments: str) -> Callable[[int, bytes], bytes | Parts]:
-    raise RuntimeError("this plug-in was never any good")
+    raise RuntimeError("this program was never any good")
 
 
 def load_killed(times: str, counted: str) -> Callable[[int, bytes], bytes | Parts]:

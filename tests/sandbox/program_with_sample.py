@@ -1,12 +1,12 @@
-"""The plug-in of `plugin`, with a sample file that decoders handle which are forked ahead."""
+"""The program of `program`, with a sample file that decoders handle which are forked ahead."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 
-from tests.sandbox import plugin
-from tests.sandbox.plugin import reply
+from tests.sandbox import program
+from tests.sandbox.program import reply
 
 handled: list[bytes] = []
 
@@ -18,7 +18,7 @@ def sample_file() -> tuple[bytes, bytes]:
 
 def load(*arguments: str) -> Callable[[int, bytes], bytes]:
     """Remembers what it has handled, and tells how often that was the sample, and how often another file."""
-    handle = plugin.load(*arguments)
+    handle = program.load(*arguments)
 
     def remembering(descriptor: int, request: bytes) -> bytes:
         handled.append(os.pread(descriptor, 10, 0))

@@ -1,4 +1,4 @@
-"""A plug-in of the sandbox that decodes videos."""
+"""A program of the sandbox that decodes videos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashscan.hashing.video.frames import VideoFrame, VideoLimits, hash_video
 from hashscan.hashing.video.opening import VideoOpener
 from hashscan.hashing.video.streams import Sampling
 from hashscan.sandbox.zygote import Parts
-from tests.sandbox import plugin
+from tests.sandbox import program
 
 
 def load() -> Callable[[int, bytes], bytes]:
@@ -30,4 +30,4 @@ def load() -> Callable[[int, bytes], bytes]:
 def load_hostile(listener: str) -> Callable[[int, bytes], bytes | Parts]:
     """Load what opens videos, and do then as an intruder would."""
     VideoOpener([PDQ()], ("turned",), 1 << 20)
-    return plugin.load(listener)
+    return program.load(listener)

@@ -1,4 +1,4 @@
-"""A plug-in whose reply is computed by a library that its decoders load."""
+"""A program whose reply is computed by a library that its decoders load."""
 
 from __future__ import annotations
 

@@ -522,6 +522,22 @@ class SiteRule(Struct, frozen=True):
     """Path of the folder, or URL of the bucket and prefix, that the URL shows."""
 
 
+class SenderRule(Struct, frozen=True):
+    """Kind, role and deadline of one sender's notices, where they don't state theirs."""
+
+    address: str
+    """The sender as a notice names him: a mail address, `@` and a domain, or the name of an organisation."""
+    kind: str = ""
+    """A value of `cases.notices.notice.NoticeKind`; empty for a notice."""
+    role: str = ""
+    """A value of `cases.notices.notice.SenderRole`; empty for the kind's default."""
+    member_state: str = ""
+    """Two letters of ISO 3166."""
+    legal_basis: str = ""
+    deadline: float | None = None
+    """Seconds after the receipt."""
+
+
 class Reporter(Struct, frozen=True):
     """The organisation that sends notices and reports to others."""
 

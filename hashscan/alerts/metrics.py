@@ -211,10 +211,16 @@ def _gauges(figures: Metrics) -> Iterator[_Gauge]:
         yield from _scan_gauges(figures.last)
     yield from _list_gauges(figures.lists)
     if (ledger := figures.ledger) is not None:
-        kinds = (Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value, "notice")
+        kinds = (Verdict.MATCH.value, Verdict.HELD.value, Verdict.REVIEW.value, "notice", "inform")
         by_kind = {(kind,): ledger.open.get(kind, 0) for kind in kinds}
         yield "cases_open", "Open cases, by verdict.", ("verdict",), by_kind
         yield _plain("cases_overdue", "Open cases past their deadline.", ledger.overdue)
+        yield _plain("orders_overdue", "Those of them with an order of an authority.", ledger.overdue_orders)
+        yield _plain(
+            "orders_unacknowledged",
+            "Orders whose receipt should have been acknowledged.",
+            ledger.unacknowledged,
+        )
         yield _plain("cases_disputed", "Open cases that somebody disputes.", ledger.disputed)
         yield _plain("quarantine_items", "Files and objects in quarantine.", ledger.in_quarantine)
     yield _plain(

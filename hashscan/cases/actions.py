@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.notices.notice import NoticeKind
 from hashscan.cases.tracker import NOT_FOUND, CaseTracker
 from hashscan.errors import UsageError
 
@@ -76,8 +77,43 @@ def record_action(
                 f"UPDATE cases SET {_SET[kind]} WHERE id=:number",  # noqa: S608 - our own words
                 {"now": now, "reason": reason, "number": number, "kind": kind},
             )
+            if kind in {CLOSED, REOPENED}:
+                # The answer to an order to provide information ends its case.
+                database.execute(
+                    "UPDATE notices SET answered=? WHERE kind=? "
+                    "AND number IN (SELECT notice FROM notice_items WHERE id=?)",
+                    (now if kind == CLOSED else None, NoticeKind.INFORM, number),
+                )
             tracker.add_event(number, now, kind, reason, who)
             changed.append(number)
+    return changed
+
+
+def acknowledge(ledger: Ledger, numbers: Iterable[int], recipient: str, who: str, now: int) -> list[int]:
+    """Record that the senders of all orders and notices about some cases were told of their receipt.
+
+    Returns:
+        The numbers of the cases of which one waited for that.
+
+    Raises:
+        UsageError: a case doesn't exist.
+        LedgerError: the ledger can't be written.
+    """
+    changed = []
+    with ledger.transaction() as database:
+        tracker = CaseTracker(database)
+        for number in dict.fromkeys(numbers):
+            if tracker.find_case("WHERE id=?", number) is None:
+                raise UsageError(
+                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
+                )
+            if database.execute(
+                "UPDATE notices SET acknowledged=? WHERE acknowledged IS NULL "
+                "AND number IN (SELECT notice FROM notice_items WHERE id=?)",
+                (now, number),
+            ).rowcount:
+                tracker.add_event(number, now, "acknowledged", recipient, who)
+                changed.append(number)
     return changed
 
 
@@ -130,7 +166,11 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
         )
         for statement in (
             "UPDATE custody SET path=NULL, version='' WHERE id IN old",
-            "UPDATE notices SET sender='', reference='', url='' WHERE id IN old",
+            "UPDATE notice_items SET url='' WHERE id IN old",
+            # Items of one notice may be in several cases, of which some are open.
+            "UPDATE notices SET sender='', reference='' WHERE number IN (SELECT notice FROM notice_items "
+            "WHERE id IN old) AND number NOT IN (SELECT notice FROM notice_items JOIN cases USING (id) "
+            "WHERE pruned IS NULL AND id NOT IN old)",
             "DELETE FROM refusals WHERE id IN old",
             "UPDATE events SET words='' WHERE id IN old AND kind NOT IN ('found', 'verdict')",
         ):

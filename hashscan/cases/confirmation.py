@@ -44,7 +44,7 @@ def removed_cases(ledger: Ledger, numbers: Iterable[int]) -> list[RemovedCase]:
             "SELECT item FROM custody WHERE id=? AND kind='moved' ORDER BY line DESC LIMIT 1", number
         )
         item = "" if moved is None else str(moved[0])
-        noticed = ledger.one("SELECT 1 FROM notices WHERE id=?", number) is not None
+        noticed = ledger.one("SELECT 1 FROM notice_items WHERE id=?", number) is not None
         if not item and (sha256 is None or noticed):
             # The sender of a notice could name the digest of any file, such as one that many sites have.
             raise UsageError(

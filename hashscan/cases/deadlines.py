@@ -11,12 +11,16 @@ DUE = "due(verdict, categories || ' ' || claimed, coalesce(began, found), notice
 """SQL expression for the deadline of a case, in seconds since 1970; NULL if it has none."""
 
 
+IS_ORDER = "(ordered IS NOT NULL OR verdict='inform')"
+"""SQL expression that is true for the case of an order, of any kind."""
+
+
 class DeadlineCalculator:
     """The deadlines of cases by the settings.
 
     A match and a notice have the shortest deadline of their categories. A review has a deadline of its own. A
-    held finding has none, unless somebody has sent a notice of it. The deadline that a notice states can only
-    shorten it.
+    held finding has none, unless somebody has sent a notice of it. The deadline that a notice states, or that
+    its kind has, can only shorten it; an order to provide information has that one alone.
     """
 
     def __init__(self, settings: CaseSettings) -> None:
@@ -30,6 +34,8 @@ class DeadlineCalculator:
 
         The arguments are columns of the case; `categories` are separated by spaces.
         """
+        if verdict == "inform":
+            return stated
         allowed = self._allowed(verdict, categories)
         times = [] if allowed is None else [began + allowed]
         if noticed is not None:

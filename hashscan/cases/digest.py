@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hashscan.cases.deadlines import DUE, DeadlineCalculator
+from hashscan.cases.deadlines import DUE, IS_ORDER, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.cases.queries import ScanRun, scans
@@ -40,7 +40,7 @@ class DigestFigures:
     reviews: CaseGroup
     """Open cases that a person must look at."""
     overdue: CaseGroup
-    """Open cases past their deadline, the oldest deadline first."""
+    """Open cases past their deadline: orders first, then the oldest deadline."""
     due_soon: CaseGroup
     """Open cases that become overdue within a day."""
     open: int
@@ -87,7 +87,7 @@ def digest_figures(
         dict(verdicts),
         dict(categories),
         _group(ledger, named, _REVIEW),
-        _group(ledger, named, f"{_OPEN} AND {DUE} < ?", now, order=f"{DUE}, id"),
+        _group(ledger, named, f"{_OPEN} AND {DUE} < ?", now, order=f"{IS_ORDER} DESC, {DUE}, id"),
         _group(ledger, named, f"{_OPEN} AND {DUE} BETWEEN ? AND ?", now, now + DAY, order=f"{DUE}, id"),
         _group(ledger, 0, _OPEN).total,
         dict(ledger.rows(f"SELECT kind, count(*) FROM events WHERE {happened} GROUP BY kind")),  # noqa: S608

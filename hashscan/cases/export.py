@@ -9,13 +9,26 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from hashscan.cases.queries import Case, CaseState, CaseVerdict, Event, RefusedContent
+from hashscan.cases.notices.notice import NoticeKind, SenderRole
+from hashscan.cases.queries import Case, CaseNotice, CaseState, CaseVerdict, Event, RefusedContent
 from hashscan.reports.csv import cell
 from hashscan.schema import Time, encode_json
 from hashscan.text import path_fields
 from hashscan.timefmt import format_time
 
-_TIMES = ("found", "began", "seen", "noticed", "due", "told", "disputed", "removed", "closed")
+_TIMES = (
+    "found",
+    "began",
+    "seen",
+    "noticed",
+    "ordered",
+    "acknowledge",
+    "due",
+    "told",
+    "disputed",
+    "removed",
+    "closed",
+)
 _TEXTS = (
     "version", "host", "url", "customer", "because", "how", "why", "dispute", "etag", "door", "reference",
     "witness",
@@ -23,8 +36,8 @@ _TEXTS = (
 _NUMBERS = ("size", "uid", "previous")
 COLUMNS = (
     "case", "state", "overdue", "verdict", "categories", "customer", "path", "version", "url", "due", "found",
-    "noticed", "told", "disputed", "removed", "how", "closed", "why", "dispute", "hours", "because", "door",
-    "reference",
+    "noticed", "ordered", "acknowledge", "told", "disputed", "removed", "how", "closed", "why", "dispute",
+    "hours", "because", "door", "reference",
 )  # fmt: skip
 
 
@@ -55,6 +68,10 @@ class CaseDocument(Struct, kw_only=True):
     began: Time | UnsetType = UNSET
     seen: Time | UnsetType = UNSET
     noticed: Time | UnsetType = UNSET
+    ordered: Time | UnsetType = UNSET
+    """The receipt of the first order to act."""
+    acknowledge: Time | UnsetType = UNSET
+    """Time until which the receipt of an order must be acknowledged; left out where none waits for that."""
     due: Time | UnsetType = UNSET
     told: Time | UnsetType = UNSET
     disputed: Time | UnsetType = UNSET
@@ -86,10 +103,27 @@ class CaseEvent(Struct):
     who: str | UnsetType = UNSET
 
 
+class NoticeDocument(Struct):
+    """A notice or an order about the file of a case; unknown values are left out."""
+
+    kind: NoticeKind
+    role: SenderRole
+    received: Time
+    sender: str | UnsetType = UNSET
+    reference: str | UnsetType = UNSET
+    member_state: str | UnsetType = UNSET
+    legal_basis: str | UnsetType = UNSET
+    deadline: Time | UnsetType = UNSET
+    acknowledge: Time | UnsetType = UNSET
+    acknowledged: Time | UnsetType = UNSET
+    answered: Time | UnsetType = UNSET
+
+
 class WholeCase(CaseDocument, kw_only=True):
     """A case with all that is known of it."""
 
     upload: RefusedContent | UnsetType = UNSET
+    notices: Sequence[NoticeDocument]
     matches: Sequence[CaseMatch]
     events: Sequence[CaseEvent]
 
@@ -117,16 +151,35 @@ def whole_document(
     events: Iterable[Event],
     now: float,
     upload: RefusedContent | None = None,
+    notices: Iterable[CaseNotice] = (),
 ) -> WholeCase:
-    """Return a case as a JSON document with its matches and events, and with its upload if it is of one."""
+    """Return a case as a JSON document with its notices, matches and events, and with its upload if it is of
+    one."""
     return WholeCase(
         **structs.asdict(document_of(case, now)),
         upload=upload or UNSET,
+        notices=[_notice_document(notice) for notice in notices],
         matches=[CaseMatch(**match) for match in matches],
         events=[
             CaseEvent(format_time(event.at), event.kind, event.words or UNSET, event.who or UNSET)
             for event in events
         ],
+    )
+
+
+def _notice_document(notice: CaseNotice) -> NoticeDocument:
+    def time_of(at: int | None) -> Time | UnsetType:
+        return UNSET if at is None else format_time(at)
+
+    return NoticeDocument(
+        notice.kind,
+        notice.role,
+        format_time(notice.received),
+        notice.sender or UNSET,
+        notice.reference or UNSET,
+        notice.member_state or UNSET,
+        notice.basis or UNSET,
+        *map(time_of, (notice.stated, notice.acknowledge, notice.acknowledged, notice.answered)),
     )
 
 

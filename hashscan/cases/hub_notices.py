@@ -22,7 +22,7 @@ from hashscan.attribution.sites import Sites
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import ImportCounts, import_notices
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.reader import Notice
+from hashscan.cases.notices.notice import Notice
 from hashscan.cases.sightings import Sightings
 from hashscan.cases.tracker import NEVER_SEEN, NOT_FOUND, NOTICE, CaseTracker
 from hashscan.errors import UnreachableError
@@ -170,9 +170,9 @@ class HubNotices:
             return 0
         tracker = CaseTracker(database)
         rows = database.execute(
-            "SELECT id, verdict, (SELECT count(DISTINCT notice) FROM notices AS n WHERE n.id=cases.id) "
-            "FROM cases WHERE removed IS NULL AND closed IS NULL AND id IN (SELECT id FROM notices "
-            "WHERE notice=(SELECT notice FROM hub_notices WHERE hub=? AND number=?))",
+            "SELECT id, verdict, (SELECT count(DISTINCT item) FROM notice_items AS n WHERE n.id=cases.id) "
+            "FROM cases WHERE removed IS NULL AND closed IS NULL AND id IN (SELECT id FROM notice_items "
+            "WHERE item=(SELECT notice FROM hub_notices WHERE hub=? AND number=?))",
             (self._hub, number),
         ).fetchall()
         for case, verdict, count in rows:
@@ -224,7 +224,7 @@ class HubNotices:
         """
         rows = self._ledger.rows(
             "SELECT h.number, h.said, h.trouble, c.id, c.removed, c.closed, c.disputed, c.how, c.witness "
-            "FROM hub_notices AS h LEFT JOIN notices AS n ON n.notice=h.notice LEFT JOIN cases AS c "
+            "FROM hub_notices AS h LEFT JOIN notice_items AS n ON n.item=h.notice LEFT JOIN cases AS c "
             "ON c.id=n.id WHERE h.hub=? AND h.withdrawn IS NULL ORDER BY h.number",
             self._hub,
         )

@@ -43,9 +43,11 @@ CREATE TABLE scans (
 CREATE INDEX scans_started ON scans (started);
 
 -- path: NULL if it is not known: no rule maps the notice's URL, or the details were pruned.
--- verdict: 'match', 'held', 'review', or 'notice' if only a notice reports the file.
+-- verdict: 'match', 'held', 'review', 'notice' if only a notice or an order reports the file, or 'inform' for
+-- an order to provide information, which asks for no removal and has no path.
 -- categories: names, sorted, separated by spaces. claimed: the categories that notices name.
--- noticed: time of the first notice. stated: the deadline in the notice.
+-- noticed: time of the first notice or order. ordered: time of the first order to act. stated: the earliest
+-- deadline that a notice states, or that its kind has.
 -- how: how the file was removed ('gone', 'changed', 'quarantined'), 'refused' for an upload that was never
 -- stored, 'cleared' if the case was closed because no list matches the file any more, or 'not_found' if a
 -- person closed it because the file was never seen here.
@@ -63,7 +65,7 @@ CREATE TABLE cases (
   customer TEXT NOT NULL DEFAULT '', sha256 BLOB, etag TEXT NOT NULL DEFAULT '',
   uid INTEGER, device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
   found INTEGER NOT NULL, seen INTEGER NOT NULL, witness TEXT NOT NULL DEFAULT '', began INTEGER,
-  noticed INTEGER, stated INTEGER,
+  noticed INTEGER, ordered INTEGER, stated INTEGER,
   told INTEGER, removed INTEGER, how TEXT NOT NULL DEFAULT '',
   closed INTEGER, why TEXT NOT NULL DEFAULT '', disputed INTEGER, dispute TEXT NOT NULL DEFAULT '',
   previous INTEGER, pruned INTEGER
@@ -90,7 +92,8 @@ CREATE TABLE sightings (
 
 -- Events of a case, each with the person who caused it, if any; rows are never changed. Kinds: 'found',
 -- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'not_found', 'reopened',
--- 'disputed', 'checked' (a check saw nothing of a file that was never seen here), 'confirmed'.
+-- 'disputed', 'checked' (a check saw nothing of a file that was never seen here), 'confirmed',
+-- 'acknowledged'.
 CREATE TABLE events (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
   words TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT ''
@@ -109,14 +112,27 @@ CREATE INDEX custody_item ON custody (item);
 CREATE INDEX custody_case ON custody (id);
 CREATE INDEX custody_loose ON custody (path) WHERE id IS NULL;
 
--- Notices from others, one row for each file of a notice. notice: digest of the notice alone, so that it
--- counts once. digest: digest of the notice and the path, so that a repeated notice is recognised.
+-- Notices and orders of others. digest: of the notice alone, so that it counts once. kind, role: values of
+-- NoticeKind and SenderRole. basis: the law on which an order relies. acknowledge: time until which the
+-- sender is to be told of the receipt, NULL if never. answered: time of the answer to an order to provide
+-- information.
 CREATE TABLE notices (
-  digest BLOB PRIMARY KEY, notice BLOB NOT NULL, id INTEGER NOT NULL,
-  received INTEGER NOT NULL, imported INTEGER NOT NULL,
-  sender TEXT NOT NULL, reference TEXT NOT NULL, url TEXT NOT NULL, stated INTEGER
+  number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,
+  role TEXT NOT NULL, sender TEXT NOT NULL, reference TEXT NOT NULL, member_state TEXT NOT NULL,
+  basis TEXT NOT NULL, received INTEGER NOT NULL, imported INTEGER NOT NULL,
+  acknowledge INTEGER, acknowledged INTEGER, answered INTEGER
+);
+CREATE INDEX notices_received ON notices (received);
+
+-- What notices name, one row for each file. digest: of the item and the path, so that a repeated one is
+-- recognised. item: digest of the item alone. notice: its number. stated: the deadline in the notice.
+CREATE TABLE notice_items (
+  digest BLOB PRIMARY KEY, item BLOB NOT NULL, notice INTEGER NOT NULL, id INTEGER NOT NULL,
+  url TEXT NOT NULL, stated INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX notices_case ON notices (id);
+CREATE INDEX notice_items_case ON notice_items (id);
+CREATE INDEX notice_items_item ON notice_items (item);
+CREATE INDEX notice_items_notice ON notice_items (notice);
 
 -- Refused uploads, one row for each case of one: content that one owner has sent to one door, however often.
 -- reference: the text that the uploader was shown. address: of the first client. name: as the client gave it,
@@ -139,8 +155,8 @@ CREATE TABLE checks (
 -- The last references of refusals by test entries, which make no case.
 CREATE TABLE test_refusals (number INTEGER PRIMARY KEY, reference TEXT NOT NULL UNIQUE);
 
--- Notices of hubs. notice: as in the table notices; empty if there is no case. said: the last state that the
--- hub was told. trouble: why it could not be used. withdrawn: time since when nothing more is told.
+-- Notices of hubs. notice: `item` of the table notice_items; empty if there is no case. said: the last state
+-- that the hub was told. trouble: why it could not be used. withdrawn: time since when nothing more is told.
 CREATE TABLE hub_notices (
   hub TEXT NOT NULL, number INTEGER NOT NULL, notice BLOB NOT NULL, said TEXT NOT NULL DEFAULT '',
   trouble TEXT NOT NULL DEFAULT '', withdrawn INTEGER, PRIMARY KEY (hub, number)

@@ -11,9 +11,24 @@ from itertools import islice
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.attribution.sites import is_there
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notices.reader import Notice, NoticeError
+from hashscan.cases.notices.notice import ORDERS, Notice, NoticeKind, completed, stated_deadline
+from hashscan.cases.notices.reader import NoticeError
 from hashscan.cases.sightings import Sightings
-from hashscan.cases.tracker import NOTICE, CaseLocation, CaseTracker, KnownCase, Sighting
+from hashscan.cases.tracker import INFORM, NOTICE, CaseLocation, CaseTracker, KnownCase, Sighting
+from hashscan.model import SenderRule
+from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
+from hashscan.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeTerms:
+    """Rules for senders and deadlines of kinds, for notices that don't state theirs."""
+
+    rules: tuple[SenderRule, ...] = ()
+    settings: CaseSettings = DEFAULT_DEADLINES
+
+
+DEFAULT_TERMS = NoticeTerms()
 
 
 class NoticeTracker(CaseTracker):
@@ -26,34 +41,40 @@ class NoticeTracker(CaseTracker):
         now: int,
         customer: str = "",
         seen: Sighting | None = None,
+        terms: NoticeTerms = DEFAULT_TERMS,
     ) -> tuple[int, bool]:
         """Store a notice in its case; create the case if there is none. No deadline counts from a time later
         than `now` (seconds since 1970). Return the number of its case, and True if the notice is new; a
         notice that was imported before changes nothing."""
-        key = notice.key.encode()
-        digest = hashlib.sha256(key + b"\0" + (place.path or b"")).digest()
-        row = self._one("SELECT id FROM notices WHERE digest=?", digest)
+        item = notice.key.encode()
+        digest = hashlib.sha256(item + b"\0" + (place.path or b"")).digest()
+        row = self._one("SELECT id FROM notice_items WHERE digest=?", digest)
         if row is not None:
             return int(row[0]), False
-        if place.path is not None and place.url:
+        notice = completed(notice, terms.rules)
+        assert notice.kind is not None
+        asks_removal = notice.kind is not NoticeKind.INFORM
+        if asks_removal and place.path is not None and place.url:
             self._place_unmapped(place, now)
         received = now if notice.received is None else min(now, int(notice.received.timestamp()))
-        stated = None if notice.deadline is None else int(notice.deadline.timestamp())
-        case = self._case_of_notice(place, received)
+        stated = stated_deadline(notice, received, terms.settings.kind_deadlines)
+        verdict = NOTICE if asks_removal else INFORM
+        case = self._case_of_notice(place, received, verdict)
         if case is None:
-            case = self.begin_case(place, NOTICE, received, "noticed", notice.sender)
+            case = self.begin_case(place, verdict, received, "noticed", notice.sender)
         else:
             self.add_event(case.id, received, "noticed", notice.sender)
+        number = self._number_of(notice, received, now, terms.settings)
         self._database.execute(
-            "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (digest, hashlib.sha256(key).digest(), case.id, received, now, notice.sender, notice.reference,
-             place.url, stated),
-        )  # fmt: skip
+            "INSERT INTO notice_items VALUES (?, ?, ?, ?, ?, ?)",
+            (digest, hashlib.sha256(item).digest(), number, case.id, place.url, stated),
+        )
         sha256 = dict(notice.digests).get("sha256")
         self._database.execute(
             "UPDATE cases SET found=min(found, ?1), "
             "began=iif(noticed IS NULL AND verdict IN ('held', 'review'), ?1, min(began, ?1)), "
             "noticed=min(coalesce(noticed, ?1), ?1), "
+            "ordered=coalesce(min(ordered, ?8), ?8, ordered), "
             "stated=coalesce(min(stated, ?2), ?2, stated), "
             "url=CASE url WHEN '' THEN ?3 ELSE url END, "
             "claimed=CASE WHEN instr(' ' || claimed || ' ', ' ' || ?4 || ' ') THEN claimed "
@@ -62,16 +83,37 @@ class NoticeTracker(CaseTracker):
             (
                 received, stated, place.url, notice.category,
                 None if sha256 is None else bytes.fromhex(sha256), customer, case.id,
+                received if notice.kind in ORDERS else None,
             ),
         )  # fmt: skip
-        if seen is not None:
+        if seen is not None and asks_removal:
             self.see(case.id, seen)
         return case.id, True
+
+    def _number_of(self, notice: Notice, received: int, now: int, settings: CaseSettings) -> int:
+        """Return the number of a notice, which may have other items already; store it if it is new."""
+        digest = hashlib.sha256(notice.notice_key.encode()).digest()
+        row = self._one("SELECT number FROM notices WHERE digest=?", digest)
+        if row is not None:
+            return int(row[0])
+        due = None if notice.kind is NoticeKind.NOTICE else received + int(settings.acknowledge_deadline)
+        number = self._database.execute(
+            "INSERT INTO notices (digest, kind, role, sender, reference, member_state, basis, received, "
+            "imported, acknowledge) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                digest, notice.kind, notice.role, notice.sender, notice.reference, notice.member_state,
+                notice.legal_basis, received, now, due,
+            ),
+        ).lastrowid  # fmt: skip
+        assert number is not None
+        return number
 
     def _place_unmapped(self, place: CaseLocation, now: int) -> None:
         """Set the path of the open case of a URL, now that the file of the URL is known."""
         case = self.find_case(
-            "WHERE path IS NULL AND url<>'' AND url=? AND removed IS NULL AND closed IS NULL", place.url
+            "WHERE path IS NULL AND url<>'' AND url=? AND verdict<>? AND removed IS NULL AND closed IS NULL",
+            place.url,
+            INFORM,
         )
         if case is None:
             return
@@ -83,7 +125,7 @@ class NoticeTracker(CaseTracker):
         self._database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, reason, case.id))
         self.add_event(case.id, now, "closed", reason)
 
-    def _case_of_notice(self, place: CaseLocation, received: int) -> KnownCase | None:
+    def _case_of_notice(self, place: CaseLocation, received: int, verdict: str) -> KnownCase | None:
         """Return the case of a notice: an open one, or one whose file was removed after the notice was sent.
 
         A notice names no machine: if several cases have its path, open ones of this machine come first.
@@ -92,7 +134,10 @@ class NoticeTracker(CaseTracker):
         if place.path is not None:
             case = self.find_case(f"WHERE path=? AND version=? {order}", place.path, place.version)
         else:
-            case = self.find_case(f"WHERE path IS NULL AND url<>'' AND url=? {order}", place.url)
+            same = "verdict=" if verdict == INFORM else "verdict<>"
+            case = self.find_case(
+                f"WHERE path IS NULL AND url<>'' AND url=? AND {same}? {order}", place.url, INFORM
+            )
         if case is None:
             return None
         ended = case.removed if case.removed is not None else case.closed
@@ -125,6 +170,7 @@ def import_notices(
     customers: Customers = NO_CUSTOMERS,
     taken: ImportCounts | None = None,
     sightings: Sightings | None = None,
+    terms: NoticeTerms = DEFAULT_TERMS,
 ) -> ImportCounts:
     """Import notices. If the process is killed, a part is done; importing again does the rest.
 
@@ -133,6 +179,7 @@ def import_notices(
         now: seconds since 1970; no deadline counts from a later time.
         taken: counts to update; they are valid even if the file turns out to be damaged.
         sightings: finds out which files were seen here; None to look at none.
+        terms: what applies where a notice doesn't state it.
 
     Raises:
         NoticeError: the file is damaged; the notices before the damage are imported.
@@ -159,7 +206,7 @@ def import_notices(
                     before = tracker.begun
                     customer = "" if place.path is None else customers.of(place.path, _uid_of(place.path))
                     seen = _sighting(place, notice, now, sightings)
-                    _, is_new = tracker.take_notice(place, notice, now, customer, seen)
+                    _, is_new = tracker.take_notice(place, notice, now, customer, seen, terms)
                     taken.known += not is_new
                     taken.new += tracker.begun - before
                     taken.joined += is_new and tracker.begun == before
@@ -174,7 +221,12 @@ def _sighting(place: CaseLocation, notice: Notice, now: int, sightings: Sighting
 
 
 def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[CaseLocation]:
-    """Return the candidate files that exist; if none does, the most likely one."""
+    """Return the candidate files that exist; if none does, the most likely one.
+
+    An order to provide information is about no file that has to go, so it has no path.
+    """
+    if notice.kind is NoticeKind.INFORM:
+        return [CaseLocation(None, url=notice.url or printable(os.fsdecode(notice.path)))]
     if notice.path:
         return [CaseLocation(_as_scanned(notice.path), url=notice.url)]
     paths = paths_of(notice.url) if notice.url else ()

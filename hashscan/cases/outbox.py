@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hashscan.cases.deadlines import DUE, DeadlineCalculator
+from hashscan.cases.deadlines import DUE, IS_ORDER, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import ScanRun, scans
 
@@ -317,12 +317,12 @@ class UnreportedEvents:
         )
 
     def overdue(self, now: float) -> list[OverdueCase]:
-        """Return overdue cases without an alert since they were opened, the oldest deadline first."""
+        """Return overdue cases without an alert since they were opened: orders first, then by deadline."""
         query = (
             "SELECT id, key, customer FROM (SELECT id, customer, 'overdue:' || id || ':' || (SELECT count(*) "  # noqa: S608
             "FROM events WHERE events.id = cases.id AND kind IN ('reopened', 'restored')) AS key, "
-            f"{DUE} AS due FROM cases WHERE {_OPEN} AND {DUE} < ?) "
-            "WHERE key NOT IN (SELECT key FROM alert_keys) ORDER BY due, id"
+            f"{DUE} AS due, {IS_ORDER} AS ordered FROM cases WHERE {_OPEN} AND {DUE} < ?) "
+            "WHERE key NOT IN (SELECT key FROM alert_keys) ORDER BY ordered DESC, due, id"
         )
         return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
 

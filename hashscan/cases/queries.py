@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hashscan.cases.deadlines import DUE, DeadlineCalculator
+from hashscan.cases.deadlines import DUE, IS_ORDER, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
+from hashscan.cases.notices.notice import NoticeKind, SenderRole
 from hashscan.cases.tracker import NOT_FOUND, REFUSED
 from hashscan.shortcomings import Shortcoming, shortcomings_of
 
 _OPEN = "removed IS NULL AND closed IS NULL"
+_LATE_ORDER = f"{IS_ORDER} AND {DUE}<?"
 
 CaseState = Literal["found", "never_seen", "told", "disputed", "removed", "refused", "not_found", "closed"]
-CaseVerdict = Literal["match", "held", "review", "notice"]
+CaseVerdict = Literal["match", "held", "review", "notice", "inform"]
 _LATER_STATES: tuple[CaseState, ...] = ("removed", "closed", "disputed", "told")
 """The states that are named as the time at which they began."""
 
@@ -33,7 +35,7 @@ class Case:
     url: str
     """URL by which a notice names it."""
     verdict: CaseVerdict
-    """notice if there is only a notice."""
+    """notice if there is only a notice or an order; inform for an order to provide information."""
     because: str
     categories: tuple[str, ...]
     """Categories of matching entries, and those that notices name."""
@@ -56,7 +58,7 @@ class Case:
     noticed: int | None
     """Time at which the first notice was received."""
     due: int | None
-    """Deadline for its removal; None if it has none."""
+    """Deadline for its removal, or for the information; None if it has none."""
     told: int | None
     """Time at which the customer was notified."""
     removed: int | None
@@ -75,6 +77,10 @@ class Case:
     """The reference that was shown to the uploader; empty as well."""
     witness: str = ""
     """The observer that saw the file last, a value of `Witness`; empty if nobody here has ever seen it."""
+    ordered: int | None = None
+    """Time at which the first order to act was received."""
+    acknowledge: int | None = None
+    """Time until which the receipt of an order must be acknowledged; None if none waits for that."""
 
     @property
     def open(self) -> bool:
@@ -141,6 +147,27 @@ class RefusedContent:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseNotice:
+    """One notice or order about the file of a case; times in seconds since 1970."""
+
+    number: int
+    kind: NoticeKind
+    role: SenderRole
+    sender: str
+    reference: str
+    member_state: str
+    basis: str
+    received: int
+    stated: int | None
+    """The deadline that it states, or that its kind has."""
+    acknowledge: int | None
+    """Time until which its receipt is to be acknowledged; None for notices."""
+    acknowledged: int | None
+    answered: int | None
+    """Time of the answer to an order to provide information."""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One event of a case; `at` in seconds since 1970."""
 
@@ -156,7 +183,9 @@ _CASE = (
     "sha256, etag, uid, device, "
     "inode, size, mtime, ctime, found, iif(witness='', NULL, seen), coalesce(began, found), noticed, "
     f"{DUE}, told, removed, how, closed, why, disputed, dispute, previous, "
-    "coalesce(refusals.door, ''), coalesce(reference, ''), witness "
+    "coalesce(refusals.door, ''), coalesce(reference, ''), witness, "
+    "ordered, (SELECT min(acknowledge) FROM notices WHERE acknowledged IS NULL "
+    "AND number IN (SELECT notice FROM notice_items WHERE notice_items.id=cases.id)) "
     "FROM cases LEFT JOIN refusals USING (id)"
 )
 
@@ -184,17 +213,29 @@ class Queries:
         """Yield cases whose files were removed, in the order of removal; refused uploads never were files."""
         return self._cases("WHERE removed IS NOT NULL AND how<>? ORDER BY removed, id", REFUSED)
 
-    def open_cases(self) -> Iterator[Case]:
-        """Yield open cases, ordered by deadline."""
-        return self._cases(f"WHERE {_OPEN} ORDER BY {DUE} IS NULL, {DUE}, id")
+    def open_cases(self, now: float = 0) -> Iterator[Case]:
+        """Yield open cases: those with an order that is overdue at a time in seconds since 1970, then all
+        others, each ordered by deadline."""
+        return self._cases(f"WHERE {_OPEN} ORDER BY {_LATE_ORDER} DESC, {DUE} IS NULL, {DUE}, id", now)
 
-    def due_by_customer(self, by: float) -> Iterator[Case]:
-        """Yield open cases with a deadline before a time, grouped by customer, the oldest deadline first."""
+    def due_by_customer(self, by: float, now: float = 0) -> Iterator[Case]:
+        """Yield open cases with a deadline before `by`, grouped by customer: first the customers with an
+        overdue order, then the oldest deadline; within each in the same order."""
+        late, whole = f"({_LATE_ORDER})", "OVER (PARTITION BY customer)"
         return self._cases(
-            f"WHERE {_OPEN} AND {DUE}<? "
-            f"ORDER BY min({DUE}) OVER (PARTITION BY customer), customer, {DUE}, id",
-            by,
+            f"WHERE {_OPEN} AND {DUE}<? ORDER BY max({late}) {whole} DESC, "
+            f"min({DUE}) {whole}, customer, {late} DESC, {DUE}, id",
+            by, now, now,
+        )  # fmt: skip
+
+    def notices(self, case: int) -> list[CaseNotice]:
+        """Return the notices and orders that name the file of a case, in the order of their receipt."""
+        query = (
+            "SELECT number, kind, role, sender, reference, member_state, basis, received, min(stated), "
+            "acknowledge, acknowledged, answered FROM notices JOIN notice_items ON notice=number "
+            "WHERE id=? GROUP BY number ORDER BY received, number"
         )
+        return [CaseNotice(*row) for row in self._ledger.rows(query, case)]
 
     def _cases(self, where: str, *parameters: object) -> Iterator[Case]:
         for row in self._ledger.rows(f"{_CASE} {where}", *parameters):
@@ -260,6 +301,9 @@ class LedgerStats:
     disputed: int
     opened_ever: int
     in_quarantine: int
+    overdue_orders: int = 0
+    unacknowledged: int = 0
+    """Number of orders whose receipt should have been acknowledged."""
 
 
 def ledger_stats(ledger: Ledger, deadlines: DeadlineCalculator, now: float) -> LedgerStats:
@@ -272,9 +316,13 @@ def ledger_stats(ledger: Ledger, deadlines: DeadlineCalculator, now: float) -> L
     with ledger.reading():
         success = ledger.one("SELECT max(ended) FROM scans WHERE whole = 1 AND known = 0")
         counts = ledger.rows(f"SELECT verdict, count(*) FROM cases WHERE {_OPEN} GROUP BY verdict")  # noqa: S608
-        overdue, disputed = ledger.one(
-            f"SELECT count(*) FILTER (WHERE {DUE} < ?), count(disputed) FROM cases WHERE {_OPEN}",  # noqa: S608
+        overdue, orders, disputed = ledger.one(
+            f"SELECT count(*) FILTER (WHERE {DUE}<?1), "  # noqa: S608
+            f"count(*) FILTER (WHERE {_LATE_ORDER}1), count(disputed) FROM cases WHERE {_OPEN}",
             now,
+        )
+        (unacknowledged,) = ledger.one(
+            "SELECT count(*) FROM notices WHERE acknowledged IS NULL AND acknowledge<?", now
         )
         return LedgerStats(
             next(scans(ledger, "ORDER BY started DESC, id DESC LIMIT 1"), None),
@@ -288,4 +336,6 @@ def ledger_stats(ledger: Ledger, deadlines: DeadlineCalculator, now: float) -> L
                 "SELECT count(*) FROM (SELECT kind, max(line) FROM custody "
                 "WHERE kind IN ('moved', 'restored', 'released') GROUP BY log, item) WHERE kind = 'moved'"
             )[0],
+            orders,
+            unacknowledged,
         )

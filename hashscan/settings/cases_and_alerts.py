@@ -15,6 +15,9 @@ from hashscan.settings.table_rows import InvalidValueError, Reader, printable_li
 from hashscan.settings.values import parse_duration, require_positive
 
 DAY = 86_400.0
+KIND_DEADLINES = {"order": DAY / 2, "court": DAY / 2, "terrorist": DAY / 24, "inform": 3 * DAY}
+"""The default deadlines of orders in seconds, by kind. The hour is that of Regulation (EU) 2021/784,
+article 3; the others are ours, for orders that state none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,25 @@ class CaseSettings(Checked):
         "TIME",
     )
 
+    kind_deadlines: Mapping[str, float] = field(default_factory=lambda: KIND_DEADLINES)
+    """Seconds after the receipt by kind of notice, for orders that state no deadline."""
+    acknowledge_deadline: float = setting(
+        "--acknowledge-deadline",
+        DAY / 12,
+        "Time within which the sender of an order is to be told of its receipt.",
+        "time",
+        "TIME",
+        "2h",
+    )
+
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
+        for kind, seconds in self.kind_deadlines.items():
+            if kind not in KIND_DEADLINES:
+                raise UsageError(
+                    f"there is no kind of order {kind!r}", advice=f"There is {', '.join(KIND_DEADLINES)}."
+                )
+            require_positive("--kind-deadline", seconds)
         for category, seconds in self.deadlines.items():
             if category not in CATEGORIES:
                 raise UsageError(
@@ -49,6 +69,21 @@ class CaseSettings(Checked):
 
 
 DEFAULT_DEADLINES = CaseSettings()
+
+
+def parse_kind_deadline(text: str) -> tuple[str, float]:
+    """Return a kind of order and its deadline in seconds, from text such as `order=6h`.
+
+    Raises:
+        UsageError: the text is not valid.
+    """
+    kind, separator, duration = text.partition("=")
+    if not separator or kind not in KIND_DEADLINES:
+        raise UsageError(
+            f"{text!r} is no deadline of a kind of order",
+            advice=f"Write one of {', '.join(KIND_DEADLINES)}, an equals sign and a time, such as order=6h.",
+        )
+    return kind, parse_duration(duration)
 
 
 def parse_category_deadline(text: str) -> tuple[str, float]:
@@ -165,6 +200,7 @@ def _reader_of(pattern: re.Pattern[str], kind: str, advice: str) -> Callable[[ob
     return read
 
 
+read_country = _reader_of(_COUNTRY, "country", "Write its two letters, such as NL.")
 _read_domain = _reader_of(_DOMAIN, "domain", "Write one such as example.org.")
 
 _REPORTER_READERS: dict[str, Reader] = {
@@ -173,5 +209,5 @@ _REPORTER_READERS: dict[str, Reader] = {
     "domain": lambda value: _read_domain(value).lower(),
     "name": lambda value: printable_line(value, _TEXT_MAX),
     "phone": lambda value: printable_line(value, _TEXT_MAX),
-    "country": _reader_of(_COUNTRY, "country", "Write its two letters, such as NL."),
+    "country": read_country,
 }

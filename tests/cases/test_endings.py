@@ -27,7 +27,7 @@ from PIL import Image
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import NoticeTracker
-from hashscan.cases.notices.reader import Notice as SentNotice
+from hashscan.cases.notices.notice import Notice as SentNotice
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.sync import sync
 from hashscan.cases.tracker import CaseLocation

@@ -12,7 +12,7 @@ from hashscan.cases.actions import CLOSED, REOPENED, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import NoticeTracker
-from hashscan.cases.notices.reader import Notice
+from hashscan.cases.notices.notice import Notice
 from hashscan.cases.queries import Case, Queries, scans
 from hashscan.cases.report_import import ReportImportResult, import_report
 from hashscan.cases.tracker import CaseLocation

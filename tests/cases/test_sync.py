@@ -15,7 +15,7 @@ from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, TOLD, prune_cases
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import NoticeTracker
-from hashscan.cases.notices.reader import Notice
+from hashscan.cases.notices.notice import Notice
 from hashscan.cases.queries import Case, Queries, scans
 from hashscan.cases.sync import sync
 from hashscan.cases.tracker import CaseLocation, CaseTracker

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat, Skipped, SkipReason
+from hashscan.cases.notices.notice import CLAIMS, Notice, parse_claims
+from hashscan.cases.notices.reader import NoticeError, NoticeFormat, Skipped, SkipReason
 from hashscan.lists.formats.text import LineError, shown, text_lines
 
-COLUMNS = ("url", "path", "reference", "sender", "received", "deadline", "category", *fields.DIGESTS)
+COLUMNS = (
+    "url", "path", "reference", "sender", "received", "deadline", "category", *CLAIMS, *fields.DIGESTS
+)  # fmt: skip
 """Column names, in any case; other columns are skipped."""
 _NAMING = ("url", "path", *fields.DIGESTS)
 _DELIMITERS = (",", ";", "\t")
@@ -74,6 +77,7 @@ def _notice(values: Mapping[str, str]) -> Notice:
         deadline=fields.time_or_day("deadline", get("deadline")) if get("deadline") else None,
         category=fields.category(get("category")),
         digests=tuple(fields.digest(name, get(name)) for name in fields.DIGESTS if get(name)),
+        **parse_claims(values),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from datetime import datetime
 
 from hashscan.lists.formats.text import shown
@@ -17,6 +19,8 @@ URL_MAX = 8000
 """Longest URL of a notice in characters."""
 _PATH_MAX = 8000
 _LINE_MAX = 500
+_HOURS_MAX = 8784
+_COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 _URL = re.compile(r"([a-z][a-z0-9+.-]{0,30})://([^/?#]+)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CATEGORIES = {name.casefold(): name for name in CATEGORIES if name != KNOWN_GOOD_CATEGORY}
@@ -80,6 +84,33 @@ def category(text: str) -> str:
     except KeyError:
         known = ", ".join(_CATEGORIES.values())
         raise FieldError(f"{shown(text)} is not a category; known are {known}") from None
+
+
+def one_of(field: str, text: str, known: Iterable[str]) -> str:
+    """Return a text in lower case that is one of the known values."""
+    values, value = tuple(map(str, known)), text.strip().lower()
+    if value not in values:
+        raise FieldError(f"{field} {shown(text)} is not known; known are {', '.join(values)}")
+    return value
+
+
+def member_state(text: str) -> str:
+    """Return two letters of ISO 3166 in upper case."""
+    value = text.strip().upper()
+    if not _COUNTRY.fullmatch(value):
+        raise FieldError(f"member_state {shown(text)} is not two letters, such as NL")
+    return value
+
+
+def hours(text: str) -> float:
+    """Return a number of hours, above 0 and at most a year."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _HOURS_MAX:
+        raise FieldError(f"hours {shown(text)} is not a number above 0 and up to {_HOURS_MAX}")
+    return value
 
 
 def time_or_day(field: str, text: str) -> datetime:

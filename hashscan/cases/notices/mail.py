@@ -1,22 +1,26 @@
-"""Read notices from an e-mail in a file, with XARF attached to it or in its text."""
+"""Read notices from an e-mail: XARF, ARF (RFC 5965), or else the web addresses in its text."""
 
 from __future__ import annotations
 
 import codecs
 import email
 import email.policy
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.message import Message
-from email.utils import parsedate_to_datetime
+from email.utils import parseaddr, parsedate_to_datetime
 from typing import BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat, Skipped, SkipReason
+from hashscan.cases.notices.notice import Notice
+from hashscan.cases.notices.reader import NoticeError, NoticeFormat, Skipped, SkipReason
+from hashscan.cases.notices.urls import text_of_html, urls_of
 from hashscan.cases.notices.xarf import NotXarfError, notice_of, parse
+from hashscan.lists.formats.text import shown
 
 _MAIL_MAX = 48 << 20
 _LINES_MAX = 1_500_000
@@ -33,13 +37,21 @@ _PARTS_MAX = 5_000
 _DEPTH_MAX = 30
 _SLOW_CHARSETS = frozenset({"punycode", "idna"})
 """Codecs of Python that mail does not use; their time grows with the square of the input."""
+_URLS_MAX = 20_000
+_PAGE_MAX = 2 << 20
+"""Largest HTML part in characters; the parser is slow."""
+_FEEDBACK = "message/feedback-report"
+_OTHER_FEEDBACK = frozenset({"auth-failure", "fraud", "not-spam", "opt-out", "virus"})
+"""Types of ARF reports that are about other things than content."""
 _ADVICE = "Put what the mail names into a CSV file with the columns url, reference and received."
 
 
 class MailNotices(NoticeFormat):
     """Notices in RFC 5322 and MIME, also in forwarded mails within it; each XARF report in it is a notice.
 
-    The receipt time of a notice is that of the innermost mail around it.
+    A mail without XARF is one notice of all addresses in its report (ARF), or else in its text; its reference
+    is the Message-ID. The receipt time of a notice is that of the innermost mail around it. The sender may be
+    forged: nothing is decided by it but what [[sender]] tables say.
     """
 
     name = "mail"
@@ -63,13 +75,46 @@ class MailNotices(NoticeFormat):
             # The older policy leaves headers as they are: only headers that are asked for are parsed.
             message = email.message_from_bytes(data, policy=email.policy.compat32)
             found = list(self._found(message, None, "", 0))
+            if not found and not any(one.reason is SkipReason.OTHER_ABUSE for one in self.passed_over):
+                found = list(self._of_addresses(message, label))
         except NotXarfError as error:
             raise NoticeError(f"{label}: {error}", advice=_ADVICE) from error
         except (MessageError, RecursionError) as error:
             raise NoticeError(f"{label}: a mail that can't be taken apart", advice=_ADVICE) from error
-        if not found and not any(skipped.reason is SkipReason.OTHER_ABUSE for skipped in self.passed_over):
-            raise NoticeError(f"{label}: there is no XARF report in the mail", advice=_ADVICE)
         yield from found
+
+    def _of_addresses(self, message: Message, label: str) -> Iterator[Notice]:
+        """Yield an item for each address that the mail reports."""
+        reports = [part for part in _parts(message) if part.get_content_type() == _FEEDBACK]
+        kinds = {_field(report, "Feedback-Type").lower() for report in reports}
+        if kinds and kinds <= _OTHER_FEEDBACK:
+            self.passed_over.update(Skipped(SkipReason.OTHER_ABUSE, shown(kind)) for kind in kinds)
+            return
+        reported = [url for report in reports for url in _values(report, "Reported-URI")]
+        texts = reported or [text for part in _parts(message) if (text := _text(part))]
+        urls = list(dict.fromkeys(url for text in texts for url in urls_of(text)))
+        sender = parseaddr(_header(message, "From"))[1]
+        if not reported:
+            urls = self._without_own(urls, sender)
+        if not urls:
+            raise NoticeError(f"{label}: there is no report and no web address in the mail", advice=_ADVICE)
+        if len(urls) > _URLS_MAX:
+            raise NoticeError(f"{label}: more than {_URLS_MAX} web addresses in the mail", advice=_ADVICE)
+        came, reference = _came(message), _header(message, "Message-ID")
+        # Without a Message-ID, the addresses themselves identify the mail.
+        reference = reference or hashlib.sha256("\n".join(urls).encode()).hexdigest()[:32]
+        for url in urls:
+            yield Notice(reference, sender, url, received=came)
+
+    def _without_own(self, urls: list[str], sender: str) -> list[str]:
+        """Leave out addresses of the sender's own site, such as in a signature, unless he names no others."""
+        domain = sender.rpartition("@")[2].lower()
+        others = [url for url in urls if not domain or not _is_within(url, domain)]
+        if not others:
+            return urls
+        if len(others) < len(urls):
+            self.passed_over[Skipped(SkipReason.OWN_SITE, shown(domain))] = len(urls) - len(others)
+        return others
 
     def _found(self, message: Message, came: datetime | None, mail_id: str, depth: int) -> Iterator[Notice]:
         """Yield the notices in a part; `came` and `mail_id` are those of the mail around it."""
@@ -95,6 +140,58 @@ class MailNotices(NoticeFormat):
                 yield replace(notice, reference=notice.reference or mail_id, received=came or notice.received)
             else:
                 self.passed_over[notice] += 1
+
+
+def _is_within(url: str, domain: str) -> bool:
+    host = url.split("/", 3)[2].rpartition("@")[2].partition(":")[0].lower()
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _parts(message: Message, depth: int = 0) -> Iterator[Message]:
+    """Yield the parts of a mail that hold no others, except those of a mail that an ARF report encloses."""
+    if not message.is_multipart() or message.get_content_type() == _FEEDBACK:
+        yield message
+        return
+    parts = message.get_payload()
+    is_report = message.get_content_type() == "multipart/report"
+    for part in parts if depth <= _DEPTH_MAX else ():
+        if isinstance(part, Message) and not (
+            is_report and part.get_content_maintype() == "message" and part.get_content_type() != _FEEDBACK
+        ):
+            yield from _parts(part, depth + 1)
+
+
+def _values(report: Message, name: str) -> list[str]:
+    """Return the values of a field of an ARF report, which is a part with a header alone."""
+    inner = report.get_payload()
+    first = inner[0] if isinstance(inner, list) and inner else None
+    head = first if isinstance(first, Message) else email.message_from_string(str(inner))
+    return [" ".join(str(value).split()) for value in head.get_all(name) or []]
+
+
+def _field(report: Message, name: str) -> str:
+    return next(iter(_values(report, name)), "")
+
+
+def _text(part: Message) -> str:
+    """Return the text of a part of text or HTML that is no attachment; empty for others."""
+    kind = part.get_content_type()
+    if kind not in {"text/plain", "text/html"} or _filename(part):
+        return ""
+    data = part.get_payload(decode=True)
+    if not isinstance(data, bytes):
+        return ""
+    charset = part.get_content_charset() or "utf-8"
+    try:
+        known = codecs.lookup(charset).name not in _SLOW_CHARSETS
+        text = data.decode(charset if known else "utf-8", "replace")
+    except (LookupError, ValueError):
+        text = data.decode("utf-8", "replace")
+    if kind == "text/html":
+        if len(text) > _PAGE_MAX:
+            raise NotXarfError(f"a page of more than {_PAGE_MAX >> 20} million characters in the mail")
+        return text_of_html(text)
+    return text
 
 
 def _is_too_much(data: bytes) -> bool:

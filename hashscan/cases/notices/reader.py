@@ -1,9 +1,7 @@
-"""Read notices from a file: the notice, the base class of its formats, and their detection."""
+"""Read notices from a file: the base class of its formats, and their detection."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import stat
@@ -11,53 +9,15 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
+from hashscan.cases.notices.notice import Notice
 from hashscan.errors import OutputError, UsageError
 from hashscan.lists.formats.text import BOM
 from hashscan.plugins import Row
 from hashscan.registry import Registry
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A request of somebody to remove one file. All values are the sender's claims and may be false.
-
-    It has a URL, a path or a digest.
-    """
-
-    reference: str
-    """The sender's own reference; empty if there is none."""
-    sender: str
-    """The finder: an e-mail address or the name of an organisation; empty if none is named."""
-    url: str = ""
-    """URL at which it was seen, with its scheme."""
-    path: bytes = b""
-    """Location, if the sender knows it: an absolute path or the URL of an object."""
-    received: datetime | None = None
-    """Time of receipt, if stated; timezone-aware. It may be in the future, where no deadline may begin."""
-    deadline: datetime | None = None
-    """Deadline for the removal; timezone-aware."""
-    category: str = ""
-    """One of hashscan's categories; empty if the sender names none."""
-    digests: tuple[tuple[str, str], ...] = ()
-    """Algorithm and value in lower-case hex, ordered by algorithm name."""
-
-    @property
-    def key(self) -> str:
-        """Key that is equal for two notices of the same thing by the same sender; 32 hex digits."""
-        parts = [
-            self.sender.casefold(),
-            self.reference,
-            self.url,
-            self.path.hex(),
-            [] if self.reference else self.digests,
-        ]
-        return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()[:32]
 
 
 class NoticeError(UsageError):
@@ -71,6 +31,7 @@ class SkipReason(StrEnum):
 
     OTHER_ABUSE = "of another kind of abuse"
     NOT_XARF = "JSON that is no XARF"
+    OWN_SITE = "an address of the sender's own site"
     UNKNOWN_COLUMN = "a column that means nothing here"
 
 
@@ -113,7 +74,11 @@ NOTICE_FORMATS: Registry[NoticeFormat] = Registry(
     NoticeFormat,  # type: ignore[type-abstract]
     Row("csv", "hashscan.cases.notices.csv:CsvNotices", "a table whose header names url or path"),
     Row("xarf", "hashscan.cases.notices.xarf:XarfNotices", "XARF 4 or 3 as JSON, one or many"),
-    Row("mail", "hashscan.cases.notices.mail:MailNotices", "an e-mail with XARF in it or attached"),
+    Row(
+        "mail",
+        "hashscan.cases.notices.mail:MailNotices",
+        "an e-mail with XARF or ARF, or with web addresses in its text",
+    ),
 )
 
 _HEAD = 1 << 12

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.reader import Notice, NoticeError, NoticeFormat, Skipped, SkipReason
+from hashscan.cases.notices.notice import Notice
+from hashscan.cases.notices.reader import NoticeError, NoticeFormat, Skipped, SkipReason
 from hashscan.lists.formats.text import BOM, shown
 
 DOCUMENT_MAX = 32 << 20

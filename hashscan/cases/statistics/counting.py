@@ -18,7 +18,7 @@ from hashscan.cases.deadlines import DUE, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Case
 from hashscan.cases.statistics.periods import Period, period_index
-from hashscan.cases.tracker import REFUSED
+from hashscan.cases.tracker import INFORM, REFUSED
 from hashscan.cases.uploads import ASKED, UNCHECKED
 from hashscan.errors import (
     EXIT_CLEAN,
@@ -138,7 +138,7 @@ def facts_of(ledger: Ledger, deadlines: DeadlineCalculator) -> Facts:
     """
     deadlines.register(ledger)
     events = ledger.rows("SELECT at, kind FROM custody")
-    notices = ledger.rows("SELECT min(received) FROM notices GROUP BY notice")
+    notices = ledger.rows("SELECT received FROM notices")
     return Facts(
         _scans(ledger),
         _cases(ledger),
@@ -177,7 +177,7 @@ def _cases(ledger: Ledger) -> Iterator[CaseFact]:
         "SELECT coalesce(began, found), verdict, "  # noqa: S608
         "(SELECT json_group_array(DISTINCT list) FROM matches WHERE id=cases.id), "
         # A refused upload was never stored, so no time until its removal counts.
-        f"categories, iif(how='{REFUSED}', NULL, {DUE}), removed, closed FROM cases"
+        f"categories, iif(how='{REFUSED}', NULL, {DUE}), removed, closed FROM cases WHERE verdict<>'{INFORM}'"
     )
     for began, verdict, lists, categories, due, removed, closed in ledger.rows(query):
         what = next((found for found in FOUND if found == verdict), None)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cases.notices.reader import NOTICE_FORMATS
-from hashscan.cli.commands.cases_list import cases_argument, due, known_case, list_, show, times
+from hashscan.cli.cases.listing import cases_argument, due, known_case, list_, show, times
+from hashscan.cli.cases.notices import acknowledge, add
 from hashscan.cli.options.base import (
     DURATION,
     HashscanCommand,
@@ -25,11 +26,11 @@ from hashscan.cli.options.completion import case_numbers
 from hashscan.cli.options.hub_client import hub_client_options, hub_connection, require_hub
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.stay_down import confirmation, stay_down_options
-from hashscan.cli.options.tables import customer_options, reporter_option, site_option
+from hashscan.cli.options.tables import customer_options, reporter_option, sender_option, site_option
 from hashscan.cli.output.ledger_sync import synced_ledger
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
-from hashscan.model import CustomerRule, Reporter, SiteRule
+from hashscan.model import CustomerRule, Reporter, SenderRule, SiteRule
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings, email_address
 from hashscan.settings.hub_client import HubClientSettings
 from hashscan.state_dir import StateDir
@@ -122,17 +123,21 @@ _HEAD = 1 << 16
     type=click.Choice(list(NOTICE_FORMATS)),
     help="Format of the notices. Default: detected from the beginning of FILE.",
 )
+@sender_option
 @site_option
 @customer_options
+@deadline_options
 @state_option
 def import_(
     files: tuple[Path, ...],
     format_name: str | None,
+    senders: tuple[SenderRule, ...],
     sites: tuple[SiteRule, ...],
     customers: tuple[CustomerRule, ...],
     state: StateDir,
+    deadlines: CaseSettings,
 ) -> int:
-    """Make cases from notices (a CSV table, XARF, or an e-mail with XARF), or from the findings of a report.
+    """Make cases from notices (a CSV table, XARF, or an e-mail), or from the findings of a report.
 
     The [[site]] tables of the settings map the web addresses of notices to paths. A repeated notice makes no
     second case; a notice about a file that has a case is added to it. Reports (JSON Lines) are those of `scan
@@ -140,7 +145,7 @@ def import_(
     """
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
-    from hashscan.cases.notice_import import ImportCounts, import_notices
+    from hashscan.cases.notice_import import ImportCounts, NoticeTerms, import_notices
     from hashscan.cases.notices.reader import Notices
 
     site_map, customer_map = Sites(sites), Customers(customers)
@@ -154,7 +159,7 @@ def import_(
             try:
                 import_notices(
                     followed.ledger, notices, site_map.paths_of, int(time.time()), customer_map, counts,
-                    followed.sightings,
+                    followed.sightings, NoticeTerms(senders, deadlines),
                 )  # fmt: skip
             finally:
                 _print_imported(notices, counts)
@@ -471,6 +476,8 @@ for _command in (
     close,
     reopen,
     confirm,
+    acknowledge,
+    add,
     import_,
     sync_,
     times,

@@ -13,11 +13,13 @@ from hashscan.cli.options.base import ParsedParam, TableOption, add_options, gat
 from hashscan.errors import UsageError
 from hashscan.secret_files import secret_lines
 from hashscan.settings.cases_and_alerts import (
+    KIND_DEADLINES,
     NO_ALERTS,
     AlertSettings,
     CaseSettings,
     NotifyOn,
     parse_category_deadline,
+    parse_kind_deadline,
 )
 
 _option = partial(click.option, cls=TableOption, table="alerts")
@@ -128,10 +130,24 @@ CATEGORY_DEADLINE = ParsedParam("deadline", parse_category_deadline)
 """`CATEGORY=TIME`: a category and its deadline in seconds."""
 
 
+KIND_DEADLINE = ParsedParam("deadline", parse_kind_deadline)
+"""A parameter of the form `KIND=TIME`: a kind of order and its deadline in seconds."""
+
+
 def _case_settings(
-    deadline: float, category_deadlines: tuple[tuple[str, float], ...], review_deadline: float
+    deadline: float,
+    category_deadlines: tuple[tuple[str, float], ...],
+    review_deadline: float,
+    kind_deadlines: tuple[tuple[str, float], ...],
+    acknowledge_deadline: float,
 ) -> CaseSettings:
-    return CaseSettings(deadline, dict(category_deadlines), review_deadline)
+    return CaseSettings(
+        deadline,
+        dict(category_deadlines),
+        review_deadline,
+        {**KIND_DEADLINES, **dict(kind_deadlines)},
+        acknowledge_deadline,
+    )
 
 
 deadline_options = gather_options(
@@ -149,5 +165,17 @@ deadline_options = gather_options(
         help="Different time for a category, such as A1=12h; repeatable.",
     ),
     setting_options(CaseSettings, "review_deadline", cls=TableOption, table="cases"),
+    click.option(
+        "--kind-deadline",
+        "kind_deadlines",
+        cls=TableOption,
+        table="cases",
+        multiple=True,
+        type=KIND_DEADLINE,
+        metavar="KIND=TIME",
+        help="Different time for orders of a kind that state none, such as order=6h; repeatable. Default: "
+        "12h, of terrorist content 1h, to provide information 72h.",
+    ),
+    setting_options(CaseSettings, "acknowledge_deadline", cls=TableOption, table="cases"),
 )
 """Options for deadlines; settings files have them in the table `cases`."""

@@ -271,6 +271,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan quarantine restore --withdrawn",
     ),
     "quarantine verify": ("hashscan quarantine verify", "hashscan quarantine verify --repair"),
+    "cases acknowledge": (
+        "hashscan cases acknowledge 12",
+        "hashscan cases acknowledge 12 13 --recipient 'the authority by mail'",
+    ),
+    "cases add": (
+        "hashscan cases add https://example.net/a.jpg --sender 'A hotline' --reference R-1",
+        "hashscan cases add /srv/a.jpg --kind order --sender 'An authority' --member-state NL --within 6",
+    ),
     "cases check": ("hashscan cases check", "hashscan cases check 12 13"),
     "cases close": (
         "hashscan cases close 12 --reason 'not illegal'",

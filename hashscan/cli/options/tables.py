@@ -12,7 +12,16 @@ import click
 from hashscan.attribution.hosting_panels import PANELS, rules_of_panels
 from hashscan.cli.options.base import SETTINGS_FILE, TableOption, gather_options, setting_options
 from hashscan.errors import UsageError
-from hashscan.model import CustomerRule, DistanceRule, HashLibrary, PolicyRule, Reporter, SiteRule, Weak
+from hashscan.model import (
+    CustomerRule,
+    DistanceRule,
+    HashLibrary,
+    PolicyRule,
+    Reporter,
+    SenderRule,
+    SiteRule,
+    Weak,
+)
 from hashscan.settings.file import read_file
 from hashscan.settings.hash_library import hash_library_of
 from hashscan.settings.matching import DecodingLimits, PolicySettings
@@ -80,6 +89,18 @@ class SitesParam(TablesParam[tuple[SiteRule, ...]]):
         from hashscan.attribution.sites import site_rules
 
         return site_rules(tables, source)
+
+
+class SendersParam(TablesParam[tuple[SenderRule, ...]]):
+    """A parameter with the rules that say what the notices of a sender are."""
+
+    name = "sender"
+    example = 'address = "@authority.example"\nkind = "order"\nmember_state = "NL"\ndeadline = "12h"'
+
+    def read(self, tables: object, source: str) -> tuple[SenderRule, ...]:
+        from hashscan.settings.notice_senders import sender_rules
+
+        return sender_rules(tables, source)
 
 
 class ReporterParam(TablesParam[Reporter]):
@@ -169,6 +190,20 @@ site_option = gather_options(
         metavar="FILE",
         help="Tables [[site]]: the web address of each public folder or bucket. The settings file may "
         "contain them.",
+    ),
+)
+sender_option = gather_options(
+    "senders",
+    lambda rules: rules or (),
+    click.option(
+        "--sender-rules",
+        "sender_rules",
+        type=SendersParam(),
+        metavar="FILE",
+        help=(
+            "Tables [[sender]]: what the notices of a sender are, and their deadline, where they don't state "
+            "it. The settings file may contain them."
+        ),
     ),
 )
 reporter_option = click.option(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hashscan.cases.notices.reader import Notice
+from hashscan.cases.notices.notice import Notice
 
 SHA256 = "ab" * 32
 CAME = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
@@ -57,6 +57,21 @@ def mail(*parts: tuple[str, bytes], date: str = "Thu, 26 Nov 2026 10:30:00 +0100
     head += f"Content-Type: multipart/mixed; boundary={cut}\n\n"
     body = b"".join(f"--{cut}\n{headers}\n\n".encode() + data + b"\n" for headers, data in parts)
     return head.encode() + body + f"--{cut}--\n".encode()
+
+
+def arf(kind: str, *uris: str) -> bytes:
+    """A report in ARF about addresses, which encloses a mail with another one."""
+    report = f"Feedback-Type: {kind}\nUser-Agent: x/1\nVersion: 1\n"
+    report += "".join(f"Reported-URI: {uri}\n" for uri in uris)
+    parts = (
+        ("text/plain", "This is an abuse report."),
+        ("message/feedback-report", report),
+        ("message/rfc822", "Subject: spam\n\nhttps://spam.example/\n"),
+    )
+    body = "".join(f"--cut\nContent-Type: {kind}\n\n{text}\n" for kind, text in parts)
+    head = f"From: {SENDER}\nMessage-ID: <3@hotline.example>\nMIME-Version: 1.0\n"
+    head += "Content-Type: multipart/report; report-type=feedback-report; boundary=cut\n\n"
+    return f"{head}{body}--cut--\n".encode()
 
 
 @dataclass(frozen=True)
@@ -164,7 +179,11 @@ EXAMPLES: dict[str, Examples] = {
                 ),
                 [
                     Notice(
-                        *[V4["report_id"], SENDER, URL, b"", CAME.replace(day=25), None, "A1"],
+                        V4["report_id"],
+                        SENDER,
+                        URL,
+                        received=CAME.replace(day=25),
+                        category="A1",
                         digests=(("sha256", SHA256),),
                     )
                 ],
@@ -175,10 +194,30 @@ EXAMPLES: dict[str, Examples] = {
                 [V4_NOTICE],
             ),
             (b"Date: not a date\nContent-Type: application/json\n\n" + text(V4), [V4_NOTICE]),
+            (
+                f"From: A hotline <{SENDER}>\nMessage-ID: <2@hotline.example>\n"
+                "Authentication-Results: mx; spf=fail\n\nPlease remove hxxps://customer[.]example/u/a%20b.jpg?x=1\n"
+                "and https://customer.example/2.\n".encode(),
+                [
+                    Notice("<2@hotline.example>", SENDER, URL),
+                    Notice("<2@hotline.example>", SENDER, "https://customer.example/2"),
+                ],
+            ),
+            (
+                mail(
+                    ("Content-Type: text/plain; name=list.txt", b"https://no.example/attached"),
+                    ("Content-Type: text/html; charset=x-none", f'<a href="{URL}">it</a>'.encode()),
+                ),
+                [Notice("<1@hotline.example>", SENDER, URL, b"", CAME)],
+            ),
+            (arf("abuse", URL), [Notice("<3@hotline.example>", SENDER, URL)]),
         ],
         bad=[
-            (b"Subject: nothing\n\nhttps://a.example/\n", "no XARF"),
-            (mail(("Content-Type: application/json", b'{"other": 1}')), "no XARF"),
+            (b"Subject: nothing\n\nsee www.a.example\n", "no web address"),
+            (mail(("Content-Type: application/json", b'{"other": 1}')), "no web address"),
+            (arf("abuse"), "no web address"),
+            (b"Subject: many\n\n" + b"".join(b"http://a/%d " % n for n in range(20_001)), "more than 20000"),
+            (mail(("Content-Type: text/html", b"<p>" * (1 << 20))), "page of more than"),
             (mail(("Content-Type: application/json", b"{")), "no JSON"),
             (mail(("Content-Type: application/json", text({**V4, "url": "x"}))), "not a URL"),
             (b"From a\nX: y\n\n\nFrom b\nX: y\n\n", "mailbox"),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashscan.cases.notices.reader import NOTICE_FORMATS, Notice, NoticeError, Notices
+from hashscan.cases.notices.notice import Notice
+from hashscan.cases.notices.reader import NOTICE_FORMATS, NoticeError, Notices
 from hashscan.model import CATEGORIES
 from tests.cases.notices.examples import EXAMPLES
 from tests.examples import examples

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hashscan.cases.notices.reader import Notice, NoticeError, Notices, SkipReason
+from hashscan.cases.notices.notice import Notice
+from hashscan.cases.notices.reader import NoticeError, Notices, SkipReason
 from hashscan.errors import UsageError
-from tests.cases.notices.examples import SPAM, V4, text
+from tests.cases.notices.examples import SPAM, V4, arf, text
 
 
 def test_what_is_of_another_kind_is_counted(tmp_path: Path) -> None:
@@ -111,3 +112,31 @@ def test_what_is_reported_again_has_the_same_key(again: Notice) -> None:
 )
 def test_what_is_another_thing_has_another(other: Notice) -> None:
     assert other.key != NOTICE.key
+
+
+def test_addresses_of_the_sender_are_left_out_unless_there_are_no_others(tmp_path: Path) -> None:
+    mail = tmp_path / "mail"
+    own = "https://www.hotline.example/about https://hotline.example:8443/"
+    mail.write_text(f"From: A <a@hotline.example>\n\nhttps://nothotline.example/1 {own}\n")
+    found = Notices(mail)
+    assert [notice.url for notice in found] == ["https://nothotline.example/1"]
+    assert found.passed_over == {(SkipReason.OWN_SITE, "'hotline.example'"): 2}
+    mail.write_text(f"From: A <a@hotline.example>\n\n{own}\n")
+    assert len(list(Notices(mail))) == 2
+
+
+def test_a_report_of_something_else_makes_no_notice(tmp_path: Path) -> None:
+    mail = tmp_path / "mail"
+    mail.write_bytes(arf("virus", "https://a.example/"))
+    found = Notices(mail)
+    assert list(found) == []
+    assert found.passed_over == {(SkipReason.OTHER_ABUSE, "'virus'"): 1}
+
+
+def test_two_mails_without_an_identifier_are_one_notice_only_if_they_name_the_same(tmp_path: Path) -> None:
+    keys = []
+    for place in ("https://a.example/1", "https://a.example/1", "https://a.example/2"):
+        (tmp_path / "mail").write_text(f"From: a@x.example\n\n{place}\n")
+        (notice,) = Notices(tmp_path / "mail")
+        keys.append(notice.notice_key)
+    assert keys[0] == keys[1] != keys[2]

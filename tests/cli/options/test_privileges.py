@@ -50,6 +50,8 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "quarantine destroy": [],
     "quarantine restore": ["--all"],
     "quarantine verify": [],
+    "cases acknowledge": ["1"],
+    "cases add": ["/x"],
     "cases check": [],
     "cases close": ["1", "--reason", "done"],
     "cases confirm": ["1", "--reason", "seen"],

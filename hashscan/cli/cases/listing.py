@@ -28,7 +28,7 @@ from hashscan.text import plural, printable
 from hashscan.timefmt import short_time
 
 if TYPE_CHECKING:
-    from hashscan.cases.queries import Case, Event, Queries, RefusedContent
+    from hashscan.cases.queries import Case, CaseNotice, Event, Queries, RefusedContent
 
 _WAITING = ("open", "found", "never_seen", "told", "disputed", "overdue")
 _STATUSES = (*_WAITING, "removed", "refused", "not_found", "closed", "all")
@@ -57,7 +57,7 @@ _format_option = format_option("table", "json", "csv", help="A table, JSON Lines
 )
 @click.option(
     "--verdict",
-    type=click.Choice(["match", "held", "review", "notice"]),
+    type=click.Choice(["match", "held", "review", "notice", "inform"]),
     help="Only cases with this verdict.",
 )
 @_format_option
@@ -76,7 +76,7 @@ def list_(
     state: StateDir,
     deadlines: CaseSettings,
 ) -> int:
-    """List cases, those with the earliest deadline first."""
+    """List cases: those with an overdue order first, then by deadline."""
     now = time.time()
     require_state(state)
     with synced_ledger(state, deadlines) as followed:
@@ -84,7 +84,7 @@ def list_(
         waits = status in _WAITING
         wanted = (
             case
-            for case in (queries.open_cases() if waits else queries.all_cases())
+            for case in (queries.open_cases(now) if waits else queries.all_cases())
             if _is_wanted(case, status, now)
             and (customer is None or case.customer == customer)
             and (verdict is None or case.verdict == verdict)
@@ -172,7 +172,7 @@ def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
 def due(
     within: float, format_name: str, state: StateDir, alerts: AlertSettings, deadlines: CaseSettings
 ) -> int:
-    """List overdue cases, by customer; the longest overdue come first.
+    """List overdue cases, by customer; orders come first, then the longest overdue.
 
     An alert is sent for each overdue case, once, if alerts are configured.
     """
@@ -181,7 +181,7 @@ def due(
     require_state(state)
     with synced_ledger(state, deadlines) as followed:
         counts: Counter[bool] = Counter()
-        found = _count_overdue(followed.queries.due_by_customer(now + within), counts, now)
+        found = _count_overdue(followed.queries.due_by_customer(now + within, now), counts, now)
         if format_name == "table":
             for customer, cases in groupby(found, key=lambda case: case.customer):
                 click.echo(printable(customer) or "(no customer)")
@@ -218,9 +218,9 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
             case = known_case(followed.queries, _number_of(followed.queries, named))
             number = case.id
             matches, events = followed.queries.matches(number), followed.queries.events(number)
-            upload = followed.queries.refused_content(number)
+            upload, notices = followed.queries.refused_content(number), followed.queries.notices(number)
             if format_name == "json":
-                write_json_line(whole_document(case, matches, events, now, upload))
+                write_json_line(whole_document(case, matches, events, now, upload, notices))
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
             for name, value in (
@@ -240,6 +240,8 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
                     click.echo(f"  {name:<10} {printable(value)}")
             for name, value in () if upload is None else _upload_lines(upload):
                 click.echo(f"  {name:<10} {printable(value)}")
+            for notice in notices:
+                click.echo(f"  {notice.kind:<10} {printable(_notice_line(notice))}")
             for match in matches:
                 message = "{entry} ({category}) of list {list}: {algorithm}, distance {distance}"
                 click.echo(f"  {'entry':<10} {printable(message.format_map(match))}")
@@ -273,6 +275,25 @@ def _upload_lines(upload: RefusedContent) -> Iterator[tuple[str, str]]:
     yield from ((name, value) for name, value in upload.digests.items() if name != "sha256")
     if upload.kept:
         yield "content", upload.kept
+
+
+def _notice_line(notice: CaseNotice) -> str:
+    """Return what a notice states, and whether its receipt is acknowledged."""
+    parts = [
+        f"of {short_time(notice.received)}",
+        f"by {notice.sender}" if notice.sender else "",
+        notice.reference,
+        notice.member_state,
+        notice.basis,
+        "" if notice.stated is None else f"due {short_time(notice.stated)}",
+    ]
+    if notice.acknowledged is not None:
+        parts.append(f"acknowledged {short_time(notice.acknowledged)}")
+    elif notice.acknowledge is not None:
+        parts.append(f"to be acknowledged until {short_time(notice.acknowledge)}")
+    if notice.answered is not None:
+        parts.append(f"answered {short_time(notice.answered)}")
+    return ", ".join(filter(None, parts))
 
 
 def known_case(queries: Queries, number: int) -> Case:

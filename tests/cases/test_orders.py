@@ -1,0 +1,216 @@
+"""Orders of authorities: deadlines by kind and sender, what comes first, receipts, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hashscan.cases.actions import CLOSED, REOPENED, acknowledge, prune_cases, record_action
+from hashscan.cases.deadlines import DeadlineCalculator
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.letters.letter import cases_of_letter
+from hashscan.cases.notice_import import NoticeTerms, import_notices
+from hashscan.cases.notices.notice import Notice, NoticeKind, SenderRole
+from hashscan.cases.queries import Case, Queries, ledger_stats
+from hashscan.errors import UsageError
+from hashscan.model import SenderRule
+from hashscan.settings.cases_and_alerts import CaseSettings
+from hashscan.settings.notice_senders import sender_rules
+from hashscan.state_dir import StateDir
+
+NOW = 1_800_000_000
+HOUR = 3600
+AUTHORITY = "orders@authority.example"
+RULES = (
+    SenderRule("@authority.example", "order", "authority", "NL", "article 9 of the DSA", 6 * HOUR),
+    SenderRule("A hotline", role="trusted_flagger"),
+)
+TERMS = NoticeTerms(RULES)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(StateDir(tmp_path)) as ledger:
+        yield ledger
+
+
+def take(ledger: Ledger, *notices: Notice, terms: NoticeTerms = TERMS) -> None:
+    import_notices(ledger, iter(notices), lambda _: (), NOW, terms=terms)
+
+
+def queries(ledger: Ledger) -> Queries:
+    return Queries(ledger, DeadlineCalculator(CaseSettings()))
+
+
+def only(ledger: Ledger) -> Case:
+    (case,) = queries(ledger).all_cases()
+    return case
+
+
+def of(number: int, kind: NoticeKind | None = None, sender: str = "x", **more: object) -> Notice:
+    return Notice(f"R-{number}", sender, f"https://x.example/{number}", kind=kind, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("notice", "hours"),
+    [
+        (of(1), 24),
+        (of(1, hours=2.5), 2.5),
+        (of(1, hours=100), 24),
+        (of(1, NoticeKind.ORDER), 12),
+        (of(1, NoticeKind.COURT), 12),
+        (of(1, NoticeKind.TERRORIST), 1),
+        (of(1, NoticeKind.ORDER, hours=1), 1),
+        (of(1, NoticeKind.ORDER, deadline=datetime.fromtimestamp(NOW + 3 * HOUR, UTC)), 3),
+        (of(1, sender=AUTHORITY), 6),
+        (of(1, NoticeKind.TERRORIST, AUTHORITY, hours=1), 1),
+        (of(1, NoticeKind.INFORM), 72),
+        (of(1, NoticeKind.INFORM, hours=200), 200),
+    ],
+)
+def test_a_deadline_is_by_statement_then_sender_then_kind(
+    ledger: Ledger, notice: Notice, hours: float
+) -> None:
+    take(ledger, notice)
+    assert only(ledger).due == NOW + hours * HOUR
+
+
+def test_a_shorter_kind_deadline_of_the_settings_counts(ledger: Ledger) -> None:
+    take(ledger, of(1, NoticeKind.ORDER), terms=NoticeTerms((), CaseSettings(kind_deadlines={"order": HOUR})))
+    assert only(ledger).due == NOW + HOUR
+
+
+def test_what_a_notice_does_not_state_is_by_the_rule_of_its_sender(ledger: Ledger) -> None:
+    take(
+        ledger,
+        of(1, sender=AUTHORITY.upper()),
+        of(2, sender="a HOTLINE"),
+        of(3, sender="x@authority.example.org"),
+    )
+    found = [queries(ledger).notices(number)[0] for number in (1, 2, 3)]
+    assert [(one.kind, one.role, one.member_state) for one in found] == [
+        (NoticeKind.ORDER, SenderRole.AUTHORITY, "NL"),
+        (NoticeKind.NOTICE, SenderRole.TRUSTED_FLAGGER, ""),
+        (NoticeKind.NOTICE, SenderRole.USER, ""),
+    ]
+
+
+def test_five_hundred_urls_of_one_reference_are_one_notice(ledger: Ledger) -> None:
+    urls = [Notice("R-1", "x", f"https://x.example/{number}") for number in range(500)]
+    take(ledger, *urls)
+    take(ledger, *urls)
+    assert ledger.one("SELECT count(*) FROM notices") == (1,)
+    assert ledger.one("SELECT count(*) FROM notice_items") == (500,)
+    assert ledger.one("SELECT count(*) FROM cases") == (500,)
+
+
+def test_overdue_orders_come_first(ledger: Ledger) -> None:
+    take(
+        ledger,
+        of(1, hours=1),
+        of(2, NoticeKind.ORDER, hours=5),
+        of(3, NoticeKind.INFORM, hours=4),
+        of(4, NoticeKind.ORDER, hours=11),
+    )
+    cases = queries(ledger)
+    late = NOW + 6 * HOUR
+    assert [case.id for case in cases.open_cases(late)] == [3, 2, 1, 4]
+    assert [case.id for case in cases.due_by_customer(late, late)] == [3, 2, 1]
+    assert [case.id for case in cases.open_cases(NOW)] == [1, 3, 2, 4]
+    stats = ledger_stats(ledger, DeadlineCalculator(CaseSettings()), late)
+    assert (stats.overdue, stats.overdue_orders, stats.unacknowledged) == (3, 2, 3)
+
+
+def test_a_customer_with_an_overdue_order_comes_first(ledger: Ledger) -> None:
+    take(ledger, of(1, hours=1), of(2, hours=9), of(3, NoticeKind.ORDER, hours=5))
+    with ledger.transaction() as database:
+        database.execute("UPDATE cases SET customer=CASE id WHEN 1 THEN 'a' ELSE 'b' END")
+    late = NOW + 30 * HOUR
+    assert [case.id for case in queries(ledger).due_by_customer(late, late)] == [3, 2, 1]
+
+
+def test_a_receipt_is_due_until_it_is_recorded(ledger: Ledger) -> None:
+    take(ledger, of(1, NoticeKind.ORDER), of(2))
+    assert [case.acknowledge for case in queries(ledger).all_cases()] == [NOW + 2 * HOUR, None]
+    assert acknowledge(ledger, [1, 2], "by mail", "me", NOW + HOUR) == [1, 2]
+    assert acknowledge(ledger, [1, 2], "by mail", "me", NOW + 2 * HOUR) == []
+    (order,) = queries(ledger).notices(1)
+    assert (order.acknowledged, queries(ledger).events(1)[-1].kind) == (NOW + HOUR, "acknowledged")
+    assert only_waiting(ledger) == []
+    with pytest.raises(UsageError):
+        acknowledge(ledger, [1, 99], "", "me", NOW)
+
+
+def only_waiting(ledger: Ledger) -> list[int]:
+    return [case.id for case in queries(ledger).all_cases() if case.acknowledge is not None]
+
+
+def test_one_receipt_is_of_all_items_of_an_order(ledger: Ledger) -> None:
+    take(
+        ledger,
+        *(Notice("R", "x", f"https://x.example/{number}", kind=NoticeKind.ORDER) for number in range(3)),
+    )
+    assert only_waiting(ledger) == [1, 2, 3]
+    assert acknowledge(ledger, [2], "", "me", NOW) == [2]
+    assert only_waiting(ledger) == []
+
+
+def test_an_order_to_inform_is_a_case_of_its_own_until_it_is_answered(ledger: Ledger) -> None:
+    same = {"reference": "R", "sender": "x", "path": b"/www/a.jpg"}
+    take(ledger, Notice(**same, kind=NoticeKind.INFORM))  # type: ignore[arg-type]
+    take(ledger, Notice("R-2", "x", path=b"/www/a.jpg"))
+    inform, removal = queries(ledger).all_cases()
+    assert (inform.verdict, inform.path, inform.url) == ("inform", None, "/www/a.jpg")
+    assert (removal.verdict, removal.path) == ("notice", b"/www/a.jpg")
+    record_action(ledger, [inform.id], CLOSED, "answered", "me", NOW + HOUR)
+    assert queries(ledger).notices(inform.id)[0].answered == NOW + HOUR
+    record_action(ledger, [inform.id], REOPENED, "more is asked", "me", NOW + HOUR)
+    assert queries(ledger).notices(inform.id)[0].answered is None
+
+
+def test_no_customer_is_told_of_an_order_to_inform(ledger: Ledger) -> None:
+    take(ledger, of(1, NoticeKind.INFORM))
+    with ledger.transaction() as database:
+        database.execute("UPDATE cases SET customer='bob'")
+    assert cases_of_letter(queries(ledger), [], "bob") == []
+    with pytest.raises(UsageError):
+        cases_of_letter(queries(ledger), [1], None)
+
+
+def test_a_notice_is_pruned_with_the_last_of_its_cases(ledger: Ledger) -> None:
+    take(ledger, *(Notice("R", "x", f"https://x.example/{number}") for number in range(2)))
+    for number, sender in ((1, "x"), (2, "")):
+        record_action(ledger, [number], CLOSED, "done", "me", NOW)
+        assert prune_cases(ledger, NOW + 1, NOW + 1) == 1
+        query = "SELECT sender, (SELECT max(url) FROM notice_items WHERE id=?) FROM notices"
+        assert ledger.one(query, number) == (sender, "")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"address": ""},
+        {"address": "@"},
+        {"address": "x", "kind": "inform"},
+        {"address": "x", "role": "judge"},
+        {"address": "x", "member_state": "nl"},
+        {"address": "x", "deadline": 12},
+        {"address": "x", "deadline": "0h"},
+        {"address": "x", "unknown": "1"},
+    ],
+)
+def test_a_rule_that_cannot_be_used_is_an_error(row: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        sender_rules([row], "settings.toml")
+
+
+def test_a_rule_is_read() -> None:
+    row = {
+        "address": "@authority.example", "kind": "order", "role": "authority", "member_state": "NL",
+        "legal_basis": "article 9 of the DSA", "deadline": "6h",
+    }  # fmt: skip
+    assert sender_rules([row], "settings.toml") == RULES[:1]

@@ -35,7 +35,7 @@ os.environ["HASHSCAN_REREAD"] = "0%"
 
 sync_nothing()
 
-# The certificates of all authorities take 7 ms to read, for each client, and no test talks to others' servers.
+# The certificates of all authorities take each client 7 ms to read, and no test asks servers of others.
 os.environ["SSL_CERT_FILE"] = os.devnull
 
 # For the format "iri", which no schema here has, jsonschema would build a parser for seconds, in each run.

@@ -140,8 +140,10 @@ class NoticeTracker(CaseTracker):
             )
         if case is None:
             return None
-        ended = case.removed if case.removed is not None else case.closed
-        return None if ended is not None and ended < received else case
+        if case.removed is None:
+            # Whoever closed it did not know of this notice.
+            return case if case.closed is None else None
+        return None if case.removed < received else case
 
 
 _TOGETHER = 2_000

@@ -24,13 +24,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from hashscan.cases.actions import CLOSED, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_import import NoticeTracker
+from hashscan.cases.notice_import import import_notices
 from hashscan.cases.notices.notice import Notice as SentNotice
+from hashscan.cases.notices.notice import NoticeKind
 from hashscan.cases.queries import Case, Queries
+from hashscan.cases.sightings import Sightings
 from hashscan.cases.sync import sync
-from hashscan.cases.tracker import CaseLocation
+from hashscan.cases.tracker import INFORM
 from hashscan.errors import NoUsableListError
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import VARIANTS
@@ -160,7 +163,15 @@ class Write:
 
 @dataclass(frozen=True)
 class Notice:
-    """Somebody sends a notice of a file."""
+    """Somebody sends a notice of a file, or an order to remove it or to inform about it."""
+
+    path: str
+    kind: NoticeKind = NoticeKind.NOTICE
+
+
+@dataclass(frozen=True)
+class Close:
+    """A person closes the case of a file."""
 
     path: str
 
@@ -170,7 +181,7 @@ class LoseState:
     """All that scans remember of files is lost; the lists and the ledger are not."""
 
 
-Step = Scan | Put | Damage | Remove | Write | Notice | LoseState
+Step = Scan | Put | Damage | Remove | Write | Notice | Close | LoseState
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,10 @@ class Machine:
         self.accused: dict[str, Accused] = {}
         self.forgotten: set[str] = set()
         """Paths that the state has lost, so that only a person or a new finding can end their cases."""
+        self.noticed: dict[str, int] = {}
+        """Cases with a notice or an order of a file that is there, and has had the same content since."""
+        self.informs = 0
+        """Number of orders to provide information, which nobody has answered."""
         self.log: list[str] = []
         for name in ("a", "b"):
             (self.tree / name).mkdir(parents=True)
@@ -219,15 +234,15 @@ class Machine:
             case Write(path, content):
                 place = self.tree / path
                 place.unlink(missing_ok=True)
-                self.files.pop(path, None)
+                if self.files.pop(path, None) != content:
+                    self.noticed.pop(path, None)
                 if content is not None:
                     place.write_bytes(content)
                     self.files[path] = content
-            case Notice(path):
-                with Ledger(StateDir(self.state)) as ledger, ledger.transaction() as database:
-                    notice = SentNotice(str(len(self.log)), "hotline")
-                    place = CaseLocation(self.path(path))
-                    NoticeTracker(database).take_notice(place, notice, int(time.time()))
+            case Notice(path, kind):
+                self.send(path, kind)
+            case Close(path):
+                self.close(path)
             case LoseState():
                 shutil.rmtree(StateDir(self.state).scans, ignore_errors=True)
                 self.forgotten = set(PATHS)
@@ -236,6 +251,24 @@ class Machine:
                     path: replace(one, accusers=frozenset((name, EXACT) for name, _ in one.accusers))
                     for path, one in self.accused.items()
                 }
+
+    def send(self, path: str, kind: NoticeKind) -> None:
+        place = self.path(path)
+        notice = SentNotice(str(len(self.log)), "sender", path=place, kind=kind)
+        with Ledger(StateDir(self.state)) as ledger, Sightings(StateDir(self.state)) as sightings:
+            import_notices(ledger, iter([notice]), lambda _: (), int(time.time()), sightings=sightings)
+        if kind is NoticeKind.INFORM:
+            self.informs += 1
+        elif path in self.files:
+            self.noticed[path] = self.open_cases()[path].id
+
+    def close(self, path: str) -> None:
+        """Close the case of a file, as a person does."""
+        if (case := self.open_cases().get(path)) is not None:
+            with Ledger(StateDir(self.state)) as ledger:
+                record_action(ledger, [case.id], CLOSED, "a reason", "a person", int(time.time()))
+            self.noticed.pop(path, None)
+            self.accused.pop(path, None)
 
     def entries(self, step: Put) -> list[Entry]:
         category = "test" if step.test else "A1"
@@ -252,7 +285,8 @@ class Machine:
             found = list(Queries(ledger, DeadlineCalculator(CaseSettings())).open_cases())
         names = {self.path(name): name for name in PATHS}
         opened = {names[case.path]: case for case in found if case.path is not None}
-        assert len(opened) == len(found)
+        assert len(opened) + self.informs == len(found), self.log
+        assert sum(case.verdict == INFORM for case in found) == self.informs, self.log
         return opened
 
     def scan(self, scan: Scan) -> None:
@@ -264,6 +298,9 @@ class Machine:
             assert not usable, self.log
             usable = set()
         after = self.open_cases()
+        for path, number in self.noticed.items():
+            assert path in after, self.log
+            assert after[path].id == number, self.log
         for path in PATHS:
             self.compare(scan, usable, path, before.get(path), after.get(path))
 
@@ -364,7 +401,8 @@ STEPS = st.one_of(
     st.builds(Damage, NAMES),
     st.builds(Remove, NAMES),
     st.builds(Write, st.sampled_from(PATHS), st.sampled_from((*CONTENTS, None))),
-    st.builds(Notice, st.sampled_from(PATHS)),
+    st.builds(Notice, st.sampled_from(PATHS), st.sampled_from(NoticeKind)),
+    st.builds(Close, st.sampled_from(PATHS)),
     st.just(LoseState()),
 )
 ALL = tuple(ENTRIES)
@@ -388,6 +426,24 @@ BEGIN = (
         (Scan(excluded="/b/"), Scan(("two",), largest=LARGE), Scan(("two",), known=True)),
         (LoseState(), Scan(("two",)), Put("two", ()), Scan(("two",)), Scan()),
         (Notice("a/2"), Put("one", ()), Put("two", ()), Scan(), Scan(), Write("a/2", None), Scan()),
+        (
+            Notice("a/2", NoticeKind.ORDER),
+            Put("one", ()),
+            Scan(("one",)),
+            Damage("two"),
+            Scan(),
+            Scan(("one",)),
+        ),
+        (
+            Write("a/2", SECOND),
+            Notice("a/2", NoticeKind.COURT),
+            Scan(),
+            Put("one", ()),
+            Put("two", ()),
+            Scan(),
+        ),
+        (Notice("b/4", NoticeKind.INFORM), Write("b/4", None), Scan(), Scan()),
+        (Notice("a/2", NoticeKind.TERRORIST), Close("a/2"), Scan(), Scan(known=True)),
         (Put("one", ALL, test=True), Scan(("one",)), Scan(), Scan(("two",))),
         (Put("one", ()), Put("two", ()), Scan()),
     ],

@@ -214,3 +214,16 @@ def test_a_rule_is_read() -> None:
         "legal_basis": "article 9 of the DSA", "deadline": "6h",
     }  # fmt: skip
     assert sender_rules([row], "settings.toml") == RULES[:1]
+
+
+@pytest.mark.parametrize("kind", [NoticeKind.NOTICE, NoticeKind.ORDER])
+def test_a_person_who_closed_a_case_has_not_answered_a_notice_that_came_later(
+    ledger: Ledger, kind: NoticeKind
+) -> None:
+    """The second one was received before the case was closed, and imported afterwards."""
+    take(ledger, of(1))
+    record_action(ledger, [only(ledger).id], CLOSED, "a wrong entry", "a person", NOW + HOUR)
+    later = Notice("R-2", "y", "https://x.example/1", received=datetime.fromtimestamp(NOW, UTC), kind=kind)
+    import_notices(ledger, iter([later]), lambda _: (), NOW + 2 * HOUR, terms=TERMS)
+    (case,) = queries(ledger).open_cases()
+    assert (case.id, case.noticed) == (2, NOW)

@@ -39,7 +39,7 @@ _KINDS = ("notice", *KIND_DEADLINES)
     "--kind", type=click.Choice(_KINDS), help="What was sent. Default: by [[sender]], else a notice."
 )
 @click.option("--sender", default="", metavar="TEXT", help="Sender: a mail address, or an organisation.")
-@click.option("--role", type=click.Choice(ROLES), help="Who the sender is. Default: by [[sender]].")
+@click.option("--role", type=click.Choice(ROLES), help="The role of the sender. Default: by [[sender]].")
 @click.option(
     "--reference",
     default="",

@@ -179,7 +179,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--container-time",
     ),
     "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests"),
-    "Customers and authorities": ("--customers", "--customer", "--site", "--reporter"),
+    "Customers and authorities": ("--customers", "--customer", "--site", "--sender-rules", "--reporter"),
     "Hub": ("--push", "--hub", "--server-name", "--send-names"),
     "Cluster": ("--cluster", "--cluster-ca", "--cluster-cert", "--cluster-key"),
     "Quarantine": (
@@ -198,7 +198,13 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         *("--notify", "--no-notify", "--digest"),
         *("--exec", "--syslog", "--notify-on", "--notify-details", "--metrics"),
     ),
-    "Deadlines of cases": ("--deadline", "--category-deadline", "--review-deadline"),
+    "Deadlines of cases": (
+        "--deadline",
+        "--category-deadline",
+        "--review-deadline",
+        "--kind-deadline",
+        "--acknowledge-deadline",
+    ),
     "Keys of the list": (
         "--root-keys",
         "--root-count",

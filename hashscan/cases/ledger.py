@@ -93,7 +93,7 @@ CREATE TABLE sightings (
 -- Events of a case, each with the person who caused it, if any; rows are never changed. Kinds: 'found',
 -- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'not_found', 'reopened',
 -- 'disputed', 'checked' (a check saw nothing of a file that was never seen here), 'confirmed',
--- 'acknowledged'.
+-- 'acknowledged', 'reviewed', 'assigned', 'noted'.
 CREATE TABLE events (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
   words TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT ''
@@ -123,6 +123,25 @@ CREATE TABLE notices (
   acknowledge INTEGER, acknowledged INTEGER, answered INTEGER
 );
 CREATE INDEX notices_received ON notices (received);
+
+-- Decisions of people on cases; a later one supersedes, and no row is ever changed. event: the event with its
+-- time and reason. decision: a value of `Decision`. who: the person. kinds: JSON, the list and algorithm of each
+-- entry that matched the file then.
+CREATE TABLE reviews (
+  event INTEGER PRIMARY KEY, id INTEGER NOT NULL, decision TEXT NOT NULL, who TEXT NOT NULL,
+  kinds TEXT NOT NULL
+);
+CREATE INDEX reviews_case ON reviews (id);
+CREATE TRIGGER reviews_no_update BEFORE UPDATE ON reviews
+  BEGIN SELECT raise(ABORT, 'decisions are never changed'); END;
+CREATE TRIGGER reviews_no_delete BEFORE DELETE ON reviews
+  BEGIN SELECT raise(ABORT, 'decisions are never deleted'); END;
+CREATE TRIGGER reviews_no_replace BEFORE INSERT ON reviews
+  WHEN EXISTS (SELECT 1 FROM reviews WHERE event=new.event)
+  BEGIN SELECT raise(ABORT, 'decisions are never changed'); END;
+
+-- Who works on a case; the events 'assigned' keep who did before.
+CREATE TABLE assignees (id INTEGER PRIMARY KEY, who TEXT NOT NULL);
 
 -- What notices name, one row for each file. digest: of the item and the path, so that a repeated one is
 -- recognised. item: digest of the item alone. notice: its number. stated: the deadline in the notice.

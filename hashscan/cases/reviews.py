@@ -1,0 +1,266 @@
+"""Decisions of people on cases: confirmed, wrong or unclear, by one person or by two who agree.
+
+A decision is about what a list, an uploader's refusal or a notice says of a file, and no picture is shown. It
+never ends a case that somebody has sent a notice or an order of. A match that is finally wrong closes its
+case; if that is withdrawn later, the case is open again, and its earlier decisions no longer count.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.tracker import INFORM, CaseTracker
+from hashscan.errors import UsageError
+from hashscan.text import is_printable_line
+
+REASON_MAX = 450
+"""Largest length in characters; the reason of an exception, which names the case too, may have 500."""
+PERSON_MAX = 100
+
+
+class Decision(StrEnum):
+    """A decision about a case."""
+
+    CONFIRMED = "confirmed"
+    """The file is what the match or the notice says."""
+    WRONG = "wrong"
+    UNCLEAR = "unclear"
+
+
+class MatchKind(NamedTuple):
+    """A kind of match, of which the precision is counted."""
+
+    list_name: str
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The decisions on a case that count, together."""
+
+    decision: Decision | None = None
+    """None while nobody has decided, or a second person must; UNCLEAR where people disagree."""
+    people: tuple[str, ...] = ()
+    """Who has decided, the latest decision last."""
+    at: int = 0
+    """Time of the last decision, in seconds since 1970."""
+    kinds: frozenset[MatchKind] = frozenset()
+    """The kinds of match at that time; empty for the file of a mere notice."""
+
+    @property
+    def final(self) -> bool:
+        """True if nobody else needs to decide."""
+        return self.decision in {Decision.CONFIRMED, Decision.WRONG}
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Numbers of reviewed cases of one kind of match, or of all."""
+
+    confirmed: int
+    wrong: int
+    unclear: int
+
+    @property
+    def share(self) -> float | None:
+        """The share of confirmed ones of those that are clear; None if there are none."""
+        clear = self.confirmed + self.wrong
+        return self.confirmed / clear if clear else None
+
+
+class Recorded(NamedTuple):
+    """What a decision has changed."""
+
+    before: Outcome
+    after: Outcome
+    sha256: bytes | None
+    """The content of the file as a scan read it; None if it is not known, or a notice may have named it."""
+    closed: bool
+    reopened: bool
+
+
+_REVIEWS = (
+    "SELECT id, decision, reviews.who, kinds, at FROM reviews JOIN events USING (id) "
+    "WHERE number=event AND event>(SELECT coalesce(max(number), 0) FROM events AS later "
+    "WHERE later.id=reviews.id AND later.kind='reopened')"
+)
+
+
+def outcomes(ledger: Ledger, review_by: int) -> dict[int, Outcome]:
+    """Return the outcomes of all cases on which somebody has decided, by their numbers.
+
+    Args:
+        review_by: number of people who must agree, 1 or 2.
+
+    Raises:
+        LedgerError: the ledger can't be read.
+    """
+    return _joined(ledger.rows(f"{_REVIEWS} ORDER BY event"), review_by)
+
+
+def outcome_of(ledger: Ledger, number: int, review_by: int) -> Outcome:
+    """Return the outcome of one case; arguments and errors as `outcomes`."""
+    found = _joined(ledger.rows(f"{_REVIEWS} AND id=? ORDER BY event", number), review_by)
+    return found.get(number, Outcome())
+
+
+def precision(found: Iterable[Outcome]) -> Precision:
+    """Return the numbers of cases with each outcome; those that wait for somebody are not counted."""
+    counts = Counter(one.decision for one in found)
+    return Precision(counts[Decision.CONFIRMED], counts[Decision.WRONG], counts[Decision.UNCLEAR])
+
+
+def precision_by_kind(found: Iterable[Outcome]) -> Mapping[MatchKind, Precision]:
+    """Return the same for each kind of match; a file that several kinds match counts for each."""
+    by_kind: dict[MatchKind, list[Outcome]] = {}
+    for one in found:
+        for kind in one.kinds:
+            by_kind.setdefault(kind, []).append(one)
+    return {kind: precision(by_kind[kind]) for kind in sorted(by_kind)}
+
+
+def record_review(
+    ledger: Ledger,
+    number: int,
+    decision: Decision,
+    reason: str,
+    who: str,
+    now: int,
+    review_by: int,
+    entered_by: str = "",
+) -> Recorded:
+    """Record the decision of a person on a case; all that it changes in the ledger, or nothing.
+
+    Args:
+        who: the person.
+        now: seconds since 1970.
+        review_by: number of people who must agree, 1 or 2.
+        entered_by: the user who ran the command, if that is somebody else.
+
+    Raises:
+        UsageError: the case doesn't exist or can't be reviewed; the reason or the name can't be used.
+        LedgerError: the ledger can't be written.
+    """
+    reason, who = checked_line("reason", reason, REASON_MAX), checked_line("name", who, PERSON_MAX)
+    with ledger.transaction() as database:
+        tracker = CaseTracker(database)
+        case = tracker.find_case("WHERE id=?", number)
+        if case is None:
+            raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --status all`.")
+        if case.verdict == INFORM:
+            raise UsageError(
+                f"case {number} is an order to provide information", advice="Answer it, and close the case."
+            )
+        before = _outcome(database, number, review_by)
+        matches = tracker.matches(number)
+        kinds = sorted({MatchKind(str(match["list"]), str(match["algorithm"])) for match in matches})
+        after = _tally(
+            [*_rows(database, number), (number, decision.value, who, json.dumps(kinds), now)], review_by
+        )
+        # A notice or an order is not withdrawn by our decision.
+        decides = case.noticed is None and case.removed is None
+        closed = decides and case.closed is None and after.decision is Decision.WRONG
+        reopened = (
+            decides
+            and case.closed is not None
+            and not case.how
+            and before.decision is Decision.WRONG
+            and after.decision is not Decision.WRONG
+            and _may_open(database, number)
+        )
+        if reopened:
+            database.execute("UPDATE cases SET closed=NULL, why='' WHERE id=?", (number,))
+            tracker.add_event(number, now, "reopened", "", who)
+        entered = f", entered by {entered_by}" if entered_by and entered_by != who else ""
+        tracker.add_event(number, now, "reviewed", f"{decision}: {reason}", who + entered)
+        (event,) = database.execute("SELECT last_insert_rowid()").fetchone()
+        database.execute(
+            "INSERT INTO reviews VALUES (?, ?, ?, ?, ?)", (event, number, decision, who, json.dumps(kinds))
+        )
+        if closed:
+            database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, reason, number))
+            tracker.add_event(number, now, "closed", reason, who)
+        known = None if case.noticed is not None or not matches else case.sha256
+        return Recorded(before, _outcome(database, number, review_by), known, closed, reopened)
+
+
+def _may_open(database: sqlite3.Connection, number: int) -> bool:
+    """Return True unless the file of a case has another case that is open."""
+    query = (
+        "SELECT 1 FROM cases JOIN cases AS other USING (path, version, host) WHERE cases.id=? "
+        "AND other.id<>cases.id AND other.removed IS NULL AND other.closed IS NULL"
+    )
+    return database.execute(query, (number,)).fetchone() is None
+
+
+def checked_line(what: str, text: str, longest: int) -> str:
+    """Return a text without white space around it.
+
+    Raises:
+        UsageError: it is empty, too long, or not one printable line.
+    """
+    text = text.strip()
+    if not text or not is_printable_line(text, longest):
+        raise UsageError(
+            f"the {what} can't be used",
+            advice=f"Write it in one line of 1 to {longest} printable characters.",
+        )
+    return text
+
+
+_Row = tuple[int, str, str, str, int]
+
+
+def _rows(database: sqlite3.Connection, number: int) -> list[_Row]:
+    return database.execute(f"{_REVIEWS} AND id=? ORDER BY event", (number,)).fetchall()
+
+
+def _outcome(database: sqlite3.Connection, number: int, review_by: int) -> Outcome:
+    return _tally(_rows(database, number), review_by)
+
+
+def _joined(rows: Iterable[_Row], review_by: int) -> dict[int, Outcome]:
+    by_case: dict[int, list[_Row]] = {}
+    for row in rows:
+        by_case.setdefault(row[0], []).append(row)
+    return {number: _tally(found, review_by) for number, found in by_case.items()}
+
+
+def _tally(rows: list[_Row], review_by: int) -> Outcome:
+    """Return the outcome of the decisions on one case, in their order: the latest of each person counts."""
+    if not rows:
+        return Outcome()
+    latest: dict[str, tuple[str, Decision]] = {}
+    for _, decision, who, _, _ in rows:
+        person = person_key(who)
+        latest.pop(person, None)
+        latest[person] = who, Decision(decision)
+    kinds = frozenset(MatchKind(*kind) for kind in json.loads(rows[-1][3]))
+    people = tuple(who for who, _ in latest.values())
+    return Outcome(_agreed([one for _, one in latest.values()], review_by), people, rows[-1][4], kinds)
+
+
+def _agreed(decisions: list[Decision], review_by: int) -> Decision | None:
+    """Return what people have decided, in the order of their decisions."""
+    if review_by == 1:
+        return decisions[-1]
+    if len(decisions) < review_by:
+        return None
+    (first, number), *others = Counter(decisions).most_common()
+    if number < review_by or (others and others[0][1] == number):
+        return Decision.UNCLEAR
+    return first
+
+
+def person_key(who: str) -> str:
+    """Return the form of a name by which people are told apart: `alice as root` is alice."""
+    name = unicodedata.normalize("NFKC", who).casefold().partition(" as ")[0]
+    return " ".join(name.split())

@@ -9,9 +9,11 @@ from collections.abc import Iterable
 
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notices.notice import NoticeKind
+from hashscan.cases.reviews import PERSON_MAX, checked_line
 from hashscan.cases.tracker import NOT_FOUND, CaseTracker
 from hashscan.errors import UsageError
 
+NOTE_MAX = 1000
 TOLD, DISPUTED, CLOSED, REOPENED = "told", "disputed", "closed", "reopened"
 
 _SET = {
@@ -117,6 +119,46 @@ def acknowledge(ledger: Ledger, numbers: Iterable[int], recipient: str, who: str
     return changed
 
 
+def assign(
+    ledger: Ledger, numbers: Iterable[int], to: str | None, note: str, who: str, now: int
+) -> list[int]:
+    """Hand cases over to a person with a note, or record a note alone; all of it or nothing.
+
+    Args:
+        to: the person; None records the note alone.
+        note: one line; it may be empty if there is a person.
+
+    Returns:
+        The numbers of the cases that changed.
+
+    Raises:
+        UsageError: a case doesn't exist; a text can't be used.
+        LedgerError: the ledger can't be written.
+    """
+    person = None if to is None else checked_line("name", to, PERSON_MAX)
+    if note.strip() or person is None:
+        note = checked_line("note", note, NOTE_MAX)
+    changed = []
+    with ledger.transaction() as database:
+        tracker = CaseTracker(database)
+        for number in dict.fromkeys(numbers):
+            if tracker.find_case("WHERE id=?", number) is None:
+                raise UsageError(
+                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
+                )
+            if person is None:
+                tracker.add_event(number, now, "noted", note, who)
+            else:
+                row = database.execute("SELECT who FROM assignees WHERE id=?", (number,)).fetchone()
+                if row == (person,) and not note:
+                    continue
+                database.execute("INSERT OR REPLACE INTO assignees VALUES (?, ?)", (number, person))
+                words = f"to {person}" + (f": {note}" if note else "")
+                tracker.add_event(number, now, "assigned", words, who)
+            changed.append(number)
+    return changed
+
+
 def record_letter(database: sqlite3.Connection, numbers: Iterable[int], to: str, who: str, now: int) -> None:
     """Record in a transaction of the ledger that a letter about cases was sent; they are then told.
 
@@ -172,6 +214,7 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
             "WHERE id IN old) AND number NOT IN (SELECT notice FROM notice_items JOIN cases USING (id) "
             "WHERE pruned IS NULL AND id NOT IN old)",
             "DELETE FROM refusals WHERE id IN old",
+            "DELETE FROM assignees WHERE id IN old",
             "UPDATE events SET words='' WHERE id IN old AND kind NOT IN ('found', 'verdict')",
         ):
             database.execute(statement)

@@ -31,13 +31,13 @@ _TIMES = (
 )
 _TEXTS = (
     "version", "host", "url", "customer", "because", "how", "why", "dispute", "etag", "door", "reference",
-    "witness",
+    "witness", "assignee",
 )  # fmt: skip
 _NUMBERS = ("size", "uid", "previous")
 COLUMNS = (
     "case", "state", "overdue", "verdict", "categories", "customer", "path", "version", "url", "due", "found",
     "noticed", "ordered", "acknowledge", "told", "disputed", "removed", "how", "closed", "why", "dispute",
-    "hours", "because", "door", "reference",
+    "hours", "because", "door", "reference", "assignee",
 )  # fmt: skip
 
 
@@ -62,6 +62,8 @@ class CaseDocument(Struct, kw_only=True):
     reference: str | UnsetType = UNSET
     witness: str | UnsetType = UNSET
     """The observer that saw the file at the time `seen`; left out if nobody here has ever seen it."""
+    assignee: str | UnsetType = UNSET
+    """The person who works on it."""
     categories: Sequence[str]
     overdue: bool
     found: Time | UnsetType = UNSET

@@ -125,8 +125,8 @@ CREATE TABLE notices (
 CREATE INDEX notices_received ON notices (received);
 
 -- Decisions of people on cases; a later one supersedes, and no row is ever changed. event: the event with its
--- time and reason. decision: a value of `Decision`. who: the person. kinds: JSON, the list and algorithm of each
--- entry that matched the file then.
+-- time and reason. decision: a value of `Decision`. who: the person. kinds: JSON, the list and algorithm of
+-- each entry that matched the file then.
 CREATE TABLE reviews (
   event INTEGER PRIMARY KEY, id INTEGER NOT NULL, decision TEXT NOT NULL, who TEXT NOT NULL,
   kinds TEXT NOT NULL

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from hashscan.cases.deadlines import DUE, IS_ORDER, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
 from hashscan.cases.notices.notice import NoticeKind, SenderRole
-from hashscan.cases.tracker import NOT_FOUND, REFUSED
+from hashscan.cases.tracker import INFORM, NOT_FOUND, QUARANTINED, REFUSED
 from hashscan.shortcomings import Shortcoming, shortcomings_of
 
 _OPEN = "removed IS NULL AND closed IS NULL"
@@ -81,6 +81,8 @@ class Case:
     """Time at which the first order to act was received."""
     acknowledge: int | None = None
     """Time until which the receipt of an order must be acknowledged; None if none waits for that."""
+    assignee: str = ""
+    """The person who works on it; empty if nobody was named."""
 
     @property
     def open(self) -> bool:
@@ -185,7 +187,8 @@ _CASE = (
     f"{DUE}, told, removed, how, closed, why, disputed, dispute, previous, "
     "coalesce(refusals.door, ''), coalesce(reference, ''), witness, "
     "ordered, (SELECT min(acknowledge) FROM notices WHERE acknowledged IS NULL "
-    "AND number IN (SELECT notice FROM notice_items WHERE notice_items.id=cases.id)) "
+    "AND number IN (SELECT notice FROM notice_items WHERE notice_items.id=cases.id)), "
+    "coalesce((SELECT who FROM assignees WHERE assignees.id=cases.id), '') "
     "FROM cases LEFT JOIN refusals USING (id)"
 )
 
@@ -217,6 +220,15 @@ class Queries:
         """Yield open cases: those with an order that is overdue at a time in seconds since 1970, then all
         others, each ordered by deadline."""
         return self._cases(f"WHERE {_OPEN} ORDER BY {_LATE_ORDER} DESC, {DUE} IS NULL, {DUE}, id", now)
+
+    def reviewable_cases(self, now: float) -> Iterator[Case]:
+        """Yield the cases on which people may decide, and whose file is there or in quarantine, in the order
+        of `open_cases`; orders to provide information say nothing of a file."""
+        return self._cases(
+            "WHERE closed IS NULL AND (removed IS NULL OR how=?) AND verdict<>? "
+            f"ORDER BY removed IS NOT NULL, {_LATE_ORDER} DESC, {DUE} IS NULL, {DUE}, id",
+            QUARANTINED, INFORM, now,
+        )  # fmt: skip
 
     def due_by_customer(self, by: float, now: float = 0) -> Iterator[Case]:
         """Yield open cases with a deadline before `by`, grouped by customer: first the customers with an

@@ -11,16 +11,22 @@ import json
 import sqlite3
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.queries import Case, Queries
 from hashscan.cases.tracker import INFORM, CaseTracker
 from hashscan.errors import UsageError
+from hashscan.lists.exceptions import add_content, made_content_exception, read_contents, remove_content
+from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
 
+EXCEPTED_FOR = timedelta(days=365)
+"""How long the content of a wrong match is excepted, unless a person says otherwise."""
 REASON_MAX = 450
 """Largest length in characters; the reason of an exception, which names the case too, may have 500."""
 PERSON_MAX = 100
@@ -136,6 +142,7 @@ def record_review(
     now: int,
     review_by: int,
     entered_by: str = "",
+    withdraw: Callable[[bytes], None] | None = None,
 ) -> Recorded:
     """Record the decision of a person on a case; all that it changes in the ledger, or nothing.
 
@@ -144,6 +151,7 @@ def record_review(
         now: seconds since 1970.
         review_by: number of people who must agree, 1 or 2.
         entered_by: the user who ran the command, if that is somebody else.
+        withdraw: ends the exception of a content that is no longer wrong, before that is recorded.
 
     Raises:
         UsageError: the case doesn't exist or can't be reviewed; the reason or the name can't be used.
@@ -189,7 +197,87 @@ def record_review(
             database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, reason, number))
             tracker.add_event(number, now, "closed", reason, who)
         known = None if case.noticed is not None or not matches else case.sha256
-        return Recorded(before, _outcome(database, number, review_by), known, closed, reopened)
+        outcome = _outcome(database, number, review_by)
+        is_withdrawn = before.decision is Decision.WRONG is not outcome.decision
+        if withdraw is not None and case.sha256 is not None and is_withdrawn:
+            # Before the commit: a process that is killed here must not leave the exception in force.
+            withdraw(case.sha256)
+        return Recorded(before, outcome, known, closed, reopened)
+
+
+class Reviewed(NamedTuple):
+    """What a decision has changed, in the ledger and among the exceptions."""
+
+    recorded: Recorded
+    excepted_until: str
+    """The end of the exception of the file's content; empty if there is none."""
+
+
+def review_case(
+    ledger: Ledger,
+    state: StateDir,
+    number: int,
+    decision: Decision,
+    reason: str,
+    who: str,
+    at: datetime,
+    review_by: int,
+    *,
+    until: datetime | None = None,
+    entered_by: str = "",
+) -> Reviewed:
+    """Record a decision, and except the content of a file that is wrongly matched, or end its exception.
+
+    The content is excepted where a scan has read it, and no notice could have named its digest.
+
+    Args:
+        at: the time, timezone-aware.
+        until: the end of the exception; None for `EXCEPTED_FOR`.
+
+    Raises, besides those of `record_review`:
+        LockedError: another process is writing the exceptions.
+        OutputError: the exceptions can't be read or written.
+    """
+
+    def withdraw(sha256: bytes) -> None:
+        if sha256.hex() in {content.sha256 for content in read_contents(state)}:
+            remove_content(state, sha256)
+
+    recorded = record_review(
+        ledger, number, decision, reason, who, int(at.timestamp()), review_by, entered_by, withdraw
+    )
+    if recorded.after.decision is not Decision.WRONG or recorded.sha256 is None:
+        return Reviewed(recorded, "")
+    end = at + EXCEPTED_FOR if until is None else until
+    excepted = made_content_exception(
+        recorded.sha256, f"case {number}: {reason.strip()}", end, who.strip(), at
+    )
+    add_content(state, excepted)
+    return Reviewed(recorded, excepted.until)
+
+
+class WaitingCase(NamedTuple):
+    """A case that waits for a decision."""
+
+    case: Case
+    outcome: Outcome
+
+
+def review_queue(
+    ledger: Ledger, queries: Queries, review_by: int, now: float, who: str = ""
+) -> Iterator[WaitingCase]:
+    """Yield the cases that wait for a decision: overdue orders first, then by deadline, then files in
+    quarantine.
+
+    Args:
+        who: leave out cases that wait for another person than this one; empty for all.
+    """
+    found, person = outcomes(ledger, review_by), person_key(who)
+    for case in queries.reviewable_cases(now):
+        outcome = found.get(case.id, Outcome())
+        if outcome.final or (review_by > 1 and who and person in map(person_key, outcome.people)):
+            continue
+        yield WaitingCase(case, outcome)
 
 
 def _may_open(database: sqlite3.Connection, number: int) -> bool:

@@ -51,6 +51,9 @@ class CaseSettings(Checked):
         "TIME",
         "2h",
     )
+    review_by: int = setting(
+        "--review-by", 1, "Number of people who must agree on what a case is; 2 at most.", range(1, 3)
+    )
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)

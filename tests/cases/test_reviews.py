@@ -107,8 +107,14 @@ def test_precision_counts_what_matched_when_it_was_reviewed(found: Ledger, tmp_p
     assert precision([]).share is None
 
 
-@pytest.mark.parametrize("change", ["UPDATE reviews SET who='x'", "DELETE FROM reviews", "REPLACE INTO reviews "
-                                    "SELECT event, id, 'wrong', who, kinds FROM reviews"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE reviews SET who='x'",
+        "DELETE FROM reviews",
+        "REPLACE INTO reviews SELECT event, id, 'wrong', who, kinds FROM reviews",
+    ],
+)
 def test_decisions_are_never_changed(found: Ledger, change: str) -> None:
     decide(found, CONFIRMED)
     with closing(sqlite3.connect(found.path)) as database, pytest.raises(sqlite3.IntegrityError):

@@ -92,7 +92,7 @@ def list_(
         if format_name == "table":
             _print_cases(wanted, limit, now)
         else:
-            _write(format_name, wanted, now)
+            write_cases(format_name, wanted, now)
         return followed.exit_code(EXIT_CLEAN)
 
 
@@ -111,8 +111,8 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
             case.verdict,
             " ".join(case.categories) or "-",
             case.customer or "-",
-            _due(case, now),
-            _where(case),
+            describe_due(case, now),
+            describe_place(case),
         )
         for case in islice(left, limit)
     ]
@@ -125,7 +125,7 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
         print_message("no case matches")
 
 
-def _where(case: Case) -> str:
+def describe_place(case: Case) -> str:
     if case.reference:
         return f"upload {case.reference} ({case.door})"
     if case.path is None:
@@ -133,7 +133,7 @@ def _where(case: Case) -> str:
     return os.fsdecode(case.path) + (f" (version {case.version})" if case.version else "")
 
 
-def _due(case: Case, now: float) -> str:
+def describe_due(case: Case, now: float) -> str:
     """Return the deadline of a case, with the time that is left or by which it is overdue."""
     from hashscan.cases.export import format_duration
 
@@ -146,7 +146,7 @@ def _due(case: Case, now: float) -> str:
     return f"{short_time(case.due)} ({text})"
 
 
-def _write(format_name: str, cases: Iterable[Case], now: float) -> None:
+def write_cases(format_name: str, cases: Iterable[Case], now: float) -> None:
     from hashscan.cases.export import csv_lines, json_lines
 
     lines: Iterator[str] = (json_lines if format_name == "json" else csv_lines)(cases, now)
@@ -187,7 +187,7 @@ def due(
                 click.echo(printable(customer) or "(no customer)")
                 _print_cases(cases, ROWS_SHOWN, now)
         else:
-            _write(format_name, found, now)
+            write_cases(format_name, found, now)
         print_message(f"{counts[True]} overdue" + (f", {counts[False]} due soon" if within else ""))
         return followed.exit_code(EXIT_FOUND if counts else EXIT_CLEAN)
 
@@ -224,16 +224,17 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
             for name, value in (
-                ("where", _where(case)),
+                ("where", describe_place(case)),
                 ("URL", case.url if case.path is not None else ""),
                 ("customer", case.customer),
                 ("categories", " ".join(case.categories)),
-                ("due", _due(case, now) if case.open else ""),
+                ("due", describe_due(case, now) if case.open else ""),
                 ("because", case.because),
                 ("sha256", "" if case.sha256 is None else case.sha256.hex()),
                 ("seen", "" if case.seen is None else f"{short_time(case.seen)} by {case.witness}"),
                 ("disputed", case.dispute),
                 ("closed", case.why),
+                ("assignee", case.assignee),
                 ("before", "" if case.previous is None else f"case {case.previous}"),
             ):
                 if value:

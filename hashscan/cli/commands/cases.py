@@ -13,6 +13,7 @@ import click
 from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.cli.cases.listing import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.cases.notices import acknowledge, add
+from hashscan.cli.cases.review import assign, queue, review
 from hashscan.cli.options.base import (
     DURATION,
     HashscanCommand,
@@ -476,6 +477,9 @@ for _command in (
     close,
     reopen,
     confirm,
+    review,
+    queue,
+    assign,
     acknowledge,
     add,
     import_,

@@ -140,6 +140,7 @@ def _case_settings(
     review_deadline: float,
     kind_deadlines: tuple[tuple[str, float], ...],
     acknowledge_deadline: float,
+    review_by: int,
 ) -> CaseSettings:
     return CaseSettings(
         deadline,
@@ -147,6 +148,7 @@ def _case_settings(
         review_deadline,
         {**KIND_DEADLINES, **dict(kind_deadlines)},
         acknowledge_deadline,
+        review_by,
     )
 
 
@@ -177,5 +179,6 @@ deadline_options = gather_options(
         "12h, of terrorist content 1h, to provide information 72h.",
     ),
     setting_options(CaseSettings, "acknowledge_deadline", cls=TableOption, table="cases"),
+    setting_options(CaseSettings, "review_by", cls=TableOption, table="cases"),
 )
 """Options for deadlines; settings files have them in the table `cases`."""

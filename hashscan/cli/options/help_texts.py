@@ -279,6 +279,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases add https://example.net/a.jpg --sender 'A hotline' --reference R-1",
         "hashscan cases add /srv/a.jpg --kind order --sender 'An authority' --member-state NL --within 6",
     ),
+    "cases assign": (
+        "hashscan cases assign 12 --to ada --note 'the customer has been called'",
+        "hashscan cases assign 12 13 --note 'waits for the prosecutor'",
+    ),
     "cases check": ("hashscan cases check", "hashscan cases check 12 13"),
     "cases close": (
         "hashscan cases close 12 --reason 'not illegal'",
@@ -308,9 +312,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases list --status all --output cases.csv",
     ),
     "cases prune": ("hashscan cases prune --older-than 365d", "hashscan cases prune --older-than 730d"),
+    "cases queue": ("hashscan cases queue", "hashscan cases queue --who ada --format json"),
     "cases reopen": (
         "hashscan cases reopen 12 --reason 'uploaded again'",
         "hashscan cases reopen 12 13 --reason mistake",
+    ),
+    "cases review": (
+        "hashscan cases review 12 --decision confirmed --reason 'seen by the police'",
+        "hashscan cases review 12 13 --decision wrong --reason 'an advertisement' --who ada",
     ),
     "cases show": ("hashscan cases show 12", "hashscan cases show 12 13 --format json"),
     "cases sync": (

@@ -305,3 +305,34 @@ def test_a_file_that_was_made_unreadable_to_decoders_keeps_its_case(
         path.write_bytes(content)
     assert run("scan", uploads, "--list", local_list).code == 3
     assert len(run("cases", "list", "--format", "json").lines) == 2
+
+
+def test_a_wrong_match_is_excepted_until_somebody_says_otherwise(
+    run: Run, call: Run, local_list: str, uploads: Path
+) -> None:
+    assert run("scan", uploads, "--list", local_list).code == 1
+    queue = call("cases", "queue", "--format", "json").lines
+    numbers = [str(case["case"]) for case in queue]
+    assert numbers
+    given = ("--reason", "an advertisement", "--review-by", "2")
+    for who, left in (("ada", len(numbers)), ("Bob", 0)):
+        assert call("cases", "review", *numbers, "--decision", "wrong", *given, "--who", who).code == 0
+        waiting = call("cases", "queue", "--review-by", "2", "--who", "eve", "--format", "json").lines
+        assert len(waiting) == left
+        assert call("cases", "queue", "--review-by", "2", "--who", who, "--format", "json").lines == []
+    scanned = run("scan", uploads, "--list", local_list)
+    assert scanned.code == 0, scanned.out
+    assert {c["state"] for c in call("cases", "list", "--status", "all", "--format", "json").lines} == {
+        "closed"
+    }
+    assert call("cases", "review", *numbers, "--decision", "confirmed", "--reason", "it is not").code == 0
+    assert run("scan", uploads, "--list", local_list).code == 1
+
+
+def test_a_case_is_handed_over_with_a_note(call: Run, world: World) -> None:
+    assert call("cases", "assign", "1", "2", "--to", "ada", "--note", "call them").code == 0
+    assert call("cases", "assign", "1", "--note", "called").code == 0
+    assert call("cases", "assign", "1").code == 2
+    (shown,) = call("cases", "show", "1", "--format", "json").lines
+    assert shown["assignee"] == "ada"
+    assert [event["kind"] for event in shown["events"]][-2:] == ["assigned", "noted"]

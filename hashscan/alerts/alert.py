@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
     FOUND = "found"
     OVERDUE = "overdue"
+    ESCALATED = "escalated"
     FAILED = "failed"
     INCOMPLETE = "incomplete"
     LIST = "list"
@@ -46,6 +47,7 @@ class Kind(StrEnum):
 SEVERITIES: Mapping[Kind, str] = {
     Kind.FOUND: "crit",
     Kind.OVERDUE: "alert",
+    Kind.ESCALATED: "alert",
     Kind.FAILED: "err",
     Kind.INCOMPLETE: "warning",
     Kind.LIST: "warning",
@@ -59,7 +61,7 @@ SEVERITIES: Mapping[Kind, str] = {
 }
 """The severity of each kind, as a syslog level."""
 
-FOUND_KINDS = frozenset({Kind.FOUND, Kind.OVERDUE})
+FOUND_KINDS = frozenset({Kind.FOUND, Kind.OVERDUE, Kind.ESCALATED})
 """The kinds that are sent to those who want alerts about findings only."""
 
 WHOLE_KINDS = frozenset({Kind.DIGEST, Kind.LETTER})

@@ -23,7 +23,7 @@ from hashscan.alerts.metrics import ListMetrics
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.digest import digest_figures
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.outbox import NewCases, Outbox, OverdueCase, UnreportedEvents
+from hashscan.cases.outbox import DatedCase, NewCases, Outbox, UnreportedEvents
 from hashscan.cases.queries import Queries, ScanRun
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
@@ -60,13 +60,15 @@ class AlertBuilder:
         lists: Sequence[ListMetrics] = (),
         withdrawn: Iterable[str] = (),
         others: Iterable[Alert] = (),
+        escalation: Collection[str] = (),
         *,
         digest: bool = False,
     ) -> int:
         """Put all new alerts into the outbox, for these kinds of channels; return the number of alerts.
 
         This is one transaction: after a kill, the next run builds the alerts. `now` is in seconds since 1970.
-        With `digest`, the digest of this day is built too, unless it was built before.
+        With `escalation`, those kinds of channels are told of orders of which half of the time is gone. With
+        `digest`, the digest of this day is built too, unless it was built before.
         """
         made = 0
         at = format_time(int(now))
@@ -78,6 +80,10 @@ class AlertBuilder:
                     continue
                 document = alert.document(self._host, at)
                 made += self._outbox.add(alert.keys, int(now), document, kinds) is not None
+            if escalation and (late := self._events().half_gone(now)):
+                alert = _escalated(late, self._details_of([case.id for case in late]))
+                document = alert.document(self._host, at)
+                made += self._outbox.add(alert.keys, int(now), document, escalation) is not None
             if digest and self._outbox.unreported([digest_key(now)]):
                 alert, marks = self._digest(now, lists, withdrawn)
                 self._outbox.add(alert.keys, int(now), alert.document(self._host, at), kinds)
@@ -119,13 +125,16 @@ class AlertBuilder:
             for alert in alerts:
                 self._outbox.add(alert.keys, int(now), alert.document(self._host, at), ())
 
+    def _events(self) -> UnreportedEvents:
+        return UnreportedEvents(self._ledger, self._outbox, self._deadlines)
+
     def _wanted(self, kind: Kind) -> bool:
         return (
             self._on == "always" or kind in FOUND_KINDS or (self._on == "trouble" and kind is not Kind.DONE)
         )
 
     def _alerts(self, now: float, lists: Sequence[ListMetrics], withdrawn: Iterable[str]) -> Iterator[Alert]:
-        events = UnreportedEvents(self._ledger, self._outbox, self._deadlines)
+        events = self._events()
         new = events.new_cases(CASES_NAMED)
         if new is not None:
             yield _found(new, self._details_of(new.ids))
@@ -262,7 +271,7 @@ def _found(new: NewCases, details: list[AlertDetail]) -> Alert:
     )
 
 
-def _overdue(cases: Sequence[OverdueCase], details: list[AlertDetail]) -> Alert:
+def _overdue(cases: Sequence[DatedCase], details: list[AlertDetail]) -> Alert:
     customers = len({case.customer for case in cases if case.customer})
     of = f" of {plural(customers, 'customer')}" if customers else ""
     return Alert(
@@ -270,6 +279,18 @@ def _overdue(cases: Sequence[OverdueCase], details: list[AlertDetail]) -> Alert:
         tuple(case.key for case in cases),
         f"{plural(len(cases), 'case')}{of} overdue",
         ("The deadline for removal has passed. See: hashscan cases due",),
+        tuple(case.id for case in cases[:CASES_NAMED]),
+        {"cases": len(cases)},
+        details,
+    )
+
+
+def _escalated(cases: Sequence[DatedCase], details: list[AlertDetail]) -> Alert:
+    return Alert(
+        Kind.ESCALATED,
+        tuple(case.key for case in cases),
+        f"half of the time is gone for {plural(len(cases), 'order')}",
+        ("Nothing has ended them yet. See: hashscan cases list",),
         tuple(case.id for case in cases[:CASES_NAMED]),
         {"cases": len(cases)},
         details,

@@ -12,7 +12,7 @@ from typing import Any
 
 from hashscan.alerts.alert import WHOLE_KINDS, Alert, Kind, merge_documents
 from hashscan.alerts.builder import AlertBuilder
-from hashscan.alerts.channels.apprise import AppriseChannel, LetterChannel
+from hashscan.alerts.channels.apprise import AppriseChannel, EscalationChannel, LetterChannel
 from hashscan.alerts.channels.base import Channel, DeliveryError
 from hashscan.alerts.channels.local import HookChannel, SyslogChannel
 from hashscan.alerts.metrics import ListMetrics
@@ -153,6 +153,7 @@ class Notifier:
             *((SyslogChannel(),) if settings.syslog else ()),
         )
 
+        self._escalation = tuple(EscalationChannel(url) for url in settings.escalate_to)
         mail = next((url for url in settings.urls if url.lower().startswith(_MAIL_SCHEMES)), None)
         self.letters: tuple[Channel, ...] = () if mail is None else (LetterChannel(mail),)
         """The channel of letters to customers: the first URL of mail; none without such a URL."""
@@ -163,7 +164,7 @@ class Notifier:
         Raises:
             UsageError: a channel can't be used.
         """
-        for channel in self.channels:
+        for channel in (*self.channels, *self._escalation):
             channel.check()
 
     def check_letters(self) -> None:
@@ -200,7 +201,10 @@ class Notifier:
             OutputError: the state folder can't be written.
         """
         kinds = {channel.kind for channel in self.channels}
-        self.builder(ledger).build_all(self._now(), kinds, lists, last_known(state), others, digest=digest)
+        self.builder(ledger).build_all(
+            self._now(), kinds, lists, last_known(state), others,
+            {channel.kind for channel in self._escalation}, digest=digest,
+        )  # fmt: skip
         return self.deliver(ledger, state, at_once=at_once)
 
     def deliver(self, ledger: Ledger, state: StateDir, *, at_once: bool = False) -> DeliveryResult:
@@ -211,7 +215,9 @@ class Notifier:
             LockedError: another process delivers, and takes long.
             OutputError: the state folder can't be written.
         """
-        return self._deliver(ledger, state, (*self.channels, *self.letters), at_once=at_once)
+        return self._deliver(
+            ledger, state, (*self.channels, *self._escalation, *self.letters), at_once=at_once
+        )
 
     def deliver_letters(self, ledger: Ledger, state: StateDir) -> DeliveryResult:
         """Deliver all waiting letters, whenever they failed before; see `deliver`."""

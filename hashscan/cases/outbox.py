@@ -264,12 +264,12 @@ class NewCases:
 
 
 @dataclass(frozen=True, slots=True)
-class OverdueCase:
-    """A case past its deadline."""
+class DatedCase:
+    """A case of which some time has passed."""
 
     id: int
     key: str
-    """Unique key of the case, which changes when the case is opened again."""
+    """Key of its alert."""
     customer: str
 
 
@@ -316,7 +316,7 @@ class UnreportedEvents:
             min((due for *_, due in rows if due is not None), default=None),
         )
 
-    def overdue(self, now: float) -> list[OverdueCase]:
+    def overdue(self, now: float) -> list[DatedCase]:
         """Return overdue cases without an alert since they were opened: orders first, then by deadline."""
         query = (
             "SELECT id, key, customer FROM (SELECT id, customer, 'overdue:' || id || ':' || (SELECT count(*) "  # noqa: S608
@@ -324,7 +324,18 @@ class UnreportedEvents:
             f"{DUE} AS due, {IS_ORDER} AS ordered FROM cases WHERE {_OPEN} AND {DUE} < ?) "
             "WHERE key NOT IN (SELECT key FROM alert_keys) ORDER BY ordered DESC, due, id"
         )
-        return [OverdueCase(*row) for row in self._ledger.rows(query, now)]
+        return [DatedCase(*row) for row in self._ledger.rows(query, now)]
+
+    def half_gone(self, now: float) -> list[DatedCase]:
+        """Return the open cases of orders of which at least half of the time is gone, and of which this was
+        never said, by deadline."""
+        query = (
+            "SELECT id, key, customer FROM (SELECT id, customer, 'half:' || id AS key, "  # noqa: S608
+            f"{DUE} AS due, coalesce(ordered, noticed, found) AS start FROM cases WHERE {_OPEN} AND "
+            f"{IS_ORDER}) WHERE start + due <= 2 * ? AND key NOT IN (SELECT key FROM alert_keys) "
+            "ORDER BY due, id"
+        )
+        return [DatedCase(*row) for row in self._ledger.rows(query, now)]
 
     def new_scans(self) -> list[ScanRun]:
         """Return the scans since the last call, in their order; on the first call, only the last scan."""

@@ -114,6 +114,8 @@ class AlertSettings:
     urls: tuple[str, ...] = field(default=(), repr=False)
     """Apprise URLs; most contain secrets."""
     hooks: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    escalate_to: tuple[str, ...] = field(default=(), repr=False)
+    """Apprise URLs that are told when half of the time of an order is gone."""
     syslog: bool = setting("--syslog", False, "Write alerts to the system log (syslog, journal).", bool)
     on: NotifyOn = setting(
         "--notify-on",
@@ -140,7 +142,7 @@ class AlertSettings:
     @property
     def any_channel(self) -> bool:
         """True if there is any channel."""
-        return bool(self.urls or self.hooks or self.syslog)
+        return bool(self.urls or self.hooks or self.syslog or self.escalate_to)
 
     @property
     def wanted(self) -> bool:

@@ -55,6 +55,7 @@ LEFT_OUT = {
     "--send-names": "of a hub",
     "--notify": "it says who is told",
     "--exec": "it says who is told",
+    "--escalate-to": "it says who is told",
     "--category-deadline": "it says by when somebody must act",
     "--format": "the test reads JSON",
     "--output": "the test reads standard output",

@@ -202,6 +202,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "alerts list": (),
     "cases due": ("--within", "9000d"),
     "cases list": ("--status", "all"),
+    "cases queue": (),
     "cases show": ("1", "2"),
     "cases times": (),
     "check": ("files/alice/torn.jpg", "other/bad", hashlib.sha256(BAD).hexdigest()),

@@ -89,6 +89,12 @@ class AppriseChannel(Channel):
         return f": {message}" if message else ""
 
 
+class EscalationChannel(AppriseChannel):
+    """A channel for orders of which half of the time is gone."""
+
+    kind = "escalate"
+
+
 class LetterChannel(AppriseChannel):
     """A channel for letters to customers, by the mail server of an Apprise URL."""
 

@@ -196,7 +196,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
     "Records of uploads": ("--keep-refused", "--keep-refused-max", "--service-metrics"),
     "Alerts": (
         *("--notify", "--no-notify", "--digest"),
-        *("--exec", "--syslog", "--notify-on", "--notify-details", "--metrics"),
+        *("--exec", "--syslog", "--escalate-to", "--notify-on", "--notify-details", "--metrics"),
     ),
     "Deadlines of cases": (
         "--deadline",

@@ -78,6 +78,7 @@ def _alert_settings(
     urls: tuple[tuple[str, ...], ...],
     hooks: tuple[tuple[str, ...], ...],
     syslog: bool,
+    escalate_to: tuple[tuple[str, ...], ...],
     on: NotifyOn = NO_ALERTS.on,
     details: bool = NO_ALERTS.details,
     metrics: Path | None = None,
@@ -87,8 +88,10 @@ def _alert_settings(
             "--metrics: node_exporter reads only files whose name ends with .prom",
             advice="Name the file so.",
         )
-    notify = tuple(dict.fromkeys(url for several in urls for url in several))
-    return AlertSettings(notify, tuple(dict.fromkeys(hooks)), syslog, on, details, metrics)
+    notify, escalate = (
+        tuple(dict.fromkeys(url for several in given for url in several)) for given in (urls, escalate_to)
+    )
+    return AlertSettings(notify, tuple(dict.fromkeys(hooks)), escalate, syslog, on, details, metrics)
 
 
 _notify = _option(
@@ -113,8 +116,17 @@ _channels = add_options(
         " shell; repeatable.",
     ),
     _settings(AlertSettings, "syslog"),
+    _option(
+        "--escalate-to",
+        multiple=True,
+        type=NotifyParam(),
+        hide_input=True,
+        metavar="URL|@FILE",
+        help="Also tell this Apprise URL, once for each case, when half of the time of an order is gone;"
+        " repeatable.",
+    ),
 )
-notify_option = gather_options("alerts", lambda urls: _alert_settings(urls, (), False), _notify)
+notify_option = gather_options("alerts", lambda urls: _alert_settings(urls, (), False, ()), _notify)
 channel_options = gather_options("alerts", _alert_settings, _channels)
 
 alert_options = gather_options(

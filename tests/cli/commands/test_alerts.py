@@ -344,3 +344,23 @@ def test_two_commands_at_once_tell_once(
     both = [PREFORK.popen(command, env=environment(state), stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [one.wait(120) for one in both] == [0, 0]
     assert len(given(got)) == 1
+
+
+def test_an_order_of_which_half_of_the_time_is_gone_is_escalated_once(call: Run, tmp_path: Path) -> None:
+    added = ("--kind", "order", "--sender", "An authority", "--within", "2")
+    received = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3700))
+    assert call("cases", "add", "/srv/a.jpg", *added, "--reference", "A", "--received", received).code == 0
+    assert call("cases", "add", "/srv/b.jpg", *added, "--reference", "B").code == 0
+    assert call("cases", "add", "/srv/c.jpg", "--received", received).code == 0
+    with webhook() as service, webhook() as second:
+        channels = ("--notify", service.url, "--escalate-to", second.url)
+        second.status = 503
+        assert call("alerts", "send", *channels).code == 13
+        second.status = 200
+        for _ in range(2):
+            assert call("alerts", "send", "--now", *channels).code == 0
+            assert call("cases", "reopen", "1", "--reason", "still there").code == 0
+        assert len(second.posted) == 1
+        assert len(service.posted) == 1
+    kinds = {alert["kind"]: alert["cases"] for alert in call("alerts", "list", "--format", "json").lines}
+    assert kinds == {"found": [1, 2, 3], "escalated": [1]}

@@ -194,3 +194,18 @@ def _secret(file: str | None, variable: str | None, environ: Mapping[str, str], 
             advice="Set it for this command, or add the list again with other credentials.",
         )
     return environ[variable] if variable else None
+
+
+def secret_text(file: str, variable: str, what: str) -> str:
+    """Return the first line of a private file, or a variable's value, which is not empty.
+
+    Raises:
+        UsageError: as `read_secret`, or it is empty or not text, or the variable is not set.
+    """
+    try:
+        found = (_secret(file, variable, os.environ, what) or "").encode("utf-8", "surrogateescape").decode()
+    except UnicodeDecodeError:
+        found = ""
+    if not found or not found.isprintable():
+        raise UsageError(f"{what} is empty, or no line of text", advice=f"Check {file or variable}.")
+    return found

@@ -181,6 +181,26 @@ CREATE TABLE hub_notices (
   trouble TEXT NOT NULL DEFAULT '', withdrawn INTEGER, PRIMARY KEY (hub, number)
 ) WITHOUT ROWID;
 
+-- Mails of mailboxes, each written together with its notices. mailbox: user, host, port and folder. digest:
+-- of what stays the same when the server numbers the mails anew. reference: the Message-ID. reason: a value
+-- of `MailReason`, empty if its notices are imported; detail: the same in words. waits: 1 until a person has
+-- dealt with a mail without notices. marks: 1 until it is flagged or moved as set.
+CREATE TABLE mails (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, mailbox TEXT NOT NULL, validity INTEGER NOT NULL,
+  uid INTEGER NOT NULL, digest BLOB NOT NULL, sender TEXT NOT NULL, reference TEXT NOT NULL,
+  fetched INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, waits INTEGER NOT NULL,
+  marks INTEGER NOT NULL, UNIQUE (mailbox, validity, uid)
+);
+CREATE INDEX mails_digest ON mails (mailbox, digest);
+CREATE INDEX mails_waiting ON mails (number) WHERE waits;
+CREATE INDEX mails_marked ON mails (mailbox, validity) WHERE marks;
+
+-- Further facts of notices that came by mail. authentication: the Authentication-Results, as found. pictures:
+-- digests of the attached pictures, JSON.
+CREATE TABLE notice_mails (
+  notice INTEGER PRIMARY KEY, authentication TEXT NOT NULL, pictures TEXT NOT NULL
+);
+
 -- Alerts, and the keys of all alerted events; a key outlives its alert (deduplication).
 CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, document TEXT NOT NULL);
 CREATE TABLE alert_keys (key TEXT PRIMARY KEY, alert INTEGER NOT NULL) WITHOUT ROWID;

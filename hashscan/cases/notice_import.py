@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +17,7 @@ from hashscan.cases.notices.reader import NoticeError
 from hashscan.cases.sightings import Sightings
 from hashscan.cases.tracker import INFORM, NOTICE, CaseLocation, CaseTracker, KnownCase, Sighting
 from hashscan.model import SenderRule
+from hashscan.schema import encode_json
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
 from hashscan.text import printable
 
@@ -106,6 +108,11 @@ class NoticeTracker(CaseTracker):
             ),
         ).lastrowid  # fmt: skip
         assert number is not None
+        if notice.authentication or notice.pictures:
+            self._database.execute(
+                "INSERT INTO notice_mails VALUES (?, ?, ?)",
+                (number, notice.authentication, encode_json(list(map(dict, notice.pictures))).decode()),
+            )
         return number
 
     def _place_unmapped(self, place: CaseLocation, now: int) -> None:
@@ -164,6 +171,33 @@ class ImportCounts:
     """Number of notices, among all these, whose file is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class NoticeImporter:
+    """Stores notices in transactions of its caller; `import_notices` describes the fields."""
+
+    paths_of: Callable[[str], tuple[bytes, ...]]
+    customers: Customers
+    counts: ImportCounts
+    sightings: Sightings | None
+    terms: NoticeTerms
+
+    def take(self, database: sqlite3.Connection, notices: Iterable[Notice], now: int) -> None:
+        """Store notices, and count them."""
+        tracker, counts = NoticeTracker(database), self.counts
+        for notice in notices:
+            counts.notices += 1
+            places = _places(notice, self.paths_of)
+            counts.unmapped += places[0].path is None
+            for place in places:
+                before = tracker.begun
+                customer = "" if place.path is None else self.customers.of(place.path, _uid_of(place.path))
+                seen = _sighting(place, notice, now, self.sightings)
+                _, is_new = tracker.take_notice(place, notice, now, customer, seen, self.terms)
+                counts.known += not is_new
+                counts.new += tracker.begun - before
+                counts.joined += is_new and tracker.begun == before
+
+
 def import_notices(
     ledger: Ledger,
     notices: Iterator[Notice],
@@ -188,6 +222,7 @@ def import_notices(
         LedgerError: the ledger can't be written.
     """
     taken = ImportCounts() if taken is None else taken
+    importer = NoticeImporter(paths_of, customers, taken, sightings, terms)
     trouble: NoticeError | None = None
     while trouble is None:
         some: list[Notice] = []
@@ -199,19 +234,7 @@ def import_notices(
         if not some and trouble is None:
             return taken
         with ledger.transaction() as database:
-            tracker = NoticeTracker(database)
-            for notice in some:
-                taken.notices += 1
-                places = _places(notice, paths_of)
-                taken.unmapped += places[0].path is None
-                for place in places:
-                    before = tracker.begun
-                    customer = "" if place.path is None else customers.of(place.path, _uid_of(place.path))
-                    seen = _sighting(place, notice, now, sightings)
-                    _, is_new = tracker.take_notice(place, notice, now, customer, seen, terms)
-                    taken.known += not is_new
-                    taken.new += tracker.begun - before
-                    taken.joined += is_new and tracker.begun == before
+            importer.take(database, some, now)
     raise trouble
 
 

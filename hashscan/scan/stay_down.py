@@ -27,6 +27,7 @@ from hashscan.quarantine.captured_file import QuarantineSkipped
 from hashscan.quarantine.items import KEPT, Item
 from hashscan.quarantine.stay_down import StayDownContent, confirmation_time
 from hashscan.quarantine.store import Quarantine
+from hashscan.sandbox.client import Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.workers.worker import Worker
 from hashscan.settings.matching import DecodingLimits
@@ -119,7 +120,8 @@ class StayDownMaker(ClosedOnExit):
         """Return the PDQ by which a picture may be matched, or None; then print the reason for a picture."""
         try:
             with quarantine.storage.opened(item) as file:
-                found = self._decoded_pdq(file, item)
+                uid = 0 if item.is_object else int(item.record["file"]["uid"])
+                found = decoded_pdq(self._worker.sandbox, file, uid)
         except (QuarantineSkipped, DecoderLost, ValueError) as error:
             self._notify(f"item {item.id}: only exact digests stay down: it can't be decoded: {error}")
             return None
@@ -133,20 +135,6 @@ class StayDownMaker(ClosedOnExit):
             return None
         return found
 
-    def _decoded_pdq(self, file: int, item: Item) -> Digest | None:
-        """Return the PDQ of an open file; None if it is no picture, or has no PDQ."""
-        kind = sniff(memoryview(os.pread(file, PREFIX_SIZE, 0)))
-        if kind is None or kind.container:
-            return None
-        if kind.pillow is None:
-            raise ValueError(Reason.UNSUPPORTED.value)
-        uid = 0 if item.is_object else int(item.record["file"]["uid"])
-        begun = self._worker.sandbox.begin(file, pack_request(kind, patient=True), uid, fresh=True)
-        answer = unpack_reply(self._worker.sandbox.finish(begun), kind, ("pdq",))
-        if not isinstance(answer, DecodedPicture):
-            raise ValueError(answer.value)
-        return answer.stored(["pdq"]).get("pdq")
-
     def _is_known_good(self, algorithm: str, value: str) -> bool:
         asked = self._worker.matcher.ask(algorithm, [Query(bytes.fromhex(value))])
         return any(match.category == KNOWN_GOOD_CATEGORY for _, match in asked)
@@ -155,3 +143,25 @@ class StayDownMaker(ClosedOnExit):
         """End the decoder and release the lists."""
         self._worker.close()
         self._opened.close()
+
+
+def decoded_pdq(sandbox: Sandbox, file: int, owner: int) -> Digest | None:
+    """Return the PDQ of an open file; None if it is no picture, or has no PDQ.
+
+    Args:
+        owner: uid of the file's owner.
+
+    Raises:
+        DecoderLost: the decoder died of it, or took too long.
+        ValueError: it can't be decoded; the message is the reason.
+    """
+    kind = sniff(memoryview(os.pread(file, PREFIX_SIZE, 0)))
+    if kind is None or kind.container:
+        return None
+    if kind.pillow is None:
+        raise ValueError(Reason.UNSUPPORTED.value)
+    begun = sandbox.begin(file, pack_request(kind, patient=True), owner, fresh=True)
+    answer = unpack_reply(sandbox.finish(begun), kind, ("pdq",))
+    if not isinstance(answer, DecodedPicture):
+        raise ValueError(answer.value)
+    return answer.stored(["pdq"]).get("pdq")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.errors import MessageError
 from email.message import Message
 from email.utils import parseaddr, parsedate_to_datetime
+from itertools import islice
 from typing import BinaryIO
 
 from hashscan.cases.notices import fields
@@ -21,6 +22,7 @@ from hashscan.cases.notices.reader import NoticeError, NoticeFormat, Skipped, Sk
 from hashscan.cases.notices.urls import text_of_html, urls_of
 from hashscan.cases.notices.xarf import NotXarfError, notice_of, parse
 from hashscan.lists.formats.text import shown
+from hashscan.text import printable
 
 _MAIL_MAX = 48 << 20
 _LINES_MAX = 1_500_000
@@ -44,6 +46,14 @@ _FEEDBACK = "message/feedback-report"
 _OTHER_FEEDBACK = frozenset({"auth-failure", "fraud", "not-spam", "opt-out", "virus"})
 """Types of ARF reports that are about other things than content."""
 _ADVICE = "Put what the mail names into a CSV file with the columns url, reference and received."
+
+
+_AUTHENTICATION_MAX = 500
+_PICTURES_MAX = 100
+
+
+class NothingReportedError(NoticeError):
+    """An error for a mail without a report and without a web address."""
 
 
 class MailNotices(NoticeFormat):
@@ -81,7 +91,25 @@ class MailNotices(NoticeFormat):
             raise NoticeError(f"{label}: {error}", advice=_ADVICE) from error
         except (MessageError, RecursionError) as error:
             raise NoticeError(f"{label}: a mail that can't be taken apart", advice=_ADVICE) from error
+        if found:
+            # Those further down were written by the sender, or by servers that he names.
+            line = " ".join(str(message.get("Authentication-Results", "")).split())
+            authentication = printable(line)[:_AUTHENTICATION_MAX]
+            pictures = self._pictures(message)
+            found = [replace(one, authentication=authentication, pictures=pictures) for one in found]
         yield from found
+
+    def _pictures(self, message: Message) -> tuple[tuple[tuple[str, str], ...], ...]:
+        """Return the digests of the attached pictures, each once."""
+        if self.digest is None:
+            return ()
+        found: dict[tuple[tuple[str, str], ...], None] = {}
+        for part in islice(_leaves(message), _PARTS_MAX):
+            data = part.get_payload(decode=True) if len(found) < _PICTURES_MAX else None
+            digests = self.digest(data) if isinstance(data, bytes) else ()
+            if digests:
+                found[digests] = None
+        return tuple(found)
 
     def _of_addresses(self, message: Message, label: str) -> Iterator[Notice]:
         """Yield an item for each address that the mail reports."""
@@ -93,14 +121,16 @@ class MailNotices(NoticeFormat):
         reported = [url for report in reports for url in _values(report, "Reported-URI")]
         texts = reported or [text for part in _parts(message) if (text := _text(part))]
         urls = list(dict.fromkeys(url for text in texts for url in urls_of(text)))
-        sender = parseaddr(_header(message, "From"))[1]
+        sender = parseaddr(header_line(message, "From"))[1]
         if not reported:
             urls = self._without_own(urls, sender)
         if not urls:
-            raise NoticeError(f"{label}: there is no report and no web address in the mail", advice=_ADVICE)
+            raise NothingReportedError(
+                f"{label}: there is no report and no web address in the mail", advice=_ADVICE
+            )
         if len(urls) > _URLS_MAX:
             raise NoticeError(f"{label}: more than {_URLS_MAX} web addresses in the mail", advice=_ADVICE)
-        came, reference = _came(message), _header(message, "Message-ID")
+        came, reference = _came(message), header_line(message, "Message-ID")
         # Without a Message-ID, the addresses themselves identify the mail.
         reference = reference or hashlib.sha256("\n".join(urls).encode()).hexdigest()[:32]
         for url in urls:
@@ -121,7 +151,7 @@ class MailNotices(NoticeFormat):
         if depth > _DEPTH_MAX:
             raise NotXarfError("a mail of parts within parts without an end")
         came = _came(message) or came
-        mail_id = _header(message, "Message-ID") or mail_id
+        mail_id = header_line(message, "Message-ID") or mail_id
         if message.is_multipart():
             for part in message.get_payload():
                 if isinstance(part, Message):
@@ -159,6 +189,18 @@ def _parts(message: Message, depth: int = 0) -> Iterator[Message]:
             is_report and part.get_content_maintype() == "message" and part.get_content_type() != _FEEDBACK
         ):
             yield from _parts(part, depth + 1)
+
+
+def _leaves(message: Message) -> Iterator[Message]:
+    """Yield the parts of a mail, and of mails in it, that hold no others."""
+    waiting = [message]
+    while waiting:
+        part = waiting.pop()
+        inner = part.get_payload()
+        if isinstance(inner, list):
+            waiting.extend(each for each in reversed(inner) if isinstance(each, Message))
+        else:
+            yield part
 
 
 def _values(report: Message, name: str) -> list[str]:
@@ -236,7 +278,7 @@ def _filename(part: Message) -> str | None:
 def _came(message: Message) -> datetime | None:
     """Return the receipt time of a mail: by its first Received header, else by the sender's Date header."""
     marks = message.get_all("Received") or []
-    texts = [str(mark).rpartition(";")[2] for mark in marks[:1]] + [_header(message, "Date")]
+    texts = [str(mark).rpartition(";")[2] for mark in marks[:1]] + [header_line(message, "Date")]
     for text in texts:
         if not text.strip():
             continue
@@ -248,7 +290,7 @@ def _came(message: Message) -> datetime | None:
     return None
 
 
-def _header(message: Message, name: str) -> str:
+def header_line(message: Message, name: str) -> str:
     """Return a header as one line; empty if it is missing or not printable text."""
     try:
         return fields.printable_line(name, " ".join(str(message.get(name, "")).split()))

@@ -76,6 +76,10 @@ class Notice:
     """The law on which an order relies, as one line."""
     hours: float | None = None
     """Hours after the receipt until which the sender wants it done; only if no deadline is stated."""
+    authentication: str = ""
+    """The Authentication-Results of its mail, as found: nothing is decided by them."""
+    pictures: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Digests of the pictures attached to its mail, which may show anything."""
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ import stat
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
@@ -46,12 +46,21 @@ class Skipped(NamedTuple):
         return f"{self.reason}: {self.what}" if self.what else str(self.reason)
 
 
+DigestPicture = Callable[[bytes], tuple[tuple[str, str], ...]]
+
+
 class NoticeFormat(ABC):
     """A format of notices; their senders may be malicious."""
 
     name: ClassVar[str]
 
-    def __init__(self) -> None:
+    def __init__(self, digest: DigestPicture | None = None) -> None:
+        """Prepare to read one file.
+
+        Args:
+            digest: returns the digests of a picture's bytes, none for other bytes; None to digest none.
+        """
+        self.digest = digest
         self.passed_over: Counter[Skipped] = Counter()
         """Number of skipped records by kind; complete when `notices` has ended."""
 
@@ -88,12 +97,13 @@ _HEADER = re.compile(rb"From |[A-Za-z][A-Za-z0-9-]*:[ \t]", re.ASCII)
 class Notices(Iterator[Notice]):
     """An iterator over the notices of one file; it closes the file at its end or at an error."""
 
-    def __init__(self, path: Path, form: str | None = None) -> None:
+    def __init__(self, path: Path, form: str | None = None, digest: DigestPicture | None = None) -> None:
         """Open the file.
 
         Args:
             path: path of the file; - is standard input.
             form: a name in `NOTICE_FORMATS`; None to detect it from the beginning of the file.
+            digest: as in `NoticeFormat`.
 
         Raises:
             UsageError: the file doesn't exist, or can't be opened.
@@ -105,7 +115,7 @@ class Notices(Iterator[Notice]):
         except OSError as error:
             self._stream.close()
             raise self._unreadable(error) from error
-        self._format = NOTICE_FORMATS[self.form]()
+        self._format = NOTICE_FORMATS[self.form](digest)
         self._notices = self._format.notices(self._stream, self.label)
 
     @property

@@ -12,6 +12,7 @@ import click
 
 from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.cli.cases.listing import cases_argument, due, known_case, list_, show, times
+from hashscan.cli.cases.mailbox import fetch, mails
 from hashscan.cli.cases.notices import acknowledge, add
 from hashscan.cli.cases.review import assign, queue, review
 from hashscan.cli.options.base import (
@@ -147,16 +148,17 @@ def import_(
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
     from hashscan.cases.notice_import import ImportCounts, NoticeTerms, import_notices
+    from hashscan.cases.notices.pictures import PictureDigester
     from hashscan.cases.notices.reader import Notices
 
     site_map, customer_map = Sites(sites), Customers(customers)
     unmapped = 0
-    with synced_ledger(state) as followed:
+    with synced_ledger(state) as followed, PictureDigester() as digester:
         for path in files:
             if format_name is None and _is_report(path):
                 _import_report(followed.ledger, path)
                 continue
-            notices, counts = Notices(path, format_name), ImportCounts()
+            notices, counts = Notices(path, format_name, digester), ImportCounts()
             try:
                 import_notices(
                     followed.ledger, notices, site_map.paths_of, int(time.time()), customer_map, counts,
@@ -483,6 +485,8 @@ for _command in (
     acknowledge,
     add,
     import_,
+    fetch,
+    mails,
     sync_,
     times,
     prune,

@@ -297,6 +297,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases dispute 12 13 --reason 'under review'",
     ),
     "cases due": ("hashscan cases due", "hashscan cases due --within 6h --format json"),
+    "cases fetch": ("hashscan cases fetch", "hashscan cases fetch --mailbox /etc/hashscan/mailbox.toml"),
     "cases import": (
         "hashscan cases import notices.csv",
         "hashscan cases import notice.json --customers home",
@@ -311,6 +312,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases list --status overdue",
         "hashscan cases list --status all --output cases.csv",
     ),
+    "cases mails": ("hashscan cases mails", "hashscan cases mails 3 4 --done"),
     "cases prune": ("hashscan cases prune --older-than 365d", "hashscan cases prune --older-than 730d"),
     "cases queue": ("hashscan cases queue", "hashscan cases queue --who ada --format json"),
     "cases reopen": (

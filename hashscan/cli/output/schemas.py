@@ -31,6 +31,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "cases-due": Schema("a line of `cases due`", (f"{_CASES}:CaseDocument",)),
     "cases-list": Schema("a line of `cases list`", (f"{_CASES}:CaseDocument",)),
     "cases-queue": Schema("a line of `cases queue`", (f"{_CASES}:CaseDocument",)),
+    "cases-mails": Schema("a line of `cases mails`", ("hashscan.cases.mailbox.fetching:ListedMail",)),
     "cases-show": Schema("a line of `cases show`", (f"{_CASES}:WholeCase",)),
     "cases-times": Schema("a line of `cases times`", ("hashscan.cases.statistics.counting:RemovalMonth",)),
     "check": Schema("a line of `check`", ("hashscan.reports.schema:CHECK_RECORDS",)),

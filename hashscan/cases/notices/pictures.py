@@ -1,0 +1,61 @@
+"""Digest pictures that are attached to notices: in memory and in the sandbox, and never stored."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from hashscan.hashing.formats import PREFIX_SIZE, sniff
+from hashscan.locking import ClosedOnExit
+from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
+from hashscan.sandbox.client import Sandbox
+from hashscan.sandbox.decoders import DecoderLost
+from hashscan.scan.stay_down import decoded_pdq
+from hashscan.scan.workers.worker import picture_program
+from hashscan.settings.matching import DecodingLimits
+
+
+class PictureDigester(ClosedOnExit):
+    """Digests pictures; the decoder starts with the first one."""
+
+    def __init__(self) -> None:
+        self._sandbox: Sandbox | None = None
+
+    def __call__(self, data: bytes) -> tuple[tuple[str, str], ...]:
+        """Return algorithm and digest in hex of a picture, ordered by algorithm; nothing for other bytes.
+
+        A picture that can't be decoded has no PDQ.
+
+        Raises:
+            SandboxError: the sandbox is not available.
+        """
+        kind = sniff(memoryview(data)[:PREFIX_SIZE])
+        if kind is None or kind.container:
+            return ()
+        found = {name: hashlib.new(name, data).hexdigest() for name in ("md5", "sha1", "sha256")}
+        descriptor = os.memfd_create("attachment", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(descriptor), "wb") as stream:
+                stream.write(data)
+            pdq = decoded_pdq(self._started(), descriptor, os.geteuid())
+        except (DecoderLost, ValueError):
+            pdq = None
+        finally:
+            os.close(descriptor)
+        if pdq is not None:
+            found["pdq"] = pdq.value.hex()
+        return tuple(sorted(found.items()))
+
+    def _started(self) -> Sandbox:
+        if self._sandbox is None:
+            limits = DecodingLimits()
+            setup = WorkerSetup(
+                (), sandbox_options(limits), ("sha256", "pdq"), limits.max_pixels, variants=()
+            )
+            self._sandbox = Sandbox(picture_program(setup), setup.sandbox)
+        return self._sandbox
+
+    def close(self) -> None:
+        """End the decoder."""
+        if self._sandbox is not None:
+            self._sandbox.close()

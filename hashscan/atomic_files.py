@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from hashscan.errors import OutputError
 
 PRIVATE_FILE = 0o600
+PUBLIC_FILE = 0o644
 PRIVATE_FOLDER = 0o700
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 TEMPORARY_PREFIX = ".tmp-"
@@ -54,6 +56,25 @@ def replace_stream(path: Path, pieces: Iterable[bytes], mode: int = PRIVATE_FILE
     """
     with replacing(path, mode) as stream:
         stream.writelines(pieces)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make a new folder with these files, readable by everybody, or nothing; a killed writer leaves a
+    temporary folder behind.
+
+    Raises:
+        OSError: it could not be written, or there is something of that name that is no empty folder.
+    """
+    aside = temporary_name(path)
+    aside.mkdir()
+    try:
+        for name, data in files.items():
+            replace_file(aside / name, data, PUBLIC_FILE)
+        aside.rename(path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
 
 
 @contextmanager

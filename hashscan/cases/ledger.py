@@ -145,9 +145,10 @@ CREATE TABLE assignees (id INTEGER PRIMARY KEY, who TEXT NOT NULL);
 
 -- What notices name, one row for each file. digest: of the item and the path, so that a repeated one is
 -- recognised. item: digest of the item alone. notice: its number. stated: the deadline in the notice.
+-- category: the one that the notice names; empty if it names none.
 CREATE TABLE notice_items (
   digest BLOB PRIMARY KEY, item BLOB NOT NULL, notice INTEGER NOT NULL, id INTEGER NOT NULL,
-  url TEXT NOT NULL, stated INTEGER
+  url TEXT NOT NULL, stated INTEGER, category TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE INDEX notice_items_case ON notice_items (id);
 CREATE INDEX notice_items_item ON notice_items (item);

@@ -68,8 +68,8 @@ class NoticeTracker(CaseTracker):
             self.add_event(case.id, received, "noticed", notice.sender)
         number = self._number_of(notice, received, now, terms.settings)
         self._database.execute(
-            "INSERT INTO notice_items VALUES (?, ?, ?, ?, ?, ?)",
-            (digest, hashlib.sha256(item).digest(), number, case.id, place.url, stated),
+            "INSERT INTO notice_items VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (digest, hashlib.sha256(item).digest(), number, case.id, place.url, stated, notice.category),
         )
         sha256 = dict(notice.digests).get("sha256")
         self._database.execute(

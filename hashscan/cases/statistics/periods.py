@@ -127,6 +127,12 @@ def periods(unit: Unit, first: date, last: date, zone: tzinfo, now: int) -> Sequ
     return made
 
 
+def whole_span(first: date, last: date, zone: tzinfo, now: int) -> Period:
+    """Return the period from one day to another, both included; `now` is in seconds since 1970."""
+    begin, end = _midnight(first, zone), _midnight(last + _DAY, zone)
+    return Period(f"{first}/{last}", begin, end, end <= now)
+
+
 def earlier(unit: Unit, day: date, count: int) -> date:
     """Return the first day of the period that is `count` periods before that of a day; not before 1970."""
     start = _start(day, unit)

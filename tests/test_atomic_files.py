@@ -63,3 +63,15 @@ def test_system_errors_become_ours(tmp_path: Path) -> None:
     message = r"it failed: No such file or directory \(.*/none\)"
     with pytest.raises(OutputError, match=message), atomic_files.output_errors("it failed"):
         (tmp_path / "none").read_bytes()
+
+
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with pytest.raises(OSError, match="absent"):
+        atomic_files.write_folder(folder, {"a": b"1", "absent/b": b"2"})
+    assert os.listdir(tmp_path) == []
+    atomic_files.write_folder(folder, {"a": b"1", "b": b"2"})
+    with pytest.raises(OSError, match="not empty"):
+        atomic_files.write_folder(folder, {"a": b"3"})
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a": b"1", "b": b"2"}
+    assert os.listdir(tmp_path) == ["folder"]

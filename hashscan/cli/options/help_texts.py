@@ -336,6 +336,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "stats": (
         "hashscan stats",
         "hashscan stats --by week --since 2026-01 --output statistics.html",
+        "hashscan stats --format dsa --year 2026 --service 'Example Hosting' --output transparency-2026",
     ),
     "customers": (
         "hashscan customers /var/www/clients/client1/a.jpg --customers ispconfig",

@@ -179,3 +179,28 @@ def test_nothing_is_shown_as_zero() -> None:
     stream = Stream()
     show_statistics(counted(NOTHING), Unit.MONTH, "UTC", stream)
     assert stream.getvalue().count("2026-07") == 2
+
+
+def test_a_transparency_report_is_a_new_folder_with_notes(run: Run, scanned: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    year = str(datetime.now(UTC).year)
+    ran = run("stats", "--format", "dsa", "--year", year, "--output", folder, "--service", "S", "--explain")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("part,row,")
+    parts = sorted(path.name for path in folder.iterdir())
+    assert len(parts) == 12
+    (note, *_) = (folder / "not-filled.txt").read_text().splitlines()
+    assert note in ran.err.replace("hashscan: ", "")
+    assert stat.S_IMODE((folder / "4_notices.csv").stat().st_mode) == 0o644 & ~_umask()
+    rows = list(csv.reader(io.StringIO((folder / "1_summary.csv").read_text())))
+    assert rows[-1][1:] == ["S", "Ending date of reporting period", f"{year}-12-31"]
+    for wrong in (
+        ("--format", "dsa", "--output", folder, "--year", year),
+        ("--format", "dsa", "--year", year),
+        ("--format", "dsa", "--output", tmp_path / "other"),
+        ("--format", "dsa", "--output", tmp_path / "other", "--year", "2026", "--since", "2025"),
+        ("--year", year),
+    ):
+        assert run("stats", *wrong).code == 2, wrong
+    assert sorted(path.name for path in folder.iterdir()) == parts
+    assert run("stats", "--format", "dsa", "--year", year, "--output", tmp_path / "no" / "x").code == 12

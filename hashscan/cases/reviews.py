@@ -26,7 +26,7 @@ from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
 
 EXCEPTED_FOR = timedelta(days=365)
-"""How long the content of a wrong match is excepted, unless a person says otherwise."""
+"""Time for which the content of a wrong match is excepted, unless a person says otherwise."""
 REASON_MAX = 450
 """Largest length in characters; the reason of an exception, which names the case too, may have 500."""
 PERSON_MAX = 100
@@ -55,7 +55,7 @@ class Outcome:
     decision: Decision | None = None
     """None while nobody has decided, or a second person must; UNCLEAR where people disagree."""
     people: tuple[str, ...] = ()
-    """Who has decided, the latest decision last."""
+    """People who have decided, the latest decision last."""
     at: int = 0
     """Time of the last decision, in seconds since 1970."""
     kinds: frozenset[MatchKind] = frozenset()
@@ -83,7 +83,7 @@ class Precision:
 
 
 class Recorded(NamedTuple):
-    """What a decision has changed."""
+    """Changes by a decision."""
 
     before: Outcome
     after: Outcome
@@ -206,7 +206,7 @@ def record_review(
 
 
 class Reviewed(NamedTuple):
-    """What a decision has changed, in the ledger and among the exceptions."""
+    """Changes by a decision, in the ledger and among the exceptions."""
 
     recorded: Recorded
     excepted_until: str

@@ -73,7 +73,7 @@ def test_damage_that_is_met_later_is_reported_the_same_way(tmp_path: Path) -> No
             )
         ledger.one("PRAGMA wal_checkpoint(TRUNCATE)")
     with (StateDir(tmp_path).ledger).open("r+b") as file:
-        file.seek(4096 * 30)
+        file.seek(4096 * 100)
         file.write(b"\xff" * 4096 * 40)
     with Ledger(StateDir(tmp_path)) as ledger, pytest.raises(DamagedLedgerError):
         list(ledger.rows("SELECT * FROM cases ORDER BY path"))

@@ -81,7 +81,7 @@ def test_a_notice_is_not_withdrawn_by_a_decision_and_its_digest_is_not_taken(tmp
             decide(ledger, WRONG, case=2)
 
 
-def test_two_people_must_agree_and_a_third_settles(found: Ledger) -> None:
+def test_two_people_must_agree_and_a_third_decides(found: Ledger) -> None:
     assert decide(found, WRONG, "ada", 2).after.decision is None
     # Neither case, width, nor the account that ran the command make another person.
     for same in ("Ada", " ada ", "ADA as root", "\uff41da"):

@@ -229,7 +229,7 @@ def waiting_mails(ledger: Ledger) -> Iterator[ListedMail]:
         yield ListedMail(*row)
 
 
-def settle_mails(ledger: Ledger, numbers: tuple[int, ...]) -> list[int]:
+def mark_read(ledger: Ledger, numbers: tuple[int, ...]) -> list[int]:
     """Record that a person has dealt with mails; return those that waited."""
     with ledger.transaction() as database:
         return [

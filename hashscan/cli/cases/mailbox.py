@@ -29,7 +29,10 @@ class MailboxParam(TablesParam[MailboxSettings]):
     name = "mailbox"
     rows = False
     keys = KEYS
-    example = 'host = "imap.example.org"\nuser = "abuse@example.org"\npassword_file = "/etc/hashscan/mailbox-password"'
+    example = (
+        'host = "imap.example.org"\nuser = "abuse@example.org"\n'
+        'password_file = "/etc/hashscan/mailbox-password"'
+    )
 
     def read(self, tables: object, source: str) -> MailboxSettings:
         return mailbox_of(tables, source)
@@ -101,11 +104,9 @@ def fetch(
         return followed.exit_code(EXIT_INCOMPLETE if incomplete else EXIT_CLEAN)
 
 
-@click.command(
-    cls=HashscanCommand, exit_codes=(0, 2, 12, 70), meanings={0: "the mails were listed, or are settled"}
-)
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70), meanings={0: "listed, or marked as read"})
 @click.argument("mails", nargs=-1, type=click.IntRange(min=1), metavar="[MAIL]...")
-@click.option("--done", is_flag=True, help="Settle MAILs: a person has read them.")
+@click.option("--done", is_flag=True, help="A person has read MAILs; they are no longer listed.")
 @format_option("table", "json", help="A table, or JSON Lines.")
 @state_option
 def mails(mails: tuple[int, ...], done: bool, format_name: str, state: StateDir) -> int:
@@ -113,14 +114,14 @@ def mails(mails: tuple[int, ...], done: bool, format_name: str, state: StateDir)
 
     They are still in the mailbox. For an address that one names otherwise, see `cases add`.
     """
-    from hashscan.cases.mailbox.fetching import settle_mails, waiting_mails
+    from hashscan.cases.mailbox.fetching import mark_read, waiting_mails
 
     if done != bool(mails):
         raise UsageError("--done needs the numbers of mails, and they need it", advice="Add what is missing.")
     with synced_ledger(state) as followed:
         if done:
-            settled = settle_mails(followed.ledger, mails)
-            print_message(f"{plural(len(settled), 'mail')} settled")
+            read = mark_read(followed.ledger, mails)
+            print_message(f"{plural(len(read), 'mail')} read")
             return followed.exit_code(EXIT_CLEAN)
         found = waiting_mails(followed.ledger)
         if format_name == "json":

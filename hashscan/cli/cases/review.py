@@ -8,14 +8,14 @@ from itertools import islice
 
 import click
 
-from hashscan.cli.cases.listing import ROWS_SHOWN, cases_argument, describe_due, describe_place, write_cases
+from hashscan.cli.cases.listing import cases_argument, describe_due, describe_place, write_cases
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand, state_option
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.output import format_option
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.output.ledger_sync import require_state, synced_ledger
 from hashscan.cli.output.logs import print_message
-from hashscan.cli.output.terminal import print_table
+from hashscan.cli.output.terminal import ROWS_SHOWN, print_table
 from hashscan.errors import EXIT_CLEAN
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.settings.values import parse_future

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from hashscan.atomic_files import PUBLIC_FILE, output_errors, write_folder
-from hashscan.cli.options.base import HashscanCommand, gather_options, state_option
+from hashscan.cli.options.base import HashscanCommand, argument_option, gather_options, state_option
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.output import choose_format, output_format_option, output_option, write_output
 from hashscan.cli.options.tables import reporter_option
@@ -47,7 +47,7 @@ class _Report(NamedTuple):
 _report_options = gather_options(
     "report",
     _Report,
-    click.option(
+    argument_option(
         "--year",
         type=click.IntRange(1970, 2999),
         metavar="YEAR",

@@ -297,7 +297,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases dispute 12 13 --reason 'under review'",
     ),
     "cases due": ("hashscan cases due", "hashscan cases due --within 6h --format json"),
-    "cases fetch": ("hashscan cases fetch", "hashscan cases fetch --mailbox /etc/hashscan/mailbox.toml"),
+    "cases fetch": ("hashscan cases fetch", "hashscan cases fetch --state /var/lib/hashscan"),
     "cases import": (
         "hashscan cases import notices.csv",
         "hashscan cases import notice.json --customers home",

@@ -199,8 +199,8 @@ EXAMPLES: dict[str, Examples] = {
                 "Authentication-Results: mx; spf=fail\n\nPlease remove hxxps://customer[.]example/u/a%20b.jpg?x=1\n"
                 "and https://customer.example/2.\n".encode(),
                 [
-                    Notice("<2@hotline.example>", SENDER, URL),
-                    Notice("<2@hotline.example>", SENDER, "https://customer.example/2"),
+                    Notice("<2@hotline.example>", SENDER, url, authentication="mx; spf=fail")
+                    for url in (URL, "https://customer.example/2")
                 ],
             ),
             (

@@ -26,7 +26,7 @@ SHA256 = {
     "10_AMAR": "cea923187f8eea0ad82c8f562ce3cfcdbd371e64908cb4c6acbfeaf2baf04a75",
     "11_qualitative": "b6b827b36aa0431ca9688c4dd092379f6b6b0ba1e227c96d4248ccdfc1670b34",
 }
-"""Of the Commission's files; of parts 1 and 11 without their last column, which has examples of values."""
+"""Digests of the Commission's files; of parts 1 and 11 without the last column, which has examples."""
 PERIOD = {"2026-01-01/2026-12-31": "YYYY-MM-DD/YYYY-MM-DD", "AT": "AT, […], SE"}
 ORDER = Received(1, NoticeKind.ORDER, False, "AT", 5, None, None, 1, ("TOTAL",), (1,))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hashscan.cli.commands.lists_except import find_listed_entry
+from hashscan.cli.lists.exceptions import find_listed_entry
 from hashscan.cli.options.base import (
     FILE,
     HashscanCommand,

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from hashscan.cli.commands.feedback import feedback
-from hashscan.cli.commands.lists_except import except_
-from hashscan.cli.commands.lists_versions import activate, add, diff, pull
 from hashscan.cli.config.settings_file import uses_of_list
+from hashscan.cli.lists.exceptions import except_
+from hashscan.cli.lists.versions import activate, add, diff, pull
 from hashscan.cli.options.base import HashscanCommand, HashscanGroup, argument_option, state_option
 from hashscan.cli.options.completion import list_names
 from hashscan.cli.options.entry_files import (

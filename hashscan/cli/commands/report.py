@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashscan.cli.commands.lists_except import invoking_user
+from hashscan.cli.lists.exceptions import invoking_user
 from hashscan.cli.options.base import DURATION, FILE, HashscanCommand, HashscanGroup, positive, state_option
 from hashscan.cli.options.hub_client import hub_client_options, push_reports, require_hub, send_names_option
 from hashscan.cli.options.output import (

@@ -59,7 +59,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "keys-list": Schema("a line of `keys list`", ("hashscan.cli.commands.keys:ListedKey",)),
     "lists-diff": Schema(
         "a line of `lists diff`",
-        ("hashscan.cli.commands.lists_versions:ChangedEntry", "hashscan.state.queries.export:HitRecord"),
+        ("hashscan.cli.lists.versions:ChangedEntry", "hashscan.state.queries.export:HitRecord"),
     ),
     "lists-status": Schema("a line of `lists status`", ("hashscan.cli.output.list_status:ListStatus",)),
     "log": Schema("a line of --log-format json", ("hashscan.cli.output.logs:LogLine",)),

@@ -23,6 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"hub"}),
+    frozenset({"web"}),
     frozenset({"service"}),
     frozenset({"alerts"}),
     frozenset({"cases"}),

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hashscan.hub.web.check_routes import check_routes
-from hashscan.hub.web.hosts import ForwardedClients
 from hashscan.hub.web.intake_routes import intake_routes, notice_routes
 from hashscan.hub.web.pages.rendering import error_page
 from hashscan.hub.web.pages.routes import pages
@@ -26,6 +25,7 @@ from hashscan.service.doors.http.routing import (
     json_answer,
     make_starlette,
 )
+from hashscan.web.hosts import ForwardedClients
 
 
 def make_application(context: Context) -> Starlette:
@@ -38,7 +38,7 @@ def make_application(context: Context) -> Starlette:
     ]
     return make_starlette(
         [*_health_routes(context, described_routes), *described_routes, *pages(context)],
-        Middleware(ForwardedClients, context),
+        Middleware(ForwardedClients, context.settings),
         unrouted=_unrouted,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,11 +11,13 @@ from starlette.responses import Response
 from hashscan.hub.accounts.sessions import Session, begin_session, drop_session, find_session
 from hashscan.hub.accounts.sign_in import proxied_user
 from hashscan.hub.accounts.users import User
-from hashscan.hub.web.hosts import is_from_proxy, is_secure
-from hashscan.hub.web.pages.rendering import RefusedError
 from hashscan.hub.web.requests import Context
+from hashscan.web.hosts import cookie_of, is_from_proxy, set_cookie
+from hashscan.web.rendering import RefusedError
 
 _COOKIE = "hashscan-session"
+_FORM_COOKIE = "hashscan-form"
+"""Has the token of a form for somebody who is not signed in yet."""
 
 
 def session_of(context: Context, request: Request, now: int) -> tuple[Session | None, str, bool]:
@@ -36,7 +40,7 @@ def session_of(context: Context, request: Request, now: int) -> tuple[Session | 
 def _proxied(context: Context, request: Request, session: Session | None, now: int) -> tuple[Session, str]:
     """Return the session of the user whom the proxy names, and the value of its cookie if it is a new one."""
     values = request.headers.getlist(context.settings.trust_user_header)
-    if not is_from_proxy(context, request) or len(values) != 1 or not values[0].strip():
+    if not is_from_proxy(context.settings, request) or len(values) != 1 or not values[0].strip():
         raise RefusedError("Sign in through the hub's proxy.")
     name = values[0].strip().lower()
     if session is not None and session.user.name == name:
@@ -53,12 +57,12 @@ def _proxied(context: Context, request: Request, session: Session | None, now: i
 
 def session_token(context: Context, request: Request) -> str:
     """Return the value of the session's cookie; empty if there is none."""
-    return cookie_of(context, request, _COOKIE)
+    return cookie_of(context.settings, request, _COOKIE)
 
 
 def set_session(context: Context, answer: Response, token: str) -> None:
     """Have an answer set the session's cookie; an empty value deletes it."""
-    set_cookie(context, answer, _COOKIE, token)
+    set_cookie(context.settings, answer, _COOKIE, token)
 
 
 def replace_session(connection: Connection, old: str, user: User, now: int) -> str:
@@ -67,24 +71,17 @@ def replace_session(connection: Connection, old: str, user: User, now: int) -> s
     return begin_session(connection, user.id, now)
 
 
-def cookie_of(context: Context, request: Request, name: str) -> str:
-    """Return the value of a cookie; empty if it was not sent."""
-    return request.cookies.get(_cookie_name(context, name), "")
+def begin_form(context: Context, request: Request) -> str:
+    """Return the token of a form for somebody who is not signed in yet: that of his cookie, or a new one."""
+    token = form_token(context, request)
+    return token if len(token) == 43 and token.isascii() else secrets.token_urlsafe(32)
 
 
-def set_cookie(context: Context, answer: Response, name: str, value: str, max_age: int | None = None) -> None:
-    """Have an answer set a cookie; an empty value deletes it."""
-    answer.set_cookie(
-        _cookie_name(context, name),
-        value,
-        max_age=max_age if value else 0,
-        path="/",
-        secure=is_secure(context),
-        httponly=True,
-        samesite="lax",
-    )
+def form_token(context: Context, request: Request) -> str:
+    """Return the token in the cookie of somebody who is not signed in yet; empty if there is none."""
+    return cookie_of(context.settings, request, _FORM_COOKIE)
 
 
-def _cookie_name(context: Context, name: str) -> str:
-    """Return the full name of a cookie; behind TLS, browsers take it from this very host only."""
-    return f"__Host-{name}" if is_secure(context) else name
+def set_form(context: Context, answer: Response, token: str) -> None:
+    """Have an answer set the cookie that belongs to such a form."""
+    set_cookie(context.settings, answer, _FORM_COOKIE, token)

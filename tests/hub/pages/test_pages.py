@@ -41,9 +41,9 @@ from hashscan.hub.storage.tables import (
 )
 from hashscan.hub.web.application import make_application
 from hashscan.hub.web.pages import cases as cases_pages
-from hashscan.hub.web.pages import rendering
 from hashscan.hub.web.pages.visits import PageRoute
 from hashscan.hub.web.requests import Context
+from hashscan.web import rendering
 from tests.hub.pages.browsing import Answer, Browser, signed_in
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}\u202e\x1b[31m\n&amp;"
@@ -284,9 +284,9 @@ def test_nothing_but_the_style_sheets_is_static(filled: Context) -> None:
         "%2e%2e%2fvisits.py",
         "..%2f..%2frequests.py",
         "/etc/passwd",
-        "hub.css/",
-        "....//hub.css",
-        "hub.css%00",
+        "pages.css/",
+        "....//pages.css",
+        "pages.css%00",
         "C:\\x",
         "",
     ):

@@ -24,9 +24,7 @@ from hashscan.hub.accounts.sign_in import (
     sign_in,
 )
 from hashscan.hub.accounts.users import User, hash_password, set_password
-from hashscan.hub.web.csrf import begin_form, form_of, form_token, require_token, set_form
-from hashscan.hub.web.hosts import client_address
-from hashscan.hub.web.pages.rendering import NoPageError, RefusedError, page_answer
+from hashscan.hub.web.pages.rendering import page_answer
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     PageRoute,
@@ -37,8 +35,18 @@ from hashscan.hub.web.pages.visits import (
     see_other,
 )
 from hashscan.hub.web.requests import Context, in_thread
-from hashscan.hub.web.sessions import cookie_of, replace_session, session_token, set_cookie, set_session
+from hashscan.hub.web.sessions import (
+    begin_form,
+    form_token,
+    replace_session,
+    session_token,
+    set_form,
+    set_session,
+)
 from hashscan.service.doors.http.keys import RequestLimiter
+from hashscan.web.forms import form_of, require_token
+from hashscan.web.hosts import client_address, cookie_of, set_cookie
+from hashscan.web.rendering import NoPageError, RefusedError
 
 REFUSED_SECONDS = 1.0
 """Seconds after which each failed attempt to sign in is answered, so that its time tells nothing."""
@@ -138,12 +146,15 @@ def _form(context: Context, request: Request, path: str, failed: str = "", name:
 async def _sign_in(desk: _Desk, context: Context, request: Request) -> Response:
     if context.settings.trust_user_header:
         raise NoPageError
-    form = await form_of(context, request)
+    form = await form_of(context.settings, context.settings.door, request)
     reason = "The form is too old. Load the page to sign in again."
     require_token(form, form_token(context, request), reason)
     name, password, code, path = (form.get(key, ("",))[-1] for key in ("name", "password", "code", "next"))
-    mark = cookie_of(context, request, _BROWSER)
-    desk.admit(limited_address(client_address(context, request)), *([f"browser {mark[:32]}"] if mark else []))
+    mark = cookie_of(context.settings, request, _BROWSER)
+    desk.admit(
+        limited_address(client_address(context.settings, request)),
+        *([f"browser {mark[:32]}"] if mark else []),
+    )
     begun = time.monotonic()
     found = await desk.run(sign_in, context.database, name, password, code, mark, int(time.time()))
     if found is None:
@@ -153,7 +164,7 @@ async def _sign_in(desk: _Desk, context: Context, request: Request) -> Response:
     token = await in_thread(_begin, context, session_token(context, request), user)
     answer = see_other(local_path(path))
     set_session(context, answer, token)
-    set_cookie(context, answer, _BROWSER, mark, _BROWSER_SECONDS)
+    set_cookie(context.settings, answer, _BROWSER, mark, _BROWSER_SECONDS)
     return answer
 
 

@@ -36,7 +36,6 @@ from hashscan.hub.review.cases import (
     review_queue,
 )
 from hashscan.hub.storage.tables import CASES, NOTICES, ORGANISATIONS, SERVERS
-from hashscan.hub.web.pages.rendering import NoPageError
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     OPERATORS,
@@ -49,6 +48,7 @@ from hashscan.hub.web.pages.visits import (
 from hashscan.hub.web.requests import Context
 from hashscan.model import CATEGORIES, KNOWN_GOOD_CATEGORY, TEST_CATEGORY
 from hashscan.schema import InvalidDocumentError, decode_json
+from hashscan.web.rendering import NoPageError
 
 PAGE = 100
 _VERDICTS = ("match", "held", "review", "notice")
@@ -68,6 +68,10 @@ _ORDERS: Mapping[CaseOrder, str] = {
     "newest": "the newest first",
     "oldest": "the oldest first",
     "deadline": "the earliest deadline first",
+}
+_DECISIONS: Mapping[Decision, str] = {
+    "confirmed": "Confirmed: it is what the list says",
+    "rejected": "Rejected: it is not",
 }
 _FILTERS = ("state", "verdict", "category", "organisation", "host", "server", "order")
 _QUEUE = ("category", "organisation", "host")
@@ -176,7 +180,7 @@ def _list(visit: Visit, failed: str = "", reason: str = "") -> Response:
         failed=failed,
         reason=reason,
         may_decide=visit.is_one_of(REVIEWERS) and state in _DECIDABLE,
-        decisions=DECISIONS,
+        decisions=list(_DECISIONS.items()),
         bulk=BULK_MAX,
         newest=visit.connection.execute(select(func.max(CASES.c.id))).scalar() or 0,
         excess=visit.context.slow_answers.get(
@@ -278,7 +282,7 @@ def _case_page(
         mine=mine,
         may_decide=visit.is_one_of(REVIEWERS) and row.removed is None and row.closed is None,
         # Somebody can't be the second person of his own decision, but change it.
-        decisions=[each for each in DECISIONS if not mine or each != row.decision],
+        decisions=[each for each in _DECISIONS.items() if not mine or each[0] != row.decision],
         failed=failed,
         reason=reason,
         queue=None if queue is None else review_queue(visit.connection, visit.user, visit.now, two=two),

@@ -36,7 +36,6 @@ from hashscan.hub.checks.near_queries import chains, forget_chains
 from hashscan.hub.review.cases import CaseCounts, CaseFilter, count_cases, count_open
 from hashscan.hub.storage.tables import ORGANISATIONS, SERVERS
 from hashscan.hub.web.pages.cases import link, small_number
-from hashscan.hub.web.pages.rendering import NoPageError, RefusedError
 from hashscan.hub.web.pages.visits import (
     EVERYBODY,
     OPERATORS,
@@ -47,6 +46,7 @@ from hashscan.hub.web.pages.visits import (
     sentence,
 )
 from hashscan.hub.web.requests import Context
+from hashscan.web.rendering import NoPageError, RefusedError
 
 PAGE = 100
 _WAYS: Mapping[NoticesVia, str] = {"sync": "fetched by its servers", "mail": "mailed to its contacts"}

@@ -20,7 +20,7 @@ from hashscan.hub.web.pages.account import account_pages
 from hashscan.hub.web.pages.administration import administration_pages
 from hashscan.hub.web.pages.cases import case_pages
 from hashscan.hub.web.pages.organisations import organisation_pages
-from hashscan.hub.web.pages.rendering import static
+from hashscan.hub.web.pages.rendering import RENDERER
 from hashscan.hub.web.pages.servers import server_pages
 from hashscan.hub.web.pages.visits import EVERYBODY, PageRoute, Visit, page
 from hashscan.hub.web.requests import Context
@@ -40,7 +40,7 @@ def pages(context: Context) -> list[PageRoute]:
         *server_pages(context),
         *organisation_pages(context),
         *administration_pages(context),
-        PageRoute("/static/{name}", static),
+        PageRoute("/static/{name}", RENDERER.static),
     ]
 
 

@@ -12,11 +12,11 @@ from hashscan.hub.accounts.sessions import switches
 from hashscan.hub.review.cases import CaseFilter, count_cases
 from hashscan.hub.storage.tables import ORGANISATIONS, SCANS, SERVERS
 from hashscan.hub.web.pages.cases import documents, link, organisation_id
-from hashscan.hub.web.pages.rendering import NoPageError
 from hashscan.hub.web.pages.visits import EVERYBODY, PageRoute, Visit, page
 from hashscan.hub.web.requests import Context
 from hashscan.reports.page.frame import number
 from hashscan.schema import InvalidDocumentError, decode_json
+from hashscan.web.rendering import NoPageError
 
 PAGE = 100
 _SCANS = 30

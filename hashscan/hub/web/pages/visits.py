@@ -28,9 +28,7 @@ from hashscan.hub.accounts.sessions import (
 )
 from hashscan.hub.accounts.users import ROLES, User
 from hashscan.hub.storage.database import DatabaseAwayError, DatabaseError, DeletedMeanwhileError
-from hashscan.hub.web.csrf import Form, form_of, require_token
-from hashscan.hub.web.hosts import require_host
-from hashscan.hub.web.pages.rendering import NoPageError, RefusedError, error_page, page_answer
+from hashscan.hub.web.pages.rendering import error_page, page_answer
 from hashscan.hub.web.requests import DATABASE_SECONDS, Context, in_thread
 from hashscan.hub.web.sessions import session_of, set_session
 from hashscan.service.doors.http.bodies import ClientLeftError
@@ -38,6 +36,9 @@ from hashscan.service.doors.http.documents import RequestError
 from hashscan.service.doors.http.routing import Endpoint, MethodRoute
 from hashscan.service.engine.uploads import TooLarge
 from hashscan.text import printable
+from hashscan.web.forms import Form, form_of, require_token
+from hashscan.web.hosts import require_host
+from hashscan.web.rendering import NoPageError, RefusedError
 
 EVERYBODY: tuple[str, ...] = ROLES
 STAFF = ("operator", "reviewer", "viewer")
@@ -180,7 +181,7 @@ def open_page(context: Context, path: str, function: Any, method: str = "GET") -
 async def guarded(context: Context, request: Request, answering: Coroutine[Any, Any, Response]) -> Response:
     """Await an answer; return errors as pages."""
     try:
-        require_host(context, request)
+        require_host(context.settings, request)
         return await answering
     except ClientLeftError:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # it is sent to nobody
@@ -220,7 +221,7 @@ async def _visited(
 ) -> Response:
     form: Form = {}
     if request.method == "POST":
-        form = await form_of(context, request)
+        form = await form_of(context.settings, context.settings.door, request)
     return await in_thread(_visit, context, request, function, roles, writes, form)
 
 

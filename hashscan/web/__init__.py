@@ -1,0 +1,1 @@
+"""Parts of all pages for people: frame, headers, forms, hosts, cookies."""

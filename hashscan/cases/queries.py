@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -88,6 +89,20 @@ class Case:
     def open(self) -> bool:
         """True if somebody must still act."""
         return self.removed is None and self.closed is None
+
+    @property
+    def place(self) -> str:
+        """The file, object, upload or URL, as text for people; not escaped."""
+        if self.reference:
+            return f"upload {self.reference} ({self.door})"
+        if self.path is None:
+            return self.url or "-"
+        return os.fsdecode(self.path) + (f" (version {self.version})" if self.version else "")
+
+    @property
+    def is_order(self) -> bool:
+        """True if somebody has ordered to act, or to provide information."""
+        return self.ordered is not None or self.verdict == INFORM
 
     @property
     def state(self) -> CaseState:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -112,7 +111,7 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
             " ".join(case.categories) or "-",
             case.customer or "-",
             describe_due(case, now),
-            describe_place(case),
+            case.place,
         )
         for case in islice(left, limit)
     ]
@@ -123,14 +122,6 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
         print_message(f"and {more} more; --limit shows more of them")
     if not rows:
         print_message("no case matches")
-
-
-def describe_place(case: Case) -> str:
-    if case.reference:
-        return f"upload {case.reference} ({case.door})"
-    if case.path is None:
-        return case.url or "-"
-    return os.fsdecode(case.path) + (f" (version {case.version})" if case.version else "")
 
 
 def describe_due(case: Case, now: float) -> str:
@@ -224,7 +215,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
             for name, value in (
-                ("where", describe_place(case)),
+                ("where", case.place),
                 ("URL", case.url if case.path is not None else ""),
                 ("customer", case.customer),
                 ("categories", " ".join(case.categories)),

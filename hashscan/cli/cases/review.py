@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from hashscan.cli.cases.listing import cases_argument, describe_due, describe_place, write_cases
+from hashscan.cli.cases.listing import cases_argument, describe_due, write_cases
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand, state_option
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.output import format_option
@@ -103,7 +103,7 @@ def queue(who: str | None, format_name: str, deadlines: CaseSettings, state: Sta
                 " ".join(case.categories) or "-",
                 case.assignee or "-",
                 describe_due(case, now),
-                describe_place(case),
+                case.place,
             )
             for case, outcome in islice(left, ROWS_SHOWN)
         ]

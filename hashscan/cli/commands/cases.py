@@ -14,6 +14,7 @@ from hashscan.cases.notices.reader import NOTICE_FORMATS
 from hashscan.cli.cases.listing import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.cases.mailbox import fetch, mails
 from hashscan.cli.cases.notices import acknowledge, add
+from hashscan.cli.cases.pages import serve
 from hashscan.cli.cases.review import assign, queue, review
 from hashscan.cli.options.base import (
     DURATION,
@@ -482,6 +483,7 @@ for _command in (
     review,
     queue,
     assign,
+    serve,
     acknowledge,
     add,
     import_,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import click
 
-from hashscan.cli.hub.options import NETWORK, actor, database_option, hub_option
+from hashscan.cli.hub.options import actor, database_option, hub_option
 from hashscan.cli.options.base import FILE, HashscanCommand, list_option, state_option
 from hashscan.cli.options.cases_and_alerts import channel_options
-from hashscan.cli.options.service import ADDRESS, filter_options
+from hashscan.cli.options.service import ADDRESS, NETWORK, filter_options
+from hashscan.cli.options.site import SiteOptions, site_options
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
@@ -24,11 +24,6 @@ from hashscan.model import Reporter
 from hashscan.settings.cases_and_alerts import AlertSettings
 from hashscan.settings.service import TcpAddress, UnixAddress
 from hashscan.state_dir import StateDir
-
-_PUBLIC_URL = re.compile(
-    r"https://[A-Za-z0-9.-]+(:[0-9]+)?|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
-)
-_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70))
@@ -69,30 +64,7 @@ def init(hub: HubAddress) -> None:
 )
 @click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate of the hub (PEM).")
 @click.option("--tls-key", type=FILE, metavar="FILE", help="Key of this certificate (PEM).")
-@click.option(
-    "--public-url",
-    metavar="URL",
-    default="",
-    help="Address of the pages as browsers see it, such as https://hub.example.net, if a reverse proxy is in "
-    "front. Default: that of the node.",
-)
-@click.option(
-    "--trusted-proxy",
-    "proxies",
-    type=NETWORK,
-    multiple=True,
-    metavar="CIDR",
-    help="Address of a reverse proxy whose headers about its clients are believed; repeatable. Whoever can "
-    "use a Unix socket of --listen is believed, too.",
-)
-@click.option(
-    "--trust-user-header",
-    "header",
-    metavar="NAME",
-    default="",
-    help="Header in which a trusted proxy names the user, whom it has signed in, such as X-Remote-User. Then "
-    "nobody signs in by password.",
-)
+@site_options
 @channel_options
 @reporter_option
 @list_option
@@ -104,9 +76,7 @@ def serve(
     networks: tuple[IPv4Network | IPv6Network, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
-    public_url: str,
-    proxies: tuple[IPv4Network | IPv6Network, ...],
-    header: str,
+    site: SiteOptions,
     alerts: AlertSettings,
     reporter: Reporter | None,
     lists: tuple[str, ...],
@@ -128,18 +98,7 @@ def serve(
             advice="Give --tls-cert and --tls-key, or put a reverse proxy with TLS in front.",
         )
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    if public_url and not _PUBLIC_URL.fullmatch(public_url):
-        raise UsageError(
-            f"{public_url!r} is not the address of pages",
-            advice="Write https:// and a host name, without a path; http:// for this machine alone.",
-        )
-    if header and not _HEADER.fullmatch(header):
-        raise UsageError(f"{header!r} is not the name of a header", advice="Write one such as X-Remote-User.")
-    if header and not proxies and not isinstance(listen, UnixAddress):
-        raise UsageError(
-            "everybody could name himself in this header",
-            advice="Name the proxy's address by --trusted-proxy, or listen at a Unix socket.",
-        )
+    site.check(listen)
     return run_node(
         HubSettings(
             state,
@@ -151,9 +110,9 @@ def serve(
             filter,
             alerts=alerts,
             reporter=reporter,
-            public_url=public_url.lower(),
-            trusted_proxies=proxies,
-            trust_user_header=header,
+            public_url=site.public_url,
+            trusted_proxies=site.trusted_proxies,
+            trust_user_header=site.trust_user_header,
         ),
         print_message,
     )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
-from ipaddress import IPv4Network, IPv6Network
 
 import click
 
 from hashscan.cli.options.base import ParsedParam, gather_options, state_option
-from hashscan.cli.options.service import parse_network
 from hashscan.errors import UsageError
 from hashscan.hub.storage.database import HubAddress
 from hashscan.timefmt import parse_zoned
@@ -23,7 +21,6 @@ def _parse_time(text: str) -> int:
     return int(found.timestamp())
 
 
-NETWORK = ParsedParam("network", parse_network, IPv4Network | IPv6Network)
 TIME = ParsedParam("time", _parse_time, int)
 
 

@@ -323,6 +323,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases review 12 --decision confirmed --reason 'seen by the police'",
         "hashscan cases review 12 13 --decision wrong --reason 'an advertisement' --who ada",
     ),
+    "cases serve": ("hashscan cases serve", "hashscan cases serve --listen unix:/run/hashscan/cases.sock"),
     "cases show": ("hashscan cases show 12", "hashscan cases show 12 13 --format json"),
     "cases sync": (
         "hashscan cases sync",

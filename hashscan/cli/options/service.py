@@ -115,6 +115,7 @@ def parse_mode(text: str) -> int:
 
 
 ADDRESS = ParsedParam("address", parse_address, UnixAddress | TcpAddress)
+NETWORK = ParsedParam("network", parse_network, IPv4Network | IPv6Network)
 
 
 def _doors_of(

@@ -67,6 +67,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "cases queue": [],
     "cases reopen": ["1", "--reason", "wrong"],
     "cases review": ["1", "--decision", "unclear", "--reason", "blurred"],
+    "cases serve": ["--listen", "unix:/nowhere/cases.sock"],
     "cases show": ["1"],
     "cases sync": ["--hub", "http://127.0.0.1:1/", "--key-file", "entries.csv"],
     "cases tell": ["1", "--recipient", "mail"],

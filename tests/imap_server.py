@@ -108,10 +108,20 @@ class Dovecot:
         owner = pwd.getpwnam(_OWNER)
         os.chown(path, owner.pw_uid, owner.pw_gid)
 
+    def make_folder(self, folder: str, part: str) -> None:
+        """Make a folder, or one of its parts."""
+        path = self.box / f".{folder}" / part
+        path.mkdir()
+        self._give(path)
+
     def renumber(self) -> None:
-        """Lose all UIDs, so that the server chooses another UIDVALIDITY."""
-        for path in self.box.glob("dovecot*"):
-            path.unlink()
+        """Forget all UIDs, and take another UIDVALIDITY."""
+        path = self.box / "dovecot-uidlist"
+        validity = next(word for word in path.read_text().split() if word.startswith("V"))
+        for each in self.box.glob("dovecot*"):
+            each.unlink()
+        path.write_text(f"3 V{int(validity[1:]) + 1000} N1\n")
+        self._give(path)
 
     def files(self, folder: str = "") -> list[str]:
         """Return the names of the mails in a folder, with their flags."""
@@ -192,6 +202,8 @@ class TokenServer:
     given: list[str] = field(default_factory=list)
     active: set[str] = field(default_factory=set)
     requests: list[dict[str, str]] = field(default_factory=list)
+    refuses: bool = False
+    """True if the tokens that it gives are not valid."""
 
     def answer(self, path: str, fields: dict[str, str]) -> tuple[int, dict[str, object]]:
         if path == "/introspect":
@@ -201,7 +213,8 @@ class TokenServer:
         if fields.get("refresh_token") != self.refresh:
             return 400, {"error": "invalid_grant"}
         self.given.append(f"token-{len(self.given)}")
-        self.active = {self.given[-1]}
+        self.active.clear()
+        self.active.update(set() if self.refuses else {self.given[-1]})
         self.refresh = f"refresh-{len(self.given)}"
         return 200, {
             "access_token": self.given[-1],

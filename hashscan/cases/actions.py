@@ -213,11 +213,16 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
             "UPDATE notices SET sender='', reference='' WHERE number IN (SELECT notice FROM notice_items "
             "WHERE id IN old) AND number NOT IN (SELECT notice FROM notice_items JOIN cases USING (id) "
             "WHERE pruned IS NULL AND id NOT IN old)",
+            "DELETE FROM notice_mails WHERE notice IN (SELECT number FROM notices WHERE sender='' "
+            "AND reference='')",
             "DELETE FROM refusals WHERE id IN old",
             "DELETE FROM assignees WHERE id IN old",
             "UPDATE events SET words='' WHERE id IN old AND kind NOT IN ('found', 'verdict')",
         ):
             database.execute(statement)
+        database.execute(
+            "UPDATE mails SET sender='', reference='', detail='' WHERE fetched<? AND NOT waits", (before,)
+        )
         return database.execute(
             "UPDATE cases SET path=NULL, version='', host='', url='', because='', customer='', sha256=NULL, "
             "etag='', uid=NULL, device=NULL, inode=NULL, size=NULL, mtime=NULL, ctime=NULL, why='', "

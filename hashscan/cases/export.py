@@ -119,6 +119,10 @@ class NoticeDocument(Struct):
     acknowledge: Time | UnsetType = UNSET
     acknowledged: Time | UnsetType = UNSET
     answered: Time | UnsetType = UNSET
+    authentication: str | UnsetType = UNSET
+    """Authentication-Results of its mail, as found; they may be forged, and nothing is decided by them."""
+    pictures: Sequence[Mapping[str, str]] | UnsetType = UNSET
+    """Digests in hex by algorithm of the pictures that were attached to its mail."""
 
 
 class WholeCase(CaseDocument, kw_only=True):
@@ -182,6 +186,8 @@ def _notice_document(notice: CaseNotice) -> NoticeDocument:
         notice.member_state or UNSET,
         notice.basis or UNSET,
         *map(time_of, (notice.stated, notice.acknowledge, notice.acknowledged, notice.answered)),
+        authentication=notice.authentication or UNSET,
+        pictures=notice.pictures or UNSET,
     )
 
 

@@ -182,6 +182,10 @@ class CaseNotice:
     acknowledged: int | None
     answered: int | None
     """Time of the answer to an order to provide information."""
+    authentication: str
+    """The Authentication-Results of its mail, as found; empty without one."""
+    pictures: Sequence[Mapping[str, str]]
+    """Digests in hex by algorithm of the pictures that were attached to its mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +263,13 @@ class Queries:
         """Return the notices and orders that name the file of a case, in the order of their receipt."""
         query = (
             "SELECT number, kind, role, sender, reference, member_state, basis, received, min(stated), "
-            "acknowledge, acknowledged, answered FROM notices JOIN notice_items ON notice=number "
+            "acknowledge, acknowledged, answered, coalesce(authentication, ''), coalesce(pictures, '[]') "
+            "FROM notices JOIN notice_items AS items ON items.notice=number "
+            "LEFT JOIN notice_mails AS mails ON mails.notice=number "
             "WHERE id=? GROUP BY number ORDER BY received, number"
         )
-        return [CaseNotice(*row) for row in self._ledger.rows(query, case)]
+        rows = self._ledger.rows(query, case)
+        return [CaseNotice(*row[:-1], json.loads(row[-1])) for row in rows]
 
     def _cases(self, where: str, *parameters: object) -> Iterator[Case]:
         for row in self._ledger.rows(f"{_CASE} {where}", *parameters):

@@ -73,7 +73,7 @@ class Mailbox(ClosedOnExit):
             with _lost():
                 login.log_in(self._server)
                 self._check_move()
-            self.validity, self._count = self._open()
+            self.validity, _ = self._open()
         except BaseException:
             self.close()
             raise
@@ -110,8 +110,14 @@ class Mailbox(ClosedOnExit):
         Mails are counted by their place, since UIDs may have gaps of billions. Places change when somebody
         deletes mails, so the folder is opened anew for each batch, and the batch is found by its UID.
         """
-        while first := self._place_after(uid):
-            answer = self._ask("FETCH", f"{first}:{first + _BATCH - 1}", "(UID RFC822.SIZE)")
+        while True:
+            validity, count = self._open()
+            if validity != self.validity:
+                raise ConnectionLostError("the server numbers the mails anew")
+            first = self._place_after(uid, count)
+            if first > count:
+                return
+            answer = self._ask("FETCH", f"{first}:{min(first + _BATCH - 1, count)}", "(UID RFC822.SIZE)")
             found = ((_UID.search(line), _SIZE.search(line)) for line in map(_line, answer))
             mails = sorted(StoredMail(int(a[1]), int(b[1])) for a, b in found if a and b)
             mails = [mail for mail in mails if mail.uid > uid]
@@ -119,15 +125,12 @@ class Mailbox(ClosedOnExit):
                 raise ConnectionLostError("the server names no sizes")
             yield from mails
             uid = mails[-1].uid
-            validity, self._count = self._open()
-            if validity != self.validity:
-                raise ConnectionLostError("the server numbers the mails anew")
 
-    def _place_after(self, uid: int) -> int:
-        """Return the place, counted from 1, of the first mail with a larger UID; 0 if there is none."""
-        low, high = 1, self._count
-        if not high or self._uid_at(high) <= uid:
-            return 0
+    def _place_after(self, uid: int, count: int) -> int:
+        """Return the place, counted from 1, of the first of so many mails with a larger UID."""
+        low, high = 1, count + 1
+        if count and self._uid_at(count) <= uid:
+            return high
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if self._uid_at(middle) > uid else (middle + 1, high)
@@ -200,7 +203,8 @@ def _connect(settings: MailboxSettings) -> _Bounded:
             try:
                 server.starttls(context)
             except BaseException:
-                server.shutdown()
+                with suppress(OSError):
+                    server.shutdown()
                 raise
         return server
     except ssl.SSLCertVerificationError as error:

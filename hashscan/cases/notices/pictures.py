@@ -8,6 +8,7 @@ import os
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
+from hashscan.model import ALGORITHMS
 from hashscan.sandbox.client import Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.stay_down import decoded_pdq
@@ -24,7 +25,7 @@ class PictureDigester(ClosedOnExit):
     def __call__(self, data: bytes) -> tuple[tuple[str, str], ...]:
         """Return algorithm and digest in hex of a picture, ordered by algorithm; nothing for other bytes.
 
-        A picture that can't be decoded has no PDQ.
+        A picture that can't be decoded, or has too little detail, has no PDQ.
 
         Raises:
             SandboxError: the sandbox is not available.
@@ -42,7 +43,7 @@ class PictureDigester(ClosedOnExit):
             pdq = None
         finally:
             os.close(descriptor)
-        if pdq is not None:
+        if pdq is not None and (pdq.quality or 0) >= ALGORITHMS["pdq"].min_quality:
             found["pdq"] = pdq.value.hex()
         return tuple(sorted(found.items()))
 

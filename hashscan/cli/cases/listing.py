@@ -279,6 +279,8 @@ def _notice_line(notice: CaseNotice) -> str:
         notice.basis,
         "" if notice.stated is None else f"due {short_time(notice.stated)}",
     ]
+    if notice.pictures:
+        parts.append(plural(len(notice.pictures), "attached picture"))
     if notice.acknowledged is not None:
         parts.append(f"acknowledged {short_time(notice.acknowledged)}")
     elif notice.acknowledge is not None:

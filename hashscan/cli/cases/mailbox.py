@@ -29,10 +29,7 @@ class MailboxParam(TablesParam[MailboxSettings]):
     name = "mailbox"
     rows = False
     keys = KEYS
-    example = (
-        'host = "imap.example.org"\nuser = "abuse@example.org"\n'
-        'password_file = "/etc/hashscan/mailbox-password"'
-    )
+    example = 'host = "imap.example.org"\nuser = "abuse@example.org"\npassword_file = "/etc/hashscan/imap"'
 
     def read(self, tables: object, source: str) -> MailboxSettings:
         return mailbox_of(tables, source)

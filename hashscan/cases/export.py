@@ -185,9 +185,12 @@ def _notice_document(notice: CaseNotice) -> NoticeDocument:
         notice.reference or UNSET,
         notice.member_state or UNSET,
         notice.basis or UNSET,
-        *map(time_of, (notice.stated, notice.acknowledge, notice.acknowledged, notice.answered)),
-        authentication=notice.authentication or UNSET,
-        pictures=notice.pictures or UNSET,
+        time_of(notice.stated),
+        time_of(notice.acknowledge),
+        time_of(notice.acknowledged),
+        time_of(notice.answered),
+        notice.authentication or UNSET,
+        notice.pictures or UNSET,
     )
 
 

@@ -442,6 +442,8 @@ class ExceptedContent(Struct, frozen=True):
     by: str
     since: str
     """Time of the exception, in the form of `until`."""
+    case: str = ""
+    """Number of the case on which people have decided; empty if it was excepted otherwise."""
 
 
 class PolicyRule(Struct, frozen=True):

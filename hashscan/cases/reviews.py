@@ -11,7 +11,7 @@ import json
 import sqlite3
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,7 +21,13 @@ from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.tracker import INFORM, CaseTracker
 from hashscan.errors import UsageError
-from hashscan.lists.exceptions import add_content, made_content_exception, read_contents, remove_content
+from hashscan.lists.exceptions import (
+    add_content,
+    in_force,
+    made_content_exception,
+    read_contents,
+    remove_contents,
+)
 from hashscan.state_dir import StateDir
 from hashscan.text import is_printable_line
 
@@ -142,7 +148,7 @@ def record_review(
     now: int,
     review_by: int,
     entered_by: str = "",
-    withdraw: Callable[[bytes], None] | None = None,
+    withdraw: Callable[[bytes | None, Outcome], None] | None = None,
 ) -> Recorded:
     """Record the decision of a person on a case; all that it changes in the ledger, or nothing.
 
@@ -151,7 +157,7 @@ def record_review(
         now: seconds since 1970.
         review_by: number of people who must agree, 1 or 2.
         entered_by: the user who ran the command, if that is somebody else.
-        withdraw: ends the exception of a content that is no longer wrong, before that is recorded.
+        withdraw: ends exceptions of a content that is not, or no longer, wrong, before that is recorded.
 
     Raises:
         UsageError: the case doesn't exist or can't be reviewed; the reason or the name can't be used.
@@ -198,10 +204,9 @@ def record_review(
             tracker.add_event(number, now, "closed", reason, who)
         known = None if case.noticed is not None or not matches else case.sha256
         outcome = _outcome(database, number, review_by)
-        is_withdrawn = before.decision is Decision.WRONG is not outcome.decision
-        if withdraw is not None and case.sha256 is not None and is_withdrawn:
+        if withdraw is not None and outcome.decision is not Decision.WRONG:
             # Before the commit: a process that is killed here must not leave the exception in force.
-            withdraw(case.sha256)
+            withdraw(case.sha256, outcome)
         return Recorded(before, outcome, known, closed, reopened)
 
 
@@ -239,9 +244,12 @@ def review_case(
         OutputError: the exceptions can't be read or written.
     """
 
-    def withdraw(sha256: bytes) -> None:
-        if sha256.hex() in {content.sha256 for content in read_contents(state)}:
-            remove_content(state, sha256)
+    def withdraw(sha256: bytes | None, outcome: Outcome) -> None:
+        # Of a confirmed content, exceptions that other cases have made, too.
+        other = sha256.hex() if sha256 is not None and outcome.decision is Decision.CONFIRMED else ""
+        remove_contents(
+            state, lambda one: one.case == str(number) or (bool(one.case) and one.sha256 == other)
+        )
 
     recorded = record_review(
         ledger, number, decision, reason, who, int(at.timestamp()), review_by, entered_by, withdraw
@@ -250,10 +258,24 @@ def review_case(
         return Reviewed(recorded, "")
     end = at + EXCEPTED_FOR if until is None else until
     excepted = made_content_exception(
-        recorded.sha256, f"case {number}: {reason.strip()}", end, who.strip(), at
+        recorded.sha256, f"case {number}: {reason.strip()}", end, who.strip(), at, str(number)
     )
+    for one in read_contents(state):
+        if one.sha256 == excepted.sha256 and not one.case and in_force(one, at):
+            return Reviewed(recorded, one.until)  # made by a person, who may end it
     add_content(state, excepted)
     return Reviewed(recorded, excepted.until)
+
+
+def end_exceptions(state: StateDir, numbers: Collection[int]) -> None:
+    """End the exceptions that decisions on some cases have made.
+
+    Raises:
+        LockedError: another process is writing the exceptions.
+        OutputError: the exceptions can't be read or written.
+    """
+    cases = set(map(str, numbers))
+    remove_contents(state, lambda one: one.case in cases)
 
 
 class WaitingCase(NamedTuple):

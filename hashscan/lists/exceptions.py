@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,10 +103,10 @@ def made_exception(
 
 
 def made_content_exception(
-    sha256: bytes, reason: str, until: datetime, by: str, now: datetime
+    sha256: bytes, reason: str, until: datetime, by: str, now: datetime, case: str = ""
 ) -> ExceptedContent:
     """Return an exception for one content; the arguments and errors are those of `made_exception`."""
-    return ExceptedContent(sha256.hex(), checked_reason(reason), format_utc(until), by, format_utc(now))
+    return ExceptedContent(sha256.hex(), checked_reason(reason), format_utc(until), by, format_utc(now), case)
 
 
 def checked_reason(reason: str) -> str:
@@ -223,6 +223,14 @@ def remove_content(state: StateDir, sha256: bytes) -> ExceptedContent:
                 advice="See what is with `hashscan lists except`.",
             )
         return contents.pop(sha256.hex())
+
+
+def remove_contents(state: StateDir, ended: Callable[[ExceptedContent], bool]) -> None:
+    """Remove all exceptions of contents that are to be ended; errors as `add_exception`."""
+    if any(map(ended, read_contents(state))):
+        with _writing(state) as (_, contents):
+            for content in [*filter(ended, contents.values())]:
+                del contents[content.sha256]
 
 
 def remove_exception(state: StateDir, entry_id: str, lists: Collection[str]) -> ExceptedEntry:

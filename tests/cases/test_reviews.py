@@ -6,18 +6,21 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hashscan.cases.actions import REOPENED, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import import_notices
 from hashscan.cases.notices.notice import Notice, NoticeKind
 from hashscan.cases.queries import Queries
 from hashscan.cases.reviews import (
+    EXCEPTED_FOR,
     Decision,
     MatchKind,
     Outcome,
@@ -28,9 +31,11 @@ from hashscan.cases.reviews import (
     precision,
     precision_by_kind,
     record_review,
+    review_case,
 )
 from hashscan.cases.sync import sync
 from hashscan.errors import UsageError
+from hashscan.lists.exceptions import add_content, made_content_exception, read_contents
 from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 from tests.cases.world import BEGIN, World, result
@@ -150,3 +155,27 @@ def test_a_case_is_closed_exactly_while_it_is_decided_wrong(
                 elif recorded.after.decision is not None:
                     assert len({*recorded.after.people}) == len(recorded.after.people) >= 2
             assert len(list(ledger.rows("SELECT 1 FROM reviews"))) == len(steps)
+
+
+def test_an_exception_ends_with_the_decisions_that_made_it(tmp_path: Path) -> None:
+    state, at = StateDir(tmp_path / "state"), datetime.fromtimestamp(BEGIN, UTC)
+    with World(Path(state)) as world, Ledger(state) as ledger:
+        world.scan({b"/srv/a": PICTURE, b"/srv/b": PICTURE})
+        sync(ledger, state)
+
+        def decided(number: int, decision: Decision) -> list[str]:
+            review_case(ledger, state, number, decision, "seen", "ada", at, 1)
+            return [content.case for content in read_contents(state)]
+
+        assert decided(1, WRONG) == ["1"]
+        # Of two files with one content, one is not confirmed while the other is withheld.
+        assert decided(2, CONFIRMED) == []
+        assert decided(1, WRONG) == ["1"]
+        record_action(ledger, [1], REOPENED, "look again", "ada", BEGIN)
+        assert decided(1, UNCLEAR) == []
+        # One that a person has made stays.
+        manual = made_content_exception(PICTURE.digests[0].value, "x", at + EXCEPTED_FOR, "ada", at)
+        add_content(state, manual)
+        for decision in Decision:
+            assert decided(1, decision) == [""]
+        assert read_contents(state) == (manual,)

@@ -305,13 +305,17 @@ def close(cases: tuple[int, ...], reason: str, not_found: bool, state: StateDir)
     return _act(state, cases, "not_found" if not_found else "closed", reason)
 
 
-@click.command(cls=HashscanCommand, exit_codes=_CODES)
+@click.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70))
 @cases_argument
 @_reason_option
 @state_option
 def reopen(cases: tuple[int, ...], reason: str, state: StateDir) -> int:
-    """Reopen closed CASEs, or end a dispute."""
-    return _act(state, cases, "reopened", reason)
+    """Reopen closed CASEs, or end a dispute. Earlier decisions no longer count, and make no exceptions."""
+    from hashscan.cases.reviews import end_exceptions
+
+    code = _act(state, cases, "reopened", reason)
+    end_exceptions(state, cases)
+    return code
 
 
 @click.command(cls=HashscanCommand, exit_codes=(0, 2, 11, 12, 70), needs=RootRights.CHANGING)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hashscan.lists.exceptions import read_contents
+from hashscan.state_dir import StateDir
 from tests.cases.world import World, result
 from tests.cli.conftest import COMMAND, Run, environment
 from tests.prefork import PREFORK
@@ -308,7 +310,7 @@ def test_a_file_that_was_made_unreadable_to_decoders_keeps_its_case(
 
 
 def test_a_wrong_match_is_excepted_until_somebody_says_otherwise(
-    run: Run, call: Run, local_list: str, uploads: Path
+    run: Run, call: Run, local_list: str, uploads: Path, state: Path
 ) -> None:
     assert run("scan", uploads, "--list", local_list).code == 1
     queue = call("cases", "queue", "--format", "json").lines
@@ -327,6 +329,12 @@ def test_a_wrong_match_is_excepted_until_somebody_says_otherwise(
     }
     assert call("cases", "review", *numbers, "--decision", "confirmed", "--reason", "it is not").code == 0
     assert run("scan", uploads, "--list", local_list).code == 1
+    excepted = StateDir(state)
+    for ended in (("reopen",), ("review", "--decision", "unclear")):
+        assert call("cases", "review", *numbers, "--decision", "wrong", "--reason", "again").code == 0
+        assert {content.case for content in read_contents(excepted)} <= set(numbers)
+        assert call("cases", ended[0], *numbers, *ended[1:], "--reason", "look again").code == 0
+        assert read_contents(excepted) == ()
 
 
 def test_a_case_is_handed_over_with_a_note(call: Run, world: World) -> None:

@@ -17,9 +17,9 @@ import pytest
 from hashscan.cases.reviews import Decision
 from hashscan.state_dir import StateDir
 from tests.browser import chromium
+from tests.case_pages.test_cases import decision_of, state
 from tests.cli.conftest import COMMAND, environment
 from tests.hub.pages.test_chromium import SCREENSHOTS, Look, opened
-from tests.web.test_cases import decision_of, state
 
 __all__ = ["state"]
 

@@ -392,6 +392,8 @@ class ListInfo(Struct, frozen=True):
     """Fingerprint of the list's content, which reveals nothing of single entries; empty where unknown."""
     expires: str | None = None
     """Earliest expiry of the list's signed metadata, RFC 3339."""
+    made: str = ""
+    """When this version was made, or last pulled in full from an exchange, RFC 3339; empty if unknown."""
     problem: str | None = None
     """The problem and its remedy, for lists that can't be used or should be checked."""
     source: str = ""

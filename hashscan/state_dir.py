@@ -26,6 +26,8 @@ class StateDir:
         """The folder of the excepted entries."""
         self.feedback = self.path / "feedback"
         """The folder of feedback that waits to be sent to the lists' owners."""
+        self.care = self.path / "care"
+        """The folder of the key that signs proofs of care."""
         self.stay_down = self.path / "stay-down"
         """The folder of the records of contents that stay down."""
         self.scans = self.path / "scans"

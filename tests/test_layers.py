@@ -24,7 +24,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "azure": frozenset({"sources.objects"}),
     "botocore": frozenset({"sources.objects"}),
     "click": frozenset({"cli"}),
-    "cryptography": frozenset({"lists.publishing"}),
+    "cryptography": frozenset({"cases.care", "lists.publishing"}),
     "dask": frozenset({"scan.cluster"}),
     "defusedxml": frozenset({"lists.exchanges", "lists.formats"}),
     "distributed": frozenset({"scan.cluster"}),
@@ -50,6 +50,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "pyrage": frozenset({"quarantine"}),
     "requests": frozenset({"lists.exchanges", "sources.objects"}),
     "resvg_py": frozenset({"hashing.svg"}),
+    "rfc3161_client": frozenset({"cases.care"}),
     "rich": frozenset({"cli"}),
     "securesystemslib": frozenset({"lists"}),
     "sqlite3": frozenset(

@@ -21,7 +21,7 @@ from hashscan.state.findings.findings import GONE
 from hashscan.state.findings.history import FindingRecord, ScanRecord
 from hashscan.state.store.listings import wrapped
 
-_OF_LISTS = ("name", "state", "version", "entries", "expires")
+_OF_LISTS = ("name", "state", "version", "entries", "expires", "made")
 _UNCHECKED = frozenset({"unreadable", "undecoded", "skipped", "standing"})
 
 

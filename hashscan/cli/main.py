@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "state": "Show, check, export and vacuum the cached results of scans.",
     "quarantine": "Move matching files into quarantine, keep them as evidence, restore or destroy them.",
     "cases": "Track findings and notices until the files are gone: deadlines, notices, times.",
+    "care": "Make and verify a proof of care for authorities.",
     "report": "Show, convert, accept, merge and prune reports.",
     "alerts": "Send alerts to people and programs, and test the channels.",
     "customers": "Test the rules that map files to customers.",

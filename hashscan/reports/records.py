@@ -100,6 +100,7 @@ def list_fields(info: ListInfo) -> dict[str, Any]:
         key_ids=list(info.key_ids),
         fingerprint=info.fingerprint or None,
         expires=info.expires,
+        made=info.made or None,
         problem=info.problem,
         source=info.source or None,
     )

@@ -186,6 +186,7 @@ class ListFields(Struct, kw_only=True):
     fingerprint: Text = ""
     problem: str = ""
     expires: Text = ""
+    made: Text = ""
     categories: list[Text] = []
     key_ids: list[Text] = []
     source: Text = ""

@@ -133,6 +133,15 @@ def whole_span(first: date, last: date, zone: tzinfo, now: int) -> Period:
     return Period(f"{first}/{last}", begin, end, end <= now)
 
 
+def bounds_of(first: str, last: str) -> tuple[int, int]:
+    """Return the begin and end of a time of whole days (UTC), in seconds since 1970; texts as for `days_of`.
+
+    Raises:
+        UsageError: a text names no days.
+    """
+    return _midnight(days_of(first)[0], UTC), _midnight(days_of(last)[1] + _DAY, UTC)
+
+
 def earlier(unit: Unit, day: date, count: int) -> date:
     """Return the first day of the period that is `count` periods before that of a day; not before 1970."""
     start = _start(day, unit)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Find": ("scan", "check", "serve", "lookup", "hash"),
     "Hash lists": ("lists", "publish"),
-    "What was found": ("report", "quarantine", "cases", "stats", "customers", "alerts"),
+    "What was found": ("report", "quarantine", "cases", "stats", "care", "customers", "alerts"),
     "Many servers": ("hub",),
     "This machine": (
         "setup",
@@ -334,6 +334,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases tell 12 13 --recipient police",
     ),
     "cases times": ("hashscan cases times", "hashscan cases times --output times.csv"),
+    "care make": (
+        "hashscan care make --from 2026-10 --to 2026-12 --output care.json --page care.html",
+        "hashscan care make --from 2026 --to 2026 --output care.json --label '/var/www=shared hosting'",
+    ),
+    "care verify": (
+        "hashscan care verify care.json",
+        "hashscan care verify care.json --tsa-ca tsa.pem --format json",
+    ),
     "stats": (
         "hashscan stats",
         "hashscan stats --by week --since 2026-01 --output statistics.html",

@@ -28,6 +28,7 @@ _CASES = "hashscan.cases.export"
 SCHEMAS: Mapping[str, Schema] = {
     "alert": Schema("an alert, as --exec and channels get it", ("hashscan.alerts.alert:SentAlert",)),
     "alerts-list": Schema("a line of `alerts list`", ("hashscan.alerts.alert:ListedAlert",)),
+    "care-verify": Schema("the output of `care verify`", ("hashscan.cases.care.document:CheckedCare",)),
     "cases-due": Schema("a line of `cases due`", (f"{_CASES}:CaseDocument",)),
     "cases-list": Schema("a line of `cases list`", (f"{_CASES}:CaseDocument",)),
     "cases-queue": Schema("a line of `cases queue`", (f"{_CASES}:CaseDocument",)),

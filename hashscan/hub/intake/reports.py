@@ -196,6 +196,7 @@ def _list_values(one: ListFields) -> dict[str, Any]:
         "entries": one.entries,
         "state": one.state.value,
         "fingerprint": one.fingerprint,
+        "made": one.made,
     }
 
 

@@ -260,7 +260,7 @@ SCANS = Table(
     _number("findings"),
     _text("verdicts"),  # JSON: counts, as in the report
     _text("reasons"),  # JSON
-    _text("lists"),  # JSON: name, version, entries, state, fingerprint of each
+    _text("lists"),  # JSON: name, version, entries, state, fingerprint, made of each
     _text("incomplete"),  # JSON: reasons
     Index("ix_scans_server", "server", "started"),
     Index("ix_scans_received", "received"),

@@ -11,7 +11,6 @@ Such a file changes no list: the owner reads it, and withdraws entries by hand.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -22,14 +21,12 @@ from hashscan.atomic_files import output_errors, replace_file
 from hashscan.errors import UsageError
 from hashscan.lists.exceptions import REASON_MAX
 from hashscan.lists.feedback import HOSTER_MAX, Feedback
-from hashscan.lists.publishing.keys import new_key, read_key
-from hashscan.lists.storage.layout import private_folder
+from hashscan.lists.publishing.envelope import SIZE_MAX, fingerprint_of, signed, verified
+from hashscan.lists.publishing.keys import own_key
 from hashscan.model import ENTRY_ID_MAX
 from hashscan.schema import InvalidDocumentError, Text, decode_json, encode_json, validated
 from hashscan.state_dir import StateDir
 
-SIZE_MAX = 16 << 20
-"""Largest file in bytes; an opinion takes less than a kilobyte."""
 PAYLOAD_TYPE = "application/vnd.hashscan.feedback+json"
 KEY_FILE = "key.pem"
 _OPINIONS_MAX = 10_000
@@ -45,16 +42,6 @@ class _Payload(Struct, frozen=True):
     list_name: Text
     hoster: Annotated[str, Meta(max_length=HOSTER_MAX)]
     feedback: Annotated[list[_EntryFeedback], Meta(max_length=_OPINIONS_MAX)]
-
-
-class _Document(Struct, frozen=True):
-    """The envelope, and the key that verifies it."""
-
-    payload: Annotated[str, Meta(max_length=SIZE_MAX)]
-    payloadType: Literal["application/vnd.hashscan.feedback+json"]  # noqa: N815 - the name in DSSE
-    signatures: Annotated[list[dict[str, Text]], Meta(min_length=1, max_length=1)]
-    key: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-    """The public Ed25519 key in hexadecimal."""
 
 
 class SignedFeedback(NamedTuple):
@@ -90,15 +77,9 @@ def write_feedback_file(
         )
     payload = _Payload(list_name, hoster, [_EntryFeedback(f.entry_id, f.opinion, f.reason) for f in waiting])
     with output_errors("the feedback can't be written"):
-        key_path = private_folder(state.feedback) / KEY_FILE
-        signer = read_key(key_path, None) if key_path.exists() else new_key(key_path, None)
-        from hashscan.lists.storage.tuf_api import Envelope
-
-        envelope = Envelope(encode_json(payload), PAYLOAD_TYPE, {})
-        envelope.sign(signer)
-        document = {**envelope.to_dict(), "key": signer.public_key.keyval["public"]}
-        replace_file(path, encode_json(document) + b"\n")
-    return _fingerprint(document["key"])
+        signer = own_key(state.feedback / KEY_FILE)
+        replace_file(path, signed(encode_json(payload), PAYLOAD_TYPE, signer))
+    return fingerprint_of(signer)
 
 
 def read_feedback_file(path: Path) -> SignedFeedback:
@@ -113,11 +94,8 @@ def read_feedback_file(path: Path) -> SignedFeedback:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}", advice="Name the file.") from error
     try:
-        if len(data) > SIZE_MAX:
-            raise InvalidDocumentError(f"it is longer than {SIZE_MAX} bytes")
-        document = validated(decode_json(data, unique_keys=True), _Document)
-        verified, fingerprint = _verified(document)
-        payload = validated(decode_json(verified, unique_keys=True), _Payload)
+        content, fingerprint = verified(data, PAYLOAD_TYPE)
+        payload = validated(decode_json(content, unique_keys=True), _Payload)
     except InvalidDocumentError as error:
         raise UsageError(
             f"{path} is no valid file of feedback: {error}",
@@ -125,29 +103,3 @@ def read_feedback_file(path: Path) -> SignedFeedback:
         ) from error
     opinions = [(each.entry, each.opinion == "wrong", each.reason) for each in payload.feedback]
     return SignedFeedback(payload.list_name, payload.hoster, fingerprint, opinions)
-
-
-def _verified(document: _Document) -> tuple[bytes, str]:
-    """Return the payload, and the fingerprint of the key that has signed it."""
-    from hashscan.lists.storage.tuf_api import Envelope, SSlibKey, VerificationError
-
-    try:
-        (signature,) = document.signatures
-        key = SSlibKey(signature["keyid"], "ed25519", "ed25519", {"public": document.key})
-        envelope = Envelope.from_dict(
-            {
-                "payload": document.payload,
-                "payloadType": document.payloadType,
-                "signatures": [dict(signature)],
-            }
-        )
-        envelope.verify([key], 1)
-    except VerificationError:
-        raise InvalidDocumentError("its signature is not valid") from None
-    except (ValueError, KeyError, TypeError):
-        raise InvalidDocumentError("it has no signature") from None
-    return envelope.payload, _fingerprint(document.key)
-
-
-def _fingerprint(public: str) -> str:
-    return hashlib.sha256(bytes.fromhex(public)).hexdigest()

@@ -119,6 +119,12 @@ def read_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
     return CryptoSigner(key)
 
 
+def own_key(path: Path) -> CryptoSigner:
+    """Load a key that is not encrypted; create it on first use, with its folder."""
+    private_folder(path.parent)
+    return read_key(path, None) if path.exists() else new_key(path, None)
+
+
 def open_key(path: Path, passphrases: Passphrases) -> tuple[CryptoSigner, bytes | None]:
     """Load one key with the first passphrase that decrypts it; return that, too, or None if the file is not
     encrypted. A file that others can access is an error."""

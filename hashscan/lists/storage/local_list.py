@@ -94,7 +94,11 @@ def open_local(
         record.check(MANIFEST_NAME, folder / MANIFEST_NAME)
         manifest = manifests.from_bytes((folder / MANIFEST_NAME).read_bytes())
         info = structs.replace(
-            info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
+            info,
+            version=manifest.version,
+            entries=manifest.entries,
+            by_algorithm=manifest.by_algorithm,
+            made=format_utc(manifest.created),
         )
         handle = ListHandle(
             name, manifest.version, folder / TARGETS, manifest.categories, _column_files(manifest, record)
@@ -218,4 +222,6 @@ def open_exchange(
         state = TrustState.STALE_EXCHANGE
         problem = f"not pulled since {format_utc(time)}: {pull}; until then nothing is moved on its word"
     info = structs.replace(opened.info, state=state, problem=problem, expires=format_utc(expires))
+    if time.year > 1:
+        info = structs.replace(info, made=format_utc(time))
     return replace(opened, info=info)

@@ -148,7 +148,11 @@ def open_signed(
     try:
         manifest = load_manifest(verified, folder)
         info = structs.replace(
-            info, version=manifest.version, entries=manifest.entries, by_algorithm=manifest.by_algorithm
+            info,
+            version=manifest.version,
+            entries=manifest.entries,
+            by_algorithm=manifest.by_algorithm,
+            made=format_utc(manifest.created),
         )
         counts, handle = contents(verified, manifest)
     except (DamagedFileError, OSError) as error:

@@ -50,7 +50,7 @@ _OF_SCAN = (
     "type", "schema", "uuid", "version", "started", "breaker", "sandbox", "fail_on", "strict", "known",
     "shard",
 )  # fmt: skip
-_OF_LISTS = ("name", "state", "version", "entries", "fingerprint")
+_OF_LISTS = ("name", "state", "version", "entries", "fingerprint", "made")
 _OF_SUMMARY = (
     "type", "schema", "verdicts", "reasons", "folders_not_entered", "passed", "empty_targets", "files",
     "test_findings", "low_quality_pictures", "bytes", "unchanged", "only_test_entries", "exit_code",

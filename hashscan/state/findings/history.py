@@ -35,7 +35,7 @@ def begin_account(database: sqlite3.Connection, scan: int, begun: Record) -> Non
     )
 
 
-_OF_LISTS = ("name", "state", "version", "entries", "expires")
+_OF_LISTS = ("name", "state", "version", "entries", "expires", "made")
 
 
 def conclude_account(

@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "quarantine destroy": [],
     "quarantine restore": ["--all"],
     "quarantine verify": [],
+    "care make": ["--from", "2020", "--to", "2020", "--output", "state/care.json"],
     "cases acknowledge": ["1"],
     "cases add": ["/x"],
     "cases assign": ["1", "--to", "ada"],

@@ -94,6 +94,12 @@ class Notice(Struct, frozen=True):
     sent: Text
     """RFC 3339."""
     withdrawn: bool = False
+    kind: Text = "notice"
+    """notice, order (of an authority), court, or terrorist (an order to remove terrorist content)."""
+    member_state: Text = ""
+    """Two letters of ISO 3166: the Member State of the authority; empty if it is not known."""
+    legal_basis: Text = ""
+    """The law on which an order relies; empty if it is not known."""
 
 
 class NoticesAnswer(Struct, frozen=True):

@@ -22,7 +22,7 @@ from hashscan.attribution.sites import Sites
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import ImportCounts, import_notices
 from hashscan.cases.notices import fields
-from hashscan.cases.notices.notice import Notice
+from hashscan.cases.notices.notice import ORDERS, Notice, NoticeKind
 from hashscan.cases.sightings import Sightings
 from hashscan.cases.tracker import NEVER_SEEN, NOT_FOUND, NOTICE, CaseTracker
 from hashscan.errors import UnreachableError
@@ -284,4 +284,7 @@ def _checked(notice: HubNotice, sender: str) -> Notice:
         received=fields.time_or_day("sent", notice.sent),
         deadline=fields.time_or_day("deadline", notice.deadline) if notice.deadline else None,
         category=fields.category(notice.category),
+        kind=NoticeKind(fields.one_of("kind", notice.kind, (NoticeKind.NOTICE, *ORDERS))),
+        member_state=fields.member_state(notice.member_state) if notice.member_state else "",
+        legal_basis=fields.printable_line("legal_basis", notice.legal_basis),
     )

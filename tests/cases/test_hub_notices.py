@@ -109,6 +109,20 @@ def test_notices_become_cases_with_their_deadline_and_are_acknowledged_once(ledg
     assert (counts.imported.notices, counts.answered.total(), len(cases(ledger))) == (0, 0, 3)
 
 
+def test_an_order_of_a_hub_is_one_here(ledger: Ledger) -> None:
+    order = {
+        "kind": "terrorist",
+        "member_state": "DE",
+        "legal_basis": "Regulation (EU) 2021/784",
+        "deadline": "",
+    }
+    sync(ledger, Hub([notice(1, **order)]))
+    columns = "kind, role, member_state, basis, acknowledge-received, stated-received"
+    row = ledger.one(f"SELECT {columns} FROM notices JOIN notice_items ON notice=number")
+    assert row == ("terrorist", "authority", "DE", order["legal_basis"], 2 * 3600, 3600)
+    assert ledger.one("SELECT ordered IS NOT NULL FROM cases") == (1,)
+
+
 def test_the_hub_learns_how_cases_end_and_that_they_are_reopened(ledger: Ledger) -> None:
     hub = Hub([notice(n) for n in (1, 2)])
     sync(ledger, hub)
@@ -172,6 +186,9 @@ def test_a_notice_that_the_hub_no_longer_has_is_no_trouble(ledger: Ledger) -> No
         {"reference": EVIL},
         {"reference": "\ud800"},
         {"category": "known-good"},
+        {"kind": "inform"},
+        {"member_state": "NLD"},
+        {"legal_basis": EVIL},
         {"category": EVIL},
         {"sent": "yesterday"},
         {"deadline": "99999-01-01"},

@@ -56,7 +56,7 @@ def test_every_command_of_notices_and_data_protection(tmp_path: Path) -> None:
 
     def states() -> dict[str, str]:
         with open_database(StateDir(state)) as database, database.reading() as connection:
-            return {each.reference: each.state for each in notices(connection)}
+            return {each.reference: each.state for each in notices(connection, int(time.time()))}
 
     settings.write_text("")
     with open_database(StateDir(state)) as database:

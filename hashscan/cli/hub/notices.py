@@ -14,6 +14,7 @@ from hashscan.cli.options.output import format_option, print_records
 from hashscan.cli.output.logs import print_message
 from hashscan.hub.notices.notices import (
     EVENTS_OF_NOTICES,
+    KINDS,
     SIGHTS,
     Event,
     NewNotice,
@@ -60,6 +61,14 @@ def command() -> None:
     "--reference", default="", metavar="TEXT",
     help="Your reference, which no other notice has. Default: one that the hub makes."
 )  # fmt: skip
+@argument_option(
+    "--kind", type=click.Choice(list(map(str, KINDS))), default=KINDS[0].value, show_default=True,
+    help="What is sent; an order without --deadline has that of its kind: 12h, or 1h for terrorist content."
+)  # fmt: skip
+@argument_option(
+    "--member-state", default="", metavar="CC", help="Member State of the authority, such as NL."
+)
+@argument_option("--legal-basis", default="", metavar="TEXT", help="The law on which the order relies.")
 @hub_option
 def send(
     organisation: str,
@@ -69,6 +78,9 @@ def send(
     category: str,
     deadline: float | None,
     reference: str,
+    kind: str,
+    member_state: str,
+    legal_basis: str,
     hub: HubAddress,
 ) -> None:
     """Send a notice to an organisation, and print its reference.
@@ -76,7 +88,10 @@ def send(
     Its servers fetch it with `hashscan cases sync`; it becomes a case there, and moves no file. If notices
     reach the organisation by mail (`hashscan hub org change --via`), it is mailed to its contacts as XARF.
     """
-    wanted = NewNotice(url, path, host, category, None if deadline is None else int(deadline), reference)
+    wanted = NewNotice(
+        url, path, host, category, None if deadline is None else int(deadline), reference, kind,
+        member_state, legal_basis,
+    )  # fmt: skip
     with hub.transaction() as connection:
         sent = send_notice(connection, actor(), organisation, wanted, int(time.time()))
     click.echo(sent.reference)
@@ -94,6 +109,10 @@ class ListedNotice(Struct):
     url: str
     path: str
     category: str
+    kind: str
+    """notice, order, court or terrorist."""
+    member_state: str
+    legal_basis: str
     via: str
     """sync, or mail."""
     state: str
@@ -125,7 +144,8 @@ def _listed(notice: SentNotice, now: int) -> ListedNotice:
     times = {name: format_utc_seconds(getattr(notice, name)) for name in names}
     return ListedNotice(
         notice.number, notice.organisation, notice.reference, notice.host, notice.url, notice.path,
-        notice.category, notice.via, notice.state, notice.how, notice.overdue(now),
+        notice.category, notice.kind, notice.member_state, notice.legal_basis, notice.via, notice.state,
+        notice.how, notice.overdue(now),
         trouble=notice.trouble, **times,
     )  # fmt: skip
 
@@ -145,17 +165,18 @@ def _states(notice: ListedNotice) -> Iterator[str]:
 @format_option("table", "json", help="A table, or each notice as JSON Lines.")
 @hub_option
 def list_(organisation: str | None, format_name: str, hub: HubAddress) -> None:
-    """List the notices to an organisation, or to all, the oldest first."""
+    """List the notices to an organisation, or to all: overdue orders first, then the oldest."""
     now = int(time.time())
     with hub.reading() as connection:
-        found = [_listed(each, now) for each in notices(connection, organisation)]
+        found = [_listed(each, now) for each in notices(connection, now, organisation)]
     print_records(
         format_name,
         found,
-        ("reference", "organisation", "category", "state", "sent", "deadline", "place"),
+        ("reference", "organisation", "kind", "category", "state", "sent", "deadline", "place"),
         lambda each: (
             each.reference,
             each.organisation,
+            each.kind,
             each.category,
             ", ".join(_states(each)),
             each.sent,

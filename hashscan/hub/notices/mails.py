@@ -7,6 +7,7 @@ import uuid
 from urllib.parse import quote
 
 from hashscan.attribution.sites import host_of
+from hashscan.cases.notices.notice import NoticeKind
 from hashscan.errors import UsageError
 from hashscan.hub.mails.outbox import Mail
 from hashscan.reports.reportable_findings import CLASSES
@@ -21,7 +22,17 @@ _WEB = re.compile(r"\A(?i:http)(s?://)([^/?#]*)")
 
 
 def notice_mail(
-    *, reference: str, url: str, path: str, host: str, category: str, deadline: int | None, sent: int
+    *,
+    reference: str,
+    url: str,
+    path: str,
+    host: str,
+    category: str,
+    kind: str,
+    member_state: str,
+    legal_basis: str,
+    deadline: int | None,
+    sent: int,
 ) -> Mail:
     """Return the mail of a notice, with a XARF report; times are in seconds since 1970."""
     if category not in CLASSES:
@@ -32,13 +43,16 @@ def notice_mail(
     until = format_utc_seconds(deadline)
     facts = {
         "Reference": reference,
+        "Order": "" if kind == NoticeKind.NOTICE else kind,
+        "Member State": member_state,
+        "Legal basis": legal_basis,
         "Address": _disarmed(url),
         "Path": printable(path),
         "Server": host,
         "Category": category,
         "Deadline": until,
     }
-    lines = [f"{name + ':':<11}{value}" for name, value in facts.items() if value]
+    lines = [f"{name + ':':<14}{value}" for name, value in facts.items() if value]
     text = "\n".join(
         (
             "The content at this place was reported as child sexual abuse material. Remove it.",
@@ -59,7 +73,8 @@ def notice_mail(
         category,
         "; ".join(f"{name}: {value}" for name, value in named.items()),
     )
-    return Mail(f"Notice {reference}: remove content of category {category}", text, report)
+    what = "Notice" if kind == NoticeKind.NOTICE else "Order"
+    return Mail(f"{what} {reference}: remove content of category {category}", text, report)
 
 
 def withdrawal_mail(reference: str, sent: int) -> Mail:

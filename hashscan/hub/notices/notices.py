@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
 
 from hashscan.cases.notices import fields
+from hashscan.cases.notices.notice import ORDERS, NoticeKind
 from hashscan.errors import HashscanError, UsageError
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.keys import HubKey
@@ -22,6 +23,7 @@ from hashscan.hub.mails.outbox import cancel_mails, queue_mail
 from hashscan.hub.notices.mails import notice_mail, withdrawal_mail
 from hashscan.hub.storage.tables import CASES, EVENTS, NOTICES, ORGANISATIONS, SERVERS
 from hashscan.hub_api import NOTICES_MAX, Notice, NoticesAnswer, NoticeUpdate, place_of
+from hashscan.settings.cases_and_alerts import KIND_DEADLINES
 from hashscan.text import is_printable_line, printable
 from hashscan.timefmt import format_utc_seconds
 
@@ -39,7 +41,9 @@ _STATES = (
 _UNSEEN = frozenset({"never_seen", "not_found"})
 """Answers of servers that have never seen the file; such answers change nothing of an ended notice."""
 _NOT_ENDED = {"closed": None, "not_found": None, "how": ""}
-_OF_MAIL = ("reference", "url", "path", "host", "category", "deadline", "sent")
+_OF_MAIL = (
+    "reference", "url", "path", "host", "category", "kind", "member_state", "legal_basis", "deadline", "sent",
+)  # fmt: skip
 _REFERENCE_MAX = 200
 _HOW_MAX = 200
 _LOCK = "SELECT pg_advisory_xact_lock(7263950169)"
@@ -59,6 +63,10 @@ class SentNotice(Struct, frozen=True):
     url: str
     path: str
     category: str
+    kind: str
+    """A value of `NoticeKind`."""
+    member_state: str
+    legal_basis: str
     deadline: int | None
     sent: int
     sent_by: str
@@ -106,9 +114,17 @@ class NewNotice(Struct, frozen=True):
     """The server that it concerns; empty for all of the organisation."""
     category: str = ""
     deadline: int | None = None
-    """Seconds from now."""
+    """Seconds from now; None for that of an order's kind, and none for a notice."""
     reference: str = ""
     """The operator's own; empty for one that the hub makes."""
+    kind: str = NoticeKind.NOTICE
+    """One of `KINDS`."""
+    member_state: str = ""
+    legal_basis: str = ""
+
+
+KINDS = (NoticeKind.NOTICE, *ORDERS)
+"""The kinds that a hub sends; no order to provide information, which is about no content to remove."""
 
 
 def send_notice(
@@ -124,6 +140,9 @@ def send_notice(
         url = fields.url(wanted.url) if wanted.url else ""
         path = fields.path(wanted.path).decode() if wanted.path else ""
         category = fields.category(wanted.category)
+        kind = fields.one_of("kind", wanted.kind, KINDS)
+        state = fields.member_state(wanted.member_state) if wanted.member_state else ""
+        basis = fields.printable_line("legal_basis", wanted.legal_basis)
     except fields.FieldError as error:
         raise UsageError(f"the notice can't be sent: {error}") from error
     if not (url or path) or not category:
@@ -138,6 +157,7 @@ def send_notice(
             raise UsageError(f"the {name} must be one printable line of at most {_REFERENCE_MAX} characters")
     if connection.execute(select(NOTICES.c.id).where(NOTICES.c.reference == reference)).first():
         raise UsageError(f"there already is a notice {reference!r}", advice="Choose another reference.")
+    allowed = KIND_DEADLINES.get(kind) if wanted.deadline is None else wanted.deadline
     values = {
         "organisation": owner.id,
         "reference": reference,
@@ -145,7 +165,10 @@ def send_notice(
         "url": url,
         "path": path,
         "category": category,
-        "deadline": None if wanted.deadline is None else now + wanted.deadline,
+        "kind": kind,
+        "member_state": state,
+        "legal_basis": basis,
+        "deadline": None if allowed is None else now + int(allowed),
         "position": _next_position(connection),
         "sent": now,
         "sent_by": actor,
@@ -156,7 +179,7 @@ def send_notice(
     if owner.via == "mail":
         about: dict[str, Any] = {name: values[name] for name in _OF_MAIL}
         queue_mail(connection, "notice", owner, notice_mail(**about), now, notice=number)
-    details = {"notice": number, "reference": reference, "via": owner.via, "category": category}
+    details = {"notice": number, "reference": reference, "via": owner.via, "category": category, "kind": kind}
     record(connection, actor, "notice.send", owner.id, details)
     return notice_numbered(connection, number)
 
@@ -245,9 +268,16 @@ def observe_notice(
     record(connection, actor, "notice.observe", owner, details)
 
 
-def notices(connection: Connection, organisation: str | None = None) -> list[SentNotice]:
-    """Return all notices, or those to one organisation, the oldest first."""
-    query = _QUERY.order_by(NOTICES.c.id)
+def late_order(now: int) -> ColumnElement[bool]:
+    """Return the condition of an order that is overdue; `now` is in seconds since 1970."""
+    ended = (NOTICES.c.removed, NOTICES.c.closed, NOTICES.c.withdrawn)
+    is_open = and_(*(column.is_(None) for column in ended))
+    return and_(is_open, NOTICES.c.kind.in_(ORDERS), func.coalesce(NOTICES.c.deadline, now) < now)
+
+
+def notices(connection: Connection, now: int, organisation: str | None = None) -> list[SentNotice]:
+    """Return all notices, or those to one organisation: overdue orders first, then the oldest."""
+    query = _QUERY.order_by(late_order(now).desc(), NOTICES.c.id)
     if organisation is not None:
         query = query.where(NOTICES.c.organisation == organisation_named(connection, organisation).id)
     return [_of(row) for row in connection.execute(query)]
@@ -283,6 +313,7 @@ def notices_since(
                 row.id, row.reference, row.url, row.path, row.category,
                 format_utc_seconds(row.deadline),
                 format_utc_seconds(row.sent), row.withdrawn is not None,
+                row.kind, row.member_state, row.legal_basis,
             )
             for row in given
         ],

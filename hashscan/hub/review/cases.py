@@ -29,10 +29,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import true
 
+from hashscan.cases.notices.notice import ORDERS
 from hashscan.errors import HashscanError, UsageError
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.users import User
-from hashscan.hub.storage.tables import CASES, CONTRADICTED, EVENTS, ORGANISATIONS, SERVERS, TO_REVIEW
+from hashscan.hub.storage.tables import (
+    CASES,
+    CONTRADICTED,
+    EVENTS,
+    NOTICES,
+    ORGANISATIONS,
+    SERVERS,
+    TO_REVIEW,
+)
 from hashscan.text import is_printable_line
 
 Decision = Literal["confirmed", "rejected"]
@@ -68,13 +77,18 @@ class CaseFilter(Struct, frozen=True):
     verdict: str = ""
     category: str = ""
     order: CaseOrder | Literal[""] = ""
-    """deadline: the earliest first, without those that have none. Empty: the same for overdue ones, and else
-    the newest first."""
+    """deadline: the earliest first, without those that have none. Empty: the same for overdue ones, those of
+    orders before all others, and else the newest first."""
 
     @property
     def by_deadline(self) -> bool:
         """True if the earliest deadline comes first."""
-        return self.order == "deadline" or (not self.order and self.state == "overdue")
+        return self.order == "deadline" or self.orders_first
+
+    @property
+    def orders_first(self) -> bool:
+        """True if cases of orders come before all others."""
+        return not self.order and self.state == "overdue"
 
 
 _QUERY: Select[Any] = (
@@ -82,10 +96,13 @@ _QUERY: Select[Any] = (
         CASES,
         ORGANISATIONS.c.name.label("organisation_name"),
         SERVERS.c.name.label("server_name"),
+        NOTICES.c.kind.label("notice_kind"),
     )
     .join(ORGANISATIONS, CASES.c.organisation == ORGANISATIONS.c.id)
     .outerjoin(SERVERS, CASES.c.server == SERVERS.c.id)
+    .outerjoin(NOTICES, CASES.c.notice == NOTICES.c.id)
 )
+_OF_ORDER = CASES.c.notice.in_(select(NOTICES.c.id).where(NOTICES.c.kind.in_(ORDERS)))
 _PRESENT = and_(CASES.c.removed.is_(None), CASES.c.closed.is_(None))
 # As the index says it, without parameters.
 _TO_REVIEW = text(f"({TO_REVIEW})")
@@ -127,6 +144,18 @@ def find_cases(
 ) -> list[Row[Any]]:
     """Return cases in their order, after the `position` of the last case of the page before (empty for the
     first page); `further` is a condition besides those of `chosen`."""
+    if chosen.orders_first:
+        # One query each, so that both read an index in its order.
+        earliest: CaseFilter = structs.replace(chosen, order="deadline")
+        rows: list[Row[Any]] = []
+        for phase, kind in enumerate((_OF_ORDER, or_(CASES.c.notice.is_(None), not_(_OF_ORDER)))):
+            if len(rows) < limit and tuple(after[:1]) <= (phase,):
+                begin = after[1:] if tuple(after[:1]) == (phase,) else ()
+                both = kind if further is None else and_(kind, further)
+                rows += find_cases(
+                    connection, earliest, now, two=two, after=begin, limit=limit - len(rows), further=both
+                )
+        return rows
     by_deadline, oldest = chosen.by_deadline, chosen.order == "oldest"
     order: tuple[Any, ...] = (CASES.c.id,) if oldest else (CASES.c.id.desc(),)
     if by_deadline:
@@ -168,6 +197,8 @@ def find_decidable(
 
 def position(chosen: CaseFilter, row: Row[Any]) -> tuple[int, ...]:
     """Return the numbers that say where a list of cases goes on after a row."""
+    if chosen.orders_first:
+        return (int(row.notice_kind not in ORDERS), row.deadline, row.id)
     return (row.deadline, row.id) if chosen.by_deadline else (row.id,)
 
 

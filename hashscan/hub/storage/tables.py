@@ -360,6 +360,9 @@ NOTICES = Table(
     _text("url"),
     _text("path"),
     Column("category", Text, nullable=False),
+    Column("kind", Text, nullable=False, server_default=text("'notice'")),  # or the kind of an order
+    _text("member_state"),  # of the authority that orders it
+    _text("legal_basis"),
     _time("deadline"),
     Column(
         "position", BigInteger, nullable=False, unique=True

@@ -27,13 +27,14 @@ from hashscan.hub.notices.notices import (
     take_update,
     withdraw_notice,
 )
-from hashscan.hub.review.cases import CaseFilter, count_cases
+from hashscan.hub.review.cases import CaseFilter, count_cases, find_cases, position
 from hashscan.hub.statistics.figures import make_document
 from hashscan.hub.storage.database import Database
 from hashscan.hub.storage.tables import CASES, EVENTS, NOTICES, SERVERS
 from hashscan.hub_api import NOTICES_MAX, NoticeUpdate, place_of
 
 NOW = 1_800_000_000
+HOUR = 3600
 EVIL = "\x1b[31m<b>\u202e"
 WANTED = NewNotice(url="https://alice.example/a.jpg", category="A1", deadline=3600, reference="P-1")
 
@@ -58,7 +59,7 @@ def answer(
     with database.transaction() as connection:
         update = NoticeUpdate(event, "2027-01-01T00:00:00Z", how, "web1")  # type: ignore[arg-type]
         take_update(connection, key_named(connection, who, "k"), number, update, at)
-        return next(each for each in notices(connection) if each.number == number)
+        return next(each for each in notices(connection, NOW) if each.number == number)
 
 
 def since(database: Database, organisation: int, position: int = 0, host: str = "") -> list[str]:
@@ -236,7 +237,7 @@ def test_a_notice_that_is_not_valid_is_not_sent(database: Database, wanted: NewN
     with pytest.raises(UsageError):
         send(database, "nobody", NewNotice(url="https://a.example/", category="A1"))
     with database.reading() as connection:
-        assert len(notices(connection)) == 1
+        assert len(notices(connection, NOW)) == 1
 
 
 def test_answers_from_hostile_servers_are_escaped(database: Database) -> None:
@@ -322,3 +323,33 @@ def test_a_case_of_a_report_is_open_again_with_its_notice(database: Database) ->
         connection.execute(insert(CASES).values(case))
     answer(database, number, "reopened", NOW + 40)
     assert removed() == [NOW + 30, None]
+
+
+def test_an_order_has_a_deadline_of_its_kind_and_comes_first_when_it_is_overdue(database: Database) -> None:
+    ids = prepared(database)
+    order = NewNotice(
+        path="/srv/o", category="A1", kind="order", member_state="nl", legal_basis="article 9 of the DSA",
+        reference="O-1",
+    )  # fmt: skip
+    send(database, wanted=WANTED)
+    send(database, wanted=NewNotice(path="/srv/a", category="A1", deadline=HOUR, reference="P-2"))
+    send(database, wanted=order)
+    send(database, wanted=NewNotice(path="/srv/t", category="terrorism", kind="terrorist", reference="T-1"))
+    with database.reading() as connection:
+        found = {each.reference: each for each in notices(connection, NOW)}
+        assert list(found) == ["P-1", "P-2", "O-1", "T-1"]
+        assert (found["O-1"].deadline, found["T-1"].deadline) == (NOW + 12 * HOUR, NOW + HOUR)
+        late = [each.reference for each in notices(connection, NOW + 20 * HOUR)]
+        assert late == ["O-1", "T-1", "P-1", "P-2"]
+        answer, _ = notices_since(connection, ids["alpha"], 0, "")
+        (sent,) = [each for each in answer.notices if each.reference == "O-1"]
+        assert (sent.kind, sent.member_state, sent.legal_basis) == ("order", "NL", order.legal_basis)
+        # Cases: overdue ones of orders, then the others, also over pages.
+        chosen, pages, after = CaseFilter(state="overdue"), [], ()
+        while rows := find_cases(connection, chosen, NOW + 20 * HOUR, two=False, after=after, limit=1):
+            pages += [row.path or row.url for row in rows]
+            after = position(chosen, rows[-1])
+    assert pages == ["/srv/t", "/srv/o", WANTED.url, "/srv/a"]
+    for wrong in ({"kind": "inform"}, {"kind": "x"}, {"member_state": "NLD"}, {"legal_basis": EVIL}):
+        with pytest.raises(UsageError):
+            send(database, wanted=NewNotice(path="/srv/x", category="A1", **wrong))

@@ -366,7 +366,7 @@ def test_operators_keep_keys(filled: Context) -> None:
         key = next(each for each in keys_of(connection, "alpha") if each.name == "web")
     assert (key.rights, key.detail, key.digests_per_day) == (("check", "report"), "category", 5)
     assert key.expires is not None
-    for wrong in ({"name": "web"}, {"name": "a b"}, {"right": "all"}, {"days": "-1"}, {"days": "x"}):
+    for wrong in ({"name": "web"}, {"name": "a b"}, {"right": "all"}, {"hours": "-1"}, {"days": "x"}):
         assert (
             browser.send(page, f"{page}/keys/add", **{"name": "new", "right": "check", **wrong}).status == 400
         )
@@ -691,7 +691,7 @@ def test_operators_send_notices(filled: Context) -> None:
         "organisation": "alpha",
         "url": "https://example.net/a",
         "category": "A1",
-        "days": "2",
+        "hours": "48",
         "reference": "R1",
     }
     for wrong in (
@@ -699,8 +699,9 @@ def test_operators_send_notices(filled: Context) -> None:
         {"organisation": "<b>"},
         {"url": ""},
         {"url": "javascript:alert(1)"},
-        {"days": "-1"},
-        {"days": "99999"},
+        {"hours": "-1"},
+        {"hours": "99999"},
+        {"kind": "inform"},
         {"category": ""},
         {"path": "\x1b"},
     ):

@@ -8,12 +8,12 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, and_, func, not_, or_, select
 from starlette.responses import Response
 
 from hashscan.errors import UsageError
 from hashscan.hub.accounts.sessions import switches
-from hashscan.hub.notices.notices import NewNotice, send_notice, withdraw_notice
+from hashscan.hub.notices.notices import KINDS, NewNotice, late_order, send_notice, withdraw_notice
 from hashscan.hub.review.cases import (
     BULK_MAX,
     CASE_ORDERS,
@@ -77,9 +77,12 @@ _FILTERS = ("state", "verdict", "category", "organisation", "host", "server", "o
 _QUEUE = ("category", "organisation", "host")
 """Fields by which the queue is filtered."""
 _ENTRIES = 50
-_FIELDS = ("organisation", "url", "path", "host", "category", "days", "reference")
-_DAY = 86_400
-_DAYS_MAX = 3650
+_FIELDS = (
+    "organisation", "url", "path", "host", "category", "kind", "member_state", "legal_basis", "hours",
+    "reference",
+)  # fmt: skip
+_HOUR = 3600
+_HOURS_MAX = 87_600
 _DECIDABLE = frozenset({"waiting", "second", "excess"})
 """States of cases on which people decide many at once."""
 _OF_ENTRY = ("list", "entry", "algorithm", "distance", "category")
@@ -349,10 +352,13 @@ def _notices(visit: Visit, failed: str = "") -> Response:
     }
     if asked["state"] in conditions:
         query = query.where(conditions[asked["state"]])
-    after = visit.query.get("after", "")
-    if after.isascii() and after.isdigit() and len(after) <= 15:
-        query = query.where(NOTICES.c.id < int(after))
-    rows = visit.connection.execute(query.order_by(NOTICES.c.id.desc()).limit(PAGE + 1)).all()
+    late = late_order(visit.now)
+    after = keyset(visit.query.get("after", ""))
+    if len(after) == 2:
+        others, newer = after[0] == 0, NOTICES.c.id < after[1]
+        query = query.where(and_(not_(late), newer) if others else or_(not_(late), newer))
+    query = query.add_columns(late.label("late"))
+    rows = visit.connection.execute(query.order_by(late.desc(), NOTICES.c.id.desc()).limit(PAGE + 1)).all()
     return visit.page(
         "notices.html",
         "Notices",
@@ -363,18 +369,21 @@ def _notices(visit: Visit, failed: str = "") -> Response:
         rows=rows[:PAGE],
         asked=asked,
         states=[("", "any"), *((each, each) for each in conditions)],
+        kinds=[(each.value, each.value) for each in KINDS],
         first=link("/notices", asked) if after else "",
-        further=link("/notices", asked, after=str(rows[PAGE - 1].id)) if len(rows) > PAGE else "",
+        further=link("/notices", asked, after=f"{int(rows[PAGE - 1].late)}-{rows[PAGE - 1].id}")
+        if len(rows) > PAGE
+        else "",
     )
 
 
 def _send_notice(visit: Visit) -> Response:
     values = {name: visit.value(name) for name in _FIELDS}
-    days = small_number(values["days"])
-    if values["days"] and (days is None or days > _DAYS_MAX):
-        return _notices(visit, f"The deadline is a whole number of days, at most {_DAYS_MAX}.")
-    texts = {name: values[name] for name in ("url", "path", "host", "category", "reference")}
-    wanted = NewNotice(**texts, deadline=None if days is None else days * _DAY)
+    hours = small_number(values["hours"])
+    if values["hours"] and (hours is None or hours > _HOURS_MAX):
+        return _notices(visit, f"The deadline is a whole number of hours, at most {_HOURS_MAX}.")
+    texts = {name: values[name] for name in _FIELDS if name not in {"organisation", "hours"} and values[name]}
+    wanted = NewNotice(**texts, deadline=None if hours is None else hours * _HOUR)
     try:
         with visit.connection.begin_nested():
             send_notice(visit.connection, visit.user.actor, values["organisation"], wanted, visit.now)

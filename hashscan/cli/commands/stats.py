@@ -142,7 +142,7 @@ def command(
         folder = _new_folder(output)
         require_state(state)
         with synced_ledger(state, deadlines) as followed:
-            _write_report(followed.ledger, report, reporter, span, where, now, folder)
+            _write_report(followed.ledger, report, reporter, deadlines.review_by, span, where, now, folder)
             return followed.exit_code(EXIT_CLEAN)
     if report != _Report(None, "", (), (), False, False):
         raise UsageError("these options are for a transparency report", advice="Add --format dsa.")
@@ -188,6 +188,7 @@ def _write_report(
     ledger: Ledger,
     options: _Report,
     reporter: Reporter | None,
+    review_by: int,
     span: tuple[date, date],
     zone: tzinfo,
     now: int,
@@ -199,7 +200,7 @@ def _write_report(
     from hashscan.cases.statistics.dsa.template import csv_text
     from hashscan.cases.statistics.periods import whole_span
 
-    choices = Choices(frozenset(options.terms), frozenset(options.generated))
+    choices = Choices(frozenset(options.terms), frozenset(options.generated), review_by)
     provider = "" if reporter is None else reporter.organisation
     about = About(*span, provider, options.service, options.complete, choices)
     with ledger.reading():

@@ -15,6 +15,7 @@ from statistics import median
 
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notices.notice import ORDERS, NoticeKind, SenderRole
+from hashscan.cases.reviews import Decision, outcomes
 from hashscan.cases.statistics.dsa.template import (
     AUTOMATED,
     BY_NOTICE,
@@ -55,6 +56,8 @@ class Choices:
     """Categories of which the provider removes content on the basis of its terms and conditions."""
     generated: frozenset[str] = frozenset()
     """Names of the lists of generated material (deepfakes)."""
+    review_by: int = 1
+    """Number of people who must agree on a case."""
 
 
 _MINORS = f"{MAIN}PROTECTION_OF_MINORS"
@@ -147,7 +150,7 @@ class Activity:
     disputed: list[int] = field(default_factory=list)
     """Cases that were disputed in the period."""
     judged: dict[int, bool] = field(default_factory=dict)
-    """Cases of matches that people judged in the period, by the last judgement: True for rightful ones."""
+    """Cases of matches that people judged in the period: True for rightful ones."""
     noticed: frozenset[int] = frozenset()
     """The cases of all notices and orders."""
 
@@ -189,9 +192,8 @@ def activity_of(ledger: Ledger, period: Period, choices: Choices) -> Activity:
         for case in one.cases:
             by_case.setdefault(case, []).append(one)
     found.noticed = frozenset(by_case)
-    judged = list(judgements(ledger))
-    found.judged = {case: rightful for case, at, rightful in judged if found.within(at)}
-    first = {case: at for case, at, _ in reversed(judged)}
+    found.judged = _judged(ledger, period, choices.review_by)
+    first = dict(ledger.rows(_FIRST_JUDGED))
     for number, at, restriction, told in _endings(ledger, period):
         if number is None:
             found.caseless += 1
@@ -234,6 +236,7 @@ def _received(rows: Sequence[tuple[object, ...]]) -> Received:
     )
 
 
+_FIRST_JUDGED = "SELECT id, min(at) FROM events WHERE kind IN ('confirmed', 'reviewed') GROUP BY id"
 _ENDINGS = (
     "SELECT id, at, 'moved', NULL FROM custody WHERE kind='moved' AND at>=?1 AND at<?2 "
     "UNION ALL SELECT id, removed, how, told FROM cases WHERE removed>=?1 AND removed<?2 AND how<>? "
@@ -282,15 +285,23 @@ def _measure(
     )
 
 
-def judgements(ledger: Ledger) -> Iterator[tuple[int, int, bool]]:
-    """Yield the case and time of each person's judgement of a match, in order; True if the removal was
-    confirmed, False if the file was put back from quarantine."""
+def _judged(ledger: Ledger, period: Period, review_by: int) -> dict[int, bool]:
+    """Return the cases of matches that people judged in a period: True for rightful ones.
+
+    Without a decision of a review, a removal that was confirmed is rightful, and a file that was put back
+    from quarantine was a wrong match.
+    """
     query = (
-        "SELECT id, at, kind='confirmed' FROM events WHERE kind IN ('confirmed', 'restored') "
-        "AND id IN (SELECT id FROM matches) ORDER BY at, number"
+        "SELECT id, kind='confirmed' FROM events WHERE kind IN ('confirmed', 'restored') "
+        "AND at>=? AND at<? AND id IN (SELECT id FROM matches) ORDER BY at, number"
     )
-    for case, at, rightful in ledger.rows(query):
-        yield case, at, bool(rightful)
+    found = {case: bool(rightful) for case, rightful in ledger.rows(query, period.begin, period.end)}
+    for case, outcome in outcomes(ledger, review_by).items():
+        if outcome.kinds and outcome.final:
+            found.pop(case, None)
+            if period.begin <= outcome.at < period.end:
+                found[case] = outcome.decision is Decision.CONFIRMED
+    return found
 
 
 def _of_received(chosen: Sequence[Received], value: Callable[[Received], int] = lambda _: 1) -> Figure:

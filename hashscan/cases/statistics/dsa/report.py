@@ -186,7 +186,8 @@ def _automated(found: Activity, period: Sequence[str]) -> Iterator[Row]:
             rightful = round(figure.value * len(figure.cases))
             context = (
                 f"Share of rightful matches among those that people judged in the period: {rightful} of "
-                f"{len(figure.cases)}. A file that was put back counts as a wrong match."
+                f"{len(figure.cases)}. A file that was put back counts as a wrong match, unless it was "
+                "confirmed."
             )
         yield _row(period, mark, *labels)._replace(figures=[figure], context=[context])
 

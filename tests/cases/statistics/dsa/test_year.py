@@ -17,6 +17,7 @@ from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import import_notices
 from hashscan.cases.notices.notice import Notice, NoticeKind, SenderRole
 from hashscan.cases.queries import Queries
+from hashscan.cases.reviews import Decision, record_review
 from hashscan.cases.statistics.counting import begun
 from hashscan.cases.statistics.dsa import template
 from hashscan.cases.statistics.dsa.figures import Choices, activity_of
@@ -87,6 +88,9 @@ class Year:
     def act(self, kind: str, name: str) -> None:
         record_action(self.ledger, [self.case(name)], kind, "reason", "eve", self.world.now)
 
+    def review(self, name: str, decision: Decision) -> None:
+        record_review(self.ledger, self.case(name), decision, "reason", "eve", self.world.now, 1)
+
     def acknowledge(self, name: str) -> None:
         acknowledge(self.ledger, [self.case(name)], "", "eve", self.world.now)
 
@@ -154,14 +158,17 @@ def notices_of(year: Year) -> None:
 
 def own_of(year: Year) -> None:
     year.at(200)
-    year.scan(**dict.fromkeys("jlmopq", "national"), n="drawn")
+    year.scan(**dict.fromkeys("jlmopqs", "national"), n="drawn")
     year.act(TOLD, "l")
     year.act(DISPUTED, "q")
     year.move("n")
     year.move("j")
     wrong = year.move("o")
     # A person decides before the move.
-    record_confirmed(year.ledger, [year.case("p")], "", "eve", year.world.now)
+    year.review("p", Decision.CONFIRMED)
+    # A wrong match that was never moved; and the file of a notice alone, which is no match.
+    year.review("s", Decision.WRONG)
+    year.review("k", Decision.WRONG)
     year.at(201)
     year.move("p")
     year.world.restore(wrong)
@@ -264,14 +271,14 @@ def test_measures_at_the_own_initiative(year: Year) -> None:
 def test_automated_means_and_complaints(year: Year) -> None:
     made = report(year)
     values = {(row[4].strip(), row[5].strip()): row[6] for row in made["8"] if row[6]}
-    # Judged: e and p rightful, o wrong. Measures after orders and notices: z, a, b, d, e, f, h.
+    # Judged: e and p rightful, o and s wrong. Measures after orders and notices: z, a, b, d, e, f, h.
     assert values == {
         ("Number of measures solely taken by automated means", "Total number"): "4",
         ("Number of measures not taken by automated means", "Total number"): "9",
-        ("Accuracy of the automated means - Precision", "Total number"): "0.6667",
+        ("Accuracy of the automated means - Precision", "Total number"): "0.5",
         ("Number of measures solely taken by automated means", "Own-initiative"): "4",
         ("Number of measures not taken by automated means", "Own-initiative"): "2",
-        ("Accuracy of the automated means - Precision", "Own-initiative"): "0.5",
+        ("Accuracy of the automated means - Precision", "Own-initiative"): "0.3333",
         ("Number of notices not processed by automated means", "NAM Total"): "5",
     }
     assert [row[6] for row in made["7"] if row[6]] == ["1"]

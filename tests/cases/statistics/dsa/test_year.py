@@ -22,7 +22,7 @@ from hashscan.cases.statistics.counting import begun
 from hashscan.cases.statistics.dsa import template
 from hashscan.cases.statistics.dsa.figures import Choices, activity_of
 from hashscan.cases.statistics.dsa.report import About, explained, files, notes, parts
-from hashscan.cases.statistics.periods import whole_span
+from hashscan.cases.statistics.periods import whole_span, zone_of
 from hashscan.cases.sync import sync
 from hashscan.cases.uploads import Refusal, encode_line
 from hashscan.settings.cases_and_alerts import CaseSettings
@@ -34,6 +34,7 @@ MARCH = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
 NEW_YEAR = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
 CHOICES = Choices(frozenset({"ncii"}), frozenset({"drawn"}))
+ORDERS = "3_member_states_orders.csv"
 ABUSE, DEEPFAKE = "KEYWORD_CHILD_SEXUAL_ABUSE_MATERIAL", template.DEEPFAKE
 MINORS = "STATEMENT_CATEGORY_PROTECTION_OF_MINORS"
 SECURITY, TERRORIST = "STATEMENT_CATEGORY_RISK_FOR_PUBLIC_SECURITY", "KEYWORD_TERRORIST_CONTENT"
@@ -319,3 +320,16 @@ def test_figures_name_their_cases_and_notes_what_is_not_counted(year: Year) -> N
 )
 def test_a_report_is_due_within_two_months(last: date, due: date) -> None:
     assert About(date(last.year, 1, 1), last).due == due
+
+
+@pytest.mark.parametrize(
+    ("first", "zone", "orders"),
+    [(FIRST, "UTC", "3"), (FIRST, "Europe/Amsterdam", "4"), (date(2026, 3, 2), "UTC", ""), (LAST, "UTC", "")],
+)
+def test_a_period_has_its_time_zone_and_may_be_a_part_of_a_year(
+    year: Year, first: date, zone: str, orders: str
+) -> None:
+    found = activity_of(year.ledger, whole_span(first, LAST, zone_of(zone), year.world.now), CHOICES)
+    about = About(first, LAST)
+    (_, total, *_) = csv.reader(StringIO(files(parts(found, about), [], about)[ORDERS].decode()))
+    assert (total[2], total[6]) == (f"{first}/2026-12-31", orders)

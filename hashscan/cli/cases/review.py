@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from hashscan.cli.cases.listing import cases_argument, describe_due, write_cases
+from hashscan.cli.cases.listing import cases_argument, describe_due, known_case, write_cases
 from hashscan.cli.options.base import ArgumentOption, HashscanCommand, state_option
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.output import format_option
@@ -57,6 +57,7 @@ def review(
     """
     from hashscan.cases.actions import operator
     from hashscan.cases.reviews import Decision, review_case
+    from hashscan.cases.tracker import QUARANTINED
 
     now = datetime.now(UTC)
     end = None if until is None else parse_future(until, now)
@@ -75,6 +76,8 @@ def review(
                     f"case {number}: no exception is made, since a notice may have named its content; see "
                     "`hashscan lists except --content FILE`"
                 )
+            if outcome is Decision.WRONG and known_case(followed.queries, number).how == QUARANTINED:
+                print_message(f"case {number}: its file is in quarantine; see `hashscan quarantine restore`")
         return followed.exit_code(EXIT_CLEAN)
 
 

@@ -71,9 +71,8 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():
             replace_file(aside / name, data, PUBLIC_FILE)
         aside.rename(path)
-    except BaseException:
+    finally:
         shutil.rmtree(aside, ignore_errors=True)
-        raise
     sync_folder(path.parent)
 
 

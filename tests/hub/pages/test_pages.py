@@ -26,6 +26,7 @@ from hashscan.hub.accounts.users import ROLES, add_user, user_named, users
 from hashscan.hub.checks.counting import month_of
 from hashscan.hub.intake.servers import ServerDefaults, server_defaults
 from hashscan.hub.mails.outbox import outbox
+from hashscan.hub.notices.notices import NewNotice, send_notice
 from hashscan.hub.review import cases as review_cases
 from hashscan.hub.review.cases import CaseFilter, count_cases, find_cases, review_queue
 from hashscan.hub.storage.database import Database, DatabaseAwayError
@@ -717,6 +718,24 @@ def test_operators_send_notices(filled: Context) -> None:
     assert browser.send("/notices", "/notices/withdraw", number="99").status == 400
     actions = [line["action"] for line, _ in read_audit(filled.database)]
     assert actions[-2:] == ["notice.send", "notice.withdraw"]
+
+
+def test_overdue_orders_are_the_first_notices_over_pages(
+    filled: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashscan.hub.web.pages.cases.PAGE", 2)
+    browser, day = signed_in(filled, "olga", "operator"), 86_400
+    with filled.database.transaction() as connection:
+        for number, kind in enumerate(("order", "notice", "notice", "order", "notice")):
+            wanted = NewNotice(path=f"/srv/{number}", category="A1", kind=kind, reference=f"ref-{number}")
+            send_notice(connection, "cli me", "alpha", wanted, int(time.time()) - 2 * day)
+    path, shown = "/notices", []
+    while path:
+        page = browser.get(path).text
+        shown += dict.fromkeys(re.findall(r"ref-\d", page))
+        found = re.search(r'href="(/notices\?[^"]*after=[^"]*)" rel="next"', page)
+        path = found[1].replace("&amp;", "&") if found else ""
+    assert shown == ["ref-3", "ref-0", "ref-4", "ref-2", "ref-1"]
 
 
 def test_operators_choose_how_notices_reach_a_new_organisation(filled: Context) -> None:

@@ -42,6 +42,8 @@ class StateDir:
         """The database of a hub, unless that is PostgreSQL."""
         self.uploads = self.path / "uploads"
         """The folder of the journals in which `hashscan serve` records refused uploads and counts."""
+        self.form = self.path / "form"
+        """The folder of the public form's notices that the ledger has not taken yet."""
         self.refused = self.path / "refused"
         """The folder of the encrypted contents of refused uploads."""
         self.quarantine = self.path / "quarantine"

@@ -65,7 +65,7 @@ OWNERS: dict[str, frozenset[str]] = {
         }
     ),
     "sqlalchemy": frozenset({"hub"}),
-    "starlette": frozenset({"hub.web", "service.doors.http", "web"}),
+    "starlette": frozenset({"hub.web", "notice_form", "service.doors.http", "web"}),
     "threatexchange": frozenset({"lists.exchanges"}),
     "tqdm": frozenset({"cli.output"}),
     "tuf": frozenset({"lists"}),

@@ -22,7 +22,7 @@ INTERFACE_IMPORTERS = 3
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
-    frozenset({"hub"}),
+    frozenset({"hub", "notice_form"}),
     frozenset({"web"}),
     frozenset({"service"}),
     frozenset({"alerts"}),

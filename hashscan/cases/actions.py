@@ -215,6 +215,8 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
             "WHERE pruned IS NULL AND id NOT IN old)",
             "DELETE FROM notice_mails WHERE notice IN (SELECT number FROM notices WHERE sender='' "
             "AND reference='')",
+            "DELETE FROM notice_texts WHERE notice NOT IN (SELECT notice FROM notice_items "
+            "JOIN cases USING (id) WHERE pruned IS NULL AND id NOT IN old)",
             "DELETE FROM refusals WHERE id IN old",
             "DELETE FROM assignees WHERE id IN old",
             "UPDATE events SET words='' WHERE id IN old AND kind NOT IN ('found', 'verdict')",

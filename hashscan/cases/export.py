@@ -123,6 +123,12 @@ class NoticeDocument(Struct):
     """Authentication-Results of its mail, as found; they may be forged, and nothing is decided by them."""
     pictures: Sequence[Mapping[str, str]] | UnsetType = UNSET
     """Digests in hex by algorithm of the pictures that were attached to its mail."""
+    subject: str | UnsetType = UNSET
+    """The content as the sender sees it: `child_sexual_abuse` or `other`."""
+    name: str | UnsetType = UNSET
+    """The name of the person who has sent it."""
+    explanation: str | UnsetType = UNSET
+    """The reason for which the content is illegal, as the sender says it."""
 
 
 class WholeCase(CaseDocument, kw_only=True):
@@ -191,6 +197,9 @@ def _notice_document(notice: CaseNotice) -> NoticeDocument:
         time_of(notice.answered),
         notice.authentication or UNSET,
         notice.pictures or UNSET,
+        notice.subject or UNSET,
+        notice.name or UNSET,
+        notice.explanation or UNSET,
     )
 
 

@@ -154,6 +154,12 @@ CREATE INDEX notice_items_case ON notice_items (id);
 CREATE INDEX notice_items_item ON notice_items (item);
 CREATE INDEX notice_items_notice ON notice_items (notice);
 
+-- Further fields of notices of the public form. subject: what the content shows, 'child_sexual_abuse' or
+-- 'other'. name: of the sender. explanation: why it is illegal.
+CREATE TABLE notice_texts (
+  notice INTEGER PRIMARY KEY, subject TEXT NOT NULL, name TEXT NOT NULL, explanation TEXT NOT NULL
+) WITHOUT ROWID;
+
 -- Refused uploads, one row for each case of one: content that one owner has sent to one door, however often.
 -- reference: the text that the uploader was shown. address: of the first client. name: as the client gave it,
 -- escaped. digests: JSON, hexadecimal by algorithm. number: how often it was refused. kept: name of the file

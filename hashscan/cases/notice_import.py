@@ -113,6 +113,11 @@ class NoticeTracker(CaseTracker):
                 "INSERT INTO notice_mails VALUES (?, ?, ?)",
                 (number, notice.authentication, encode_json(list(map(dict, notice.pictures))).decode()),
             )
+        if notice.subject:
+            self._database.execute(
+                "INSERT INTO notice_texts VALUES (?, ?, ?, ?)",
+                (number, notice.subject, notice.name, notice.explanation),
+            )
         return number
 
     def _place_unmapped(self, place: CaseLocation, now: int) -> None:

@@ -182,6 +182,12 @@ class CaseNotice:
     acknowledged: int | None
     answered: int | None
     """Time of the answer to an order to provide information."""
+    subject: str
+    """The content as the sender sees it: `child_sexual_abuse` or `other`."""
+    name: str
+    """The name of the person who has sent it."""
+    explanation: str
+    """The reason for which the content is illegal, as the sender says it."""
     authentication: str
     """The Authentication-Results of its mail, as found; empty without one."""
     pictures: Sequence[Mapping[str, str]]
@@ -263,13 +269,14 @@ class Queries:
         """Return the notices and orders that name the file of a case, in the order of their receipt."""
         query = (
             "SELECT number, kind, role, sender, reference, member_state, basis, received, min(stated), "
-            "acknowledge, acknowledged, answered, coalesce(authentication, ''), coalesce(pictures, '[]') "
-            "FROM notices JOIN notice_items AS items ON items.notice=number "
-            "LEFT JOIN notice_mails AS mails ON mails.notice=number "
+            "acknowledge, acknowledged, answered, coalesce(subject, ''), coalesce(name, ''), "
+            "coalesce(explanation, ''), coalesce(authentication, ''), coalesce(pictures, '[]') "
+            "FROM notices JOIN notice_items ON notice=number LEFT JOIN notice_texts USING (notice) "
+            "LEFT JOIN notice_mails USING (notice) "
             "WHERE id=? GROUP BY number ORDER BY received, number"
         )
         rows = self._ledger.rows(query, case)
-        return [CaseNotice(*row[:-1], json.loads(row[-1])) for row in rows]
+        return [CaseNotice(*(*values, json.loads(pictures))) for *values, pictures in rows]
 
     def _cases(self, where: str, *parameters: object) -> Iterator[Case]:
         for row in self._ledger.rows(f"{_CASE} {where}", *parameters):

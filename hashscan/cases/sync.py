@@ -1,4 +1,5 @@
-"""Update the ledger from the scan state, the quarantine (custody) log, and the journals of uploads."""
+"""Update the ledger from the scan state, the quarantine (custody) log, the journals of uploads, and the spool
+of the form."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
+from hashscan.cases.form_spool import follow_form
 from hashscan.cases.ledger import Ledger, LedgerError
 from hashscan.cases.tracker import CaseLocation, CaseTracker
 from hashscan.cases.uploads import follow_uploads
@@ -27,7 +29,7 @@ class SyncResult:
 
     new: int
     troubles: tuple[OutputError, ...]
-    """Errors for which the state, the custody log or a journal was not read; the other parts were."""
+    """Errors for which the state, the custody log, a journal or the spool was not read; the others were."""
 
 
 def sync(ledger: Ledger, state: StateDir) -> SyncResult:
@@ -38,7 +40,7 @@ def sync(ledger: Ledger, state: StateDir) -> SyncResult:
     """
     new, troubles = 0, []
     # Quarantine log first: a file restored from it is no new finding of the scan that meets it there.
-    for follow in (_follow_quarantines, _follow_state, follow_uploads):
+    for follow in (_follow_quarantines, _follow_state, follow_uploads, follow_form):
         try:
             new += follow(ledger, state)
         except LedgerError:

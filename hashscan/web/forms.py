@@ -8,17 +8,16 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from http import HTTPStatus
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from hashscan.service.doors.http.bodies import Body, read_all
+from hashscan.service.doors.http.bodies import Body, parse_form, read_all
 from hashscan.settings.service import DoorSettings
 from hashscan.web.hosts import Site, origin_of
 from hashscan.web.rendering import RefusedError
 
 FORM_BYTES_MAX = 64 << 10
-_FIELDS_MAX = 200
+FORM_TYPE = "application/x-www-form-urlencoded"
 
 Form = Mapping[str, tuple[str, ...]]
 
@@ -30,25 +29,32 @@ async def form_of(site: Site, door: DoorSettings, request: Request) -> Form:
         RefusedError: it comes from elsewhere, or is no form.
         RequestError, TooLarge, ClientLeftError: it can't be received.
     """
-    origins = request.headers.getlist("origin")
-    if [origin.lower() for origin in origins] != [origin_of(site, request)]:
-        raise RefusedError("The form was not sent by one of these pages.")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    require_origin(site, request)
+    if media_type(request) != FORM_TYPE:
         raise RefusedError("Send a form.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     request.state.body = body = Body(request, door)
     body.accept(FORM_BYTES_MAX)
     data = await read_all(body)
-    fields: dict[str, tuple[str, ...]] = {}
     try:
-        pairs = parse_qsl(
-            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS_MAX
-        )
+        return parse_form(data)
     except ValueError:
         raise RefusedError("The form is not valid.", HTTPStatus.BAD_REQUEST) from None
-    for name, value in pairs:
-        fields[name] = (*fields.get(name, ()), value.replace("\0", ""))
-    return fields
+
+
+def media_type(request: Request) -> str:
+    """Return the type that a request states of its body, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_origin(site: Site, request: Request) -> None:
+    """Refuse what a page of another site has sent.
+
+    Raises:
+        RefusedError: it comes from elsewhere.
+    """
+    origins = request.headers.getlist("origin")
+    if [origin.lower() for origin in origins] != [origin_of(site, request)]:
+        raise RefusedError("The form was not sent by one of these pages.")
 
 
 def require_token(form: Form, token: str, reason: str) -> None:

@@ -80,6 +80,12 @@ class Notice:
     """The Authentication-Results of its mail, as found: nothing is decided by them."""
     pictures: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Digests of the pictures attached to its mail, which may show anything."""
+    subject: str = ""
+    """The content as the sender sees it: `child_sexual_abuse` or `other`; empty if it is not stated."""
+    name: str = ""
+    """The name of the person who sends it, as one line."""
+    explanation: str = ""
+    """The reason for which it is illegal, as the sender says it; several printable lines."""
 
     @property
     def key(self) -> str:

@@ -234,6 +234,8 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
                 click.echo(f"  {name:<10} {printable(value)}")
             for notice in notices:
                 click.echo(f"  {notice.kind:<10} {printable(_notice_line(notice))}")
+                for line in notice.explanation.splitlines():
+                    click.echo(f"  {'':<10} {printable(line)}")
             for match in matches:
                 message = "{entry} ({category}) of list {list}: {algorithm}, distance {distance}"
                 click.echo(f"  {'entry':<10} {printable(message.format_map(match))}")
@@ -274,6 +276,8 @@ def _notice_line(notice: CaseNotice) -> str:
     parts = [
         f"of {short_time(notice.received)}",
         f"by {notice.sender}" if notice.sender else "",
+        notice.name,
+        notice.subject,
         notice.reference,
         notice.member_state,
         notice.basis,

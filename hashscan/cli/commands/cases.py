@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cases.notices.reader import NOTICE_FORMATS
+from hashscan.cli.cases.form import form
 from hashscan.cli.cases.listing import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.cases.mailbox import fetch, mails
 from hashscan.cli.cases.notices import acknowledge, add
@@ -490,6 +491,7 @@ for _command in (
     serve,
     acknowledge,
     add,
+    form,
     import_,
     fetch,
     mails,

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 
 import click
 
 from hashscan.cli.hub.options import actor, database_option, hub_option
-from hashscan.cli.options.base import FILE, HashscanCommand, list_option, state_option
+from hashscan.cli.options.base import HashscanCommand, list_option, state_option
 from hashscan.cli.options.cases_and_alerts import channel_options
-from hashscan.cli.options.service import ADDRESS, NETWORK, filter_options
-from hashscan.cli.options.site import SiteOptions, site_options
+from hashscan.cli.options.service import ADDRESS, filter_options
+from hashscan.cli.options.site import ListenerOptions, SiteOptions, listener_options, site_options
 from hashscan.cli.options.tables import reporter_option
 from hashscan.cli.output.logs import print_message
-from hashscan.errors import UsageError
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.server import serve as run_node
 from hashscan.hub.storage.database import HubAddress
@@ -54,16 +51,7 @@ def init(hub: HubAddress) -> None:
     metavar="ADDRESS",
     help="tcp:HOST:PORT or unix:PATH. Default: tcp:127.0.0.1:8480, for a reverse proxy on this machine.",
 )
-@click.option(
-    "--allow-network",
-    "networks",
-    type=NETWORK,
-    multiple=True,
-    metavar="CIDR",
-    help="Network beyond this machine whose clients may connect; repeatable. It needs --tls-cert.",
-)
-@click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate of the hub (PEM).")
-@click.option("--tls-key", type=FILE, metavar="FILE", help="Key of this certificate (PEM).")
+@listener_options("hub")
 @site_options
 @channel_options
 @reporter_option
@@ -73,9 +61,7 @@ def init(hub: HubAddress) -> None:
 @state_option
 def serve(
     listen: UnixAddress | TcpAddress,
-    networks: tuple[IPv4Network | IPv6Network, ...],
-    tls_cert: Path | None,
-    tls_key: Path | None,
+    listener: ListenerOptions,
     site: SiteOptions,
     alerts: AlertSettings,
     reporter: Reporter | None,
@@ -90,22 +76,14 @@ def serve(
     no more reports raises an alert. Mails to organisations are sent if the first --notify URL of mail and the
     table [reporter] are there.
     """
-    if (tls_cert is None) != (tls_key is None):
-        raise UsageError("--tls-cert and --tls-key belong together", advice="Give both, or none.")
-    if networks and tls_cert is None:
-        raise UsageError(
-            "keys and digests of other machines would travel in the clear",
-            advice="Give --tls-cert and --tls-key, or put a reverse proxy with TLS in front.",
-        )
-    tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     site.check(listen)
     return run_node(
         HubSettings(
             state,
             database,
             listen,
-            networks,
-            tls,
+            listener.networks,
+            listener.tls,
             lists or None,
             filter,
             alerts=alerts,

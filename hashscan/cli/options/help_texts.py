@@ -298,6 +298,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "cases due": ("hashscan cases due", "hashscan cases due --within 6h --format json"),
     "cases fetch": ("hashscan cases fetch", "hashscan cases fetch --state /var/lib/hashscan"),
+    "cases form": (
+        "hashscan cases form",
+        "hashscan cases form --listen unix:/run/hashscan/form.sock --public-url https://report.example.org",
+    ),
     "cases import": (
         "hashscan cases import notices.csv",
         "hashscan cases import notice.json --customers home",

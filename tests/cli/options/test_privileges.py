@@ -60,6 +60,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "cases dispute": ["1", "--reason", "wrong"],
     "cases due": [],
     "cases fetch": ["--mailbox", "mailbox.toml"],
+    "cases form": [],
     "cases import": ["entries.csv"],
     "cases letter": ["1"],
     "cases list": [],

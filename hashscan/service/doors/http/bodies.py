@@ -9,8 +9,9 @@ differ, signs in lengths, other encodings than `chunked`, and folded or malforme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
@@ -37,6 +38,7 @@ FORM_EXTRA_BYTES = 1 << 20
 DROPPED_BYTES, DROPPED_SECONDS = 16 << 20, 10.0
 """Bounds of what is read and dropped of a refused body; its client may not read an answer before it has sent
 all of it, and a connection that is closed before is reset."""
+_FIELDS_MAX = 200
 _UNPARSED_BYTES = 1 << 16
 """A body of which so many bytes are left is dropped without being parsed."""
 
@@ -139,6 +141,21 @@ async def read_all(body: Body) -> bytes:
         RequestError, TooLarge, ClientLeftError: see `Body.pieces`.
     """
     return b"".join([piece async for piece in body.pieces()])
+
+
+def parse_form(data: bytes) -> Mapping[str, tuple[str, ...]]:
+    """Return the fields of `application/x-www-form-urlencoded`, each with its values, without NUL.
+
+    Raises:
+        ValueError: it is not valid, or has too many fields.
+    """
+    fields: dict[str, tuple[str, ...]] = {}
+    pairs = parse_qsl(
+        data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS_MAX
+    )
+    for name, value in pairs:
+        fields[name] = (*fields.get(name, ()), value.replace("\0", ""))
+    return fields
 
 
 async def receive_files(

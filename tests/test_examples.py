@@ -205,7 +205,7 @@ class TestCrontab:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     units = [path for kind in ("service", "timer", "path", "socket") for path in UNITS.glob(f"*.{kind}")]
-    assert len(units) == 14
+    assert len(units) == 15
     for unit in units:
         (tmp_path / unit.name).write_text(unit.read_text().replace(INSTALLED, sys.executable))
     done = subprocess.run(

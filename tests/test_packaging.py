@@ -74,7 +74,7 @@ def test_units_of_a_package_start_the_packaged_command(
     monkeypatch.setattr(build_packages, "module", lambda *command, cwd: " ".join(command))
     build_packages.add_system_files(build_packages.Tree(tmp_path), "deb")
     units = list((tmp_path / "usr/lib/systemd/system").iterdir())
-    assert len(units) == 14
+    assert len(units) == 15
     lines = [line for unit in units for line in unit.read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if "/opt/hashscan" in line] == []
     started = {line.split()[0] for line in lines if line.startswith("ExecStart=")}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hashscan import __version__
 from hashscan.atomic_files import output_errors, replace_file
 from hashscan.cases.deadlines import DeadlineCalculator
+from hashscan.cases.form_spool import last_refused
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.outbox import Outbox
 from hashscan.cases.queries import LedgerStats, ledger_stats
@@ -69,6 +70,8 @@ class Metrics:
     """The number of items in quarantine whose entries were withdrawn."""
     alerts_waiting: int | None = None
     oldest_waiting: float | None = None
+    form_refused: float | None = None
+    """When the form last refused a notice since its spool was full, in seconds since 1970."""
 
     def with_run(self, run: ScanMetrics | None) -> Metrics:
         """Return the figures with the scan that has just run.
@@ -102,7 +105,8 @@ def collect_metrics(
         last = ScanMetrics(run.started, run.ended, run.exit_code, run.verdicts, run.bytes, shortcomings)
     withdrawn = len(last_known(state))
     waiting, oldest = outbox.waiting(), outbox.oldest_waiting()
-    return Metrics(last, stats.last_success, lists, stats, withdrawn, waiting, oldest)
+    refused = last_refused(state)
+    return Metrics(last, stats.last_success, lists, stats, withdrawn, waiting, oldest, refused)
 
 
 def collect_list_metrics(
@@ -229,6 +233,11 @@ def _gauges(figures: Metrics) -> Iterator[_Gauge]:
     yield _plain("alerts_waiting", "Alerts that have not gone everywhere yet.", figures.alerts_waiting)
     yield _plain(
         "alerts_oldest_waiting_timestamp_seconds", "When the oldest of them was made.", figures.oldest_waiting
+    )
+    yield _plain(
+        "form_refused_timestamp_seconds",
+        "When the form for notices last refused one, since too many waited.",
+        figures.form_refused,
     )
 
 

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from hashscan.attribution.customers import Customers
 from hashscan.attribution.sites import Sites
 from hashscan.cases.form_spool import EXPLANATION_MAX, URLS_MAX, Spool, SpooledNotice, SpoolFullError
-from hashscan.notice_form.notices import NoticeRequest, Receipt, checked
+from hashscan.notice_form.notices import InvalidFieldError, NoticeRequest, Receipt, checked
 from hashscan.notice_form.rates import Rates
 from hashscan.schema import InvalidDocumentError, decode_json, validated
 from hashscan.service.doors.http.bodies import Body, parse_form, read_all
@@ -60,6 +60,13 @@ _SUBJECTS = (
     ("child_sexual_abuse", "Sexual abuse of children"),
     ("other", "Something else"),
 )
+_LABELS = {
+    "urls": "Web addresses",
+    "explanation": "Why it is illegal",
+    "name": "Your name",
+    "email": "Your e-mail address",
+    "good_faith": "Good faith",
+}
 _TEXTS = ("subject", "explanation", "name", "email", "submission")
 _RENDERER = Renderer(Path(__file__).with_name("templates"))
 
@@ -149,6 +156,9 @@ async def _take_form(context: FormContext, request: Request) -> Response:
     values: dict[str, Any] = {}
     try:
         notice = await _received(context, request, FORM_TYPE, values)
+    except InvalidFieldError as error:
+        failed = f"{_LABELS[error.field]}: {error.reason}"
+        return _form_page(context, HTTPStatus.UNPROCESSABLE_ENTITY, values, failed, error.field)
     except InvalidDocumentError as error:
         return _form_page(context, HTTPStatus.UNPROCESSABLE_ENTITY, values, str(error))
     except (RequestError, TooLarge) as trouble:
@@ -259,10 +269,18 @@ def _error_page(context: FormContext, status: int, reason: str) -> Response:
     return _page(context, "error.html", status, title=HTTPStatus(status).phrase, reason=reason)
 
 
-def _form_page(context: FormContext, status: int, values: Mapping[str, Any], failed: str = "") -> Response:
+def _form_page(
+    context: FormContext, status: int, values: Mapping[str, Any], failed: str = "", wrong: str = ""
+) -> Response:
+    """Return the form.
+
+    Args:
+        failed: says what is wrong.
+        wrong: name of the field that it is about.
+    """
     empty: dict[str, Any] = dict.fromkeys((*_TEXTS, "urls"), "")
     return _page(
-        context, "form.html", status, title="Report illegal content", failed=failed,
+        context, "form.html", status, title="Report illegal content", failed=failed, wrong=wrong,
         form={**empty, "good_faith": False, **values}, subjects=_SUBJECTS, urls_max=URLS_MAX,
         explanation_max=EXPLANATION_MAX,
         submission=str(values.get("submission") or secrets.token_urlsafe(16)),

@@ -64,6 +64,7 @@ class InvalidFieldError(InvalidDocumentError):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
+        self.reason = reason
 
 
 def checked(request: NoticeRequest, now: int, sites: Sites, customers: Customers) -> SpooledNotice:

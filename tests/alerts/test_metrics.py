@@ -33,6 +33,7 @@ FULL = Metrics(
     1,
     2,
     1_800_000_050,
+    1_800_000_060,
 )
 
 
@@ -79,6 +80,7 @@ def test_it_says_all_that_is_known_and_anybody_may_read_it(tmp_path: Path) -> No
         "hashscan_quarantine_withdrawn_items": 1,
         "hashscan_alerts_waiting": 2,
         "hashscan_alerts_oldest_waiting_timestamp_seconds": 1_800_000_050,
+        "hashscan_form_refused_timestamp_seconds": 1_800_000_060,
     }
     assert found.items() >= expected.items()
 

@@ -35,7 +35,7 @@ class ListenerOptions:
 
 @dataclass(frozen=True, slots=True)
 class SiteOptions:
-    """How pages are reached."""
+    """Addresses and proxies by which pages are reached."""
 
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]

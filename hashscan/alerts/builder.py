@@ -81,7 +81,7 @@ class AlertBuilder:
                 document = alert.document(self._host, at)
                 made += self._outbox.add(alert.keys, int(now), document, kinds) is not None
             if escalation and (late := self._events().half_gone(now)):
-                alert = _escalated(late, self._details_of([case.id for case in late]))
+                alert = _escalated(late, self._details_of([case.id for case in late], now))
                 document = alert.document(self._host, at)
                 made += self._outbox.add(alert.keys, int(now), document, escalation) is not None
             if digest and self._outbox.unreported([digest_key(now)]):
@@ -115,7 +115,7 @@ class AlertBuilder:
             details=self._details,
         )
         shown = [*figures.overdue.ids, *figures.reviews.ids, *figures.new.ids]
-        return replace(alert, details=self._details_of(list(dict.fromkeys(shown)))), figures.marks
+        return replace(alert, details=self._details_of(list(dict.fromkeys(shown)), now)), figures.marks
 
     def store(self, now: float, alerts: Iterable[Alert]) -> None:
         """Store alerts without delivering them, for the channels of a later command."""
@@ -137,9 +137,9 @@ class AlertBuilder:
         events = self._events()
         new = events.new_cases(CASES_NAMED)
         if new is not None:
-            yield _found(new, self._details_of(new.ids))
+            yield _found(new, self._details_of(new.ids, now))
         if overdue := events.overdue(now):
-            yield _overdue(overdue, self._details_of([case.id for case in overdue]))
+            yield _overdue(overdue, self._details_of([case.id for case in overdue], now))
         for scan in events.new_scans():
             yield from _scan_alerts(scan, now, details=self._details)
         for one in lists:
@@ -162,7 +162,7 @@ class AlertBuilder:
                 counts={"items": len(keys)},
             )
 
-    def _details_of(self, ids: Sequence[int]) -> list[AlertDetail]:
+    def _details_of(self, ids: Sequence[int], now: float) -> list[AlertDetail]:
         """Return the details of the first cases, if details were asked for."""
         found: list[AlertDetail] = []
         if not self._details:
@@ -173,15 +173,17 @@ class AlertBuilder:
             case = queries.case(number)
             if case is None:
                 continue
+            withheld = case.is_withheld(now)
             entries = [f"{match['list']}/{match['entry']}" for match in queries.matches(number)]
             found.append(
                 AlertDetail(
                     case=number,
                     verdict=case.verdict,
                     categories=" ".join(case.categories),
-                    customer=case.customer,
-                    **({} if case.path is None else path_fields(case.path)),
-                    url=case.url,
+                    # A hook may write to customers, so it gets nothing by which it could find this one.
+                    customer="" if withheld else case.customer,
+                    **({} if case.path is None or withheld else path_fields(case.path)),
+                    url="" if withheld else case.url,
                     entries=" ".join(entries[:5]),
                 )
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +47,7 @@ class DeliveryResult:
     sent: int
     """The number of deliveries; one alert to two channels is two."""
     waiting: int
-    """The number of alerts that some channel has not got yet."""
+    """The number of alerts that some channel has not got yet, without letters that are withheld."""
     failures: tuple[str, ...]
     """The reasons of failed deliveries, for people; without secrets."""
     postponed: tuple[str, ...]
@@ -75,18 +75,30 @@ class _ChannelQueue:
 
 def _queues(
     outbox: Outbox, channels: Sequence[Channel], now: Now, *, at_once: bool
-) -> tuple[list[_ChannelQueue], list[str]]:
-    """Return the queues of channels with waiting alerts, and the labels of those that are retried later."""
+) -> tuple[list[_ChannelQueue], list[str], set[int]]:
+    """Return the queues of channels with waiting alerts, the labels of those that are retried later, and the
+    letters that are withheld."""
     lines: list[_ChannelQueue] = []
     postponed: list[str] = []
+    withheld: set[int] = set()
     for channel in channels:
-        waiting = outbox.waiting_for(channel.id, channel.kind)
+        queued = outbox.waiting_for(channel.id, channel.kind)
+        held = {one.id for one in queued if _is_held(outbox, one.document, now())}
+        withheld |= held
+        waiting = [one for one in queued if one.id not in held]
         failing = outbox.failing(channel.id)
         if waiting and failing is not None and now() < failing.again and not at_once:
             postponed.append(channel.label)
         elif waiting:
             lines.append(_ChannelQueue(channel, waiting))
-    return lines, postponed
+    return lines, postponed, withheld
+
+
+def _is_held(outbox: Outbox, document: Mapping[str, Any], now: float) -> bool:
+    """Return True for a letter to a customer who may not be told yet."""
+    if document["kind"] != Kind.LETTER or "answer" in document:
+        return False
+    return outbox.is_withheld(document["cases"], now)
 
 
 def deliver(
@@ -104,7 +116,7 @@ def deliver(
     channels that failed recently. After `all_seconds`, no other delivery starts.
     """
     until = time.monotonic() + all_seconds
-    lines, postponed = _queues(outbox, channels, now, at_once=at_once)
+    lines, postponed, withheld = _queues(outbox, channels, now, at_once=at_once)
     sent, failures = 0, []
     with ThreadPoolExecutor(max(1, len(lines))) as threads:
         running: dict[Future[None], tuple[_ChannelQueue, list[int], dict[str, Any]]] = {}
@@ -137,7 +149,7 @@ def deliver(
                 begin(line)
     for kind in {channel.kind for channel in channels}:
         outbox.complete_kind(kind, [channel.id for channel in channels if channel.kind == kind])
-    return DeliveryResult(sent, outbox.waiting(), tuple(failures), tuple(postponed))
+    return DeliveryResult(sent, outbox.waiting() - len(withheld), tuple(failures), tuple(postponed))
 
 
 class Notifier:
@@ -226,7 +238,7 @@ class Notifier:
     def _deliver(
         self, ledger: Ledger, state: StateDir, channels: Sequence[Channel], *, at_once: bool
     ) -> DeliveryResult:
-        with _delivery_lock(state, DELIVERY_RUN_SECONDS):
+        with delivery_lock(state, DELIVERY_RUN_SECONDS):
             outbox = Outbox(ledger)
             outbox.prune(int(self._now()))
             return deliver(outbox, channels, self._now, at_once=at_once)
@@ -262,7 +274,7 @@ def host() -> str:
     return socket.gethostname()
 
 
-def _delivery_lock(state: StateDir, seconds: float) -> LockFile:
+def delivery_lock(state: StateDir, seconds: float) -> LockFile:
     """Take the lock of deliveries: one process at a time delivers, otherwise some would be sent twice."""
     path = state.delivery_lock
     with output_errors(f"{path} can't be locked"):

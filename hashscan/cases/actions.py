@@ -16,6 +16,9 @@ from hashscan.errors import UsageError
 NOTE_MAX = 1000
 TOLD, DISPUTED, CLOSED, REOPENED = "told", "disputed", "closed", "reopened"
 
+_PRESERVED_SECONDS = 190 * 86_400
+"""More than six months: Regulation (EU) 2021/784, article 6."""
+
 _SET = {
     TOLD: "told=coalesce(told, :now)",
     DISPUTED: "disputed=coalesce(disputed, :now), dispute=:reason",
@@ -119,6 +122,29 @@ def acknowledge(ledger: Ledger, numbers: Iterable[int], recipient: str, who: str
     return changed
 
 
+def suspect(ledger: Ledger, number: int, told: str, at: int, who: str, now: int) -> None:
+    """Mark a case: an offence that threatens life is suspected (DSA, article 18); record who was told.
+
+    Args:
+        told: the authority, and how it was told; empty if none was told yet.
+        at: when it was told; seconds since 1970.
+        now: seconds since 1970.
+
+    Raises:
+        UsageError: the case doesn't exist.
+        LedgerError: the ledger can't be written.
+    """
+    with ledger.transaction() as database:
+        tracker = CaseTracker(database)
+        if tracker.find_case("WHERE id=?", number) is None:
+            raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --status all`.")
+        marked = "SELECT 1 FROM events WHERE id=? AND kind='suspected'"
+        if database.execute(marked, (number,)).fetchone() is None:
+            tracker.add_event(number, now, "suspected", "", who)
+        if told:
+            tracker.add_event(number, at, "authority_told", told, who)
+
+
 def assign(
     ledger: Ledger, numbers: Iterable[int], to: str | None, note: str, who: str, now: int
 ) -> list[int]:
@@ -203,8 +229,12 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
         database.execute("DELETE FROM old")
         database.execute(
             "INSERT INTO old SELECT id FROM cases "
-            "WHERE pruned IS NULL AND coalesce(removed, closed) < ?1 AND seen < ?1",
-            (before,),
+            "WHERE pruned IS NULL AND coalesce(removed, closed) < ?1 AND seen < ?1 "
+            # What must not be told, or is preserved, must still be recognised.
+            "AND id NOT IN (SELECT id FROM withheld WHERE until > ?2) "
+            "AND (coalesce(removed, closed) < ?3 OR id NOT IN (SELECT id FROM notice_items JOIN notices "
+            "ON notice=number WHERE notices.kind=?4))",
+            (before, now, now - _PRESERVED_SECONDS, NoticeKind.TERRORIST),
         )
         for statement in (
             "UPDATE custody SET path=NULL, version='' WHERE id IN old",
@@ -219,6 +249,7 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
             "JOIN cases USING (id) WHERE pruned IS NULL AND id NOT IN old)",
             "DELETE FROM refusals WHERE id IN old",
             "DELETE FROM assignees WHERE id IN old",
+            "DELETE FROM withheld WHERE id IN old",
             "UPDATE events SET words='' WHERE id IN old AND kind NOT IN ('found', 'verdict')",
         ):
             database.execute(statement)

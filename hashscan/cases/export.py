@@ -23,6 +23,7 @@ _TIMES = (
     "noticed",
     "ordered",
     "acknowledge",
+    "withheld",
     "due",
     "told",
     "disputed",
@@ -37,7 +38,7 @@ _NUMBERS = ("size", "uid", "previous")
 COLUMNS = (
     "case", "state", "overdue", "verdict", "categories", "customer", "path", "version", "url", "due", "found",
     "noticed", "ordered", "acknowledge", "told", "disputed", "removed", "how", "closed", "why", "dispute",
-    "hours", "because", "door", "reference", "assignee",
+    "hours", "because", "door", "reference", "assignee", "withheld",
 )  # fmt: skip
 
 
@@ -74,6 +75,8 @@ class CaseDocument(Struct, kw_only=True):
     """The receipt of the first order to act."""
     acknowledge: Time | UnsetType = UNSET
     """Time until which the receipt of an order must be acknowledged; left out where none waits for that."""
+    withheld: Time | UnsetType = UNSET
+    """Time before which the customer may not be told of it; left out where nobody has ordered that."""
     due: Time | UnsetType = UNSET
     told: Time | UnsetType = UNSET
     disputed: Time | UnsetType = UNSET

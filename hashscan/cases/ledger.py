@@ -93,7 +93,8 @@ CREATE TABLE sightings (
 -- Events of a case, each with the person who caused it, if any; rows are never changed. Kinds: 'found',
 -- 'noticed', 'verdict', 'cleared', 'told', 'removed', 'back', 'restored', 'closed', 'not_found', 'reopened',
 -- 'disputed', 'checked' (a check saw nothing of a file that was never seen here), 'confirmed',
--- 'acknowledged', 'reviewed', 'assigned', 'noted'.
+-- 'acknowledged', 'reviewed', 'assigned', 'noted', 'withheld' and 'lifted' (do-not-tell), 'suspected' (an
+-- offence that threatens life) and 'authority_told' of it, 'answered' (the outcome was sent to the sender).
 CREATE TABLE events (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
   words TEXT NOT NULL DEFAULT '', who TEXT NOT NULL DEFAULT ''
@@ -142,6 +143,11 @@ CREATE TRIGGER reviews_no_replace BEFORE INSERT ON reviews
 
 -- Who works on a case; the events 'assigned' keep who did before.
 CREATE TABLE assignees (id INTEGER PRIMARY KEY, who TEXT NOT NULL);
+
+-- Cases of which the customer may not be told before a time (do-not-tell), by order of an authority.
+CREATE TABLE withheld (
+  id INTEGER PRIMARY KEY, until INTEGER NOT NULL, reason TEXT NOT NULL, who TEXT NOT NULL
+);
 
 -- What notices name, one row for each file. digest: of the item and the path, so that a repeated one is
 -- recognised. item: digest of the item alone. notice: its number. stated: the deadline in the notice.

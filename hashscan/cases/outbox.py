@@ -13,6 +13,7 @@ from typing import Any
 from hashscan.cases.deadlines import DUE, IS_ORDER, DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import ScanRun, scans
+from hashscan.cases.withholding import withheld_of
 
 _NO_CHANNEL_YET = ""
 """Used instead of a kind: the alert waits for the first channels that are set up."""
@@ -135,6 +136,10 @@ class Outbox:
             "AND id NOT IN (SELECT alert FROM alert_sent WHERE channel = ?) ORDER BY id",
             (kind, channel),
         )
+
+    def is_withheld(self, cases: Iterable[int], now: float) -> bool:
+        """Return True if the customer may not be told of one of some cases at `now` (seconds since 1970)."""
+        return withheld_of(self._ledger, cases, now) is not None
 
     def waiting(self) -> int:
         """Return the number of alerts that are not delivered everywhere."""

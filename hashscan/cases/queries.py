@@ -12,6 +12,7 @@ from hashscan.cases.deadlines import DUE, IS_ORDER, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
 from hashscan.cases.notices.notice import NoticeKind, SenderRole
 from hashscan.cases.tracker import INFORM, NOT_FOUND, QUARANTINED, REFUSED
+from hashscan.cases.withholding import WITHHELD_UNTIL
 from hashscan.shortcomings import Shortcoming, shortcomings_of
 
 _OPEN = "removed IS NULL AND closed IS NULL"
@@ -84,6 +85,12 @@ class Case:
     """Time until which the receipt of an order must be acknowledged; None if none waits for that."""
     assignee: str = ""
     """The person who works on it; empty if nobody was named."""
+    withheld: int | None = None
+    """Time before which its customer may not be told of it; None if nobody has ordered that."""
+
+    def is_withheld(self, now: float) -> bool:
+        """Return True if the customer may not be told of it yet."""
+        return self.withheld is not None and now < self.withheld
 
     @property
     def open(self) -> bool:
@@ -213,7 +220,8 @@ _CASE = (
     "coalesce(refusals.door, ''), coalesce(reference, ''), witness, "
     "ordered, (SELECT min(acknowledge) FROM notices WHERE acknowledged IS NULL "
     "AND number IN (SELECT notice FROM notice_items WHERE notice_items.id=cases.id)), "
-    "coalesce((SELECT who FROM assignees WHERE assignees.id=cases.id), '') "
+    "coalesce((SELECT who FROM assignees WHERE assignees.id=cases.id), ''), "
+    f"{WITHHELD_UNTIL} "
     "FROM cases LEFT JOIN refusals USING (id)"
 )
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from hashscan.quarantine.captured_file import (
 from hashscan.quarantine.file_search import FileLocation, SearchBudget, open_writers, search
 from hashscan.quarantine.folder import QuarantineFolder, mount_of
 from hashscan.quarantine.items import State
+from hashscan.quarantine.legal_holds import withheld_until
 from hashscan.quarantine.notes import write_notes
 from hashscan.quarantine.object_transfer import move_object, move_remarks
 from hashscan.quarantine.retention import Retention
@@ -34,6 +35,7 @@ from hashscan.quarantine.store import Quarantine, event_context
 from hashscan.quarantine.transfer import DisplacedError, copy_files, private_name, take_file
 from hashscan.sources.filesystem.quarantined_files import TAG
 from hashscan.text import path_fields
+from hashscan.timefmt import format_time
 
 _ITEM = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{8}")
 """Pattern of an item's name; see `capture`."""
@@ -194,9 +196,25 @@ class _FileMover:
                 system.sync_file_system(descriptor)
             results += _log_moved(self._quarantine, done)
             if self._note is not None and done:
-                without = write_notes(self._quarantine, [one.file for one in done], self._note)
+                without = self._write_notes([one.file for one in done], self._note)
                 results = [replace(result, no_note=without.get(result.item, "")) for result in results]
         return results
+
+    def _write_notes(self, moved: Sequence[CapturedFile], note: bytes) -> dict[str, str]:
+        """Leave notes where the customer may be told; return by item the reason where there is none."""
+        without, told = {}, []
+        for one in moved:
+            try:
+                digest = bytes.fromhex(one.digests["sha256"])
+                until = withheld_until(self._quarantine.state, one.request.path, "", digest, time.time())
+            except OutputError as error:
+                without[one.item] = str(error)
+                continue
+            if until is None:
+                told.append(one)
+            else:
+                without[one.item] = f"the customer may not be told before {format_time(until)}"
+        return {**without, **write_notes(self._quarantine, told, note)}
 
     def _begin(self, request: QuarantineRequest, stack: ExitStack) -> _Move:
         """Open, hash and log (unsynced) a file to be moved; `QuarantineSkipped` if it can't be."""

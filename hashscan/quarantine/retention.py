@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hashscan.errors import OutputError
 from hashscan.quarantine.captured_file import Outcome, QuarantineSkipped, to_skipped
 from hashscan.quarantine.items import KEPT, Item, State
+from hashscan.quarantine.legal_holds import preservation_reason
 from hashscan.quarantine.store import Quarantine
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,19 +56,22 @@ def is_due(item: Item) -> bool:
 def destroy(quarantine: Quarantine, item: Item, reason: str | None, *, override: bool) -> int:
     """Destroy one item; its record stays in the log. The data blocks on the disk are not overwritten.
 
-    `override` destroys it even before its minimum retention is over, or if all its entries were withdrawn.
+    `override` destroys it even before its minimum retention is over, or if all its entries were withdrawn;
+    nothing destroys what a removal order for terrorist content names before six months are over.
 
     Returns:
         The number of other hard links of the file. Through them the content remains, readable by root alone.
 
     Raises:
         QuarantineSkipped: the item must still be kept, or can't be removed.
-        OutputError: the quarantine can't be written.
+        OutputError: the quarantine can't be written, or the ledger can't be read.
     """
     if item.state not in KEPT:
         raise QuarantineSkipped(Outcome.REFUSED, f"it is not in quarantine: {item.state.value}")
     if _time_of(item, "retain_min") > datetime.now(UTC) and not override:
         raise QuarantineSkipped(Outcome.REFUSED, f"it must be kept until {item.record['retain_min']}")
+    if reason_to_keep := preservation_reason(quarantine.state, item):
+        raise QuarantineSkipped(Outcome.REFUSED, reason_to_keep)
     if item.withdrawn and not override:
         raise QuarantineSkipped(
             Outcome.REFUSED, "all entries that match it were withdrawn: restore it, or use --override"

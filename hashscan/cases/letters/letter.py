@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from hashscan.cases.queries import Case, Queries
 from hashscan.errors import UsageError
 from hashscan.model import Reporter
 from hashscan.text import printable
-from hashscan.timefmt import short_time
+from hashscan.timefmt import format_time, short_time
 
 _FOLDER = Path(__file__).parent
 LANGUAGES = tuple(sorted(path.suffixes[0][1:] for path in _FOLDER.glob("letter.*.txt")))
@@ -39,22 +40,32 @@ class Letter:
     cases: tuple[int, ...]
 
 
-def cases_of_letter(queries: Queries, numbers: Iterable[int], customer: str | None) -> list[Case]:
+def cases_of_letter(
+    queries: Queries, numbers: Iterable[int], customer: str | None, now: float | None = None
+) -> list[Case]:
     """Return the cases that a letter is about, those with the earliest deadline first.
 
     Args:
         queries: those of a ledger that is up to date.
         numbers: their numbers; all of the customer if there are none.
         customer: the customer; None for that of the numbered cases.
+        now: seconds since 1970; None for the clock's time. Cases that are withheld then are left out.
 
     Raises:
-        UsageError: a case does not exist, is over or is not confirmed, or they have several customers.
+        UsageError: a case does not exist, is over, withheld or not confirmed, or they have several customers.
         LedgerError: the ledger can't be read.
     """
     wanted = dict.fromkeys(numbers)
+    now = time.time() if now is None else now
     if not wanted:
-        return [c for c in queries.open_cases() if c.customer == customer and c.verdict in _CONFIRMED]
+        return [
+            case
+            for case in queries.open_cases()
+            if case.customer == customer and case.verdict in _CONFIRMED and not case.is_withheld(now)
+        ]
     found = [_confirmed(queries, number) for number in wanted]
+    for case in found:
+        require_tellable(case, now)
     customers = {case.customer for case in found} | ({customer} if customer is not None else set())
     if len(customers) > 1:
         raise UsageError(
@@ -67,6 +78,19 @@ def cases_of_letter(queries: Queries, numbers: Iterable[int], customer: str | No
             advice="Write one letter for each case, or add rules: see `hashscan customers`.",
         )
     return sorted(found, key=lambda case: (case.due is None, case.due, case.id))
+
+
+def require_tellable(case: Case, now: float) -> None:
+    """Refuse a case of which the customer may not be told at a time in seconds since 1970.
+
+    Raises:
+        UsageError: it is withheld; names the time.
+    """
+    if case.withheld is not None and now < case.withheld:
+        raise UsageError(
+            f"the customer may not be told of case {case.id} before {format_time(case.withheld)}",
+            advice="See `hashscan cases show`; a person can end that by `hashscan cases withhold --lift`.",
+        )
 
 
 def _confirmed(queries: Queries, number: int) -> Case:

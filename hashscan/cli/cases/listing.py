@@ -124,6 +124,11 @@ def _print_cases(cases: Iterable[Case], limit: int, now: float) -> None:
         print_message("no case matches")
 
 
+def _withheld(case: Case, now: float) -> str:
+    """Return until when the customer may not be told; empty if he may."""
+    return "" if case.withheld is None or now >= case.withheld else f"before {short_time(case.withheld)} UTC"
+
+
 def describe_due(case: Case, now: float) -> str:
     """Return the deadline of a case, with the time that is left or by which it is overdue."""
     from hashscan.cases.export import format_duration
@@ -226,6 +231,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
                 ("disputed", case.dispute),
                 ("closed", case.why),
                 ("assignee", case.assignee),
+                ("not told", _withheld(case, now)),
                 ("before", "" if case.previous is None else f"case {case.previous}"),
             ):
                 if value:

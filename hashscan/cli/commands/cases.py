@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cases.notices.reader import NOTICE_FORMATS
+from hashscan.cli.cases.authorities import report_authority, withhold
 from hashscan.cli.cases.form import form
 from hashscan.cli.cases.listing import cases_argument, due, known_case, list_, show, times
 from hashscan.cli.cases.mailbox import fetch, mails
@@ -490,6 +491,8 @@ for _command in (
     assign,
     serve,
     acknowledge,
+    withhold,
+    report_authority,
     add,
     form,
     import_,

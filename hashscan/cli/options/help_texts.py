@@ -271,6 +271,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan quarantine restore --withdrawn",
     ),
     "quarantine verify": ("hashscan quarantine verify", "hashscan quarantine verify --repair"),
+    "cases withhold": (
+        "hashscan cases withhold 12 --until 2027-01-31 --reason 'order 26-114 of the police'",
+        "hashscan cases withhold 12 --lift --reason 'the police permit it'",
+    ),
+    "cases report-authority": ("hashscan cases report-authority 12 --to 'the police, by telephone'",),
     "cases acknowledge": (
         "hashscan cases acknowledge 12",
         "hashscan cases acknowledge 12 13 --recipient 'the authority by mail'",

@@ -1,0 +1,68 @@
+"""Keep cases from their customers until a time, by order of an authority; only a person changes that time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from hashscan.cases.ledger import Ledger
+from hashscan.cases.tracker import CaseTracker
+from hashscan.errors import UsageError
+from hashscan.timefmt import format_time
+
+WITHHELD_UNTIL = (
+    "(SELECT max(until) FROM withheld JOIN cases AS other USING (id) WHERE other.id=cases.id "
+    "OR (other.path=cases.path AND other.version=cases.version AND other.host=cases.host) "
+    "OR (other.sha256=cases.sha256 AND other.customer=cases.customer))"
+)
+"""SQL expression for the time before which the customer of a case may not be told, in seconds since 1970;
+NULL if he may. A case also counts as withheld if another one of the same path, or of the same content of the
+same customer, is: a letter about it would say the same."""
+
+
+def withhold(
+    ledger: Ledger, numbers: Iterable[int], until: int | None, reason: str, who: str, now: int
+) -> list[int]:
+    """Record that the customers of cases may not be told before a time, or that they may; all or nothing.
+
+    Args:
+        until: the time, in seconds since 1970; it replaces an earlier one. None lifts it.
+        reason: one line.
+        now: seconds since 1970.
+
+    Returns:
+        The numbers of the cases that changed.
+
+    Raises:
+        UsageError: a case doesn't exist.
+        LedgerError: the ledger can't be written.
+    """
+    changed = []
+    with ledger.transaction() as database:
+        tracker = CaseTracker(database)
+        for number in dict.fromkeys(numbers):
+            if tracker.find_case("WHERE id=?", number) is None:
+                raise UsageError(
+                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
+                )
+            if until is None:
+                if not database.execute("DELETE FROM withheld WHERE id=?", (number,)).rowcount:
+                    continue
+                tracker.add_event(number, now, "lifted", reason, who)
+            else:
+                row = (number, until, reason, who)
+                database.execute("INSERT OR REPLACE INTO withheld VALUES (?, ?, ?, ?)", row)
+                tracker.add_event(number, now, "withheld", f"until {format_time(until)}: {reason}", who)
+            changed.append(number)
+    return changed
+
+
+def withheld_of(ledger: Ledger, numbers: Iterable[int], now: float) -> int | None:
+    """Return the last time before which the customers of some cases may not be told; None if they may.
+
+    Raises:
+        LedgerError: the ledger can't be read.
+    """
+    query = f"SELECT max({WITHHELD_UNTIL}) FROM cases WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+    (until,) = ledger.one(query, json.dumps(list(numbers)))
+    return until if until is not None and now < until else None

@@ -128,7 +128,7 @@ def write_letter(
     Raises:
         UsageError: there is no such template, or it can't be used.
     """
-    text, place = _template(language, templates)
+    text, place = _template("letter", language, templates)
     first_due = min((case.due for case in cases if case.due is not None), default=None)
     numbers = tuple(case.id for case in cases)
     named = ", ".join(map(str, numbers[:_CASES_IN_SUBJECT]))
@@ -146,6 +146,22 @@ def write_letter(
         "email": reporter.email,
         "phone": reporter.phone,
     }
+    return Letter(*_split(text, place, values), numbers)
+
+
+def fill(
+    kind: str, language: str, templates: Path | None, values: dict[str, Any], cases: tuple[int, ...]
+) -> Letter:
+    """Return a letter from the template `kind.language.txt` of a folder, or else of ours.
+
+    Raises:
+        UsageError: there is no such template, or it can't be used.
+    """
+    return Letter(*_split(*_template(kind, language, templates), values), cases)
+
+
+def _split(text: str, place: Path, values: dict[str, Any]) -> tuple[str, str]:
+    """Return the subject and the text of a template that is filled in."""
     first, _, rest = _rendered(text, place, values).partition("\n")
     if not first.startswith(_SUBJECT) or not rest.strip():
         raise UsageError(
@@ -153,7 +169,7 @@ def write_letter(
             advice=f"Begin it with a line `{_SUBJECT} ...`, and an empty line.",
         )
     lines = (printable(line, keep="\t").rstrip() for line in rest.strip().split("\n"))
-    return Letter(printable(first.removeprefix(_SUBJECT).strip()), "\n".join(lines), numbers)
+    return printable(first.removeprefix(_SUBJECT).strip()), "\n".join(lines)
 
 
 def _time(seconds: int | None) -> str:
@@ -174,9 +190,9 @@ def _fields(case: Case, now: float, *, with_paths: bool) -> dict[str, Any]:
     }
 
 
-def _template(language: str, templates: Path | None) -> tuple[str, Path]:
+def _template(kind: str, language: str, templates: Path | None) -> tuple[str, Path]:
     """Return the text of a template, and where it is."""
-    name = f"letter.{language}.txt"
+    name = f"{kind}.{language}.txt"
     if templates is not None and not templates.is_dir():
         raise UsageError(f"{templates} is no folder", advice="--templates names the folder of the templates.")
     for folder in (templates, _FOLDER):

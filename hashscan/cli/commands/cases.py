@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashscan.cases.notices.reader import NOTICE_FORMATS
+from hashscan.cli.cases.answers import draft
 from hashscan.cli.cases.authorities import report_authority, withhold
 from hashscan.cli.cases.form import form
 from hashscan.cli.cases.listing import cases_argument, due, known_case, list_, show, times
@@ -491,6 +492,7 @@ for _command in (
     assign,
     serve,
     acknowledge,
+    draft,
     withhold,
     report_authority,
     add,

@@ -271,6 +271,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan quarantine restore --withdrawn",
     ),
     "quarantine verify": ("hashscan quarantine verify", "hashscan quarantine verify --repair"),
+    "cases draft": (
+        "hashscan cases draft 12 --kind acknowledgement",
+        "hashscan cases draft --notice 3 --kind outcome",
+    ),
     "cases withhold": (
         "hashscan cases withhold 12 --until 2027-01-31 --reason 'order 26-114 of the police'",
         "hashscan cases withhold 12 --lift --reason 'the police permit it'",

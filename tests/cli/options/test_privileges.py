@@ -52,6 +52,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "quarantine verify": [],
     "care make": ["--from", "2020", "--to", "2020", "--output", "state/care.json"],
     "cases acknowledge": ["1"],
+    "cases draft": ["1", "--kind", "receipt"],
     "cases withhold": ["1", "--lift", "--reason", "x"],
     "cases report-authority": ["1"],
     "cases add": ["/x"],

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     INCOMPLETE = "incomplete"
     LIST = "list"
     WITHDRAWN = "withdrawn"
+    LEGAL_BASIS = "legal_basis"
     SILENT = "silent"
     PROBED = "probed"
     DONE = "done"
@@ -52,6 +53,7 @@ SEVERITIES: Mapping[Kind, str] = {
     Kind.INCOMPLETE: "warning",
     Kind.LIST: "warning",
     Kind.WITHDRAWN: "warning",
+    Kind.LEGAL_BASIS: "warning",
     Kind.SILENT: "err",
     Kind.PROBED: "alert",
     Kind.DONE: "info",

@@ -28,6 +28,7 @@ from hashscan.cases.queries import Queries, ScanRun
 from hashscan.errors import EXIT_MEANINGS
 from hashscan.model import TEST_CATEGORY, TrustState, Verdict
 from hashscan.settings.cases_and_alerts import NotifyOn
+from hashscan.settings.legal_basis import WARN_DAYS, LegalBasis
 from hashscan.shortcomings import ShortcomingCode
 from hashscan.text import path_fields, plural
 from hashscan.timefmt import format_time, short_time
@@ -225,6 +226,24 @@ def limit_alert(one: LimitedList, now: float) -> Alert:
         (one.message,),
         counts={"held": one.held},
     )
+
+
+def legal_basis_alerts(bases: Iterable[LegalBasis], now: float) -> Iterator[Alert]:
+    """Yield the alerts for legal bases that end soon, or have ended, at `now` (seconds since 1970).
+
+    Each is raised once for an end: one that is entered anew has its own.
+    """
+    for one in bases:
+        if now < one.end - WARN_DAYS * 86_400:
+            continue
+        ended = now >= one.end
+        after = "it goes on" if one.after_legal_basis == "continue" else "nothing is checked with it"
+        yield Alert(
+            Kind.LEGAL_BASIS,
+            (f"legal-basis:{one.subject}:{one.legal_basis_until}:{'ended' if ended else 'soon'}",),
+            f"legal basis of {one.subject} {'has ended' if ended else 'ends'} on {one.legal_basis_until}",
+            (f"{one.legal_basis}. After its end, {after}: enter what holds then in [[legal_basis]].",),
+        )
 
 
 def outcome_alerts(outcome: ScanResult, name: str, *, details: bool) -> Iterator[Alert]:

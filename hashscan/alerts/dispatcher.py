@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashscan.alerts.alert import WHOLE_KINDS, Alert, Kind, merge_documents
-from hashscan.alerts.builder import AlertBuilder
+from hashscan.alerts.builder import AlertBuilder, legal_basis_alerts
 from hashscan.alerts.channels.apprise import AppriseChannel, EscalationChannel, LetterChannel
 from hashscan.alerts.channels.base import Channel, DeliveryError
 from hashscan.alerts.channels.local import HookChannel, SyslogChannel
@@ -213,6 +213,7 @@ class Notifier:
             OutputError: the state folder can't be written.
         """
         kinds = {channel.kind for channel in self.channels}
+        others = (*others, *legal_basis_alerts(self._settings.bases, self._now()))
         self.builder(ledger).build_all(
             self._now(), kinds, lists, last_known(state), others,
             {channel.kind for channel in self._escalation}, digest=digest,

@@ -6,13 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from hashscan.errors import UsageError
 from hashscan.model import CATEGORIES, Reporter
 from hashscan.settings.option import Checked, setting
 from hashscan.settings.table_rows import InvalidValueError, Reader, printable_line, read_row
 from hashscan.settings.values import parse_duration, require_positive
+
+if TYPE_CHECKING:
+    from hashscan.settings.legal_basis import LegalBasis
 
 DAY = 86_400.0
 KIND_DEADLINES = {"order": DAY / 2, "court": DAY / 2, "terrorist": DAY / 24, "inform": 3 * DAY}
@@ -138,6 +141,9 @@ class AlertSettings:
         Path,
         "FILE",
     )
+
+    bases: tuple[LegalBasis, ...] = ()
+    """The legal bases whose ends are reported."""
 
     @property
     def any_channel(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from hashscan.model import MemberLimits
 from hashscan.settings.matching import (
@@ -18,6 +18,9 @@ from hashscan.settings.matching import (
 )
 from hashscan.settings.option import setting
 from hashscan.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from hashscan.settings.legal_basis import LegalBasis
 
 Protocol = Literal["clamd", "icap", "http"]
 AnswerTo = Literal["match", "held", "review", "ambiguous", "undecoded", "trouble"]
@@ -143,6 +146,8 @@ class ServeSettings:
     """The limits within which containers are opened; None opens none."""
     clamd_root: Path | None = None
     """Folder beneath which clients of a Unix socket may have files scanned by path."""
+    bases: tuple[LegalBasis, ...] = ()
+    """The legal bases, of which those of doors are applied."""
     http_keys: Path | None = None
     """File of the hashed keys of HTTP clients."""
     filter: tuple[str, str] | None = None

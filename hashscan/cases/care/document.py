@@ -133,6 +133,20 @@ class CareOrder(Struct, frozen=True):
     cases: list[Text]
 
 
+class CareBasis(Struct, frozen=True):
+    """A legal basis, as the operator states it."""
+
+    subject: Text
+    """Such as `list national` or `door icap`."""
+    legal_basis: Text
+    until: Text
+    """Its last day."""
+    ended: bool
+    """True if it had ended by the end of the period."""
+    after: Text
+    """What is done after its end: not_checked or continue."""
+
+
 class CareDocument(Struct, frozen=True):
     """A proof of care."""
 
@@ -151,6 +165,7 @@ class CareDocument(Struct, frozen=True):
     durations: list[Durations]
     overdue: list[Overdue]
     orders: list[CareOrder]
+    legal_bases: list[CareBasis]
 
 
 class SignedContent(Struct, frozen=True):

@@ -21,7 +21,7 @@ from hashscan.cli.options.base import (
 )
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.output import format_option, write_output
-from hashscan.cli.options.tables import reporter_option
+from hashscan.cli.options.tables import legal_basis_option, reporter_option
 from hashscan.cli.output.logs import print_line, print_message
 from hashscan.errors import EXIT_CLEAN, EXIT_OUTPUT, UsageError
 from hashscan.model import Reporter
@@ -33,6 +33,7 @@ from hashscan.timefmt import format_utc, format_utc_seconds
 if TYPE_CHECKING:
     from hashscan.cases.care.document import CareDocument
     from hashscan.cases.care.figures import CareFacts
+    from hashscan.settings.legal_basis import LegalBasis
 
 _INTERVAL = 25 * 3600.0
 _LABEL_MAX = 100
@@ -85,6 +86,7 @@ def command() -> None:
     "--tsa-ca", type=FILE, metavar="FILE", help="Its root certificates (PEM), to verify the answer."
 )
 @reporter_option
+@legal_basis_option
 @deadline_options
 @state_option
 def make(
@@ -101,6 +103,7 @@ def make(
     tsa: str,
     tsa_ca: Path | None,
     reporter: Reporter | None,
+    bases: tuple[LegalBasis, ...],
     deadlines: CaseSettings,
     state: StateDir,
 ) -> int:
@@ -110,7 +113,7 @@ def make(
     share of files that were not decoded or not read and why, how long findings, notices and orders took, and
     what is overdue. It names no path, URL, digest, customer or sender. A file is replaced.
     """
-    from hashscan.cases.care.document import VERSION, CareDocument
+    from hashscan.cases.care.document import VERSION, CareBasis, CareDocument
     from hashscan.cases.care.figures import TargetLabels, durations, ledger_facts, overdue, server_of
     from hashscan.cases.care.page import html_parts
     from hashscan.cases.care.signing import signed_care, verify_care
@@ -156,6 +159,16 @@ def make(
         durations(facts.cases, begin, end),
         overdue(facts.cases, end),
         facts.orders,
+        [
+            CareBasis(
+                one.subject,
+                one.legal_basis,
+                str(one.legal_basis_until),
+                end >= one.end,
+                one.after_legal_basis,
+            )
+            for one in bases
+        ],
     )
     stamp = None
     if tsa:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ from hashscan.cli.options.workers import cluster_options, neighbour_options
 from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.cli.output.notifications import ScanAlerts
 from hashscan.cli.output.terminal import show_customers
-from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS
+from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, EXIT_MEANINGS, UsageError
 from hashscan.lists.storage.layout import DEMO
 from hashscan.model import DIRECT, Access, CtimeTrust, Shard, Verdict
 from hashscan.registry import REPORT_FORMATS
@@ -246,10 +247,36 @@ def command(
     with ScanAlerts(
         settings.state, alerts, deadlines, known=settings.known, followed=settings.cluster is None
     ) as scan_alerts:
+        _check_legal_bases(settings, alerts)
         code, record = _run_scan(settings, scan_alerts)
         if pushed_to is not None:
             code = push_after_scan(pushed_to, record, settings.state, code, names=send_names)
         return scan_alerts.exits(code)
+
+
+def _check_legal_bases(settings: ScanSettings, alerts: AlertSettings) -> None:
+    """Warn of lists whose legal basis has ended.
+
+    Raises:
+        UsageError: nothing is to be scanned with one of them.
+    """
+    if not alerts.bases:
+        return
+    from hashscan.settings.legal_basis import ended_lists
+
+    now = time.time()
+    names = settings.lists
+    if names is None:
+        assert settings.state is not None
+        named = [one.list for one in alerts.bases if one.list]
+        names = tuple(name for name in named if (settings.state.lists / name).exists())
+    for one in ended_lists(alerts.bases, names, now):
+        text = f"the legal basis of {one.subject} ended on {one.legal_basis_until}: {one.legal_basis}"
+        if one.stops(now):
+            raise UsageError(
+                text, advice="Enter what holds today in [[legal_basis]], or name other lists with --list."
+            )
+        print_message(f"{text}; the scan goes on")
 
 
 def _is_typed(ctx: click.Context, name: str) -> bool:

@@ -18,7 +18,7 @@ from hashscan.cli.options.base import (
     state_option,
 )
 from hashscan.cli.options.service import door_options, filter_options, limit_options
-from hashscan.cli.options.tables import decoding_options, policy_options
+from hashscan.cli.options.tables import decoding_options, legal_basis_option, policy_options
 from hashscan.cli.output.logs import print_message
 from hashscan.errors import UsageError
 from hashscan.settings.service import ServeSettings
@@ -48,6 +48,7 @@ from hashscan.settings.service import ServeSettings
 @list_option
 @matching_options
 @policy_options
+@legal_basis_option
 @decoding_options
 @container_options
 @limit_options

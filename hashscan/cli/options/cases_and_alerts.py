@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from hashscan.cli.options.base import ParsedParam, TableOption, add_options, gather_options, setting_options
+from hashscan.cli.options.tables import legal_basis_option
 from hashscan.errors import UsageError
 from hashscan.secret_files import secret_lines
 from hashscan.settings.cases_and_alerts import (
@@ -129,11 +131,18 @@ _channels = add_options(
 notify_option = gather_options("alerts", lambda urls: _alert_settings(urls, (), False, ()), _notify)
 channel_options = gather_options("alerts", _alert_settings, _channels)
 
+
+def _with_bases(*values: Any) -> AlertSettings:
+    *others, bases = values
+    return replace(_alert_settings(*others), bases=bases)
+
+
 alert_options = gather_options(
     "alerts",
-    _alert_settings,
+    _with_bases,
     _channels,
     _settings(AlertSettings, "on", "details", "metrics"),
+    legal_basis_option,
 )
 """All options for alerts; settings files have them in the table `alerts`."""
 

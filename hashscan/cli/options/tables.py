@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -25,6 +25,9 @@ from hashscan.model import (
 from hashscan.settings.file import read_file
 from hashscan.settings.hash_library import hash_library_of
 from hashscan.settings.matching import DecodingLimits, PolicySettings
+
+if TYPE_CHECKING:
+    from hashscan.settings.legal_basis import LegalBasis
 
 T = TypeVar("T")
 
@@ -101,6 +104,18 @@ class SendersParam(TablesParam[tuple[SenderRule, ...]]):
         from hashscan.settings.notice_senders import sender_rules
 
         return sender_rules(tables, source)
+
+
+class LegalBasesParam(TablesParam["tuple[LegalBasis, ...]"]):
+    """A parameter with the legal bases of lists and doors."""
+
+    name = "legal_basis"
+    example = 'door = "icap"\nlegal_basis = "Regulation (EU) 2021/1232"\nlegal_basis_until = 2026-04-03'
+
+    def read(self, tables: object, source: str) -> tuple[LegalBasis, ...]:
+        from hashscan.settings.legal_basis import legal_bases
+
+        return legal_bases(tables, source)
 
 
 class ReporterParam(TablesParam[Reporter]):
@@ -205,6 +220,16 @@ sender_option = gather_options(
             "it. The settings file may contain them."
         ),
     ),
+)
+legal_basis_option = click.option(
+    "--legal-basis",
+    "bases",
+    type=LegalBasesParam(),
+    default=(),
+    show_default=False,
+    metavar="FILE",
+    help="Tables [[legal_basis]]: until when lists and doors have a legal basis, and what is done after. The "
+    "settings file may contain them.",
 )
 reporter_option = click.option(
     "--reporter",

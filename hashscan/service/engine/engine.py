@@ -39,7 +39,15 @@ from hashscan.service.engine.contents import Content, PassedDescriptors, Receivi
 from hashscan.service.engine.list_changes import now_unusable
 from hashscan.service.engine.messages import Check, Checked, Found, Lookup, Reply, encode
 from hashscan.service.engine.recorder import NoRecorder, Recorder
-from hashscan.service.engine.uploads import Answer, Client, Outcome, Overloaded, Unchecked, Upload
+from hashscan.service.engine.uploads import (
+    Answer,
+    Client,
+    NoLegalBasis,
+    Outcome,
+    Overloaded,
+    Unchecked,
+    Upload,
+)
 from hashscan.service.engine.waiting import Task
 from hashscan.service.engine.worker_process import EngineSetup
 from hashscan.service.engine.workers import (
@@ -49,6 +57,7 @@ from hashscan.service.engine.workers import (
     WorkerPool,
     WorkerStuck,
 )
+from hashscan.settings.legal_basis import ended_door
 from hashscan.settings.service import AnswerTo, DoorSettings, ServeSettings
 
 _log = logging.getLogger(__name__)
@@ -163,6 +172,7 @@ class Engine:
         held = True
         try:
             try:
+                self._require_basis(upload.client)
                 result, version = await self._result(content, upload.client)
             except HashscanError as error:
                 self.recorder.failed(upload.client, error)
@@ -185,6 +195,11 @@ class Engine:
         finally:
             if held and not keep:
                 content.close()
+
+    def _require_basis(self, client: Client) -> None:
+        """Raise NoLegalBasis if a door's legal basis has ended by the system clock of this moment."""
+        if (one := ended_door(self.settings.bases, client.door, time.time())) is not None:
+            raise NoLegalBasis(f"the legal basis of {one.subject} ended on {one.legal_basis_until}")
 
     async def _result(self, content: Content, client: Client) -> tuple[FileResult, str]:
         """Have a worker check a content; return the result and the version of the lists."""
@@ -223,6 +238,7 @@ class Engine:
         found: list[list[Match]] = []
         version = ""
         try:
+            self._require_basis(client)
             while len(found) < len(digests):
                 part = list(digests[len(found) : len(found) + DIGESTS_AT_A_TIME])
                 try:

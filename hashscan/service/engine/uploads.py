@@ -94,5 +94,9 @@ class Unchecked(HashscanError):
     """The error that an upload could not be checked at all: a defect, or no worker can be started."""
 
 
+class NoLegalBasis(Unchecked):
+    """The error that the legal basis of a door has ended, so that it checks nothing."""
+
+
 class UnusableDescriptor(HashscanError):
     """The error that a descriptor which a client passed can't be read as a file."""

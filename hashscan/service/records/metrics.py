@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from hashscan import __version__
 from hashscan.errors import HashscanError
 from hashscan.model import ListInfo, TrustState
-from hashscan.service.engine.uploads import Client, Overloaded, TooLarge, UnusableDescriptor
+from hashscan.service.engine.uploads import Client, NoLegalBasis, Overloaded, TooLarge, UnusableDescriptor
 from hashscan.timefmt import parse_utc
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 """Upper bounds of the buckets of latencies."""
 _REASONS: Mapping[type[HashscanError], str] = {
+    NoLegalBasis: "legal_basis",
     Overloaded: "overloaded", TooLarge: "too_large", UnusableDescriptor: "descriptor",
 }  # fmt: skip
 

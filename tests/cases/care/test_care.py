@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import insert
 
 from hashscan.cases.care import timestamps
-from hashscan.cases.care.document import VERSION, CareDocument, CareProblem, Durations, Overdue
+from hashscan.cases.care.document import VERSION, CareBasis, CareDocument, CareProblem, Durations, Overdue
 from hashscan.cases.care.figures import (
     CareFacts,
     TargetLabels,
@@ -188,6 +188,7 @@ def document(tmp_path: Path) -> CareDocument:
         format_utc_seconds(END), "1", format_utc_seconds(BEGIN), format_utc_seconds(END), 25.0,
         [server_of(one, BEGIN, END, INTERVAL) for one in facts.servers + of_hub.servers],
         durations(cases, BEGIN, END), overdue(cases, END), facts.orders,
+        [CareBasis("door icap", "Some law", "2026-11-03", True, "continue")],
     )  # fmt: skip
 
 
@@ -233,6 +234,7 @@ def test_the_numbers_are_those_of_the_plan(document: CareDocument) -> None:
 def test_nothing_names_a_customer(document: CareDocument) -> None:
     for data in (encode_json(document), b"".join(html_parts(document, ""))):
         assert b"shared hosting" in data
+        assert b"Some law" in data
         for secret in SECRETS:
             assert secret not in data
 

@@ -76,7 +76,15 @@ from hashscan.service.doors.multipart import (
 )
 from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
-from hashscan.service.engine.uploads import Client, Outcome, Overloaded, TooLarge, Unchecked, Upload
+from hashscan.service.engine.uploads import (
+    Client,
+    NoLegalBasis,
+    Outcome,
+    Overloaded,
+    TooLarge,
+    Unchecked,
+    Upload,
+)
 from hashscan.settings.service import DoorSettings, UnixAddress
 from hashscan.text import is_printable_line
 
@@ -105,18 +113,20 @@ _ERRORS: tuple[tuple[type[Exception], ErrorCode, str], ...] = (
     (InvalidDocumentError, ErrorCode.INVALID_DOCUMENT, ""),
     (TooLarge, ErrorCode.TOO_LARGE, ""),
     (Overloaded, ErrorCode.OVERLOADED, "too many uploads; try again later"),
+    (NoLegalBasis, ErrorCode.LEGAL_BASIS, "not checked: the legal basis of this door has ended"),
     (Unchecked, ErrorCode.UNCHECKED, "it could not be checked; try again later"),
 )
 """The answer to each error, the first that applies; with its own text where there is none."""
 
 
-_CHECK_ERRORS = (*BODY_ERRORS, ErrorCode.TOO_MANY_DIGESTS, ErrorCode.UNCHECKED)
+_CHECK_ERRORS = (*BODY_ERRORS, ErrorCode.TOO_MANY_DIGESTS, ErrorCode.UNCHECKED, ErrorCode.LEGAL_BASIS)
 _SCAN_ERRORS = (
     *BODY_ERRORS,
     ErrorCode.MULTIPART_INVALID,
     ErrorCode.MULTIPART_TOO_MANY,
     ErrorCode.MULTIPART_ENCODED,
     ErrorCode.UNCHECKED,
+    ErrorCode.LEGAL_BASIS,
 )
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {

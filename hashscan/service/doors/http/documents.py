@@ -50,6 +50,8 @@ class ErrorCode(AnyErrorCode):
     DEFECT = "defect", 500
     OVERLOADED = "overloaded", 503
     UNCHECKED = "unchecked", 503
+    LEGAL_BASIS = "legal_basis", 503
+    """The door checks nothing, since its legal basis has ended."""
     KEYS_UNAVAILABLE = "keys_unavailable", 503
     STOPPING = "stopping", 503
 

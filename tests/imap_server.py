@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 from tests.waiting import until
 
-DOVECOT = shutil.which("dovecot")
+DOVECOT = shutil.which("dovecot", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 USER, PASSWORD = "abuse@hoster.example", 'a "secret" \\ word'
 _OWNER = "nobody"
 _CONFIG = """\

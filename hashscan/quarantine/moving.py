@@ -26,10 +26,9 @@ from hashscan.quarantine.captured_file import (
 from hashscan.quarantine.file_search import FileLocation, SearchBudget, open_writers, search
 from hashscan.quarantine.folder import QuarantineFolder, mount_of
 from hashscan.quarantine.items import State
-from hashscan.quarantine.legal_holds import withheld_until
 from hashscan.quarantine.notes import write_notes
 from hashscan.quarantine.object_transfer import move_object, move_remarks
-from hashscan.quarantine.retention import Retention
+from hashscan.quarantine.retention import Retention, withheld_until
 from hashscan.quarantine.selection import require_unrestored
 from hashscan.quarantine.store import Quarantine, event_context
 from hashscan.quarantine.transfer import DisplacedError, copy_files, private_name, take_file

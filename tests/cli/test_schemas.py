@@ -13,6 +13,7 @@ import click
 import jsonschema
 import pytest
 
+from hashscan.cases.ledger import Ledger
 from hashscan.cli.main import cli
 from hashscan.cli.output.schemas import SCHEMAS, schema_text
 from hashscan.hub.storage.database import open_database
@@ -179,6 +180,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ran = run(*scan, "--report", made / "moved.jsonl", "--quarantine", *terms)
         assert ran.code in {0, 3}, ran.err
         assert run("lists", "pull", "national", "--stage").code == 0
+    with Ledger(StateDir(made / "state")) as ledger, ledger.transaction() as database:
+        database.execute(
+            "INSERT INTO mails VALUES (1, 'INBOX', 1, 1, x'', 'a@b.ex', '<1@b>', 1, 'malformed', '', 1, 0)"
+        )
     return made
 
 
@@ -203,6 +208,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "cases due": ("--within", "9000d"),
     "cases list": ("--status", "all"),
     "cases queue": (),
+    "cases mails": (),
     "cases show": ("1", "2"),
     "cases times": (),
     "check": ("files/alice/torn.jpg", "other/bad", hashlib.sha256(BAD).hexdigest()),

@@ -177,7 +177,7 @@ class SignedContent(Struct, frozen=True):
 
 
 class CareProblem(StrEnum):
-    """What is wrong with a file."""
+    """The fault of a file."""
 
     INVALID = "invalid"
     """It is no proof of care, or was changed after it was signed."""

@@ -22,8 +22,10 @@ from hashscan.cases.notice_import import NoticeImporter
 from hashscan.cases.notices.mail import MailNotices, NothingReportedError, header_line
 from hashscan.cases.notices.notice import Notice
 from hashscan.cases.notices.reader import DigestPicture, NoticeError
+from hashscan.schema import Time
 from hashscan.settings.mailbox import MailboxSettings
 from hashscan.text import printable
+from hashscan.timefmt import format_time
 
 _LOG = logging.getLogger(__name__)
 _TOGETHER = 50
@@ -53,8 +55,7 @@ class ListedMail(Struct):
     sender: str
     reference: str
     """The Message-ID."""
-    fetched: int
-    """Seconds since 1970."""
+    fetched: Time
     reason: str
     """A value of `MailReason`."""
     detail: str
@@ -226,7 +227,7 @@ def waiting_mails(ledger: Ledger) -> Iterator[ListedMail]:
     """Yield the mails without notices that no person has dealt with, ordered by number."""
     columns = ", ".join(ListedMail.__struct_fields__)
     for row in ledger.rows(f"SELECT {columns} FROM mails WHERE waits ORDER BY number"):  # noqa: S608 - our own
-        yield ListedMail(*row)
+        yield ListedMail(*row[:5], format_time(row[5]), *row[6:])
 
 
 def mark_read(ledger: Ledger, numbers: tuple[int, ...]) -> list[int]:

@@ -49,7 +49,6 @@ _ADVICE = "Put what the mail names into a CSV file with the columns url, referen
 
 
 _AUTHENTICATION_MAX = 500
-_PICTURES_MAX = 100
 
 
 class NothingReportedError(NoticeError):
@@ -105,7 +104,7 @@ class MailNotices(NoticeFormat):
             return ()
         found: dict[tuple[tuple[str, str], ...], None] = {}
         for part in islice(_leaves(message), _PARTS_MAX):
-            data = part.get_payload(decode=True) if len(found) < _PICTURES_MAX else None
+            data = part.get_payload(decode=True)
             digests = self.digest(data) if isinstance(data, bytes) else ()
             if digests:
                 found[digests] = None

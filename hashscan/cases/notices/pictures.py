@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+
+from msgspec import structs
 
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.locking import ClosedOnExit
@@ -15,12 +18,20 @@ from hashscan.scan.stay_down import decoded_pdq
 from hashscan.scan.workers.worker import picture_program
 from hashscan.settings.matching import DecodingLimits
 
+_SECONDS = 5.0
+"""Processor time of one picture. Senders may be malicious, and orders must not wait for their pictures."""
+_LOST_SECONDS = 30.0
+"""Total time of pictures whose decoder was lost."""
+_ALL_SECONDS = 120.0
+"""Time for all pictures of a command; later ones have no PDQ."""
+
 
 class PictureDigester(ClosedOnExit):
     """Digests pictures; the decoder starts with the first one."""
 
     def __init__(self) -> None:
         self._sandbox: Sandbox | None = None
+        self._left = _ALL_SECONDS
 
     def __call__(self, data: bytes) -> tuple[tuple[str, str], ...]:
         """Return algorithm and digest in hex of a picture, ordered by algorithm; nothing for other bytes.
@@ -38,7 +49,9 @@ class PictureDigester(ClosedOnExit):
         try:
             with os.fdopen(os.dup(descriptor), "wb") as stream:
                 stream.write(data)
-            pdq = decoded_pdq(self._started(), descriptor, os.geteuid())
+            begun = time.monotonic()
+            pdq = decoded_pdq(self._started(), descriptor, os.geteuid()) if self._left > 0 else None
+            self._left -= time.monotonic() - begun
         except (DecoderLost, ValueError):
             pdq = None
         finally:
@@ -50,9 +63,8 @@ class PictureDigester(ClosedOnExit):
     def _started(self) -> Sandbox:
         if self._sandbox is None:
             limits = DecodingLimits()
-            setup = WorkerSetup(
-                (), sandbox_options(limits), ("sha256", "pdq"), limits.max_pixels, variants=()
-            )
+            options = structs.replace(sandbox_options(limits), seconds=_SECONDS, owner_seconds=_LOST_SECONDS)
+            setup = WorkerSetup((), options, ("sha256", "pdq"), limits.max_pixels, variants=())
             self._sandbox = Sandbox(picture_program(setup), setup.sandbox)
         return self._sandbox
 

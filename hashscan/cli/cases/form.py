@@ -6,7 +6,13 @@ import logging
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand, gather_options, setting_options, state_option
+from hashscan.cli.options.base import (
+    HashscanCommand,
+    argument_option,
+    gather_options,
+    setting_options,
+    state_option,
+)
 from hashscan.cli.options.service import ADDRESS
 from hashscan.cli.options.site import ListenerOptions, SiteOptions, listener_options, public_site_options
 from hashscan.cli.options.tables import customer_options, reporter_option, site_option
@@ -24,7 +30,7 @@ from hashscan.state_dir import StateDir
     meanings={0: "stopped by SIGTERM or SIGINT"},
     level=logging.INFO,
 )
-@click.option(
+@argument_option(
     "--listen",
     type=ADDRESS,
     default="tcp:127.0.0.1:8490",

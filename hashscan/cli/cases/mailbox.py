@@ -20,7 +20,6 @@ from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.settings.mailbox import KEYS, MailboxSettings, mailbox_of
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
-from hashscan.timefmt import short_time
 
 
 class MailboxParam(TablesParam[MailboxSettings]):
@@ -125,9 +124,6 @@ def mails(mails: tuple[int, ...], done: bool, format_name: str, state: StateDir)
             for mail in found:
                 write_json_line(mail)
         else:
-            rows = [
-                (str(m.number), short_time(m.fetched), m.sender, m.reference, m.reason, m.detail)
-                for m in found
-            ]
+            rows = [(str(m.number), m.fetched, m.sender, m.reference, m.reason, m.detail) for m in found]
             print_table(("mail", "fetched", "sender", "Message-ID", "reason", "detail"), rows)
         return followed.exit_code(EXIT_CLEAN)

@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from hashscan.cli.options.base import HashscanCommand, state_option
+from hashscan.cli.options.base import HashscanCommand, argument_option, state_option
 from hashscan.cli.options.cases_and_alerts import deadline_options
 from hashscan.cli.options.privileges import RootRights
 from hashscan.cli.options.service import ADDRESS
@@ -26,7 +26,7 @@ from hashscan.state_dir import StateDir
     meanings={0: "stopped by SIGTERM or SIGINT"},
     level=logging.INFO,
 )
-@click.option(
+@argument_option(
     "--listen",
     type=ADDRESS,
     default="tcp:127.0.0.1:8482",

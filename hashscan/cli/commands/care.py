@@ -113,8 +113,7 @@ def make(
     share of files that were not decoded or not read and why, how long findings, notices and orders took, and
     what is overdue. It names no path, URL, digest, customer or sender. A file is replaced.
     """
-    from hashscan.cases.care.document import VERSION, CareBasis, CareDocument
-    from hashscan.cases.care.figures import TargetLabels, durations, ledger_facts, overdue, server_of
+    from hashscan.cases.care.figures import TargetLabels, ledger_facts
     from hashscan.cases.care.page import html_parts
     from hashscan.cases.care.signing import signed_care, verify_care
     from hashscan.cases.deadlines import DeadlineCalculator
@@ -146,10 +145,49 @@ def make(
         code = followed.exit_code(EXIT_CLEAN)
     if organisation:
         _add_hub(facts, database, state, organisation, end)
-    document = CareDocument(
-        VERSION,
+    document = _document(
+        facts,
+        bases,
         reporter.organisation if reporter else "",
         fingerprint_of(signer),
+        begin,
+        end,
+        now,
+        interval,
+    )
+    stamp = None
+    if tsa:
+        from hashscan.cases.care.timestamps import request_timestamp
+
+        def stamp(data: bytes) -> bytes:
+            return request_timestamp(data, tsa, tsa_ca)
+
+    data = signed_care(document, signer, stamp)
+    write_output(output, (data,))
+    if page is not None:
+        stamped = verify_care(data, (), tsa_ca).stamped
+        write_output(page, html_parts(document, "" if stamped is None else format_utc(stamped)))
+    _say(document, names.numbered)
+    return code
+
+
+def _document(
+    facts: CareFacts,
+    bases: tuple[LegalBasis, ...],
+    organisation: str,
+    key: str,
+    begin: int,
+    end: int,
+    now: int,
+    interval: float,
+) -> CareDocument:
+    from hashscan.cases.care.document import VERSION, CareBasis, CareDocument
+    from hashscan.cases.care.figures import durations, overdue, server_of
+
+    return CareDocument(
+        VERSION,
+        organisation,
+        key,
         format_utc_seconds(now),
         __version__,
         format_utc_seconds(begin),
@@ -170,20 +208,6 @@ def make(
             for one in bases
         ],
     )
-    stamp = None
-    if tsa:
-        from hashscan.cases.care.timestamps import request_timestamp
-
-        def stamp(data: bytes) -> bytes:
-            return request_timestamp(data, tsa, tsa_ca)
-
-    data = signed_care(document, signer, stamp)
-    write_output(output, (data,))
-    if page is not None:
-        stamped = verify_care(data, (), tsa_ca).stamped
-        write_output(page, html_parts(document, "" if stamped is None else format_utc(stamped)))
-    _say(document, names.numbered)
-    return code
 
 
 def _add_hub(facts: CareFacts, database: str, state: StateDir, organisation: str, end: int) -> None:

@@ -34,7 +34,7 @@ class ListedServer(Struct, kw_only=True):
     name: str
     first: Time
     seen: Time
-    """When its last report, or a part of one, came."""
+    """Time of its last report, or of a part of one."""
     silent: bool
     silent_after: int
     """Seconds without a report after which it is silent."""

@@ -178,6 +178,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
         "--container-depth",
         "--container-time",
     ),
+    "Time stamps": ("--tsa", "--tsa-ca"),
     "Transparency reports": ("--year", "--by-terms", "--generated", "--complete"),
     "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests"),
     "Customers and authorities": ("--customers", "--customer", "--site", "--sender-rules", "--reporter"),

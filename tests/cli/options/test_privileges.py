@@ -64,6 +64,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "cases due": [],
     "cases fetch": ["--mailbox", "mailbox.toml"],
     "cases form": [],
+    "cases fetch": ["--mailbox", "entries.csv"],
     "cases import": ["entries.csv"],
     "cases letter": ["1"],
     "cases list": [],

@@ -62,7 +62,6 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "cases confirm": ["1", "--reason", "seen"],
     "cases dispute": ["1", "--reason", "wrong"],
     "cases due": [],
-    "cases fetch": ["--mailbox", "mailbox.toml"],
     "cases form": [],
     "cases fetch": ["--mailbox", "entries.csv"],
     "cases import": ["entries.csv"],

@@ -204,7 +204,7 @@ CREATE TABLE mails (
   fetched INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, waits INTEGER NOT NULL,
   marks INTEGER NOT NULL, UNIQUE (mailbox, validity, uid)
 );
-CREATE INDEX mails_digest ON mails (mailbox, digest);
+CREATE INDEX mails_digest ON mails (mailbox, digest, validity);
 CREATE INDEX mails_waiting ON mails (number) WHERE waits;
 CREATE INDEX mails_marked ON mails (mailbox, validity) WHERE marks;
 

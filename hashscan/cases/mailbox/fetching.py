@@ -194,7 +194,8 @@ class MailboxFetcher:
         name = self._settings.name
         renumbered = database.execute(
             "UPDATE OR IGNORE mails SET validity=?1, uid=?2 WHERE number=("
-            "SELECT number FROM mails WHERE mailbox=?3 AND digest=?4 AND validity<>?1 LIMIT 1)",
+            # Two ranges, since a sender may send the same mail a million times.
+            "SELECT number FROM mails WHERE mailbox=?3 AND digest=?4 AND (validity<?1 OR validity>?1) LIMIT 1)",
             (validity, mail.uid, name, mail.digest),
         ).rowcount
         if renumbered:
@@ -227,7 +228,9 @@ def waiting_mails(ledger: Ledger) -> Iterator[ListedMail]:
     """Yield the mails without notices that no person has dealt with, ordered by number."""
     columns = ", ".join(ListedMail.__struct_fields__)
     for row in ledger.rows(f"SELECT {columns} FROM mails WHERE waits ORDER BY number"):  # noqa: S608 - our own
-        yield ListedMail(*row[:5], format_time(row[5]), *row[6:])
+        values = list(row)
+        values[5] = format_time(values[5])
+        yield ListedMail(*values)
 
 
 def mark_read(ledger: Ledger, numbers: tuple[int, ...]) -> list[int]:

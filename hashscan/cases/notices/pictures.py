@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import time
@@ -11,13 +12,14 @@ from msgspec import structs
 from hashscan.hashing.formats import PREFIX_SIZE, sniff
 from hashscan.locking import ClosedOnExit
 from hashscan.matching.worker_setup import WorkerSetup, sandbox_options
-from hashscan.model import ALGORITHMS
+from hashscan.model import ALGORITHMS, Digest
 from hashscan.sandbox.client import Sandbox
 from hashscan.sandbox.decoders import DecoderLost
 from hashscan.scan.stay_down import decoded_pdq
 from hashscan.scan.workers.worker import picture_program
 from hashscan.settings.matching import DecodingLimits
 
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _SECONDS = 5.0
 """Processor time of one picture. Senders may be malicious, and orders must not wait for their pictures."""
 _LOST_SECONDS = 30.0
@@ -45,20 +47,22 @@ class PictureDigester(ClosedOnExit):
         if kind is None or kind.container:
             return ()
         found = {name: hashlib.new(name, data).hexdigest() for name in ("md5", "sha1", "sha256")}
-        descriptor = os.memfd_create("attachment", os.MFD_CLOEXEC)
-        try:
-            with os.fdopen(os.dup(descriptor), "wb") as stream:
-                stream.write(data)
-            begun = time.monotonic()
-            pdq = decoded_pdq(self._started(), descriptor, os.geteuid()) if self._left > 0 else None
-            self._left -= time.monotonic() - begun
-        except (DecoderLost, ValueError):
-            pdq = None
-        finally:
-            os.close(descriptor)
+        pdq = self._pdq_of(data) if self._left > 0 else None
         if pdq is not None and (pdq.quality or 0) >= ALGORITHMS["pdq"].min_quality:
             found["pdq"] = pdq.value.hex()
         return tuple(sorted(found.items()))
+
+    def _pdq_of(self, data: bytes) -> Digest | None:
+        begun = time.monotonic()
+        with open(os.memfd_create("attachment", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb", 0) as stream:
+            stream.write(data)
+            fcntl.fcntl(stream, fcntl.F_ADD_SEALS, _SEALS)
+            try:
+                return decoded_pdq(self._started(), stream.fileno(), os.geteuid())
+            except (DecoderLost, ValueError):
+                return None
+            finally:
+                self._left -= time.monotonic() - begun
 
     def _started(self) -> Sandbox:
         if self._sandbox is None:

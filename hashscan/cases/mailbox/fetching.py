@@ -193,9 +193,10 @@ class MailboxFetcher:
         """Store that a mail was taken; return False if that is stored already, maybe by another UID."""
         name = self._settings.name
         renumbered = database.execute(
+            # Two ranges, for the index: a sender may send the same mail a million times.
             "UPDATE OR IGNORE mails SET validity=?1, uid=?2 WHERE number=("
-            # Two ranges, since a sender may send the same mail a million times.
-            "SELECT number FROM mails WHERE mailbox=?3 AND digest=?4 AND (validity<?1 OR validity>?1) LIMIT 1)",
+            "SELECT number FROM mails WHERE mailbox=?3 AND digest=?4 AND validity<?1 UNION ALL "
+            "SELECT number FROM mails WHERE mailbox=?3 AND digest=?4 AND validity>?1 LIMIT 1)",
             (validity, mail.uid, name, mail.digest),
         ).rowcount
         if renumbered:

@@ -234,7 +234,7 @@ def waiting_mails(ledger: Ledger) -> Iterator[ListedMail]:
         yield ListedMail(*values)
 
 
-def mark_read(ledger: Ledger, numbers: tuple[int, ...]) -> list[int]:
+def record_read(ledger: Ledger, numbers: tuple[int, ...]) -> list[int]:
     """Record that a person has dealt with mails; return those that waited."""
     with ledger.transaction() as database:
         return [

@@ -100,9 +100,13 @@ def fetch(
         return followed.exit_code(EXIT_INCOMPLETE if incomplete else EXIT_CLEAN)
 
 
-@click.command(cls=HashscanCommand, exit_codes=(0, 2, 12, 70), meanings={0: "listed, or marked as read"})
+@click.command(
+    cls=HashscanCommand,
+    exit_codes=(0, 2, 12, 70),
+    meanings={0: "the mails were listed, or are taken off the list"},
+)
 @click.argument("mails", nargs=-1, type=click.IntRange(min=1), metavar="[MAIL]...")
-@click.option("--done", is_flag=True, help="A person has read MAILs; they are no longer listed.")
+@click.option("--done", is_flag=True, help="Take MAILs off the list: a person has read them.")
 @format_option("table", "json", help="A table, or JSON Lines.")
 @state_option
 def mails(mails: tuple[int, ...], done: bool, format_name: str, state: StateDir) -> int:
@@ -110,20 +114,20 @@ def mails(mails: tuple[int, ...], done: bool, format_name: str, state: StateDir)
 
     They are still in the mailbox. For an address that one names otherwise, see `cases add`.
     """
-    from hashscan.cases.mailbox.fetching import mark_read, waiting_mails
+    from hashscan.cases.mailbox.fetching import record_read, waiting_mails
 
     if done != bool(mails):
         raise UsageError("--done needs the numbers of mails, and they need it", advice="Add what is missing.")
     with synced_ledger(state) as followed:
         if done:
-            read = mark_read(followed.ledger, mails)
-            print_message(f"{plural(len(read), 'mail')} read")
+            found = record_read(followed.ledger, mails)
+            print_message(f"{plural(len(found), 'mail')} taken off the list")
             return followed.exit_code(EXIT_CLEAN)
-        found = waiting_mails(followed.ledger)
+        waiting = waiting_mails(followed.ledger)
         if format_name == "json":
-            for mail in found:
+            for mail in waiting:
                 write_json_line(mail)
         else:
-            rows = [(str(m.number), m.fetched, m.sender, m.reference, m.reason, m.detail) for m in found]
+            rows = [(str(m.number), m.fetched, m.sender, m.reference, m.reason, m.detail) for m in waiting]
             print_table(("mail", "fetched", "sender", "Message-ID", "reason", "detail"), rows)
         return followed.exit_code(EXIT_CLEAN)

@@ -23,7 +23,7 @@ from hashscan.cases.actions import CLOSED, prune_cases, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.mailbox import connection
-from hashscan.cases.mailbox.fetching import MailboxFetcher, MailReason, settle_mails, waiting_mails
+from hashscan.cases.mailbox.fetching import MailboxFetcher, MailReason, record_read, waiting_mails
 from hashscan.cases.notice_import import DEFAULT_TERMS, ImportCounts, NoticeImporter
 from hashscan.cases.notices.pictures import PictureDigester
 from hashscan.cases.notices.reader import DigestPicture
@@ -125,7 +125,7 @@ def test_takes_no_mail_again_when_the_server_numbers_anew(
     server.deliver(b"From: a@b.example\r\n\r\nnothing here\r\n")
     fetch(ledger, wanted)
     (waiting,) = waiting_mails(ledger)
-    assert settle_mails(ledger, (waiting.number,)) == [waiting.number]
+    assert record_read(ledger, (waiting.number,)) == [waiting.number]
     before = ledger.one("SELECT validity FROM mails")
     server.renumber()
     server.deliver(bytes(mail(2)))

@@ -9,14 +9,17 @@ import json
 import signal
 import subprocess
 import time
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
+from hashscan.cases.ledger import Ledger
 from hashscan.lists.exceptions import read_contents
 from hashscan.state_dir import StateDir
 from tests.cases.world import World, result
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.pictures import encoded, scene
 from tests.prefork import PREFORK
 
 HOSTILE = b"/www/<script>=1+1[bold]\x1b[31m\n\xff\xe2\x80\xae" + b"x" * 200 + b".jpg"
@@ -344,3 +347,29 @@ def test_a_case_is_handed_over_with_a_note(call: Run, world: World) -> None:
     (shown,) = call("cases", "show", "1", "--format", "json").lines
     assert shown["assignee"] == "ada"
     assert [event["kind"] for event in shown["events"]][-2:] == ["assigned", "noted"]
+
+
+def test_pictures_of_a_mail_are_digested_and_dropped(run: Run, state: Path, tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["From"], message["Message-ID"] = "a@hotline.example", "<1@hotline.example>"
+    message.set_content("https://site.example/a.jpg")
+    message.add_attachment(encoded(scene(1)), "image", "jpeg", filename="a.jpg")
+    (tmp_path / "mail.eml").write_bytes(bytes(message))
+    assert run("cases", "import", tmp_path / "mail.eml").code == 3
+    (case,) = run("cases", "show", "1", "--format", "json").lines
+    (notice,) = case["notices"]
+    assert [set(one) for one in notice["pictures"]] == [{"md5", "sha1", "sha256", "pdq"}]
+    assert not any(encoded(scene(1))[:64] in path.read_bytes() for path in state.rglob("*") if path.is_file())
+
+
+def test_mails_for_a_person_are_listed_until_they_are_read(call: Run, state: Path) -> None:
+    with Ledger(StateDir(state)) as ledger, ledger.transaction() as database:
+        database.execute(
+            "INSERT INTO mails VALUES (7, 'box', 1, 1, x'', 'a@b.ex', '<1@b>', 1, 'no_address', '', 1, 0)"
+        )
+    (mail,) = call("cases", "mails", "--format", "json").lines
+    assert (mail["number"], mail["reason"], mail["fetched"]) == (7, "no_address", "1970-01-01T00:00:01+00:00")
+    assert call("cases", "mails", "7").code == call("cases", "mails", "--done").code == 2
+    assert call("cases", "mails", "7", "8", "--done").code == 0
+    assert call("cases", "mails", "--format", "json").lines == []
+    assert call("cases", "fetch").code == 2

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import imaplib
+import logging
 from pathlib import Path
 from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from hashscan.atomic_files import output_errors, replace_file
+from hashscan.atomic_files import replace_file
 from hashscan.errors import UnreachableError, UsageError
 from hashscan.schema import InvalidDocumentError, decode_json, validated
 from hashscan.settings.mailbox import MailboxSettings, OAuthSettings
 
+_LOG = logging.getLogger(__name__)
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -87,8 +89,14 @@ class Login:
         finally:
             client.close()
         if answer.refresh_token and answer.refresh_token != old and oauth.refresh_token.file:
-            with output_errors("can't store the new refresh token"):
+            try:
                 replace_file(Path(oauth.refresh_token.file), f"{answer.refresh_token}\n".encode())
+            except OSError as error:
+                # Notices must not wait for it: most providers take the old one for some time.
+                _LOG.warning(
+                    "can't store the new refresh token in %s: %s. Make its folder writable for this user.",
+                    oauth.refresh_token.file, error.strerror,
+                )  # fmt: skip
         return answer.access_token
 
 

@@ -104,6 +104,10 @@ class AlertDocument(Struct, kw_only=True):
     """Address for answers to the letter."""
     who: str | UnsetType = UNSET
     """User who has sent the letter."""
+    answer: str | UnsetType = UNSET
+    """Kind of the answer, if the letter is one to the sender of a notice."""
+    notice: int | UnsetType = UNSET
+    """Number of that notice."""
 
 
 class SentAlert(AlertDocument, kw_only=True):

@@ -20,6 +20,7 @@ from hashscan.atomic_files import output_errors
 from hashscan.cases.actions import record_letter
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.letters.answer import record_answer
 from hashscan.cases.outbox import Outbox, QueuedAlert
 from hashscan.errors import UsageError
 from hashscan.locking import LockFile
@@ -141,7 +142,12 @@ def deliver(
                     continue
                 with outbox.transaction() as database:
                     outbox.sent(alerts, channel.id, channel.label, int(now()))
-                    if document["kind"] == Kind.LETTER:
+                    if "answer" in document:
+                        record_answer(
+                            database, document["answer"], document["notice"], document["to"],
+                            document["who"], int(now()),
+                        )  # fmt: skip
+                    elif document["kind"] == Kind.LETTER:
                         record_letter(
                             database, document["cases"], document["to"], document["who"], int(now())
                         )

@@ -66,3 +66,22 @@ def queue_letter(ledger: Ledger, document: dict[str, Any], now: float, again: st
     return Outbox(ledger).add(
         [*keys, *([f"letter:{again}"] if again else [])], int(now), document, [Kind.LETTER]
     )
+
+
+def queue_answer(ledger: Ledger, document: dict[str, Any], kind: str, notice: int, now: float) -> int | None:
+    """Queue an answer to a notice, or to a customer about a case if `notice` is 0: each kind once, ever.
+
+    Args:
+        document: that of `letter_document`.
+        now: seconds since 1970.
+
+    Returns:
+        Its number in the outbox; None if it was queued before.
+
+    Raises:
+        LedgerError: the ledger can't be written.
+    """
+    if notice:
+        document |= {"answer": kind, "notice": notice}
+    key = f"answer:{kind}:{notice or 'case ' + str(document['cases'][0])}"
+    return Outbox(ledger).add([key], int(now), document, [Kind.LETTER])

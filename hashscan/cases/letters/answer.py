@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from hashscan.cases.ledger import Ledger
 from hashscan.cases.letters.letter import Letter, fill, require_tellable
 from hashscan.cases.notices.notice import ORDERS, NoticeKind
 from hashscan.cases.queries import Case, CaseNotice, Queries
+from hashscan.cases.tracker import CaseTracker
 from hashscan.errors import UsageError
 from hashscan.model import Reporter
 from hashscan.text import printable
@@ -140,7 +143,27 @@ def _filled(
         "email": reporter.email,
         "phone": reporter.phone,
     }
-    return fill(kind, language, templates, named, tuple(case.id for case in cases))
+    made = fill(kind, language, templates, named, tuple(case.id for case in cases))
+    return made if notice is None or kind in _FOR_CUSTOMER else replace(made, notice=notice.number)
+
+
+def record_answer(database: sqlite3.Connection, kind: str, notice: int, to: str, who: str, now: int) -> None:
+    """Record in a transaction of the ledger that a mail server has accepted an answer to a notice's sender.
+
+    Args:
+        kind: a value of `AnswerKind`.
+        now: seconds since 1970.
+    """
+    tracker = CaseTracker(database)
+    is_receipt = kind in {AnswerKind.ACKNOWLEDGEMENT, AnswerKind.RECEIPT}
+    if is_receipt:
+        database.execute(
+            "UPDATE notices SET acknowledged=coalesce(acknowledged, ?) WHERE number=?", (now, notice)
+        )
+    rows = database.execute("SELECT DISTINCT id FROM notice_items WHERE notice=?", (notice,)).fetchall()
+    for (case,) in rows:
+        event = "acknowledged" if is_receipt else "answered"
+        tracker.add_event(case, now, event, f"{kind} by mail to {to}", who)
 
 
 def _fields(case: Case, *, for_customer: bool) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Letter:
     text: str
     """Printable lines."""
     cases: tuple[int, ...]
+    notice: int = 0
+    """Number of the notice that it answers; 0 for a letter to a customer."""
 
 
 def cases_of_letter(

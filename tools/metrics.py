@@ -30,7 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"scan"}),
     frozenset({"state"}),
     frozenset({"matching", "attribution"}),
-    frozenset({"registry"}),
+    frozenset({"registry", "oauth"}),
     frozenset({"quarantine", "reports", "settings", "service_client"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),
     frozenset({"hub_api", "matching_service_api"}),

@@ -54,8 +54,8 @@ class Mailbox:
 
 
 @contextmanager
-def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox()
+def mailbox(box: Mailbox | None = None, **options: Any) -> Iterator[Mailbox]:
+    box = box or Mailbox()
 
     class AtAnyPort(Controller):
         def _create_server(self) -> Any:
@@ -63,7 +63,7 @@ def mailbox() -> Iterator[Mailbox]:
             box.port = self.port = listener.getsockname()[1]
             return self.loop.create_server(self._factory_invoker, sock=listener)
 
-    controller = AtAnyPort(box, hostname="127.0.0.1")
+    controller = AtAnyPort(box, hostname="127.0.0.1", **options)
     controller.start()
     try:
         yield box

@@ -19,9 +19,17 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from email.headerregistry import Address
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from hashscan.alerts.channels.mail import mail_of
+from hashscan.errors import OutputError, UnreachableError, UsageError
+from hashscan.oauth import access_token, xoauth2
+from hashscan.schema import InvalidDocumentError, decode_json, validated
+from hashscan.secret_files import read_secret
+from hashscan.settings.mailbox import OAuthSettings
+from hashscan.web_connection import is_loopback
 
 SENT, NOT_SENT, NO_URL, NO_APPRISE, NO_MAIL = range(5)
 _CONNECT_SECONDS = 15
@@ -45,6 +53,8 @@ def main() -> int:
     if not sender.add(task["url"]):
         return NO_URL
     servers: Sequence[Any] = list(sender)
+    for server in servers:
+        server.oauth_file = dict(parse_qsl(urlsplit(task["url"]).query)).get("oauth", "")
     if task.get("mail_only") and not (len(servers) == 1 and _takes_mail(servers[0])):
         return NO_MAIL
     if "document" not in task:
@@ -106,6 +116,7 @@ def _submit(server: Any, message: EmailMessage, recipients: Iterable[str]) -> No
     if not server.verify_certificate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    token = _token_of(server)
     place = (server.smtp_host, server.port)
     accepted = False
     try:
@@ -117,7 +128,11 @@ def _submit(server: Any, message: EmailMessage, recipients: Iterable[str]) -> No
             if server.secure_mode == "starttls":
                 smtp.starttls(context=context)
             smtp.ehlo_or_helo_if_needed()
-            if server.user and server.password:
+            if token is not None:
+                # A refusal comes as a second challenge, which an empty answer ends.
+                answers = iter((xoauth2(server.user, token),))
+                smtp.auth("XOAUTH2", lambda _=None: next(answers, ""))
+            elif server.user and server.password:
                 smtp.login(server.user, server.password)
             _expect(smtp.mail(server.from_addr[1]))
             for recipient in recipients:
@@ -128,6 +143,19 @@ def _submit(server: Any, message: EmailMessage, recipients: Iterable[str]) -> No
         # A connection that breaks after the server has accepted the message changes nothing.
         if not accepted:
             raise
+
+
+def _token_of(server: Any) -> str | None:
+    """Return an access token if the URL of a server names a file of OAuth2 settings, else None."""
+    if not (path := server.oauth_file):
+        return None
+    if server.secure_mode == "insecure" and not is_loopback(server.smtp_host):
+        raise OSError(f"the access token would travel to {server.smtp_host} in the clear")
+    try:
+        content = read_secret(Path(path), "the OAuth2 settings of the mail server")
+        return access_token(validated(decode_json(content), OAuthSettings))
+    except (UsageError, OutputError, InvalidDocumentError, UnreachableError) as error:
+        raise OSError(str(error)) from error
 
 
 def _expect(reply: tuple[int, bytes]) -> None:

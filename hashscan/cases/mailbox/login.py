@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import imaplib
-import logging
-from pathlib import Path
-from urllib.parse import urlencode
 
-from msgspec import Struct
-
-from hashscan.atomic_files import replace_file
-from hashscan.errors import UnreachableError, UsageError
-from hashscan.schema import InvalidDocumentError, decode_json, validated
-from hashscan.settings.mailbox import MailboxSettings, OAuthSettings
-
-_LOG = logging.getLogger(__name__)
-_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-class _TokenAnswer(Struct):
-    access_token: str
-    refresh_token: str = ""
+from hashscan.errors import UsageError
+from hashscan.oauth import access_token, xoauth2
+from hashscan.settings.mailbox import MailboxSettings
 
 
 class Login:
@@ -49,7 +35,7 @@ class Login:
                 except imaplib.IMAP4.error as error:
                     if isinstance(error, imaplib.IMAP4.abort):
                         raise
-            self._token = self._new_token(oauth)
+            self._token = access_token(oauth, self._settings.ca_file)
             _by_token(server, user, self._token)
         except imaplib.IMAP4.abort:
             raise
@@ -60,45 +46,6 @@ class Login:
                 advice="Check the password; for OAuth2, the scope, and that the account permits IMAP.",
             ) from error
 
-    def _new_token(self, oauth: OAuthSettings) -> str:
-        """Return a new access token; store the refresh token that comes with it, if it is another."""
-        from hashscan import service_client
-        from hashscan.lists.services.settings import ServiceSettings
-
-        old = oauth.refresh_token.read("the refresh token of the mailbox")
-        fields = {"grant_type": "refresh_token", "refresh_token": old, "client_id": oauth.client_id}
-        if oauth.client_secret:
-            fields["client_secret"] = oauth.client_secret.read("the client secret of the mailbox")
-        if oauth.scope:
-            fields["scope"] = oauth.scope
-        settings = ServiceSettings(oauth.token_url, "token", ca_file=self._settings.ca_file)
-        client = service_client.ServiceClient(settings, {})
-        try:
-            answer = validated(
-                decode_json(client("POST", "", urlencode(fields).encode(), _FORM)), _TokenAnswer
-            )
-        except service_client.ServiceBusyError as error:
-            raise UnreachableError(
-                f"the token endpoint {oauth.token_url} {error}", advice="Run the command again later."
-            ) from error
-        except (service_client.ServiceRefusedError, InvalidDocumentError) as error:
-            raise UsageError(
-                f"the token endpoint {oauth.token_url} gives no access token: {error}",
-                advice="The refresh token may have expired: log in again, and store the new one.",
-            ) from error
-        finally:
-            client.close()
-        if answer.refresh_token and answer.refresh_token != old and oauth.refresh_token.file:
-            try:
-                replace_file(Path(oauth.refresh_token.file), f"{answer.refresh_token}\n".encode())
-            except OSError as error:
-                # Notices must not wait for it: most providers take the old one for some time.
-                _LOG.warning(
-                    "can't store the new refresh token in %s: %s. Make its folder writable for this user.",
-                    oauth.refresh_token.file, error.strerror,
-                )  # fmt: skip
-        return answer.access_token
-
 
 def _by_password(server: imaplib.IMAP4, user: str, password: str) -> None:
     if "AUTH=PLAIN" in server.capabilities:
@@ -108,7 +55,7 @@ def _by_password(server: imaplib.IMAP4, user: str, password: str) -> None:
 
 
 def _by_token(server: imaplib.IMAP4, user: str, token: str) -> None:
-    answers = iter((f"user={user}\1auth=Bearer {token}\1\1".encode(),))
+    answers = iter((xoauth2(user, token).encode(),))
     # A refusal comes as a second challenge, which an empty answer ends.
     server.authenticate("XOAUTH2", lambda _: next(answers, b""))
 

@@ -56,6 +56,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "sqlite3": frozenset(
         {
             "lists.acceptance",
+            "quarantine.legal_holds",
             "cases",
             "hub.storage",
             "lists.exchanges",

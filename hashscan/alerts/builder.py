@@ -242,7 +242,7 @@ def legal_basis_alerts(bases: Iterable[LegalBasis], now: float) -> Iterator[Aler
             Kind.LEGAL_BASIS,
             (f"legal-basis:{one.subject}:{one.legal_basis_until}:{'ended' if ended else 'soon'}",),
             f"legal basis of {one.subject} {'has ended' if ended else 'ends'} on {one.legal_basis_until}",
-            (f"{one.legal_basis}. After its end, {after}: enter what holds then in [[legal_basis]].",),
+            (f"{one.legal_basis}. After its end, {after}: enter what holds then in [[basis]].",),
         )
 
 

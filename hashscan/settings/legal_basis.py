@@ -1,4 +1,4 @@
-"""Read until when lists and doors have a legal basis (`[[legal_basis]]` tables), as the operator says."""
+"""Read until when lists and doors have a legal basis (`[[basis]]` tables), as the operator says."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def legal_bases(tables: object, source: str) -> tuple[LegalBasis, ...]:
         UsageError: a row can't be used; names it, the key and what to do.
     """
     found = []
-    for number, row in enumerate(rows_of(tables, "legal_basis", source), start=1):
+    for number, row in enumerate(rows_of(tables, "basis", source), start=1):
         where = f"{source}, legal basis {number}"
         one = LegalBasis(**read_row(row, _READERS, where, required=("legal_basis", "legal_basis_until")))
         if bool(one.list) is bool(one.door):

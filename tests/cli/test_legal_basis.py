@@ -16,9 +16,9 @@ def test_a_scan_stops_or_goes_on_when_the_basis_of_a_list_has_ended(
     rows = tmp_path / "bases.toml"
     for name, expected in (("other", 1), (local_list, code)):
         rows.write_text(
-            f'[[legal_basis]]\nlist = "{name}"\nlegal_basis = "Some law"\n'
+            f'[[basis]]\nlist = "{name}"\nlegal_basis = "Some law"\n'
             f'legal_basis_until = 2020-01-01\nafter_legal_basis = "{after}"\n'
         )
-        ran = run("scan", uploads, "--legal-basis", rows)
+        ran = run("--config", rows, "scan", uploads)
         assert ran.code == expected, ran.err
         assert ("2020-01-01" in ran.err) is (name == local_list)

@@ -195,6 +195,8 @@ def accepted(run: Run, made: Path) -> Path:
     assert run("scan", made / "other", "--report", report).code == 1
     words = ("report", "accept", report, "--output", baseline, "--reason", "known", "--until", "2099-01-01")
     assert run(*words).code == 0
+    care = ("care", "make", "--from", "1970", "--to", "2999", "--output", made / "care.json")
+    assert run(*care).code == 0
     return baseline
 
 
@@ -205,6 +207,7 @@ def tried(world: Path) -> Run:
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "alerts list": (),
+    "care verify": ("care.json",),
     "cases due": ("--within", "9000d"),
     "cases list": ("--status", "all"),
     "cases queue": (),

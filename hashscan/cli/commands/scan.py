@@ -274,7 +274,7 @@ def _check_legal_bases(settings: ScanSettings, alerts: AlertSettings) -> None:
         text = f"the legal basis of {one.subject} ended on {one.legal_basis_until}: {one.legal_basis}"
         if one.stops(now):
             raise UsageError(
-                text, advice="Enter what holds today in [[legal_basis]], or name other lists with --list."
+                text, advice="Enter what holds today in [[basis]], or name other lists with --list."
             )
         print_message(f"{text}; the scan goes on")
 

@@ -109,7 +109,7 @@ class SendersParam(TablesParam[tuple[SenderRule, ...]]):
 class LegalBasesParam(TablesParam["tuple[LegalBasis, ...]"]):
     """A parameter with the legal bases of lists and doors."""
 
-    name = "legal_basis"
+    name = "basis"
     example = 'door = "icap"\nlegal_basis = "Regulation (EU) 2021/1232"\nlegal_basis_until = 2026-04-03'
 
     def read(self, tables: object, source: str) -> tuple[LegalBasis, ...]:
@@ -222,13 +222,13 @@ sender_option = gather_options(
     ),
 )
 legal_basis_option = click.option(
-    "--legal-basis",
+    "--basis",
     "bases",
     type=LegalBasesParam(),
     default=(),
     show_default=False,
     metavar="FILE",
-    help="Tables [[legal_basis]]: until when lists and doors have a legal basis, and what is done after. The "
+    help="Tables [[basis]]: until when lists and doors have a legal basis, and what is done after. The "
     "settings file may contain them.",
 )
 reporter_option = click.option(

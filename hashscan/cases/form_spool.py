@@ -93,7 +93,7 @@ class Spool:
             SpoolFullError: there is no space for it.
         """
         path = self._folder / f"{notice.reference}.json"
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, InvalidDocumentError):
             return _read(path)
         data = encode_file(notice)
         sizes = list(self._sizes())

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hashscan.cases.actions import prune_cases, record_action
 from hashscan.cases.form_spool import EXPLANATION_MAX, URLS_MAX, follow_form, last_refused
 from hashscan.cases.ledger import Ledger
 from hashscan.errors import OutputError
@@ -119,6 +120,17 @@ def test_the_same_notice_twice(form: Form) -> None:
     assert [len(notices) for notices in form.taken()] == [1]
     assert form.send(submission="b").document["reference"] != first.document["reference"]
     assert [len(notices) for notices in form.taken()] == [2]
+
+
+def test_personal_data_goes_with_the_last_case(form: Form) -> None:
+    form.send(urls=["https://a.example/x", "https://a.example/y"], **PERSON)
+    form.taken()
+    with Ledger(form.state) as ledger:
+        for case, left in ((1, 1), (2, 0)):
+            record_action(ledger, [case], "closed", "no", "me", 1)
+            ledger.one("UPDATE cases SET seen=1, closed=1 WHERE id=?", case)
+            prune_cases(ledger, 2, 3)
+            assert ledger.one("SELECT count(*) FROM notice_texts") == (left,)
 
 
 def test_rates(state: StateDir) -> None:

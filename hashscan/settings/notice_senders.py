@@ -1,4 +1,4 @@
-"""Read the rules that say what the notices of a sender are (`[[sender]]` tables)."""
+"""Read the rules that say what the notices of a sender are (`[[sender_rule]]` tables)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sender_rules(tables: object, source: str) -> tuple[SenderRule, ...]:
     """
     return tuple(
         SenderRule(**read_row(row, _READERS, f"{source}, sender rule {number}", required=("address",)))
-        for number, row in enumerate(rows_of(tables, "sender", source), start=1)
+        for number, row in enumerate(rows_of(tables, "sender_rule", source), start=1)
     )
 
 

@@ -60,7 +60,7 @@ class MailNotices(NoticeFormat):
 
     A mail without XARF is one notice of all addresses in its report (ARF), or else in its text; its reference
     is the Message-ID. The receipt time of a notice is that of the innermost mail around it. The sender may be
-    forged: nothing is decided by it but what [[sender]] tables say.
+    forged: nothing is decided by it but what [[sender_rule]] tables say.
     """
 
     name = "mail"

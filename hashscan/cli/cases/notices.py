@@ -36,10 +36,10 @@ _KINDS = ("notice", *KIND_DEADLINES)
 )
 @click.argument("places", nargs=-1, required=True, metavar="URL|PATH...")
 @click.option(
-    "--kind", type=click.Choice(_KINDS), help="What was sent. Default: by [[sender]], else a notice."
+    "--kind", type=click.Choice(_KINDS), help="What was sent. Default: by [[sender_rule]], else a notice."
 )
 @click.option("--sender", default="", metavar="TEXT", help="Sender: a mail address, or an organisation.")
-@click.option("--role", type=click.Choice(ROLES), help="The role of the sender. Default: by [[sender]].")
+@click.option("--role", type=click.Choice(ROLES), help="The role of the sender. Default: by [[sender_rule]].")
 @click.option(
     "--reference",
     default="",
@@ -53,7 +53,7 @@ _KINDS = ("notice", *KIND_DEADLINES)
     "--within",
     default="",
     metavar="HOURS",
-    help="Hours from the receipt that the sender gives. Default: by [[sender]], else by its kind.",
+    help="Hours from the receipt that the sender gives. Default: by [[sender_rule]], else by its kind.",
 )
 @click.option("--category", default="", metavar="CATEGORY", help="The category that the sender names.")
 @sender_option

@@ -181,7 +181,7 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
     "Time stamps": ("--tsa", "--tsa-ca"),
     "Transparency reports": ("--year", "--by-terms", "--generated", "--complete"),
     "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests"),
-    "Customers and authorities": ("--customers", "--customer", "--site", "--sender-rules", "--reporter"),
+    "Customers and authorities": ("--customers", "--customer", "--site", "--sender-rule", "--reporter"),
     "Hub": ("--push", "--hub", "--server-name", "--send-names"),
     "Cluster": ("--cluster", "--cluster-ca", "--cluster-cert", "--cluster-key"),
     "Quarantine": (

@@ -97,7 +97,7 @@ class SitesParam(TablesParam[tuple[SiteRule, ...]]):
 class SendersParam(TablesParam[tuple[SenderRule, ...]]):
     """A parameter with the rules that say what the notices of a sender are."""
 
-    name = "sender"
+    name = "sender_rule"
     example = 'address = "@authority.example"\nkind = "order"\nmember_state = "NL"\ndeadline = "12h"'
 
     def read(self, tables: object, source: str) -> tuple[SenderRule, ...]:
@@ -211,13 +211,13 @@ sender_option = gather_options(
     "senders",
     lambda rules: rules or (),
     click.option(
-        "--sender-rules",
+        "--sender-rule",
         "sender_rules",
         type=SendersParam(),
         metavar="FILE",
         help=(
-            "Tables [[sender]]: what the notices of a sender are, and their deadline, where they don't state "
-            "it. The settings file may contain them."
+            "Tables [[sender_rule]]: what the notices of a sender are, and their deadline, where they don't "
+            "state it. The settings file may contain them."
         ),
     ),
 )

@@ -63,7 +63,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "cases dispute": ["1", "--reason", "wrong"],
     "cases due": [],
     "cases fetch": [],
-    "cases form": [],
+    "cases form": ["--listen", "unix:/nowhere/form.sock"],
     "cases import": ["entries.csv"],
     "cases letter": ["1"],
     "cases list": [],

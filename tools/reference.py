@@ -79,7 +79,7 @@ def metrics() -> Iterator[str]:
     run = ScanMetrics(1, 2, 0)
     one = ListMetrics("national", "fresh", 1, 1, 1, 1)
     stats = LedgerStats(None, 1, {}, 0, 0, 0, in_quarantine=0)
-    data = render_metrics(Metrics(run, 1, (one,), stats, 0, 0, 1)).decode()
+    data = render_metrics(Metrics(run, 1, (one,), stats, 0, 0, 1, 1)).decode()
     yield "# Metrics of scans"
     rows = [
         (code(family.samples[0].name), code(*family.samples[0].labels), family.documentation)

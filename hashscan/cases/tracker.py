@@ -277,6 +277,7 @@ class CaseTracker:
         return [dict(zip(MATCH_KEYS, row, strict=True)) for row in rows]
 
     def set_matches(self, number: int, matches: Sequence[MatchFields]) -> None:
+        """Store the entries that match a case, instead of those before."""
         wanted = {
             (*(str(match.get(key, "")) for key in MATCH_KEYS[:-1]), match["distance"]) for match in matches
         }
@@ -373,6 +374,7 @@ class CaseTracker:
                 self.remove(number, at, presence, "found by a check")
 
     def add_event(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
+        """Add an event of a case; `at` in seconds since 1970."""
         self._database.execute(
             "INSERT INTO events (id, at, kind, words, who) VALUES (?, ?, ?, ?, ?)",
             (number, at, kind, words, who),
@@ -385,6 +387,7 @@ class CaseTracker:
         return found
 
     def open_case_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:
+        """Return the open case of a file or object; None if there is none."""
         return self.find_case(
             "WHERE path=? AND version=? AND host=? AND removed IS NULL AND closed IS NULL",
             path,

@@ -33,7 +33,7 @@ class LegalBasis:
 
     @property
     def subject(self) -> str:
-        """What it is about, such as `list national` or `door icap`."""
+        """The subject, such as `list national` or `door icap`."""
         return f"door {self.door}" if self.door else f"list {self.list}"
 
     @property

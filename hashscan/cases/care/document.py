@@ -144,7 +144,7 @@ class CareBasis(Struct, frozen=True):
     ended: bool
     """True if it had ended by the end of the period."""
     after: Text
-    """What is done after its end: not_checked or continue."""
+    """The setting for the time after its end: not_checked or continue."""
 
 
 class CareDocument(Struct, frozen=True):
@@ -195,7 +195,7 @@ class CheckedCare(Struct, frozen=True):
 
     problem: CareProblem | None
     fingerprint: Text
-    """Of the key that signed it; empty if the signature is not valid."""
+    """Fingerprint of the key that signed it; empty if the signature is not valid."""
     stamped: Text
     """Time of its time-stamp; empty without one that is valid."""
     document: CareDocument | None

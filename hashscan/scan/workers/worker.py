@@ -641,6 +641,7 @@ class Worker(ClosedOnExit):
 
 
 def picture_program(setup: WorkerSetup) -> DecoderProgram:
+    """Return the decoder program of pictures, with the arguments that a setup asks for."""
     library = setup.photodna
     arguments = (
         *(PICTURE_HASHES.rows[name].target for name in setup.pictures),

@@ -74,6 +74,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def verdict(self) -> Verdict:
+        """The verdict of its result."""
         return self.result.verdict
 
     @property

@@ -109,6 +109,7 @@ class MatchAnswer(Struct, frozen=True):
 
     @classmethod
     def of(cls, match: Match) -> MatchAnswer:
+        """Return the answer about a match."""
         return cls(
             match.list_name,
             match.entry_id,
@@ -185,6 +186,7 @@ class ListAnswer(Struct, frozen=True):
 
     @classmethod
     def of(cls, info: ListInfo) -> ListAnswer:
+        """Return the answer about a list."""
         return cls(
             info.name,
             info.state,

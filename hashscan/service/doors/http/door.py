@@ -137,6 +137,7 @@ class AsgiDoor(ListeningDoor):
             _log.log(level, "http: a connection has failed: %r", error)
 
     def waiting_connections(self) -> Iterator[Waiting]:
+        """Yield the connections that can be dropped for others."""
         for task, (client, since) in self._handshakes.items():
             end = partial(self._end_handshake, task, client.connection)
             yield Waiting(client_of(client.address), False, since, end)

@@ -56,7 +56,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "sqlite3": frozenset(
         {
             "lists.acceptance",
-            "quarantine.legal_holds",
+            "quarantine.retention",
             "cases",
             "hub.storage",
             "lists.exchanges",

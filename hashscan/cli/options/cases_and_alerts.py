@@ -80,7 +80,7 @@ def _alert_settings(
     urls: tuple[tuple[str, ...], ...],
     hooks: tuple[tuple[str, ...], ...],
     syslog: bool,
-    escalate_to: tuple[tuple[str, ...], ...],
+    escalate_to: tuple[tuple[str, ...], ...] = (),
     on: NotifyOn = NO_ALERTS.on,
     details: bool = NO_ALERTS.details,
     metrics: Path | None = None,
@@ -93,7 +93,8 @@ def _alert_settings(
     notify, escalate = (
         tuple(dict.fromkeys(url for several in given for url in several)) for given in (urls, escalate_to)
     )
-    return AlertSettings(notify, tuple(dict.fromkeys(hooks)), escalate, syslog, on, details, metrics)
+    hooks = tuple(dict.fromkeys(hooks))
+    return AlertSettings(notify, hooks, escalate, syslog, on, details, metrics)
 
 
 _notify = _option(
@@ -128,7 +129,7 @@ _channels = add_options(
         " repeatable.",
     ),
 )
-notify_option = gather_options("alerts", lambda urls: _alert_settings(urls, (), False, ()), _notify)
+notify_option = gather_options("alerts", lambda urls: _alert_settings(urls, (), False), _notify)
 channel_options = gather_options("alerts", _alert_settings, _channels)
 
 

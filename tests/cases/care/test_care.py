@@ -119,7 +119,7 @@ def fill(ledger: Ledger) -> None:
             )
             for one in cases:
                 database.execute(
-                    "INSERT INTO notice_items VALUES (?, ?, ?, ?, 'https://bob.example/x', NULL)",
+                    "INSERT INTO notice_items (digest, item, notice, id, url) VALUES (?, ?, ?, ?, 'https://bob.example/x')",
                     (bytes([one]), bytes([one]), number, one),
                 )
 

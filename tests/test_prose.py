@@ -11,6 +11,13 @@ from tests.prose import decisions_on_prose
 from tools.metrics import read_modules
 
 FOREIGN = {
+    "cases.care.timestamps:_check": "RFC 3161",
+    "cases.letters.letter:require_tellable": "a time",
+    "cases.queries:Case.is_withheld": "a time",
+    "cases.reviews:person_key": "names of people",
+    "cases.statistics.dsa.figures:automation_figures": "labels of the DSA's templates",
+    "cases.statistics.dsa.template:appeals.rows": "labels of the DSA's templates",
+    "cli.cases.listing:_withheld": "a time",
     "cli.config.template:": "help of options",
     "cli.config.template:_suggested": "help of options",
     "cli.config.usage_errors:": "click",
@@ -21,6 +28,8 @@ FOREIGN = {
     "cli.options.base:": "titles of sections",
     "cli.options.base:HashscanCommand.format_help_text": "words of commands",
     "cli.options.base:HashscanCommand.meanings": "words of commands",
+    "cli.options.tables:LegalBasesParam": "a type",
+    "hub.notices.mails:notice_mail": "labels of a mail",
     "cli.options.help_texts:": "titles of sections and words of commands",
     "hashing.archives.library:_reason": "libarchive, whose numbers say little",
     "hashing.archives.unpacking:unpacked": "lzma",

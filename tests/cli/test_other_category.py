@@ -45,6 +45,8 @@ LEFT_OUT = {
     "--customer": "it says whose files are",
     "--site": "it says where files are seen",
     "--reporter": "it says who reports",
+    "--basis": "it says until when a list may be used",
+    "--review-by": "it says how many people must agree",
     "--photodna": "the library is for lists that have PhotoDNA",
     "--baseline": "it says what is accepted",
     "--push": "it needs a hub",
@@ -57,6 +59,7 @@ LEFT_OUT = {
     "--exec": "it says who is told",
     "--escalate-to": "it says who is told",
     "--category-deadline": "it says by when somebody must act",
+    "--kind-deadline": "it says by when somebody must act",
     "--format": "the test reads JSON",
     "--output": "the test reads standard output",
     "--verbose": "it says which messages are shown",
@@ -207,6 +210,7 @@ def test_every_command_that_gives_verdicts_is_tried() -> None:
     """One that is new belongs above; `serve` has a test of its own, in `service.engine`."""
     assert set(COMMANDS) - set(SCANNING) - {"completion", "manual", "schema"} == {
         "alerts",
+        "care",
         "cases",
         "config",
         "customers",

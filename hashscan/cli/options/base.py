@@ -180,8 +180,15 @@ HELP_SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Time stamps": ("--tsa", "--tsa-ca"),
     "Transparency reports": ("--year", "--by-terms", "--generated", "--complete"),
-    "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests"),
-    "Customers and authorities": ("--customers", "--customer", "--site", "--sender-rule", "--reporter"),
+    "Findings": ("--baseline", "--accept-shrink", "--accept-cleared", "--with-digests", "--review-by"),
+    "Customers and authorities": (
+        "--customers",
+        "--customer",
+        "--site",
+        "--sender-rule",
+        "--reporter",
+        "--basis",
+    ),
     "Hub": ("--push", "--hub", "--server-name", "--send-names"),
     "Cluster": ("--cluster", "--cluster-ca", "--cluster-cert", "--cluster-key"),
     "Quarantine": (

@@ -279,7 +279,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases withhold 12 --until 2027-01-31 --reason 'order 26-114 of the police'",
         "hashscan cases withhold 12 --lift --reason 'the police permit it'",
     ),
-    "cases report-authority": ("hashscan cases report-authority 12 --to 'the police, by telephone'",),
+    "cases report-authority": (
+        "hashscan cases report-authority 12 --to 'the police, by telephone'",
+        "hashscan cases report-authority 12 13 --to 'the police, ticket 4711'",
+    ),
     "cases acknowledge": (
         "hashscan cases acknowledge 12",
         "hashscan cases acknowledge 12 13 --recipient 'the authority by mail'",

@@ -257,6 +257,18 @@ def test_notices_and_the_actions_on_them(year: Year) -> None:
     }
 
 
+def test_the_subject_of_a_form_counts_as_a_category(year: Year) -> None:
+    year.at(121)
+    sent = Notice("F-1", "x", path=b"/www/r", subject="child_sexual_abuse")
+    import_notices(year.ledger, iter([sent]), lambda _: (), year.world.now)
+    rows = filled(report(year)["4"], 5)
+    assert [rows[name].split(",")[0] for name in ("TOTAL", ABUSE, template.NO_NOTICE_CATEGORY)] == [
+        "6",
+        "4",
+        "1",
+    ]
+
+
 def test_measures_at_the_own_initiative(year: Year) -> None:
     made = report(year)
     # Moved: j, n, o (put back later), p. Told, then gone: l. Refused: one. m was just gone.

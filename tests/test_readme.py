@@ -248,10 +248,9 @@ def test_every_command(tmp_path: Path, owner: Owner, request: pytest.FixtureRequ
 
 
 def example_of(name: str) -> str:
-    """The settings that a page shows."""
+    """The first settings that a page shows."""
     page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```toml\n(.*?)\n```", page, re.DOTALL)
-    return example
+    return re.findall(r"```toml\n(.*?)\n```", page, re.DOTALL)[0]
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from hashscan.cases.notice_import import import_notices
 from hashscan.cases.notices.notice import Notice as SentNotice
 from hashscan.cases.notices.notice import NoticeKind
 from hashscan.cases.queries import Case, Queries
+from hashscan.cases.reviews import Decision, record_review
 from hashscan.cases.sightings import Sightings
 from hashscan.cases.sync import sync
 from hashscan.cases.tracker import INFORM
@@ -177,11 +178,19 @@ class Close:
 
 
 @dataclass(frozen=True)
+class Review:
+    """A person decides on the case of a file."""
+
+    path: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
 class LoseState:
     """All that scans remember of files is lost; the lists and the ledger are not."""
 
 
-Step = Scan | Put | Damage | Remove | Write | Notice | Close | LoseState
+Step = Scan | Put | Damage | Remove | Write | Notice | Close | Review | LoseState
 
 
 @dataclass(frozen=True)
@@ -243,6 +252,8 @@ class Machine:
                 self.send(path, kind)
             case Close(path):
                 self.close(path)
+            case Review(path, decision):
+                self.review(path, decision)
             case LoseState():
                 shutil.rmtree(StateDir(self.state).scans, ignore_errors=True)
                 self.forgotten = set(PATHS)
@@ -268,6 +279,17 @@ class Machine:
             with Ledger(StateDir(self.state)) as ledger:
                 record_action(ledger, [case.id], CLOSED, "a reason", "a person", int(time.time()))
             self.noticed.pop(path, None)
+            self.accused.pop(path, None)
+
+    def review(self, path: str, decision: Decision) -> None:
+        """Decide on the case of a file; no decision ends one with a notice."""
+        if (case := self.open_cases().get(path)) is None:
+            return
+        with Ledger(StateDir(self.state)) as ledger:
+            record_review(ledger, case.id, decision, "a reason", "a person", int(time.time()), 1)
+        ended = decision is Decision.WRONG and case.noticed is None
+        assert (path in self.open_cases()) is not ended, self.log
+        if ended:
             self.accused.pop(path, None)
 
     def entries(self, step: Put) -> list[Entry]:
@@ -403,6 +425,7 @@ STEPS = st.one_of(
     st.builds(Write, st.sampled_from(PATHS), st.sampled_from((*CONTENTS, None))),
     st.builds(Notice, st.sampled_from(PATHS), st.sampled_from(NoticeKind)),
     st.builds(Close, st.sampled_from(PATHS)),
+    st.builds(Review, st.sampled_from(PATHS), st.sampled_from(Decision)),
     st.just(LoseState()),
 )
 ALL = tuple(ENTRIES)
@@ -444,6 +467,14 @@ BEGIN = (
         ),
         (Notice("b/4", NoticeKind.INFORM), Write("b/4", None), Scan(), Scan()),
         (Notice("a/2", NoticeKind.TERRORIST), Close("a/2"), Scan(), Scan(known=True)),
+        (
+            Notice("a/2", NoticeKind.ORDER),
+            Review("a/2", Decision.WRONG),
+            Put("one", ()),
+            Put("two", ()),
+            Scan(),
+        ),
+        (Review("a/2", Decision.WRONG), Scan(), Review("b/4", Decision.UNCLEAR), Scan(("one",)), Scan()),
         (Put("one", ALL, test=True), Scan(("one",)), Scan(), Scan(("two",))),
         (Put("one", ()), Put("two", ()), Scan()),
     ],

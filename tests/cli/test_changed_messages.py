@@ -25,7 +25,7 @@ TEXTS = {"because", "message", "pathless", "detail", "withheld", "subject", "tex
 """Keys of messages; whether there is one is compared."""
 TIMES = {"found", "began", "ended", "at", "time", "seen", "first", "last", "due", "retain_min", "destroy_by"}
 TIMES |= {"atime_ns", "mtime_ns", "ctime_ns", "after_ns"}
-CHANCE = {"scan", "uuid", "inode", "item", "message_id", "source", "charged"}
+CHANCE = {"scan", "made", "uuid", "inode", "item", "message_id", "source", "charged"}
 CHANCE |= {"bytes", "unchanged", "recognition", "sandbox", "latest", "seconds", "started", "head", "previous"}
 """Keys of what differs from one run to the next, besides times: how much is read again depends on how long
 ago a file was written."""

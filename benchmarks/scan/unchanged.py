@@ -70,7 +70,7 @@ def opened_files(command: list[str], folder: Path, scratch: Path) -> int:
 
 
 def check(report: Path, files: int) -> None:
-    """Make sure that a scan came by all files and read none.
+    """Make sure that a scan listed all files and read none.
 
     Raises:
         MeasureError: it didn't.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, structs, to_builtins
+from msgspec import UNSET, Struct, UnsetType, convert, structs, to_builtins
 
 from hashscan.alerts.channels.base import one_line
 from hashscan.alerts.channels.mail import mail_domain, new_message_id
@@ -194,6 +194,20 @@ def merge_documents(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "cases": cases[:CASES_NAMED],
         "details": [],
     }
+
+
+def without_customers(document: Mapping[str, Any], withheld: Collection[int]) -> Mapping[str, Any]:
+    """Return a document without what leads to the customers of some cases: a hook may write to them."""
+    lines = document["text"].split("\n")
+    details = list(document["details"])
+    for place, detail in enumerate(details):
+        if detail["case"] in withheld:
+            found = convert(detail, AlertDetail)
+            told = structs.replace(found, customer="", path=UNSET, path_b64=UNSET, url="")
+            old, new = one_line(_detail_line(found)), one_line(_detail_line(told))
+            lines = [new if line == old else line for line in lines]
+            details[place] = to_builtins(told)
+    return {**document, "text": "\n".join(lines), "details": details} if withheld else document
 
 
 def message_of(shortcoming: Shortcoming, *, details: bool) -> str:

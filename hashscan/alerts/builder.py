@@ -68,8 +68,8 @@ class AlertBuilder:
         """Put all new alerts into the outbox, for these kinds of channels; return the number of alerts.
 
         This is one transaction: after a kill, the next run builds the alerts. `now` is in seconds since 1970.
-        With `escalation`, those kinds of channels are told of orders of which half of the time is gone. With
-        `digest`, the digest of this day is built too, unless it was built before.
+        The kinds of channels in `escalation` get the orders of which half of the time is gone. With `digest`,
+        the digest of this day is built too, unless it was built before.
         """
         made = 0
         at = format_time(int(now))
@@ -82,7 +82,7 @@ class AlertBuilder:
                 document = alert.document(self._host, at)
                 made += self._outbox.add(alert.keys, int(now), document, kinds) is not None
             if escalation and (late := self._events().half_gone(now)):
-                alert = _escalated(late, self._details_of([case.id for case in late], now))
+                alert = _escalated(late, self._details_of([case.id for case in late]))
                 document = alert.document(self._host, at)
                 made += self._outbox.add(alert.keys, int(now), document, escalation) is not None
             if digest and self._outbox.unreported([digest_key(now)]):
@@ -116,7 +116,7 @@ class AlertBuilder:
             details=self._details,
         )
         shown = [*figures.overdue.ids, *figures.reviews.ids, *figures.new.ids]
-        return replace(alert, details=self._details_of(list(dict.fromkeys(shown)), now)), figures.marks
+        return replace(alert, details=self._details_of(list(dict.fromkeys(shown)))), figures.marks
 
     def store(self, now: float, alerts: Iterable[Alert]) -> None:
         """Store alerts without delivering them, for the channels of a later command."""
@@ -138,9 +138,9 @@ class AlertBuilder:
         events = self._events()
         new = events.new_cases(CASES_NAMED)
         if new is not None:
-            yield _found(new, self._details_of(new.ids, now))
+            yield _found(new, self._details_of(new.ids))
         if overdue := events.overdue(now):
-            yield _overdue(overdue, self._details_of([case.id for case in overdue], now))
+            yield _overdue(overdue, self._details_of([case.id for case in overdue]))
         for scan in events.new_scans():
             yield from _scan_alerts(scan, now, details=self._details)
         for one in lists:
@@ -163,7 +163,7 @@ class AlertBuilder:
                 counts={"items": len(keys)},
             )
 
-    def _details_of(self, ids: Sequence[int], now: float) -> list[AlertDetail]:
+    def _details_of(self, ids: Sequence[int]) -> list[AlertDetail]:
         """Return the details of the first cases, if details were asked for."""
         found: list[AlertDetail] = []
         if not self._details:
@@ -174,17 +174,15 @@ class AlertBuilder:
             case = queries.case(number)
             if case is None:
                 continue
-            withheld = case.is_withheld(now)
             entries = [f"{match['list']}/{match['entry']}" for match in queries.matches(number)]
             found.append(
                 AlertDetail(
                     case=number,
                     verdict=case.verdict,
                     categories=" ".join(case.categories),
-                    # A hook may write to customers, so it gets nothing by which it could find this one.
-                    customer="" if withheld else case.customer,
-                    **({} if case.path is None or withheld else path_fields(case.path)),
-                    url="" if withheld else case.url,
+                    customer=case.customer,
+                    **({} if case.path is None else path_fields(case.path)),
+                    url=case.url,
                     entries=" ".join(entries[:5]),
                 )
             )

@@ -7,10 +7,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hashscan.alerts.alert import WHOLE_KINDS, Alert, Kind, merge_documents
+from hashscan.alerts.alert import WHOLE_KINDS, Alert, Kind, merge_documents, without_customers
 from hashscan.alerts.builder import AlertBuilder, legal_basis_alerts
 from hashscan.alerts.channels.apprise import AppriseChannel, EscalationChannel, LetterChannel
 from hashscan.alerts.channels.base import Channel, DeliveryError
@@ -86,7 +86,13 @@ def _queues(
         queued = outbox.waiting_for(channel.id, channel.kind)
         held = {one.id for one in queued if _is_held(outbox, one.document, now())}
         withheld |= held
-        waiting = [one for one in queued if one.id not in held]
+        waiting = [
+            replace(
+                one, document=without_customers(one.document, _withheld_cases(outbox, one.document, now()))
+            )
+            for one in queued
+            if one.id not in held
+        ]
         failing = outbox.failing(channel.id)
         if waiting and failing is not None and now() < failing.again and not at_once:
             postponed.append(channel.label)
@@ -100,6 +106,12 @@ def _is_held(outbox: Outbox, document: Mapping[str, Any], now: float) -> bool:
     if document["kind"] != Kind.LETTER or "answer" in document:
         return False
     return outbox.is_withheld(document["cases"], now)
+
+
+def _withheld_cases(outbox: Outbox, document: Mapping[str, Any], now: float) -> set[int]:
+    """Return the cases that an alert details and that were withheld since it was made."""
+    cases = (detail["case"] for detail in document["details"])
+    return {case for case in cases if outbox.is_withheld([case], now)}
 
 
 def deliver(

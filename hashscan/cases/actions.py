@@ -108,10 +108,7 @@ def acknowledge(ledger: Ledger, numbers: Iterable[int], recipient: str, who: str
     with ledger.transaction() as database:
         tracker = CaseTracker(database)
         for number in dict.fromkeys(numbers):
-            if tracker.find_case("WHERE id=?", number) is None:
-                raise UsageError(
-                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
-                )
+            tracker.existing(number)
             if database.execute(
                 "UPDATE notices SET acknowledged=? WHERE acknowledged IS NULL "
                 "AND number IN (SELECT notice FROM notice_items WHERE id=?)",
@@ -136,8 +133,7 @@ def suspect(ledger: Ledger, number: int, told: str, at: int, who: str, now: int)
     """
     with ledger.transaction() as database:
         tracker = CaseTracker(database)
-        if tracker.find_case("WHERE id=?", number) is None:
-            raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --status all`.")
+        tracker.existing(number)
         marked = "SELECT 1 FROM events WHERE id=? AND kind='suspected'"
         if database.execute(marked, (number,)).fetchone() is None:
             tracker.add_event(number, now, "suspected", "", who)
@@ -168,10 +164,7 @@ def assign(
     with ledger.transaction() as database:
         tracker = CaseTracker(database)
         for number in dict.fromkeys(numbers):
-            if tracker.find_case("WHERE id=?", number) is None:
-                raise UsageError(
-                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
-                )
+            tracker.existing(number)
             if person is None:
                 tracker.add_event(number, now, "noted", note, who)
             else:

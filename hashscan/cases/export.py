@@ -76,7 +76,7 @@ class CaseDocument(Struct, kw_only=True):
     acknowledge: Time | UnsetType = UNSET
     """Time until which the receipt of an order must be acknowledged; left out where none waits for that."""
     withheld: Time | UnsetType = UNSET
-    """Time before which the customer may not be told of it; left out where nobody has ordered that."""
+    """Time before which the customer may not be told of it; left out if it is not withheld."""
     due: Time | UnsetType = UNSET
     told: Time | UnsetType = UNSET
     disputed: Time | UnsetType = UNSET

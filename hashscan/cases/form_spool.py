@@ -40,6 +40,10 @@ _FULL = "full"
 """Name of the file whose time is that of the last notice that was refused since the spool was full."""
 
 
+_LATEST = 253_402_300_799
+"""The end of the year 9999, in seconds since 1970: Python knows no later time."""
+
+
 class SpoolFullError(Exception):
     """The spool takes no more notices until the ledger has taken some."""
 
@@ -55,7 +59,7 @@ class SpooledNotice(Struct, frozen=True):
     """A notice as the form has received it; all but `reference`, `received` and `places` is its sender's."""
 
     reference: Annotated[str, Meta(pattern=_NAME.pattern.removesuffix(r"\.json") + r"\Z")]
-    received: int
+    received: Annotated[int, Meta(ge=0, le=_LATEST)]
     """Seconds since 1970."""
     urls: list[str]
     places: list[list[Place]]

@@ -19,6 +19,7 @@ from hashscan.cases.tracker import INFORM, NOTICE, CaseLocation, CaseTracker, Kn
 from hashscan.model import SenderRule
 from hashscan.schema import encode_json
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
+from hashscan.state.findings.findings import CHANGED
 from hashscan.text import printable
 
 
@@ -31,6 +32,21 @@ class NoticeTerms:
 
 
 DEFAULT_TERMS = NoticeTerms()
+
+_CONTINUED = (
+    "UPDATE notice_items SET id=:new WHERE id=:old",
+    "UPDATE OR IGNORE assignees SET id=:new WHERE id=:old",
+    "INSERT INTO withheld SELECT :new, until, reason, who FROM withheld WHERE id=:old "
+    "ON CONFLICT (id) DO UPDATE SET until=max(until, excluded.until)",
+    "UPDATE cases SET found=min(cases.found, old.found), "
+    "began=iif(cases.noticed IS NULL AND cases.verdict IN ('held', 'review'), old.noticed, "
+    "min(cases.began, old.noticed)), noticed=min(coalesce(cases.noticed, old.noticed), old.noticed), "
+    "ordered=coalesce(min(cases.ordered, old.ordered), old.ordered, cases.ordered), "
+    "stated=coalesce(min(cases.stated, old.stated), old.stated, cases.stated), "
+    "url=iif(cases.url='', old.url, cases.url), claimed=trim(cases.claimed || ' ' || old.claimed) "
+    "FROM cases AS old WHERE cases.id=:new AND old.id=:old",
+)
+"""Statements that give a case all that the notices of another one ask for."""
 
 
 class NoticeTracker(CaseTracker):
@@ -61,7 +77,7 @@ class NoticeTracker(CaseTracker):
         received = now if notice.received is None else min(now, int(notice.received.timestamp()))
         stated = stated_deadline(notice, received, terms.settings.kind_deadlines)
         verdict = NOTICE if asks_removal else INFORM
-        case = self._case_of_notice(place, received, verdict)
+        case = self._case_of_notice(place, received, verdict, seen)
         if case is None:
             case = self.begin_case(place, verdict, received, "noticed", notice.sender)
         else:
@@ -88,7 +104,8 @@ class NoticeTracker(CaseTracker):
                 received if notice.kind in ORDERS else None,
             ),
         )  # fmt: skip
-        if seen is not None and asks_removal:
+        if seen is not None and asks_removal and not notice.digests:
+            # Only its content shows that it is the file that a digest names.
             self.see(case.id, seen)
         return case.id, True
 
@@ -133,12 +150,18 @@ class NoticeTracker(CaseTracker):
         if other is None:
             self._database.execute("UPDATE cases SET path=? WHERE id=?", (place.path, case.id))
             return
+        for statement in _CONTINUED:
+            self._database.execute(statement, {"old": case.id, "new": other.id})
+        self.add_event(other.id, now, "noticed", f"case {case.id}")
         reason = f"continued as case {other.id}"
         self._database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, reason, case.id))
         self.add_event(case.id, now, "closed", reason)
 
-    def _case_of_notice(self, place: CaseLocation, received: int, verdict: str) -> KnownCase | None:
-        """Return the case of a notice: an open one, or one whose file was removed after the notice was sent.
+    def _case_of_notice(
+        self, place: CaseLocation, received: int, verdict: str, seen: Sighting | None
+    ) -> KnownCase | None:
+        """Return the case of a notice: an open one, or one whose file was removed after the notice was sent,
+        and was not seen since.
 
         A notice names no machine: if several cases have its path, open ones of this machine come first.
         """
@@ -155,7 +178,8 @@ class NoticeTracker(CaseTracker):
         if case.removed is None:
             # Whoever closed it did not know of this notice.
             return case if case.closed is None else None
-        return None if case.removed < received else case
+        is_back = seen is not None and seen.at > case.removed and case.how != CHANGED
+        return None if case.removed < received or is_back else case
 
 
 _TOGETHER = 2_000
@@ -196,7 +220,7 @@ class NoticeImporter:
             for place in places:
                 before = tracker.begun
                 customer = "" if place.path is None else self.customers.of(place.path, _uid_of(place.path))
-                seen = _sighting(place, notice, now, self.sightings)
+                seen = _sighting(place, now, self.sightings)
                 _, is_new = tracker.take_notice(place, notice, now, customer, seen, self.terms)
                 counts.known += not is_new
                 counts.new += tracker.begun - before
@@ -243,11 +267,8 @@ def import_notices(
     raise trouble
 
 
-def _sighting(place: CaseLocation, notice: Notice, now: int, sightings: Sightings | None) -> Sighting | None:
-    """Return the sighting of a notice's file; None where only its content shows that it is the named one."""
-    if sightings is None or place.path is None or notice.digests:
-        return None
-    return sightings.of(place.path, now)
+def _sighting(place: CaseLocation, now: int, sightings: Sightings | None) -> Sighting | None:
+    return None if sightings is None or place.path is None else sightings.of(place.path, now)
 
 
 def _places(notice: Notice, paths_of: Callable[[str], tuple[bytes, ...]]) -> list[CaseLocation]:

@@ -84,9 +84,9 @@ class Case:
     acknowledge: int | None = None
     """Time until which the receipt of an order must be acknowledged; None if none waits for that."""
     assignee: str = ""
-    """The person who works on it; empty if nobody was named."""
+    """The assignee; empty if there is none."""
     withheld: int | None = None
-    """Time before which its customer may not be told of it; None if nobody has ordered that."""
+    """Time before which its customer may not be told of it; None if it is not withheld."""
 
     def is_withheld(self, now: float) -> bool:
         """Return True if the customer may not be told of it yet."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.queries import Case, Queries
-from hashscan.cases.tracker import INFORM, CaseTracker
+from hashscan.cases.tracker import INFORM, CaseTracker, KnownCase
 from hashscan.errors import UsageError
 from hashscan.lists.exceptions import (
     add_content,
@@ -59,7 +59,7 @@ class Outcome:
     """The decisions on a case that count, together."""
 
     decision: Decision | None = None
-    """None while nobody has decided, or a second person must; UNCLEAR where people disagree."""
+    """None until enough people have decided; UNCLEAR if they disagree."""
     people: tuple[str, ...] = ()
     """People who have decided, the latest decision last."""
     at: int = 0
@@ -69,7 +69,7 @@ class Outcome:
 
     @property
     def final(self) -> bool:
-        """True if nobody else needs to decide."""
+        """True if no other decision is needed."""
         return self.decision in {Decision.CONFIRMED, Decision.WRONG}
 
 
@@ -94,7 +94,8 @@ class Recorded(NamedTuple):
     before: Outcome
     after: Outcome
     sha256: bytes | None
-    """The content of the file as a scan read it; None if it is not known, or a notice may have named it."""
+    """The content of the file as a scan read it; None if it is not known, a notice may have named it, or
+    another case of it is confirmed."""
     closed: bool
     reopened: bool
 
@@ -166,9 +167,7 @@ def record_review(
     reason, who = checked_line("reason", reason, REASON_MAX), checked_line("name", who, PERSON_MAX)
     with ledger.transaction() as database:
         tracker = CaseTracker(database)
-        case = tracker.find_case("WHERE id=?", number)
-        if case is None:
-            raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --status all`.")
+        case = tracker.existing(number)
         if case.verdict == INFORM:
             raise UsageError(
                 f"case {number} is an order to provide information", advice="Answer it, and close the case."
@@ -202,7 +201,8 @@ def record_review(
         if closed:
             database.execute("UPDATE cases SET closed=?, why=? WHERE id=?", (now, reason, number))
             tracker.add_event(number, now, "closed", reason, who)
-        known = None if case.noticed is not None or not matches else case.sha256
+        is_wrong = matches and not _is_accused_elsewhere(database, case, review_by)
+        known = case.sha256 if is_wrong and case.noticed is None else None
         outcome = _outcome(database, number, review_by)
         if withdraw is not None and outcome.decision is not Decision.WRONG:
             # Before the commit: a process that is killed here must not leave the exception in force.
@@ -302,6 +302,17 @@ def review_queue(
         yield WaitingCase(case, outcome)
 
 
+def _is_accused_elsewhere(database: sqlite3.Connection, case: KnownCase, review_by: int) -> bool:
+    """Return True if another case of the same content has a notice, or is confirmed."""
+    rows = database.execute(
+        "SELECT id, noticed FROM cases WHERE sha256=? AND id<>?", (case.sha256, case.id)
+    ).fetchall()
+    return any(
+        noticed is not None or _outcome(database, number, review_by).decision is Decision.CONFIRMED
+        for number, noticed in rows
+    )
+
+
 def _may_open(database: sqlite3.Connection, number: int) -> bool:
     """Return True unless the file of a case has another case that is open."""
     query = (
@@ -371,6 +382,6 @@ def _agreed(decisions: list[Decision], review_by: int) -> Decision | None:
 
 
 def person_key(who: str) -> str:
-    """Return the form of a name by which people are told apart: `alice as root` is alice."""
+    """Return the normalised name of a person, to compare people: that of `alice as root` is alice."""
     name = unicodedata.normalize("NFKC", who).casefold().partition(" as ")[0]
     return " ".join(name.split())

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY
+from hashscan.errors import UsageError
 from hashscan.model import TEST_CATEGORY
 from hashscan.state.findings.coverage import (
     MatchFields,
@@ -384,6 +385,17 @@ class CaseTracker:
         """Return a case by its number."""
         found = self.find_case("WHERE id=?", number)
         assert found is not None
+        return found
+
+    def existing(self, number: int) -> KnownCase:
+        """Return a case by a number that a person has given.
+
+        Raises:
+            UsageError: there is no such case.
+        """
+        found = self.find_case("WHERE id=?", number)
+        if found is None:
+            raise UsageError(f"there is no case {number}", advice="See `hashscan cases list --status all`.")
         return found
 
     def open_case_of(self, path: bytes | None, version: str, host: str = "") -> KnownCase | None:

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.tracker import CaseTracker
-from hashscan.errors import UsageError
 from hashscan.timefmt import format_time
 
 WITHHELD_UNTIL = (
     "(SELECT max(until) FROM withheld JOIN cases AS other USING (id) WHERE other.id=cases.id "
     "OR (other.path=cases.path AND other.version=cases.version AND other.host=cases.host) "
+    "OR (other.url<>'' AND other.url=cases.url) "
     "OR (other.sha256=cases.sha256 AND other.customer=cases.customer))"
 )
 """SQL expression for the time before which the customer of a case may not be told, in seconds since 1970;
-NULL if he may. A case also counts as withheld if another one of the same path, or of the same content of the
-same customer, is: a letter about it would say the same."""
+NULL if he may. A case also counts as withheld if another one of the same path or web address, or of the same
+content of the same customer, is: a letter about it would say the same."""
 
 
 def withhold(
@@ -41,10 +41,7 @@ def withhold(
     with ledger.transaction() as database:
         tracker = CaseTracker(database)
         for number in dict.fromkeys(numbers):
-            if tracker.find_case("WHERE id=?", number) is None:
-                raise UsageError(
-                    f"there is no case {number}", advice="See `hashscan cases list --status all`."
-                )
+            tracker.existing(number)
             if until is None:
                 if not database.execute("DELETE FROM withheld WHERE id=?", (number,)).rowcount:
                     continue

@@ -198,7 +198,7 @@ async def _received(
         raise RequestError(code, str(error)) from None
     if media_type(request) != kind:
         raise RequestError(FormErrorCode.UNSUPPORTED, "send JSON, or the form of the page, without a file")
-    context.rates.take(client_address(context.settings, request))
+    context.rates.admit(client_address(context.settings, request))
     body: Body = request.state.body
     body.accept(BODY_MAX)
     data = await read_all(body)
@@ -228,6 +228,7 @@ def _fields(form: Form) -> dict[str, Any]:
 
 def _store(context: FormContext, request: NoticeRequest) -> SpooledNotice:
     notice = checked(request, int(time.time()), context.sites, context.customers)
+    context.rates.count()
     try:
         return context.spool.add(notice)
     except SpoolFullError:

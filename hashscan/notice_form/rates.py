@@ -26,23 +26,37 @@ class Rates:
         self._total = 0
         self._by_client: Counter[str] = Counter()
 
-    def take(self, address: str) -> None:
-        """Count a notice that comes from an address; of IPv6, a network of 64 bits is one client.
+    def admit(self, address: str) -> None:
+        """Count a try of a client; of IPv6, a network of 64 bits is one client.
 
         Raises:
-            RequestError: it is one too many.
+            RequestError: it is one too many, or enough notices were taken.
         """
         now = time.monotonic()
         if now >= self._begun + HOUR:
             self._begun, self._total = now, 0
             self._by_client.clear()
-        left = max(1, int(self._begun + HOUR - now))
         client = client_of(address)
         if self._by_client[client] >= self._per_client:
-            raise RequestError(ErrorCode.RATE_LIMITED, "too many notices from this address", left)
-        if self._total >= self._per_hour:
-            raise RequestError(ErrorCode.RATE_LIMITED, "too many notices are coming in", left)
+            raise self._refused("too many notices from this address")
+        self._require_room()
         if len(self._by_client) >= _CLIENTS_MAX:
             self._by_client.clear()
         self._by_client[client] += 1
+
+    def count(self) -> None:
+        """Count a valid notice: others must not use up the limit of all together.
+
+        Raises:
+            RequestError: it is one too many.
+        """
+        self._require_room()
         self._total += 1
+
+    def _require_room(self) -> None:
+        if self._total >= self._per_hour:
+            raise self._refused("too many notices are coming in")
+
+    def _refused(self, reason: str) -> RequestError:
+        left = max(1, int(self._begun + HOUR - time.monotonic()))
+        return RequestError(ErrorCode.RATE_LIMITED, reason, left)

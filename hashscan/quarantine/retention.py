@@ -119,7 +119,11 @@ def withheld_until(state: StateDir, path: bytes, version: str, sha256: bytes, no
     with _ledger(state) as database:
         if database is None:
             return None
-        query = f"SELECT max(until) FROM withheld JOIN cases USING (id) WHERE until > :now AND {_SAME}"  # noqa: S608
+        query = (
+            "SELECT max(until) FROM withheld JOIN cases USING (id) WHERE until > :now "  # noqa: S608
+            f"AND ({_SAME} OR url IN "
+            "(SELECT url FROM cases WHERE path=:path AND version=:version AND url<>''))"
+        )
         (until,) = database.execute(query, found).fetchone()
         return None if until is None else int(until)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from hashscan.cases.letters.letter import cases_of_letter
 from hashscan.cases.notice_import import NoticeTerms, import_notices
 from hashscan.cases.notices.notice import Notice, NoticeKind, SenderRole
 from hashscan.cases.queries import Case, Queries, ledger_stats
+from hashscan.cases.sightings import Sightings
+from hashscan.cases.tracker import CaseTracker, Sighting, Witness
+from hashscan.cases.withholding import withhold
 from hashscan.errors import UsageError
 from hashscan.model import SenderRule
 from hashscan.settings.cases_and_alerts import CaseSettings
@@ -227,3 +232,51 @@ def test_a_person_who_closed_a_case_has_not_answered_a_notice_that_came_later(
     import_notices(ledger, iter([later]), lambda _: (), NOW + 2 * HOUR, terms=TERMS)
     (case,) = queries(ledger).open_cases()
     assert (case.id, case.noticed) == (2, NOW)
+
+
+def test_an_order_of_an_address_stays_with_the_file_once_that_is_known(ledger: Ledger) -> None:
+    """The address is mapped by a later notice, and the file has a case already."""
+    path, url = b"/www/1.jpg", "https://x.example/1"
+    take(ledger, of(1, NoticeKind.TERRORIST, "TCO", member_state="NL"))
+    withhold(ledger, [1], NOW + 90 * HOUR, "forbidden", "a person", NOW)
+    take(ledger, Notice("S", "y", path=path))
+    import_notices(ledger, iter([Notice("R-2", "z", url)]), lambda _: (path,), NOW + HOUR, terms=TERMS)
+    (case,) = queries(ledger).open_cases()
+    assert (case.id, case.path, case.ordered, case.due) == (2, path, NOW, NOW + HOUR)
+    assert case.withheld == NOW + 90 * HOUR
+    assert [one.kind for one in queries(ledger).notices(2)] == ["terrorist", "notice", "notice"]
+    assert (ledger_stats(ledger, DeadlineCalculator(CaseSettings()), NOW + 2 * HOUR)).overdue_orders == 1
+
+
+def test_an_order_is_no_repetition_of_a_notice(ledger: Ledger) -> None:
+    for reference in ("", "R"):
+        same = Notice(reference, "x", f"https://x.example/{reference}")
+        take(ledger, same, replace(same, kind=NoticeKind.ORDER), replace(same, kind=NoticeKind.ORDER))
+    cases = list(queries(ledger).all_cases())
+    assert [(case.ordered, len(queries(ledger).notices(case.id))) for case in cases] == [(NOW, 2)] * 2
+
+
+def test_a_file_that_is_back_is_no_removed_one(ledger: Ledger, tmp_path: Path) -> None:
+    """The order was received before the removal, and imported after the file came back."""
+    file = tmp_path / "a.jpg"
+    path = os.fsencode(file)
+    take(ledger, Notice("R-1", "x", path=path))
+    with ledger.transaction() as database:
+        CaseTracker(database).see(1, Sighting(Witness.SCAN, NOW))
+        CaseTracker(database).remove(1, NOW + HOUR, "gone")
+    late = Notice("R-2", "y", path=path, received=datetime.fromtimestamp(NOW, UTC), kind=NoticeKind.ORDER)
+    for content, number in ((None, 1), (b"back", 2)):
+        if content is not None:
+            file.write_bytes(content)
+        with Sightings(StateDir(tmp_path / "state")) as sightings:
+            notice = replace(late, reference=f"R-{number}-late")
+            import_notices(ledger, iter([notice]), lambda _: (), NOW + 2 * HOUR, sightings=sightings)
+        assert [len(queries(ledger).notices(case)) for case in (1, 2)] == [2, number - 1]
+    assert [case.id for case in queries(ledger).open_cases()] == [2]
+
+
+def test_another_case_of_a_withheld_address_is_withheld(ledger: Ledger) -> None:
+    url = "https://x.example/1"
+    take(ledger, of(1, NoticeKind.INFORM), Notice("R-2", "y", url, kind=NoticeKind.ORDER))
+    withhold(ledger, [1], NOW + HOUR, "forbidden", "a person", NOW)
+    assert [case.withheld for case in queries(ledger).all_cases()] == [NOW + HOUR, NOW + HOUR]

@@ -170,6 +170,8 @@ def test_an_exception_ends_with_the_decisions_that_made_it(tmp_path: Path) -> No
         assert decided(1, WRONG) == ["1"]
         # Of two files with one content, one is not confirmed while the other is withheld.
         assert decided(2, CONFIRMED) == []
+        assert decided(1, WRONG) == []
+        assert decided(2, UNCLEAR) == []
         assert decided(1, WRONG) == ["1"]
         record_action(ledger, [1], REOPENED, "look again", "ada", BEGIN)
         assert decided(1, UNCLEAR) == []
@@ -179,3 +181,14 @@ def test_an_exception_ends_with_the_decisions_that_made_it(tmp_path: Path) -> No
         for decision in Decision:
             assert decided(1, decision) == [""]
         assert read_contents(state) == (manual,)
+
+
+def test_a_content_that_a_notice_names_elsewhere_is_not_excepted(tmp_path: Path) -> None:
+    state, at = StateDir(tmp_path / "state"), datetime.fromtimestamp(BEGIN, UTC)
+    with World(Path(state)) as world, Ledger(state) as ledger:
+        world.scan({b"/srv/a": PICTURE, b"/srv/b": PICTURE})
+        sync(ledger, state)
+        import_notices(ledger, iter([Notice("R", "x", path=b"/srv/b")]), lambda _: (), BEGIN)
+        reviewed = review_case(ledger, state, 1, WRONG, "seen", "ada", at, 1)
+        assert (reviewed.recorded.closed, reviewed.excepted_until) == (True, "")
+        assert read_contents(state) == ()

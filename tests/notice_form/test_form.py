@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -140,6 +141,9 @@ def test_rates(state: StateDir) -> None:
         def code(address: str) -> int:
             return form.send({"X-Forwarded-For": address}).status
 
+        # What is not valid counts for its client alone.
+        wrong = [form.send({"X-Forwarded-For": f"192.0.2.{n}"}, urls=[]).status for n in range(10, 16)]
+        assert wrong == [422] * 6
         assert [code("192.0.2.1") for _ in range(3)] == [201, 201, 429]
         # A network of 64 bits is one client; a header's earlier parts are the client's own words.
         assert [code(f"203.0.113.{n}, 2001:db8::{n}") for n in range(3)] == [201, 201, 429]
@@ -198,7 +202,7 @@ def test_places_by_the_rules(state: StateDir, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "text", "other"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "text", "other", "late"])
 def test_spool_of_an_attacker(form: Form, tmp_path: Path, kind: str) -> None:
     """A process of the form that was taken over has no other files read, and holds up no notice."""
     form.send()
@@ -211,6 +215,9 @@ def test_spool_of_an_attacker(form: Form, tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     elif kind == "folder":
         path.mkdir()
+    elif kind == "late":
+        spooled = json.loads((form.state.form / name).read_bytes())
+        path.write_text(json.dumps({**spooled, "reference": path.stem, "received": 1 << 40}))
     else:
         path.write_bytes(b"{" if kind == "text" else (form.state.form / name).read_bytes())
     with Ledger(form.state) as ledger, pytest.raises(OutputError):

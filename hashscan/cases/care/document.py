@@ -13,6 +13,8 @@ from msgspec import Struct
 from hashscan.schema import Count, Text, Time
 
 VERSION: Literal[1] = 1
+Outcome = Literal["complete", "incomplete", "failed"]
+CaseKind = Literal["match", "held", "review", "notice", "order"]
 
 
 class UsedList(Struct, frozen=True):
@@ -33,7 +35,7 @@ class CareScan(Struct, frozen=True):
     started: Time
     ended: Time | None
     """None if it was killed, or no end was received."""
-    outcome: Literal["complete", "incomplete", "failed"]
+    outcome: Outcome
     covers: bool
     """True if it ended its walk through its targets; only such scans end a gap."""
     cached: bool
@@ -93,7 +95,7 @@ class CareServer(Struct, frozen=True):
 class Durations(Struct, frozen=True):
     """The cases of a kind that began in the period, as of its end."""
 
-    kind: Literal["match", "held", "review", "notice", "order"]
+    kind: CaseKind
     """Order: of an authority or court, also if a scan found the file."""
     cases: Count
     removed: Count

@@ -15,9 +15,11 @@ from hashscan.cases.care.document import (
     CareScan,
     CareServer,
     CareTarget,
+    CaseKind,
     Coverage,
     Durations,
     Gap,
+    Outcome,
     Overdue,
     UsedList,
 )
@@ -31,7 +33,7 @@ from hashscan.reports.records import path_bytes
 from hashscan.shortcomings import ShortcomingCode
 from hashscan.timefmt import format_utc_seconds, parse_zoned
 
-KINDS = ("match", "held", "review", "notice", "order")
+KINDS: tuple[CaseKind, ...] = ("match", "held", "review", "notice", "order")
 _ENDED = frozenset({EXIT_CLEAN, EXIT_FOUND, EXIT_INCOMPLETE, EXIT_FOUND_INCOMPLETE})
 _UNWALKED = frozenset(
     {
@@ -218,11 +220,13 @@ def _gaps(starts: Sequence[int], begin: int, end: int, interval: float) -> Itera
 
 
 def _shown(scan: ScanFact) -> CareScan:
-    outcome = "failed" if scan.exit_code not in _ENDED else "incomplete" if scan.incomplete else "complete"
+    outcome: Outcome = (
+        "failed" if scan.exit_code not in _ENDED else "incomplete" if scan.incomplete else "complete"
+    )
     return CareScan(
         format_utc_seconds(scan.started),
         None if scan.ended is None else format_utc_seconds(scan.ended),
-        outcome,  # type: ignore[arg-type]
+        outcome,
         scan.covers,
         scan.cached,
         list(scan.targets),
@@ -284,7 +288,7 @@ def durations(cases: Iterable[CaseFact], begin: int, end: int) -> list[Durations
         longest = max(removed, key=lambda one: one[0], default=(None, ""))
         found.append(
             Durations(
-                kind,  # type: ignore[arg-type]
+                kind,
                 len(each),
                 len(removed),
                 refused,

@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from email.utils import parseaddr
 from enum import StrEnum
 from io import BytesIO
@@ -32,6 +33,8 @@ _TOGETHER = 50
 _NOTICES_TOGETHER = 2_000
 """Numbers of mails and of notices after which a transaction begins."""
 _DETAIL_MAX = 300
+_DEFECTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError)
+"""Errors that Python's mail parser raises by mistake. One mail must not keep back all that come after it."""
 
 
 class MailReason(StrEnum):
@@ -152,7 +155,7 @@ class MailboxFetcher:
             return None
         head, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
         header = email.message_from_bytes(head[:HEAD_MAX], policy=email.policy.compat32)
-        sender, reference = parseaddr(header_line(header, "From"))[1], header_line(header, "Message-ID")
+        sender, reference = _sender_of(header), header_line(header, "Message-ID")
         # Servers add header lines when they move or restore a mail.
         facts = "\n".join((reference, sender, header_line(header, "Date"))).encode()
         digest = hashlib.sha256(facts + b"\0" + (str(mail.size).encode() if is_large else body)).digest()
@@ -171,8 +174,7 @@ class MailboxFetcher:
             return [], MailReason.NO_ADDRESS, printable(str(error))
         except NoticeError as error:
             return [], MailReason.MALFORMED, printable(str(error))
-        except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
-            # Python's parser has such defects. One mail must not keep back all that come after it.
+        except _DEFECTS as error:
             _LOG.warning("%s can't be parsed", label, exc_info=True)
             return [], MailReason.MALFORMED, type(error).__name__
         skipped = "; ".join(map(str, form.passed_over))
@@ -223,6 +225,13 @@ class MailboxFetcher:
                 mailbox.mark(uid)
             with self._ledger.transaction() as database:
                 database.executemany("UPDATE mails SET marks=0 WHERE number=?", [row[:1] for row in rows])
+
+
+def _sender_of(header: Message) -> str:
+    try:
+        return parseaddr(header_line(header, "From"))[1]
+    except _DEFECTS:
+        return ""
 
 
 def waiting_mails(ledger: Ledger) -> Iterator[ListedMail]:

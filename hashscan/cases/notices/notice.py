@@ -47,7 +47,8 @@ class SenderRole(StrEnum):
 class Notice:
     """A request about one file. All values are the sender's claims and may be false.
 
-    It has a URL, a path or a digest. Several with the same sender and reference are items of one notice.
+    It has a URL, a path or a digest. Several of one kind with the same sender and reference are items of one
+    notice.
     """
 
     reference: str
@@ -95,14 +96,16 @@ class Notice:
             self.reference,
             self.url,
             self.path.hex(),
-            [] if self.reference else self.digests,
+            self.kind or "",
+            [] if self.reference else [self.digests, str(self.received)],
         ]
         return _digest(parts)
 
     @property
     def notice_key(self) -> str:
         """Key that is equal for all items of one notice; 32 hex digits."""
-        return _digest([self.sender.casefold(), self.reference]) if self.reference else self.key
+        parts = [self.sender.casefold(), self.reference, self.kind or ""]
+        return _digest(parts) if self.reference else self.key
 
 
 def _digest(parts: Sequence[object]) -> str:

@@ -46,7 +46,7 @@ _KINDS = ("acknowledgement", "receipt", "outcome", "statement", "recipient", "tc
     type=click.Choice(["draft", "send"]),
     default="draft",
     show_default=True,
-    help="Whether answers may be sent, or only drafted.",
+    help="Allow answers to be sent, or only to be drafted.",
 )
 @reporter_option
 @notify_option

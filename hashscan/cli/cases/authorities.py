@@ -27,8 +27,8 @@ def withhold(cases: tuple[int, ...], until: str | None, lift: bool, reason: str,
     """Tell the customers of CASEs nothing until a time, since an authority forbids that.
 
     Until then there is no letter, no answer to the customer and no note in the place of a quarantined file,
-    for these cases and others of the same path, or of the same content of the same customer. It ends by the
-    clock; only a person lifts or extends it.
+    for these cases and others of the same path or address, or of the same content of the same customer. It
+    ends by the clock; only a person lifts or extends it.
     """
     from hashscan.alerts.dispatcher import DELIVERY_RUN_SECONDS, delivery_lock
     from hashscan.cases.actions import operator

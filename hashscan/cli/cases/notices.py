@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -126,7 +127,8 @@ def _notices(
             fields.printable_line("sender", sender),
             "" if is_path else fields.url(place),
             fields.path(place) if is_path else b"",
-            fields.time_or_day("received", received) if received else None,
+            # Without a reference, the time tells one that comes again later from the first.
+            fields.time_or_day("received", received) if received else datetime.now(UTC),
             category=fields.category(category),
             **parse_claims(texts),
         )

@@ -96,7 +96,7 @@ class Unchecked(HashscanError):
 
 
 class NoLegalBasis(Unchecked):
-    """The error that the legal basis of a door has ended, so that it checks nothing."""
+    """The error for a door that checks nothing, since its legal basis has ended."""
 
 
 class UnusableDescriptor(HashscanError):

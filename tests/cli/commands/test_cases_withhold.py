@@ -60,12 +60,15 @@ def test_no_letter_is_written_sent_or_left_in_the_outbox_to_go_out_later(run: Ru
     assert [kind for kind in found if kind in {"withheld", "lifted"}] == ["withheld", "withheld", "lifted"]
 
 
+@pytest.mark.parametrize("queued", [False, True])
 def test_a_hook_gets_nothing_that_names_the_customer(
-    run: Run, settings: Path, tmp_path: Path, uploads: Path
+    run: Run, settings: Path, tmp_path: Path, uploads: Path, queued: bool
 ) -> None:
     got, hook = tmp_path / "got", tmp_path / "hook"
     hook.write_text(f"#!/bin/sh\ncat >> {got}\n")
     hook.chmod(0o755)
+    late = run("alerts", "send", "--exec", "/bin/false", "--notify-details") if queued else None
+    assert late is None or late.code == 13
     assert withhold(run, "--until", UNTIL).code == 0
     assert run("alerts", "send", "--exec", hook, "--notify-details").code == 0
     (detail,) = json.loads(got.read_text().splitlines()[0])["details"]

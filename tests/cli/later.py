@@ -27,14 +27,21 @@ def days_later(folder: Path, days: int) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def seconds_later(folder: Path, seconds: int) -> None:
-    """Put into a folder what has commands take the time in nanoseconds for so much later."""
+def seconds_later(folder: Path, seconds: int, *, due: bool = False) -> None:
+    """Put into a folder what has commands take the time for so much later.
+
+    Args:
+        seconds: how many.
+        due: also for what falls due (`time.time`), not only for the times of files (`time.time_ns`).
+    """
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(
         "import time\n"
-        "def later(now=time.time_ns):\n"
+        "def later_ns(now=time.time_ns):\n"
         f"    return now() + {seconds} * 10**9\n"
-        "time.time_ns = later\n"
+        "def later(now=time.time):\n"
+        f"    return now() + {seconds if due else 0}\n"
+        "time.time_ns, time.time = later_ns, later\n"
     )
 
 

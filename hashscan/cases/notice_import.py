@@ -19,6 +19,7 @@ from hashscan.cases.tracker import INFORM, NOTICE, CaseLocation, CaseTracker, Kn
 from hashscan.model import SenderRule
 from hashscan.schema import encode_json
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
+from hashscan.sources.filesystem.targets import owner_at
 from hashscan.state.findings.findings import CHANGED
 from hashscan.text import printable
 
@@ -219,7 +220,7 @@ class NoticeImporter:
             counts.unmapped += places[0].path is None
             for place in places:
                 before = tracker.begun
-                customer = "" if place.path is None else self.customers.of(place.path, _uid_of(place.path))
+                customer = "" if place.path is None else self.customers.of(place.path, owner_at(place.path))
                 seen = _sighting(place, now, self.sightings)
                 _, is_new = tracker.take_notice(place, notice, now, customer, seen, self.terms)
                 counts.known += not is_new
@@ -292,12 +293,3 @@ def _as_scanned(path: bytes) -> bytes:
     if not path.startswith(b"/"):
         return path
     return b"/" + b"/".join(name for name in path.split(b"/") if name not in {b"", b"."})
-
-
-def _uid_of(path: bytes) -> int | None:
-    if not path.startswith(b"/"):
-        return None
-    try:
-        return os.lstat(path).st_uid
-    except OSError:
-        return None

@@ -15,6 +15,7 @@ from hashscan.scan.reporting.report_writer import ScanResult
 from hashscan.scan.session import ScanSession, start_scan
 from hashscan.settings.scan import ScanSettings
 from hashscan.shortcomings import Shortcoming, ShortcomingCode
+from hashscan.sources.filesystem.targets import real_path, resolve_admin_links
 from hashscan.sources.patterns import Patterns
 from hashscan.state.queries.rescan import KnownFiles
 from hashscan.text import plural
@@ -99,7 +100,7 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
     """
     assert settings.state is not None
     # Known files of a target can be matched even if the target does not exist now.
-    targets = [target if b"://" in target else os.path.realpath(target) for target in settings.targets]
+    targets = [target if b"://" in target else _as_scanned(target) for target in settings.targets]
     with ExitStack() as stack:
         start = start_scan(settings, observer, stack)
         session = ScanSession(start, settings, observer, stack)
@@ -126,3 +127,10 @@ def run_rescan(settings: ScanSettings, observer: Observer) -> ScanResult:
             fields = {**fields, "withdrawn": withdrawn.items}
         known.hold(reports.held())
         return session.conclude(run, run.shortcomings(), fields, known.conclude)
+
+
+def _as_scanned(target: bytes) -> bytes:
+    try:
+        return real_path(target)
+    except OSError:
+        return resolve_admin_links(os.path.abspath(target))

@@ -144,6 +144,16 @@ def test_what_is_known_from_before(
     assert (ran.code, "0 moved" in ran.err) == (3, True), ran.err
 
 
+def test_whose_a_file_is(run: Run, uploads: Path, local_list: str, tmp_path: Path, mounts: ExitStack) -> None:
+    """Of a file that a notice or an administrator names, and of a target whose digests are known."""
+    assert run("scan", uploads).code == 1
+    folder = silent(mounts, uploads)
+    assert [run("customers", "--format", "json", path).code for path in (folder, folder / "x.jpg")] == [3, 3]
+    assert run("cases", "add", folder / "x.jpg", "--sender", "x", "--reference", "1").code == 0
+    ran = run("scan", "--known", folder, "--report", "-")
+    assert (ran.code, ran.lines[-1]["verdicts"]["match"]) == (1, 2), ran.err
+
+
 ASKING = """
 import os, sys
 from hashscan.model import SiteRule

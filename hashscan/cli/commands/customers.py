@@ -15,6 +15,7 @@ from hashscan.cli.output.logs import print_message
 from hashscan.cli.output.terminal import print_table
 from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE
 from hashscan.model import CustomerRule, SiteRule
+from hashscan.sources.filesystem.targets import owner_at
 from hashscan.text import path_fields, printable
 
 
@@ -79,7 +80,8 @@ class CustomerLookup:
         return [self._file(text, path)]
 
     def _file(self, text: str, path: bytes) -> Answer:
-        customer, rule = self._customers.answer(path, _user_of(path))
+        user = None if b"://" in path else owner_at(path)
+        customer, rule = self._customers.answer(path, user)
         return Answer(
             item=text,
             **path_fields(path),
@@ -87,15 +89,6 @@ class CustomerLookup:
             rule=UNSET if rule is None else rule.origin,
             url=self._sites.url_of(path) or UNSET,
         )
-
-
-def _user_of(path: bytes) -> int | None:
-    if b"://" in path:
-        return None
-    try:
-        return os.lstat(path).st_uid
-    except (OSError, ValueError):
-        return None  # The file need not exist.
 
 
 def _write(answer: Answer, *, as_json: bool) -> None:

@@ -68,6 +68,15 @@ def resolve_admin_links(path: bytes) -> bytes:
     return real or b"/"
 
 
+def owner_at(path: bytes) -> int | None:
+    """Return the user who owns a file, by its path or one through the administrator's symlinks; None if it is
+    not there, or on another user's FUSE."""
+    try:
+        return stat_absolute(resolve_admin_links(path)).st_uid
+    except (OSError, ValueError):
+        return None
+
+
 class PathStep(NamedTuple):
     """A folder on the path from the root of the file system to a target."""
 

@@ -12,7 +12,7 @@ from hashscan.cases.deadlines import DUE, IS_ORDER, DeadlineCalculator
 from hashscan.cases.ledger import MATCH_KEYS, MATCHES_QUERY, Ledger
 from hashscan.cases.notices.notice import NoticeKind, SenderRole
 from hashscan.cases.tracker import INFORM, NOT_FOUND, QUARANTINED, REFUSED
-from hashscan.cases.withholding import WITHHELD_UNTIL
+from hashscan.cases.withholding import WITHHELD_JOINS, WITHHELD_UNTIL
 from hashscan.shortcomings import Shortcoming, shortcomings_of
 
 _OPEN = "removed IS NULL AND closed IS NULL"
@@ -222,7 +222,7 @@ _CASE = (
     "AND number IN (SELECT notice FROM notice_items WHERE notice_items.id=cases.id)), "
     "coalesce((SELECT who FROM assignees WHERE assignees.id=cases.id), ''), "
     f"{WITHHELD_UNTIL} "
-    "FROM cases LEFT JOIN refusals USING (id)"
+    f"FROM cases LEFT JOIN refusals USING (id) {WITHHELD_JOINS}"
 )
 
 

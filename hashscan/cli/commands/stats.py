@@ -209,9 +209,7 @@ def _write_report(
     made = parts(found, about)
     with output_errors(f"can't write {folder}"):
         write_folder(folder, files(made, said, about))
-    for note in said:
-        print_message(note)
-    print_message(f"these notes are in {folder / NOT_FILLED}")
+    print_message(f"{folder / NOT_FILLED} says in {len(said)} notes what is blank and why: read it first")
     if options.explain:
         write_output(None, (csv_text(explained(made, about)).encode(),))
 

@@ -74,6 +74,30 @@ def test_a_failing_command_is_an_error(tmp_path: Path) -> None:
     assert "exit code 1" in said
 
 
+def test_a_disturbed_run_is_repeated_but_not_forever(tmp_path: Path) -> None:
+    said = run_with_measure(
+        """
+        from benchmarks.lib import corpus, scans
+        checked = []
+        def check(sample):
+            checked.append(sample)
+            if len(checked) in {1, 2} or len(checked) > 3:
+                raise measure.DisturbedError
+            return {"number": len(checked)}
+        over = corpus.FileSet(scratch, scratch / "none", 1, 1)
+        field = {"true": scans.Contender(["true"], over, check)}
+        found = scans.run_all(field, scratch, 1)["true"]
+        print(json.dumps([len(found.samples), found.notes]))
+        try:
+            scans.run_all(field, scratch, 1)
+        except measure.DisturbedError:
+            print(len(checked))
+        """,
+        tmp_path,
+    )
+    assert [json.loads(line) for line in said.splitlines()] == [[1, [{"number": 3}]], 9]
+
+
 def test_pinned_blas_code_is_taken_out_of_the_environment(tmp_path: Path) -> None:
     said = run_with_measure(
         """
@@ -457,11 +481,11 @@ def test_what_a_core_does_follows_from_processor_time_without_the_start_up(tmp_p
 @pytest.mark.slow
 def test_a_bucket_s_rates_can_be_reckoned_with(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    few = ["--pictures", "80", "--plain", "2000", "--large", "20", "--keys", "20000", "--runs", "1"]
+    few = ["--pictures", "240", "--plain", "2000", "--large", "20", "--keys", "20000", "--runs", "1"]
     said = benchmark("buckets.rates", UPLOADS, *few, "--json", report)
     found = json.loads(report.read_text())
     assert all(rate > 0 for rate in found["rates"].values())
-    assert [result["files"] for result in found["results"]] == [80, 80, 2000, 2000, 20, 20, 20000]
+    assert [result["files"] for result in found["results"]] == [240, 240, 2000, 2000, 20, 20, 20000]
     assert "pictures: hashscan CPU / obstore and a loop CPU" in said
     assert "keys that are only listed" in said
     plan = ["--cores", "16", "--network", "10", "--hours", "24", "--rates", report]

@@ -15,9 +15,10 @@ Beside each of the first three runs a loop that downloads the same objects by ob
 and sha256 of them, and nothing else.
 
 Rates are by processor time, not by the clock: that of hashscan and of all its processes, in user mode and in
-the kernel, less what a scan of a single object takes, which is measured just before each run. The server's
-own time is not in it, since it is no child of what is timed: it shows under others' CPU s. What isn't in it
-either is what a real store adds: TLS, and the work of the kernel for a network card.
+the kernel, less what a scan of a single object takes, which is measured just before each run; both are
+measured again where load that ended between them leaves hardly a difference. The server's own time is not in
+it, since it is no child of what is timed: it shows under others' CPU s. What isn't in it either is what a
+real store adds: TLS, and the work of the kernel for a network card.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,8 @@ WORKERS, AT_A_TIME = 2, 64
 PLAIN_BYTES, LARGE_BYTES, KEY_BYTES = 2_000, 8_000_000, 1_000
 NOBODYS = "1/999999"
 """A shard that hardly an object is in."""
-
-Command = Callable[[str], list[str]]
-"""A command over what lies under a prefix."""
+LEAST = 1.05
+"""Processor time of a run by that of its start-up: what is left of less is chance."""
 
 
 def work(result: Result, run: int) -> float:
@@ -56,61 +55,56 @@ RATIOS = tuple(
 )
 
 
-def contender(
-    command: Command, prefix: str, over: FileSet, scratch: Path, prepare: Callable[[], None]
-) -> Contender:
-    """Return a contender for a command over a prefix; its start-up time is measured with a single object."""
-    start_up = 0.0
-
-    def before() -> None:
-        nonlocal start_up
-        prepare()
-        start_up = measure.run("one object", command("single/"), scratch, CREDENTIALS).cpu
-        prepare()
-
-    def check(sample: measure.Sample) -> dict[str, Any]:
-        if sample.cpu <= start_up:
-            raise measure.MeasureError(f"{prefix} took no longer than one object: name more objects")
-        return {"start-up": start_up}
-
-    return Contender(command(prefix), over, check, CREDENTIALS, before)
-
-
 def contenders(scratch: Path, url: str, sets: dict[str, FileSet]) -> dict[str, Contender]:
     """Everything to be timed, ready to run."""
     scanner = Hashscan(scratch)
     made: dict[str, Contender] = {}
     for what, over in sets.items():
-        options = ("--shard", NOBODYS) if what == "keys" else ()
-
-        def hashscan(prefix: str, over: FileSet = over, options: tuple[str, ...] = options) -> list[str]:
-            arguments = scanner.contender(WORKERS, over).command
-            arguments[arguments.index(str(over.folder))] = f"s3://bucket/{prefix}"
-            return [*arguments, "--endpoint", url, *options]
-
-        def obstore(prefix: str) -> list[str]:
-            return [sys.executable, LOOP, url, str(AT_A_TIME), prefix]
-
-        ours = contender(hashscan, f"{what}/", over, scratch, scanner.prepare)
-        made[f"hashscan {what}"] = checked(ours, scanner.report, 0 if what == "keys" else over.files)
+        made[f"hashscan {what}"] = hashscan(scanner, url, what, over)
         if what != "keys":
-            made[f"obstore {what}"] = contender(obstore, f"{what}/", over, scratch, lambda: None)
+            made[f"obstore {what}"] = obstore(url, what, over)
     return made
 
 
-def checked(ours: Contender, report: Path, files: int) -> Contender:
-    """Return the contender with a further check: the scan's own report must count all objects as read."""
-    started = ours.check
+def hashscan(scanner: Hashscan, url: str, what: str, over: FileSet) -> Contender:
+    """Return a contender for a scan of a prefix; its start-up is measured with a single object."""
+    start_up = 0.0
+    read = 0 if what == "keys" else over.files
+
+    def command(prefix: str) -> list[str]:
+        arguments = scanner.contender(WORKERS, over).command
+        arguments[arguments.index(str(over.folder))] = f"s3://bucket/{prefix}"
+        return [*arguments, "--endpoint", url, *(() if read else ("--shard", NOBODYS))]
+
+    def prepare() -> None:
+        nonlocal start_up
+        scanner.prepare()
+        start_up = measure.run("one object", command("single/"), scanner.report.parent, CREDENTIALS).cpu
+        scanner.prepare()
 
     def check(sample: measure.Sample) -> dict[str, Any]:
-        last = json.loads(report.read_text().splitlines()[-1])
+        last = json.loads(scanner.report.read_text().splitlines()[-1])
         found = last.get("verdicts", {}).get("clean", 0)
         # A few of all keys may well be in the shard.
-        if last.get("files") != found or (files and found != files) or (not files and found > 1000):
+        if last.get("files") != found or (read and found != read) or (not read and found > 1000):
             raise measure.MeasureError(f"the scan did not check what it was to: {last}")
-        return {**started(sample), "sandbox": last.get("sandbox", {}).get("level")}
+        if sample.cpu < LEAST * start_up:
+            raise measure.DisturbedError(f"{what} took hardly longer than one object: name more objects")
+        return {"start-up": start_up, "sandbox": last.get("sandbox", {}).get("level")}
 
-    return Contender(ours.command, ours.over, check, ours.environment, ours.prepare)
+    return Contender(command(f"{what}/"), over, check, CREDENTIALS, prepare)
+
+
+def obstore(url: str, what: str, over: FileSet) -> Contender:
+    """Return a contender that only downloads and computes digests, and says itself what that took."""
+
+    def check(sample: measure.Sample) -> dict[str, Any]:
+        said = json.loads(sample.output)
+        if said["files"] != over.files:
+            raise measure.MeasureError(f"obstore downloaded {said['files']} of {over.files} objects")
+        return {"start-up": sample.cpu - said["cpu"]}
+
+    return Contender([sys.executable, LOOP, url, str(AT_A_TIME), f"{what}/"], over, check)
 
 
 def rates(found: dict[str, Result]) -> dict[str, float]:

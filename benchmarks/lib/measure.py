@@ -24,6 +24,10 @@ class MeasureError(Exception):
     """A command did not do what was to be timed."""
 
 
+class DisturbedError(MeasureError):
+    """A run was falsified by whatever else ran on the machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One timed command; all in seconds."""

@@ -16,12 +16,13 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import operator
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import groupby
-from typing import Final
+from itertools import compress, groupby
+from typing import Final, TypeAlias
 
 from hashscan.c_parts import BUILT
 from hashscan.hashing.containers import CONTAINERS
@@ -197,16 +198,35 @@ _BY_CHANCE = 2
 """Length of signatures that a run of random digits, such as a digest, has now and then."""
 
 
+_Tree: TypeAlias = "dict[bytes, _Tree]"
+
+
 def _begins_with_one(of: Iterable[Sequence[bytes]]) -> re.Pattern[bytes]:
+    tree: _Tree = {}
+    for digits in of:
+        node = tree
+        for allowed in digits:
+            node = node.setdefault(allowed, {})
+        node[b""] = {}
+    return re.compile(rb"(?:\\[nrt\"'])*\\?" + _pattern_of(tree))
+
+
+def _pattern_of(tree: _Tree) -> bytes:
+    """Return a pattern that compares once with the first digits that several signatures have."""
+    if b"" in tree:
+        return b""
     # Programs that write JSON put a backslash before each slash.
-    patterns = (rb"\\?".join(b"[%b]" % re.escape(each) for each in digits) for digits in of)
-    return re.compile(rb"(?:\\[nrt\"'])*\\?(?:" + b"|".join(dict.fromkeys(patterns)) + b")")
+    parts = [
+        b"[%b]" % re.escape(allowed) + (rest and rb"\\?" + rest)
+        for allowed, further in tree.items()
+        for rest in [_pattern_of(further)]
+    ]
+    return parts[0] if len(parts) == 1 else b"(?:" + b"|".join(parts) + b")"
 
 
-_BEGIN = _begins_with_one(_FIRST_DIGITS)
-_CERTAIN_BEGIN = _begins_with_one(
-    map(_digits_of, (each for each in _SIGNATURES if sum(len(magic) for _, magic in each) > _BY_CHANCE))
-)
+_IS_CERTAIN = [sum(len(magic) for _, magic in each) > _BY_CHANCE for each in _SIGNATURES]
+_CERTAIN_BEGIN = _begins_with_one(compress(_FIRST_DIGITS, _IS_CERTAIN))
+_OTHER_BEGIN = _begins_with_one(compress(_FIRST_DIGITS, map(operator.not_, _IS_CERTAIN)))
 
 
 def _unknown(digits: Sequence[bytes]) -> int:
@@ -216,7 +236,7 @@ def _unknown(digits: Sequence[bytes]) -> int:
 
 def _groups(first_digits: Iterable[list[bytes]]) -> bytes:
     """Return a table of 16 digits, the 256 bytes that each may be, and 64 bits: files with such begins."""
-    groups = [[0] * 256 for _ in range(16)]
+    groups, unlimited = [[0] * 256 for _ in range(16)], [0] * 16
     different = sorted({tuple(digits) for digits in first_digits}, key=lambda each: (_unknown(each), each))
     # Those that are alike share a bit, so that it says nearly as much as one of each would.
     batches = [
@@ -226,11 +246,18 @@ def _groups(first_digits: Iterable[list[bytes]]) -> bytes:
         for at in range(0, len(same), 4)
     ]
     for number, batch in enumerate(batches):
-        for digits in batch:
-            for row, allowed in zip(groups, [*digits, *[bytes(range(256))] * 16][:16], strict=True):
-                for byte in allowed:
-                    row[byte] |= 1 << number % 64
-    return b"".join(each.to_bytes(8, sys.byteorder) for row in groups for each in row)
+        bit = 1 << number % 64
+        for at, row in enumerate(groups):
+            if any(at >= len(digits) for digits in batch):
+                unlimited[at] |= bit
+                continue
+            for byte in set(b"".join(digits[at] for digits in batch)):
+                row[byte] |= bit
+    return b"".join(
+        (each | bits).to_bytes(8, sys.byteorder)
+        for row, bits in zip(groups, unlimited, strict=True)
+        for each in row
+    )
 
 
 BEGINS = _groups(_FIRST_DIGITS)
@@ -239,7 +266,7 @@ BEGINS = _groups(_FIRST_DIGITS)
 
 def is_begin_of_file(text: bytes, at: int) -> bool:
     """Return True if the Base64 digits at a place of a text may be those of a picture or container."""
-    return _BEGIN.match(text, at) is not None
+    return _CERTAIN_BEGIN.match(text, at) is not None or _OTHER_BEGIN.match(text, at) is not None
 
 
 _JOINED = (

@@ -26,6 +26,7 @@
 #define SAMPLES 128 /* As in kernel.py. */
 #define COLUMNS 512 /* Measured at a time. */
 #define BOXES 128 /* Along a side, for restorations. */
+#define SUMMED 4 /* Lines summed at a time to their frequencies. */
 #define MAP 6 /* Numbers that say how a restoration is sampled. */
 #define BINS 32
 #define TILES 16 /* Along a side; this and what follows as in kernel.py. */
@@ -52,6 +53,10 @@ typedef float Eight __attribute__((vector_size(32)));
 typedef struct {
     Eight part[VECTORS];
 } Sums;
+
+typedef struct {
+    Eight part[SUMMED * FREQUENCIES / 8];
+} LineSums;
 
 #define ADD_FLOATS(sums, weight, from)                     \
     for (int part = 0; part < VECTORS; part++) {           \
@@ -100,6 +105,24 @@ static Window window_for(int64_t length)
 static int64_t kept_position(int64_t index, int64_t length)
 {
     return (int64_t)(((double)index + 0.5) * (double)length / SIDE);
+}
+
+/* The weights by which a side's boxes are summed to its frequencies. */
+typedef struct {
+    int first, end; /* The boxes before, and those from there on, weigh nothing: no sum changes without them. */
+    float weights[BOXES * FREQUENCIES];
+} Transform;
+
+/* Whether a restoration only moves rows, and columns, apart from each other. */
+static int is_moved(const float *map)
+{
+    return map[1] == 0 && map[3] == 0;
+}
+
+static int has_rows_of(const float *map, const float *moved)
+{
+    /* As bytes, since even what is no number must equal itself. */
+    return is_moved(map) && !memcmp(map + 4, moved + 4, 2 * sizeof *map);
 }
 
 /* Rows blurred downwards as they come. */
@@ -399,15 +422,9 @@ static PyObject *restored(PyObject *module, PyObject *arguments)
         goto done;
     }
     if ((result = PyBytes_FromStringAndSize(NULL, view[1].len / (MAP * 4) * (BITS / 8)))) {
-        unsigned char *bytes = (unsigned char *)PyBytes_AsString(result), above[BITS];
-        const float *maps = view[1].buf, *dct = view[2].buf;
+        unsigned char *digests = (unsigned char *)PyBytes_AsString(result);
         Py_BEGIN_ALLOW_THREADS
-        memset(bytes, 0, (size_t)(view[1].len / (MAP * 4) * (BITS / 8)));
-        for (Py_ssize_t number = 0; number < view[1].len / (MAP * 4); number++) {
-            BEST(restored)(view[0].buf, maps + number * MAP, dct, above);
-            for (int bit = 0; bit < BITS; bit++)
-                bytes[number * (BITS / 8) + bit / 8] |= (unsigned char)(above[BITS - 1 - bit] << (7 - bit % 8));
-        }
+        BEST(restored)(view[0].buf, view[1].buf, view[1].len / (MAP * 4), view[2].buf, digests);
         Py_END_ALLOW_THREADS
     }
 done:

@@ -328,74 +328,145 @@ static void FOR(judge)(const float *small, int64_t ways, const float *dct, float
     FOR(even_body)(small, lines, judged);
 }
 
-/* The 16x16 frequencies of a square plane by weights of rows, [frequency][row], and of columns, [column][frequency]. */
-INLINE void FOR(transform)(const float *plane, int side, const float *down, const float *across, float *whole)
+/* sums[line][frequency]: lines of a plane, `apart` from each other and their places `along`, by a side's weights. */
+INLINE void FOR(sum_lines)(const float *plane, int lines, int apart, int along, const Transform *side, float *sums)
 {
-    for (int frequency = 0; frequency < FREQUENCIES; frequency++) {
-        float half[BOXES];
-        Eight parts[FREQUENCIES / LANES] = {{0}};
-        for (int start = 0; start < side; start += STRIP) {
-            Sums sums = {{{0}}};
-            for (int row = 0; row < side; row++)
-                ADD_FLOATS(sums, down[frequency * side + row], plane + row * side + start)
-            memcpy(half + start, &sums, sizeof sums);
-        }
-        for (int column = 0; column < side; column++)
-            for (int part = 0; part < FREQUENCIES / LANES; part++) {
-                Eight values;
-                memcpy(&values, across + column * FREQUENCIES + LANES * part, sizeof values);
-                parts[part] += half[column] * values;
+    for (int line = 0; line < lines; line += SUMMED) {
+        const float *values = plane + line * apart + side->first * along;
+        const float *weights = side->weights + side->first * FREQUENCIES;
+        LineSums parts = {{{0}}};
+        for (int place = side->first; place < side->end; place++, values += along, weights += FREQUENCIES) {
+            Eight low, high;
+            memcpy(&low, weights, sizeof low);
+            memcpy(&high, weights + LANES, sizeof high);
+            for (int lane = 0; lane < SUMMED; lane++) {
+                parts.part[2 * lane] += values[lane * apart] * low;
+                parts.part[2 * lane + 1] += values[lane * apart] * high;
             }
-        memcpy(whole + frequency * FREQUENCIES, parts, sizeof parts);
+        }
+        memcpy(sums + line * FREQUENCIES, &parts, sizeof parts);
     }
 }
 
-/* The box before a place and the share of the next; every place is clamped, one that is no number to 0. */
-INLINE int FOR(between)(float place, float *share)
+/* The boxes before so many places and the shares of the next; each is clamped, one that is no number to 0. */
+INLINE void FOR(between)(const float *places, int number, int *before, float *shares)
 {
-    place = place > 0 ? place < BOXES - 1 ? place : BOXES - 1 : 0;
-    int before = (int)place;
-    before = before < BOXES - 2 ? before : BOXES - 2;
-    *share = place - (float)before;
-    return before;
+    for (int first = 0; first < number; first += LANES) {
+        Eight at, last = {0};
+        last += (float)(BOXES - 1);
+        memcpy(&at, places + first, sizeof at);
+        at = (Eight)((EightInts)at & (at > 0.0f));
+        EightInts inside = at < last;
+        at = (Eight)(((EightInts)at & inside) | ((EightInts)last & ~inside));
+        EightInts boxes = __builtin_convertvector(at, EightInts);
+        boxes += boxes > BOXES - 2; /* True is -1. */
+        at -= __builtin_convertvector(boxes, Eight);
+        memcpy(before + first, &boxes, sizeof boxes);
+        memcpy(shares + first, &at, sizeof at);
+    }
 }
 
-/* A restoration sampled from a picture's boxes, as in pdq_restored.py, and which of its frequencies are above the median. */
-static void FOR(restored)(const float *small, const float *map, const float *dct, unsigned char *above)
+/* The cosine transform, `still`, of a side that is sampled at other places. */
+static void FOR(move_side)(const Transform *still, float scale, float offset, Transform *moved)
 {
-    float down[FREQUENCIES * BOXES] = {0}, across[BOXES * FREQUENCIES] = {0}, plane[SMALL], whole[BITS];
-    if (map[1] == 0 && map[3] == 0) {
-        /* Rows and columns are moved apart from each other, so that the weights say it all. */
-        for (int place = 0; place < SIDE; place++) {
-            float beside, below;
-            int left = FOR(between)(map[0] * (float)place + map[2], &beside);
-            int top = FOR(between)(map[4] * (float)place + map[5], &below);
-            for (int frequency = 0; frequency < FREQUENCIES; frequency++) {
-                float weight = dct[frequency * SIDE + place];
-                down[frequency * BOXES + top] += weight * (1 - below);
-                down[frequency * BOXES + top + 1] += weight * below;
-                across[left * FREQUENCIES + frequency] += weight * (1 - beside);
-                across[(left + 1) * FREQUENCIES + frequency] += weight * beside;
-            }
+    int before[SIDE];
+    float places[SIDE], shares[SIDE];
+    for (int place = 0; place < SIDE; place++)
+        places[place] = scale * (float)place + offset;
+    FOR(between)(places, SIDE, before, shares);
+    memset(moved, 0, sizeof *moved);
+    moved->first = BOXES;
+    for (int place = 0; place < SIDE; place++) {
+        float *sums = moved->weights + before[place] * FREQUENCIES, share = shares[place];
+        for (int part = 0; part < FREQUENCIES; part += LANES) {
+            Eight weights, here, next;
+            memcpy(&weights, still->weights + place * FREQUENCIES + part, sizeof weights);
+            memcpy(&here, sums + part, sizeof here);
+            memcpy(&next, sums + FREQUENCIES + part, sizeof next);
+            here += weights * (1 - share);
+            next += weights * share;
+            memcpy(sums + part, &here, sizeof here);
+            memcpy(sums + FREQUENCIES + part, &next, sizeof next);
         }
-        FOR(transform)(small, BOXES, down, across, whole);
-    } else {
-        for (int row = 0; row < SIDE; row++)
-            for (int column = 0; column < SIDE; column++) {
-                float beside, below;
-                int left = FOR(between)(map[0] * (float)column + map[1] * (float)row + map[2], &beside);
-                int top = FOR(between)(map[3] * (float)column + map[4] * (float)row + map[5], &below);
-                const float *at = small + top * BOXES + left;
-                float upper = at[0] + (at[1] - at[0]) * beside;
-                float lower = at[BOXES] + (at[BOXES + 1] - at[BOXES]) * beside;
-                plane[row * SIDE + column] = upper + (lower - upper) * below;
-            }
-        for (int column = 0; column < SIDE; column++)
-            for (int frequency = 0; frequency < FREQUENCIES; frequency++)
-                across[column * FREQUENCIES + frequency] = dct[frequency * SIDE + column];
-        FOR(transform)(plane, SIDE, dct, across, whole);
+        moved->first = before[place] < moved->first ? before[place] : moved->first;
+        moved->end = before[place] + 2 > moved->end ? before[place] + 2 : moved->end;
     }
+}
+
+/* plane[row][column] of a restoration that is turned, from small[column][row]. */
+static void FOR(sample)(const float *small, const float *map, float *plane)
+{
+    for (int row = 0; row < SIDE; row++, plane += SIDE) {
+        int left[SIDE], top[SIDE];
+        float across[SIDE], down[SIDE], beside[SIDE], below[SIDE], here[SIDE][2], next[SIDE][2];
+        for (int column = 0; column < SIDE; column++) {
+            across[column] = map[0] * (float)column + map[1] * (float)row + map[2];
+            down[column] = map[3] * (float)column + map[4] * (float)row + map[5];
+        }
+        FOR(between)(across, SIDE, left, beside);
+        FOR(between)(down, SIDE, top, below);
+        for (int column = 0; column < SIDE; column++) {
+            const float *at = small + left[column] * BOXES + top[column];
+            memcpy(here[column], at, sizeof here[column]);
+            memcpy(next[column], at + BOXES, sizeof next[column]);
+        }
+        for (int column = 0; column < SIDE; column++) {
+            float upper = here[column][0] + (next[column][0] - here[column][0]) * beside[column];
+            float lower = here[column][1] + (next[column][1] - here[column][1]) * beside[column];
+            plane[column] = upper + (lower - upper) * below[column];
+        }
+    }
+}
+
+/* The last step: by the columns' weights, and the digest of the frequencies, as in digest_of of kernel.py. */
+INLINE void FOR(finish)(const float *half, const Transform *across, unsigned char *digest)
+{
+    float whole[BITS];
+    unsigned char above[BITS];
+    FOR(sum_lines)(half, FREQUENCIES, 1, FREQUENCIES, across, whole);
     FOR(above_median)(whole, above);
+    for (int byte = 0; byte < BITS / 8; byte++) {
+        unsigned bits = 0;
+        for (int bit = 0; bit < 8; bit++)
+            bits |= (unsigned)above[BITS - 8 * (byte + 1) + bit] << bit;
+        digest[byte] = (unsigned char)bits;
+    }
+}
+
+/* Digests of restorations sampled from small[column][row], as in pdq_restored.py.
+ *
+ * Where rows and columns are moved apart from each other, the weights say it all, and the sums of the rows serve
+ * all restorations that have the same. Each is summed in the same order as if it was the only one.
+ */
+static void FOR(restored)(const float *small, const float *maps, int64_t number, const float *dct,
+                          unsigned char *digests)
+{
+    Transform still = {0, SIDE, {0}}, down, across;
+    float half[BOXES * FREQUENCIES], plane[SMALL];
+    for (int place = 0; place < SIDE; place++)
+        for (int frequency = 0; frequency < FREQUENCIES; frequency++)
+            still.weights[place * FREQUENCIES + frequency] = dct[frequency * SIDE + place];
+    for (int64_t one = 0; one < number; one++) {
+        const float *map = maps + one * MAP;
+        if (!is_moved(map)) {
+            FOR(sample)(small, map, plane);
+            FOR(sum_lines)(plane, SIDE, 1, SIDE, &still, half);
+            FOR(finish)(half, &still, digests + one * (BITS / 8));
+            continue;
+        }
+        int64_t first = 0;
+        while (!has_rows_of(maps + first * MAP, map))
+            first++;
+        if (first < one)
+            continue;
+        FOR(move_side)(&still, map[4], map[5], &down);
+        FOR(sum_lines)(small, BOXES, BOXES, 1, &down, half);
+        for (int64_t other = one; other < number; other++)
+            if (has_rows_of(maps + other * MAP, map)) {
+                FOR(move_side)(&still, maps[other * MAP], maps[other * MAP + 2], &across);
+                FOR(finish)(half, &across, digests + other * (BITS / 8));
+            }
+    }
 }
 
 /* Blur some rows along themselves, bytes or floats; all columns, or those that are kept. */

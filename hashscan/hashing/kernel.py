@@ -277,9 +277,8 @@ class CKernel(Kernel):
         """Hash all restorations in one call."""
         down, across = box_weights(luma.shape[0]), box_weights(luma.shape[1])
         small = np.empty((BOXES, BOXES), np.float32)
-        # Columns come first.
         _pdq.reduce(_with_rows(luma), *down, *across, small)
-        return _pdq.restored(np.ascontiguousarray(small.T), maps, _DCT)
+        return _pdq.restored(small, maps, _DCT)
 
     def rounded(self, luma: Luma) -> tuple[Floats, Floats]:
         """Reduce eight rows at a time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hashscan.hashing.kernel import (
@@ -22,8 +24,16 @@ from hashscan.hashing.kernel import (
 )
 from hashscan.hashing.media.borders import find_inner_boxes
 from hashscan.hashing.pdq import PDQ
-from hashscan.hashing.pdq_reduction import PLAIN_WAY, ReductionMode, dct_matrix, places_of
-from hashscan.hashing.pdq_restored import box_means, restoration_maps, restored_frequencies, section_maps
+from hashscan.hashing.pdq_reduction import PLAIN_WAY, SIDE, Floats, ReductionMode, dct_matrix, places_of
+from hashscan.hashing.pdq_restored import (
+    BOXES,
+    _between,
+    box_means,
+    box_weights,
+    restoration_maps,
+    restored_frequencies,
+    section_maps,
+)
 from hashscan.hashing.variants import (
     DIHEDRAL,
     ENLARGED,
@@ -362,6 +372,80 @@ def test_restored_pictures_are_the_same(height: int, width: int, seed: int) -> N
             assert (above == (flat > middle))[sure].all()
 
 
+def in_order(lines: Floats, weights: Floats) -> Floats:
+    """Return `weights @ lines`, of which each sum is rounded line by line, as in the C loops."""
+    sums = np.zeros((len(weights), lines.shape[1]), np.float32)
+    for weight, line in zip(weights.T, lines, strict=True):
+        sums += weight[:, None] * line
+    return sums
+
+
+def moved(scale: np.float32, offset: np.float32) -> Floats:
+    """Return the weights of 128 boxes for 16 frequencies of a side that is sampled at other places."""
+    weights, dct = np.zeros((16, BOXES), np.float32), dct_matrix()
+    before, share = _between(scale * np.arange(SIDE, dtype=np.float32) + offset)
+    for place in range(SIDE):
+        weights[:, before[place]] += dct[:, place] * (1 - share[place])
+        weights[:, before[place] + 1] += dct[:, place] * share[place]
+    return weights
+
+
+def restored_alone(small: Floats, one: NDArray[np.float32]) -> bytes:
+    """Return the digest of one restoration, computed from rows and columns of its own."""
+    a, b, c, d, e, f = one
+    if not b and not d:
+        plane, down, across = small, moved(e, f), moved(a, c)
+    else:
+        row, column = np.arange(SIDE, dtype=np.float32)[:, None], np.arange(SIDE, dtype=np.float32)
+        left, beside = _between(a * column + b * row + c)
+        top, below = _between(d * column + e * row + f)
+        upper, lower = (
+            small[at, left] + (small[at, left + 1] - small[at, left]) * beside for at in (top, top + 1)
+        )
+        plane, down, across = upper + (lower - upper) * below, dct_matrix(), dct_matrix()
+    return digest_of(in_order(in_order(plane, down).T, across).T)
+
+
+HOSTILE: dict[str, Callable[[tuple[int, int], np.random.Generator], NDArray[np.uint8]]] = {
+    "soft": lambda shape, rng: pictures(shape[0], shape[1], int(rng.integers(2**32)), 9),
+    "chance": lambda shape, rng: rng.integers(0, 256, shape).astype(np.uint8),
+    "extremes": lambda shape, rng: rng.integers(0, 2, shape).astype(np.uint8) * 255,
+    "black": lambda shape, rng: np.zeros(shape, np.uint8),
+    "white": lambda shape, rng: np.full(shape, 255, np.uint8),
+    "a pixel": lambda shape, rng: (np.arange(shape[0] * shape[1]) == 7).reshape(shape).astype(np.uint8),
+    "columns": lambda shape, rng: np.tile((np.arange(shape[1]) % 2 * 255).astype(np.uint8), (shape[0], 1)),
+}
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (300, 417), (127, 64)])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_restorations_that_share_rows_have_the_bits_they_have_alone(
+    kind: str, height: int, width: int
+) -> None:
+    luma = HOSTILE[kind]((height, width), np.random.default_rng(height))
+    maps = np.concatenate([restoration_maps(height, width), section_maps(height, width)[1]])
+    boxes = np.empty((BOXES, BOXES), np.float32)
+    _pdq.reduce(luma, *box_weights(height), *box_weights(width), boxes)
+    assert C.restored(luma, maps) == b"".join(restored_alone(boxes.T, one) for one in maps)
+
+
+SCALES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 2.2, -1.5, 40.0])
+OFFSETS = st.sampled_from([-0.5, 0.5, -0.0, 0.0, 63.5, 200.0, -1e4])
+SKEWS = st.sampled_from([0.0, 0.0, 0.0, -0.0, 0.1])
+MAPS = st.tuples(SCALES, SKEWS, OFFSETS, SKEWS, SCALES, OFFSETS)
+
+
+@given(st.lists(MAPS, min_size=1, max_size=9), st.sampled_from([0.0, 1e-42, 1e-3, 255.0]), st.integers(0, 99))
+@settings(max_examples=examples(60), deadline=None)
+def test_any_maps_together_have_the_bits_they_have_alone(
+    drawn: list[tuple[float, ...]], most: float, seed: int
+) -> None:
+    boxes = np.random.default_rng(seed).random((BOXES, BOXES), np.float32) * np.float32(most)
+    maps = np.array(drawn, np.float32)
+    expected = b"".join(restored_alone(boxes.T, one) for one in maps)
+    assert _pdq.restored(boxes, maps, dct_matrix()) == expected
+
+
 @pytest.mark.parametrize(("height", "width"), [(5, 3000), (64, 64), (130, 127), (1001, 40)])
 def test_boxes_are_means(height: int, width: int) -> None:
     assert np.allclose(box_means(np.full((height, width), 77, np.uint8)), 77, atol=1e-3)
@@ -429,7 +513,11 @@ def test_a_map_reads_nothing_outside_of_the_picture() -> None:
         [[1e30, 0, 0, 0, -1e30, 0], [np.nan] * 6, [0, np.inf, 0, -np.inf, 0, 0], [1, 0, 500, 0, 1, -500]],
         np.float32,
     )
-    assert len(_pdq.restored(np.ones((128, 128), np.float32), maps, dct_matrix())) == 4 * 32
+    maps = np.concatenate([maps, maps[::-1], [[1, 0, np.nan, 0, np.nan, 0]] * 2]).astype(np.float32)
+    boxes = np.random.default_rng(1).random((128, 128), np.float32)
+    alone = [_pdq.restored(boxes, maps[place : place + 1], dct_matrix()) for place in range(len(maps))]
+    assert [len(digest) for digest in alone] == [32] * 10
+    assert _pdq.restored(boxes, maps, dct_matrix()) == b"".join(alone)
     assert _pdq.restored(np.ones((128, 128), np.float32), maps[:0], dct_matrix()) == b""
     for small, wrong in (((127, 128), (1, 6)), ((128, 128), (1, 5))):
         with pytest.raises(ValueError, match=r"right size|fit together"):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from hashscan.errors import TargetError, UsageError
@@ -19,6 +21,19 @@ _PLACE = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]*)(?::([0-9]*))?")
 _HOST = re.compile(r"[a-z0-9._-]+|\[.*\]")
 _MUST_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^%A-Za-z0-9._~!$&'()*+,;=:@/?-]")
 """Bytes that the path and query of a request can't contain (RFC 3986, 3.3 and 3.4); escapes stay."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""The well-known prefix of translators (RFC 6052), with the IPv4 address in the last 32 bits."""
+_NOT_PUBLIC = (
+    IPv4Network("168.63.129.16/32"),  # Azure's metadata and host
+    IPv4Network("192.0.0.0/24"),  # IETF protocol assignments; Oracle's metadata
+    IPv6Network("fec0::/10"),  # site-local, deprecated by RFC 3879
+)
+"""Further networks that are not public, whatever the standard library's version says."""
+_PRIVATE_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "lan", "home.arpa")
+"""Names of private networks: RFC 6761, 6762 and 8375, ICANN's `.internal`, and others in common use."""
+_NUMERIC = re.compile(r"([0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
+"""A last label with which a name is an IPv4 address in one of the forms of inet_aton(3)."""
 
 _ADVICE = "Write it as https://HOST/PATH or http://HOST/PATH."
 
@@ -156,3 +171,57 @@ def parse(url: bytes) -> WebAddress:
 def _escaped(text: bytes) -> str:
     """Escape bytes that can't be sent; existing escapes stay as they are."""
     return _MUST_ESCAPE.sub(lambda found: b"%%%02X" % found[0][0], text).decode("ascii")
+
+
+def ip_of(text: str) -> IPv4Address | IPv6Address:
+    """Return an IP address without its zone; the IPv4 address for one that is mapped into IPv6.
+
+    Raises:
+        ValueError: it is not an IP address.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return (address.version == 6 and address.ipv4_mapped) or address
+
+
+def is_public_address(text: str) -> bool:
+    """Return True if an IP address is that of one machine in a public network.
+
+    An IPv6 address that contains an IPv4 address (mapped, NAT64, 6to4) is as public as that one.
+
+    Raises:
+        ValueError: it is not an IP address.
+    """
+    address = ip_of(text)
+    if isinstance(address, IPv6Address):
+        inner = IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address.sixtofour
+        if inner is not None:
+            address = inner
+    return (
+        address.is_global
+        and not (address.is_multicast or address.is_reserved)
+        and not any(address in network for network in _NOT_PUBLIC)
+    )
+
+
+def is_private_host(host: str) -> bool:
+    """Return True if a host is named by an IP address that is not public, or by a name of private networks.
+
+    Forms of IPv4 addresses that only some resolvers know, such as `127.1` or `0x7f000001`, are not public.
+
+    Args:
+        host: as in a URL, with or without brackets.
+    """
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        return not is_public_address(host)
+    except ValueError:
+        pass
+    if _NUMERIC.fullmatch(host.rpartition(".")[2]) or "." not in host:
+        return True
+    return host.endswith(tuple(f".{name}" for name in _PRIVATE_NAMES))
+
+
+def is_in(text: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Return True if an IP address is in one of some networks."""
+    address = ip_of(text)
+    return any(address in network for network in networks)

@@ -11,7 +11,6 @@ Importing this module imports urllib3, so other modules import it on first use.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import time
@@ -26,7 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hashscan import __version__
 from hashscan.errors import UsageError
-from hashscan.web_address import WebAddress, parse
+from hashscan.web_address import WebAddress, is_public_address, parse
 
 if TYPE_CHECKING:
     _Base = socket.socket
@@ -45,11 +44,6 @@ class PrivateAddressError(Exception):
     """The server to connect to is not in a public network."""
 
 
-def is_public(address: str) -> bool:
-    """Return True if an IP address is in a public network."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_global
-
-
 class CheckedConnection(HTTPConnection):
     """A connection that notes whether its server is in a public network, and may refuse any other.
 
@@ -61,7 +55,7 @@ class CheckedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         connected = super()._new_conn()
-        self.reached_public = self.proxy is not None or is_public(connected.getpeername()[0])
+        self.reached_public = self.proxy is not None or is_public_address(connected.getpeername()[0])
         if self.public_only and not self.reached_public:
             connected.close()
             raise PrivateAddressError

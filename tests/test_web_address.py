@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.errors import TargetError, UsageError
-from hashscan.web_address import parse, split_url
+from hashscan.web_address import is_in, is_private_host, is_public_address, parse, split_url
 
 
 @pytest.mark.parametrize(
@@ -125,3 +127,83 @@ def test_parts_are_the_url(text: bytes, begin: bytes) -> None:
     assert (begin + text).endswith(parts.path + parts.query + parts.fragment)
     assert parts.port is None or 0 <= parts.port <= 65535
     assert not {"/", "@", "?", "#"} & set(parts.host)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f::1", True),
+        ("127.0.0.1", False),
+        ("10.0.0.1", False),
+        ("169.254.169.254", False),
+        ("168.63.129.16", False),
+        ("192.0.0.192", False),
+        ("100.64.0.1", False),
+        ("100.100.100.200", False),
+        ("224.0.0.1", False),
+        ("240.0.0.1", False),
+        ("0.0.0.0", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("::7f00:1", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("fd00:ec2::254", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:93.184.215.14", True),
+        ("64:ff9b::127.0.0.1", False),
+        ("64:ff9b::169.254.169.254", False),
+        ("64:ff9b::93.184.215.14", True),
+        ("64:ff9b:1::1", False),
+        ("2002:7f00:1::", False),
+        ("2002:a9fe:a9fe::1", False),
+        ("2001::1", False),
+    ],
+)
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert is_public_address(address) == public
+    assert is_private_host(f"[{address}]" if ":" in address else address) != public
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST.",
+        "a.localhost",
+        "printer.local",
+        "metadata.google.internal",
+        "nas.lan",
+        "router.home.arpa",
+        "hostname",
+        "",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "1.2.3.4.5",
+    ],
+)
+def test_names_of_private_networks(host: str) -> None:
+    assert is_private_host(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org", "example.org.", "local.example", "0x7f.example", "a.b.museum"]
+)
+def test_other_names_may_be_public(host: str) -> None:
+    assert not is_private_host(host)
+
+
+def test_an_address_is_in_a_network_in_each_of_its_forms() -> None:
+    own = (ip_network("10.1.0.0/16"), ip_network("2001:db8::/32"))
+    assert is_in("10.1.2.3", own)
+    assert is_in("::ffff:10.1.2.3", own)
+    assert is_in("2001:db8::1%eth0", own)
+    assert not is_in("10.2.0.1", own)
+    assert not is_in("::10.1.2.3", own)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashscan.web_address import parse
-from hashscan.web_transport import RedirectError, describe_status, is_public, redirect_target, retry_after
+from hashscan.web_transport import RedirectError, describe_status, redirect_target, retry_after
 
 
 @pytest.mark.parametrize(
@@ -41,25 +41,6 @@ def test_where_they_do_not(location: str) -> None:
 def test_never_to_less_safety() -> None:
     with pytest.raises(RedirectError, match="https to http"):
         redirect_target(parse(b"https://h/a"), "http://h/a")
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.215.14", True),
-        ("2606:2800:21f::1", True),
-        ("127.0.0.1", False),
-        ("10.0.0.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-    ],
-)
-def test_which_addresses_are_public(address: str, public: bool) -> None:
-    assert is_public(address) == public
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "http://", "https://", "//", "/"]))

@@ -20,7 +20,6 @@ Importing this module imports tuf and urllib3, so other modules import it on fir
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import shutil
 import threading
@@ -61,9 +60,9 @@ from hashscan.matching_service_api import FilterAddress, Version
 from hashscan.schema import decode_file, encode_file
 from hashscan.secret_files import Credentials
 from hashscan.text import printable
-from hashscan.web_address import WebAddress, parse
+from hashscan.web_address import WebAddress, is_public_address, parse
 from hashscan.web_connection import WEB, checked_location, is_loopback
-from hashscan.web_transport import PrivateAddressError, is_public
+from hashscan.web_transport import PrivateAddressError
 
 FETCH_SECONDS = 300.0
 """Longest time that a filter may take to come; until then a scan asks nothing."""
@@ -174,12 +173,11 @@ def _both_here(address: WebAddress, own: WebAddress) -> bool:
 
 def _refuse_private(address: WebAddress) -> None:
     """Refuse an address of a private network that is given as a number, before a proxy is asked for it."""
-    host = address.endpoint[1]
     try:
-        ipaddress.ip_address(host.partition("%")[0])
+        is_public = is_public_address(address.endpoint[1])
     except ValueError:
         return
-    if not is_public(host):
+    if not is_public:
         raise FilterError(f"{address.origin.decode()} is in a private network, and not the service's")
 
 

@@ -127,7 +127,7 @@ def test_redirects_end(server: WebServer) -> None:
 @pytest.fixture
 def public(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     """A server whose address counts as public."""
-    monkeypatch.setattr(web_transport, "is_public", lambda address: address == "127.0.0.2")
+    monkeypatch.setattr(web_transport, "is_public_address", lambda address: address == "127.0.0.2")
     with serving(folder, address="127.0.0.2") as server:
         yield server
 

@@ -319,7 +319,7 @@ def test_redirects_to_elsewhere(objects: Objects, location: str) -> None:
 def test_a_public_host_does_not_lead_into_a_private_network(
     objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_transport, "is_public", lambda address: address == "127.0.0.2")
+    monkeypatch.setattr(web_transport, "is_public_address", lambda address: address == "127.0.0.2")
     secret = objects.put("/metadata", b"for this machine only")
     with web_objects() as public:
         # Another address of this machine, which the server listens on as on all of them.

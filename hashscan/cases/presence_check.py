@@ -52,6 +52,8 @@ class CheckResult(NamedTuple):
     """The reason for an unknown presence."""
     seen: Sighting | None = None
     """The sighting of a file that is gone, if only a scan's listing has it."""
+    device: int | None = None
+    """Device of the folder of a file that is there; None if it is not known."""
 
 
 class PresenceChecker:
@@ -108,7 +110,9 @@ class PresenceChecker:
         if b"\0" in case.path or not {b"", b".", b".."}.isdisjoint(case.path[1:].split(b"/")):
             return CheckResult(case, Presence.UNKNOWN, Reason.NO_NAME.value)
         try:
-            return CheckResult(case, *_check_file(case, case.path))
+            presence, reason = _check_file(case, case.path)
+            device = wrapped(device_above(case.path)) if presence is Presence.THERE else None
+            return CheckResult(case, presence, reason, device=device)
         except OSError as error:
             return CheckResult(case, Presence.UNKNOWN, error.strerror or str(error))
 
@@ -153,7 +157,7 @@ class _Replaced(Exception):
 
 def _check_file(case: Case, path: bytes) -> tuple[Presence, str]:
     if is_file_gone(path):
-        if case.device is not None and wrapped(_device_above(path)) != case.device:
+        if case.device is not None and wrapped(device_above(path)) != case.device:
             return Presence.UNKNOWN, "its filesystem is not mounted"
         return Presence.GONE, ""
     with closing_descriptor(open_absolute(os.path.dirname(path), PASS_FLAGS)) as folder:
@@ -172,7 +176,7 @@ def _check_file(case: Case, path: bytes) -> tuple[Presence, str]:
         return (Presence.THERE if is_same else Presence.CHANGED), ""
 
 
-def _device_above(path: bytes) -> int:
+def device_above(path: bytes) -> int:
     """Return the device of the nearest parent folder that exists."""
     while path != b"/":
         path = os.path.dirname(path)

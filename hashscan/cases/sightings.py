@@ -11,7 +11,9 @@ from hashscan.cases.tracker import Sighting, Witness
 from hashscan.errors import OutputError
 from hashscan.locking import ClosedOnExit
 from hashscan.sources.filesystem.safe_open import stat_absolute
-from hashscan.state.queries.known_files import KnownFiles
+from hashscan.state.queries.known_files import KnownFiles, ListedFolder
+from hashscan.state.store.filesystems import name_of
+from hashscan.state.store.listings import wrapped
 from hashscan.state.store.reading import StateReader
 from hashscan.state_dir import StateDir
 
@@ -29,7 +31,7 @@ class Sightings(ClosedOnExit):
         self._state = state
         self._reader: StateReader | None = None
         self._is_opened = False
-        self._names_in = lru_cache(_FOLDERS)(self._read_listing)
+        self._listing_of = lru_cache(_FOLDERS)(self._read_listing)
 
     def of(self, path: bytes, now: int) -> Sighting | None:
         """Return the sighting of a file that is there now, else that of the last scan; None if there is none.
@@ -40,7 +42,8 @@ class Sightings(ClosedOnExit):
         if path.startswith(b"/"):
             with suppress(OSError, ValueError):
                 if stat.S_ISREG(stat_absolute(path).st_mode):
-                    return Sighting(Witness.IMPORT, now)
+                    device = wrapped(stat_absolute(os.path.dirname(path)).st_dev)
+                    return Sighting(Witness.IMPORT, now, device)
         return self.listed(path)
 
     def listed(self, path: bytes) -> Sighting | None:
@@ -51,19 +54,26 @@ class Sightings(ClosedOnExit):
                 self._reader = StateReader(self._state)
         if self._reader is None:
             return None
-        seen: int | None = None
+        seen, device = None, None
         with suppress(OutputError), self._reader.reading():
             if path.startswith(b"/"):
                 folder, name = os.path.split(path)
-                names, at = self._names_in(folder)
-                seen = at if name in names else None
+                listed, today = self._listing_of(folder)
+                if name in listed.names:
+                    seen, device = listed.seen, today
             else:
                 seen = KnownFiles(self._reader).object_seen(path)
-        return None if seen is None else Sighting(Witness.SCAN, seen)
+        return None if seen is None else Sighting(Witness.SCAN, seen, device)
 
-    def _read_listing(self, folder: bytes) -> tuple[frozenset[bytes], int | None]:
+    def _read_listing(self, folder: bytes) -> tuple[ListedFolder, int | None]:
+        """Return the listing of a folder, and the folder's device if the files were on it."""
         assert self._reader is not None
-        return KnownFiles(self._reader).listed(folder)
+        listed = KnownFiles(self._reader).listed(folder)
+        with suppress(OSError, ValueError):
+            device = stat_absolute(folder).st_dev
+            if listed.filesystems == {name_of(folder, device)}:
+                return listed, wrapped(device)
+        return listed, None
 
     def close(self) -> None:
         """Close the state."""

@@ -66,6 +66,8 @@ class Sighting(NamedTuple):
     who: Witness
     at: int
     """Seconds since 1970."""
+    device: int | None = None
+    """Device of the file's folder, cut to 64 signed bits; None if it is not known."""
 
 
 class CaseLocation(NamedTuple):
@@ -145,8 +147,9 @@ class CaseTracker:
     def see(self, number: int, sighting: Sighting) -> None:
         """Record that the file of a case was seen; a sighting before the recorded one changes nothing."""
         self._database.execute(
-            "UPDATE cases SET seen=?2, witness=?3 WHERE id=?1 AND (witness='' OR seen<?2)",
-            (number, sighting.at, sighting.who.value),
+            "UPDATE cases SET seen=?2, witness=?3, device=coalesce(?4, device) "
+            "WHERE id=?1 AND (witness='' OR seen<?2)",
+            (number, sighting.at, sighting.who.value, sighting.device),
         )
 
     def _reassign(self, state: str, found: FindingRecord, host: str) -> KnownCase:
@@ -360,19 +363,24 @@ class CaseTracker:
         self._database.execute("UPDATE cases SET removed=?, how=? WHERE id=?", (at, how, number))
         self.add_event(number, at, "removed", f"{how} {detail}".rstrip())
 
-    def record_presence(self, number: int, presence: str, at: int) -> None:
-        """Record the result of a presence check: there, gone, changed, never_seen; others change nothing."""
+    def record_presence(self, number: int, presence: str, at: int, device: int | None = None) -> None:
+        """Record the result of a presence check: there, gone, changed, never_seen; others change nothing.
+        `device` is that of the file's folder."""
         if presence == "there":
-            self.see(number, Sighting(Witness.CHECK, at))
+            self.see(number, Sighting(Witness.CHECK, at, device))
         elif presence == NEVER_SEEN:
             query = "SELECT 1 FROM events WHERE id=? AND kind='checked' AND words=?"
             if self._one(query, number, presence) is None:
                 self.add_event(number, at, "checked", presence)
         elif presence in {GONE, CHANGED}:
-            case = self.case(number)
-            # A scan may have recorded it first.
-            if case.removed is None:
-                self.remove(number, at, presence, "found by a check")
+            self.end_by_absence(number, presence, at, "found by a check")
+
+    def end_by_absence(self, number: int, how: str, at: int, detail: str) -> bool:
+        """Record that the file of a case was seen gone; return False if something else has ended the case."""
+        if self.case(number).removed is not None:
+            return False
+        self.remove(number, at, how, detail)
+        return True
 
     def add_event(self, number: int, at: int, kind: str, words: str = "", who: str = "") -> None:
         """Add an event of a case; `at` in seconds since 1970."""

@@ -51,6 +51,11 @@ def sources_of(targets: Sequence[bytes], options: ListingOptions, access: Access
     return [SOURCES[scheme](group, options, access) for scheme, group in named.items()]
 
 
+def path_targets(targets: Sequence[bytes]) -> list[bytes]:
+    """Return the targets that are paths of this machine."""
+    return [target for target in targets if _scheme_of(target) == _FILES]
+
+
 def inventory_of(
     manifest: bytes, targets: Sequence[bytes], options: ListingOptions, access: Access
 ) -> S3Inventory:

@@ -28,13 +28,14 @@ from hashscan.cases.actions import CLOSED, record_action
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import import_notices
+from hashscan.cases.noticed_files import check_files
 from hashscan.cases.notices.notice import Notice as SentNotice
 from hashscan.cases.notices.notice import NoticeKind
 from hashscan.cases.queries import Case, Queries
 from hashscan.cases.reviews import Decision, record_review
 from hashscan.cases.sightings import Sightings
 from hashscan.cases.sync import sync
-from hashscan.cases.tracker import INFORM
+from hashscan.cases.tracker import INFORM, NOTICE
 from hashscan.errors import NoUsableListError
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.variants import VARIANTS
@@ -314,17 +315,39 @@ class Machine:
     def scan(self, scan: Scan) -> None:
         before = self.open_cases()
         usable = {name for name in scan.lists if self.lists.get(name) is not None}
+        complete, settings_ = False, self.settings_of(scan)
         try:
-            (run_rescan if scan.known else run_scan)(self.settings_of(scan), Observer())
+            result = (run_rescan if scan.known else run_scan)(settings_, Observer())
+            complete = not result.shortcomings
         except NoUsableListError:
             assert not usable, self.log
             usable = set()
         after = self.open_cases()
+        if complete:
+            with Ledger(StateDir(self.state)) as ledger:
+                check_files(ledger, settings_, StateDir(self.state), int(time.time()))
+            after = self.open_cases()
+        self.compare_noticed(scan, before, after, complete=complete)
         for path, number in self.noticed.items():
             assert path in after, self.log
             assert after[path].id == number, self.log
         for path in PATHS:
             self.compare(scan, usable, path, before.get(path), after.get(path))
+
+    def compare_noticed(
+        self, scan: Scan, before: dict[str, Case], after: dict[str, Case], *, complete: bool
+    ) -> None:
+        """Compare which cases that only notices had have ended with which had to."""
+        for path, case in before.items():
+            if case.verdict != NOTICE:
+                continue
+            is_seen_gone = (
+                complete and path not in self.files and scan.may_meet(path, self.path(path), 0)
+            ) and case.witness
+            if is_seen_gone:
+                assert path not in after, self.log
+            else:
+                assert after[path].id == case.id, self.log
 
     def settings_of(self, scan: Scan) -> ScanSettings:
         variants = tuple(name for name in VARIANTS if scan.turned or name != TURNED)
@@ -465,6 +488,19 @@ BEGIN = (
             Put("two", ()),
             Scan(),
         ),
+        (
+            Notice("b/4", NoticeKind.ORDER),
+            Put("one", ()),
+            Put("two", ()),
+            Scan(),
+            Write("b/4", None),
+            Scan(excluded="/b/"),
+            Scan(target="a"),
+            Scan(known=True),
+            Scan(cut_short=True),
+            Scan(),
+        ),
+        (Write("b/4", None), Scan(), Notice("b/4"), Write("b/4", FIRST), LoseState(), Put("one", ()), Scan()),
         (Notice("b/4", NoticeKind.INFORM), Write("b/4", None), Scan(), Scan()),
         (Notice("a/2", NoticeKind.TERRORIST), Close("a/2"), Scan(), Scan(known=True)),
         (

@@ -92,7 +92,7 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
                     for check in checks:
                         if check.seen is not None:
                             tracker.see(check.case.id, check.seen)
-                        tracker.record_presence(check.case.id, check.presence.value, now)
+                        tracker.record_presence(check.case.id, check.presence.value, now, check.device)
                 for check in checks:
                     counts[check.presence] += 1
                     if check.presence is not Presence.THERE:

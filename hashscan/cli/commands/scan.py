@@ -382,12 +382,15 @@ def _update_ledger(
 ) -> int:
     """Add the findings to the ledger, and return the exit code."""
     from hashscan.cli.output.ledger_sync import (
+        check_noticed_files,
         exit_code_without_output,
         import_report_into_ledger,
         sync_ledger,
     )
 
     followed = sync_ledger(state)
+    if followed and not result.shortcomings:
+        followed = check_noticed_files(settings, state)
     if settings.cluster is not None:
         # The state does not keep what nodes have read, so the ledger is updated from the report.
         alerts.followed = import_report_into_ledger(state, result.record)

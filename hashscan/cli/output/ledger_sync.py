@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +12,13 @@ from hashscan.cli.output.logs import ERROR, print_message
 from hashscan.errors import EXIT_FOUND, EXIT_FOUND_INCOMPLETE, EXIT_OUTPUT, HashscanError, OutputError
 from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
 from hashscan.state_dir import StateDir
+from hashscan.text import plural
 
 if TYPE_CHECKING:
     from hashscan.cases.ledger import Ledger
     from hashscan.cases.queries import Queries
     from hashscan.cases.sightings import Sightings
+    from hashscan.settings.scan import ScanSettings
 
 
 def sync_ledger(state: StateDir) -> bool:
@@ -33,6 +36,25 @@ def sync_ledger(state: StateDir) -> bool:
         troubles = (error,)
     _say_troubles(troubles)
     return not troubles
+
+
+def check_noticed_files(settings: ScanSettings, state: StateDir) -> bool:
+    """End the cases of noticed files that a complete scan has seen gone; the ledger is up to date.
+
+    Errors are printed, and False returned for them: the next complete scan does it.
+    """
+    from hashscan.cases.ledger import Ledger
+    from hashscan.cases.noticed_files import check_files
+
+    try:
+        with Ledger(state) as ledger:
+            ended = check_files(ledger, settings, state, int(time.time()))
+    except HashscanError as error:
+        _say_troubles([error])
+        return False
+    if ended:
+        print_message(f"{plural(ended, 'case')} of notices ended: the files are gone")
+    return True
 
 
 def import_report_into_ledger(state: StateDir, record: Path | None) -> bool:

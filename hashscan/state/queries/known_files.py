@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hashscan.sources.base import full_path
 from hashscan.sources.filesystem.safe_open import stat_absolute
@@ -68,6 +68,16 @@ class KnownFile:
         return "there" if tuple(map(wrapped, today)) == self.identity else "changed"
 
 
+class ListedFolder(NamedTuple):
+    """The files of a folder, as scans have listed them."""
+
+    names: frozenset[bytes]
+    seen: int | None
+    """Time when a scan last checked the whole folder, in seconds since 1970; None if none has."""
+    filesystems: frozenset[bytes]
+    """Names of the filesystems on which the files were."""
+
+
 _FINDING = "SELECT path, version, endpoint, content, verdict, because, first, last, gone FROM findings"
 _FINDING_KINDS = (bytes, str, str, int | None, str, str, int, int, int | None)
 _OBJECT = (
@@ -112,16 +122,19 @@ class KnownFiles:
             assert content is not None
             yield KnownFile(place.path, content, None, None, finding, place.version, endpoint=place.endpoint)
 
-    def listed(self, folder: bytes) -> tuple[frozenset[bytes], int | None]:
-        """Return the names of the files in a folder, and when a scan last checked the whole folder."""
-        names: set[bytes] = set()
-        times: list[int] = []
-        for (number,) in self._reader.rows("SELECT id FROM folders WHERE path=?", (int,), folder):
+    def listed(self, folder: bytes) -> ListedFolder:
+        """Return what scans have listed in a folder."""
+        names, times, filesystems = set[bytes](), list[int](), set[bytes]()
+        query = (
+            "SELECT folders.id, name FROM folders JOIN filesystems ON filesystems.id=filesystem WHERE path=?"
+        )
+        for number, filesystem in self._reader.rows(query, (int, bytes), folder):
             seen, listing = self._seen(number), self._listing(number)
             if seen is not None and len(listing):
                 names.update(listing.names.split(b"/"))
                 times.append(seen)
-        return frozenset(names), min(times, default=None)
+                filesystems.add(filesystem)
+        return ListedFolder(frozenset(names), min(times, default=None), frozenset(filesystems))
 
     def object_seen(self, url: bytes) -> int | None:
         """Return when a scan last met an object, in any version; None if none has met it."""

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import islice
 
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
@@ -22,6 +23,7 @@ from hashscan.settings.cases_and_alerts import DEFAULT_DEADLINES, CaseSettings
 from hashscan.sources.filesystem.targets import owner_at
 from hashscan.state.findings.findings import CHANGED
 from hashscan.text import printable
+from hashscan.timefmt import format_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class NoticeTerms:
 
 
 DEFAULT_TERMS = NoticeTerms()
+
+_UNDISCLOSED_MAX = 12 * 7 * 86400
+"""Regulation (EU) 2021/784, article 11(3): six weeks, and six more."""
+_UNDISCLOSED_REASON = "the removal order forbids it"
 
 _CONTINUED = (
     "UPDATE notice_items SET id=:new WHERE id=:old",
@@ -105,10 +111,28 @@ class NoticeTracker(CaseTracker):
                 received if notice.kind in ORDERS else None,
             ),
         )  # fmt: skip
+        if notice.undisclosed is not None and asks_removal:
+            self._withhold(case.id, notice.undisclosed, received, now)
         if seen is not None and asks_removal and not notice.digests:
             # Only its content shows that it is the file that a digest names.
             self.see(case.id, seen)
         return case.id, True
+
+    def _withhold(self, number: int, undisclosed: datetime | timedelta, received: int, now: int) -> None:
+        """Keep a case from its customer as an order says, but no longer than the law lets an order say."""
+        if isinstance(undisclosed, datetime):
+            until = int(undisclosed.timestamp())
+        else:
+            until = received + int(undisclosed.total_seconds())
+        until = min(until, received + _UNDISCLOSED_MAX)
+        if until <= now:
+            return
+        self._database.execute(
+            "INSERT INTO withheld VALUES (?, ?, ?, '') "
+            "ON CONFLICT (id) DO UPDATE SET until=max(until, excluded.until)",
+            (number, until, _UNDISCLOSED_REASON),
+        )
+        self.add_event(number, now, "withheld", f"until {format_time(until)}: {_UNDISCLOSED_REASON}")
 
     def _number_of(self, notice: Notice, received: int, now: int, settings: CaseSettings) -> int:
         """Return the number of a notice, which may have other items already; store it if it is new."""
@@ -131,7 +155,7 @@ class NoticeTracker(CaseTracker):
                 "INSERT INTO notice_mails VALUES (?, ?, ?)",
                 (number, notice.authentication, encode_json(list(map(dict, notice.pictures))).decode()),
             )
-        if notice.subject:
+        if notice.subject or notice.name:
             self._database.execute(
                 "INSERT INTO notice_texts VALUES (?, ?, ?, ?)",
                 (number, notice.subject, notice.name, notice.explanation),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -280,3 +280,44 @@ def test_another_case_of_a_withheld_address_is_withheld(ledger: Ledger) -> None:
     take(ledger, of(1, NoticeKind.INFORM), Notice("R-2", "y", url, kind=NoticeKind.ORDER))
     withhold(ledger, [1], NOW + HOUR, "forbidden", "a person", NOW)
     assert [case.withheld for case in queries(ledger).all_cases()] == [NOW + HOUR, NOW + HOUR]
+
+
+WEEKS = 7 * 24 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("undisclosed", "received", "until"),
+    [
+        (None, NOW, None),
+        (timedelta(weeks=6), NOW, NOW + 6 * WEEKS),
+        (timedelta(weeks=6), NOW - 5 * WEEKS, NOW + WEEKS),
+        (timedelta(weeks=6), NOW - 7 * WEEKS, None),
+        # Nobody can move the begin into the future.
+        (timedelta(weeks=6), NOW + 99 * WEEKS, NOW + 6 * WEEKS),
+        (datetime.fromtimestamp(NOW + HOUR, UTC), NOW, NOW + HOUR),
+        (datetime(9999, 12, 31, tzinfo=UTC), NOW, NOW + 12 * WEEKS),
+        (datetime(1, 1, 2, tzinfo=UTC), NOW, None),
+    ],
+)
+def test_an_order_keeps_its_cases_from_the_customer(
+    ledger: Ledger, undisclosed: datetime | timedelta | None, received: int, until: int | None
+) -> None:
+    at = datetime.fromtimestamp(received, UTC)
+    take(ledger, of(1, NoticeKind.TERRORIST, received=at, undisclosed=undisclosed))
+    assert only(ledger).withheld == until
+    assert [kind for (kind,) in ledger.rows("SELECT kind FROM events")].count("withheld") == (
+        until is not None
+    )
+
+
+def test_an_order_shortens_nothing_and_does_not_undo_what_a_person_lifted(ledger: Ledger) -> None:
+    order = of(
+        1, NoticeKind.TERRORIST, received=datetime.fromtimestamp(NOW, UTC), undisclosed=timedelta(weeks=6)
+    )
+    take(ledger, of(1))
+    withhold(ledger, [1], NOW + 50 * WEEKS, "a reason", "a person", NOW)
+    take(ledger, order)
+    assert only(ledger).withheld == NOW + 50 * WEEKS
+    withhold(ledger, [1], None, "a reason", "a person", NOW)
+    take(ledger, order)
+    assert only(ledger).withheld is None

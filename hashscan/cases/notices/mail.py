@@ -1,4 +1,4 @@
-"""Read notices from an e-mail: XARF, ARF (RFC 5965), or else the web addresses in its text."""
+"""Read notices from an e-mail: XARF, removal orders, ARF (RFC 5965), or else the addresses in its text."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import BinaryIO
 from hashscan.cases.notices import fields
 from hashscan.cases.notices.notice import Notice
 from hashscan.cases.notices.reader import NoticeError, NoticeFormat, Skipped, SkipReason
+from hashscan.cases.notices.removal_order import forms_of, is_form
 from hashscan.cases.notices.urls import text_of_html, urls_of
 from hashscan.cases.notices.xarf import NotXarfError, notice_of, parse
 from hashscan.lists.formats.text import shown
@@ -58,7 +59,8 @@ class NothingReportedError(NoticeError):
 class MailNotices(NoticeFormat):
     """Notices in RFC 5322 and MIME, also in forwarded mails within it; each XARF report in it is a notice.
 
-    A mail without XARF is one notice of all addresses in its report (ARF), or else in its text; its reference
+    Each form of a removal order in a mail without XARF is a notice, also in an attached text. Any other mail
+    is one notice of all addresses in its report (ARF), or else in its text; its reference
     is the Message-ID. The receipt time of a notice is that of the innermost mail around it. The sender may be
     forged: nothing is decided by it but what [[sender_rule]] tables say.
     """
@@ -85,7 +87,7 @@ class MailNotices(NoticeFormat):
             message = email.message_from_bytes(data, policy=email.policy.compat32)
             found = list(self._found(message, None, "", 0))
             if not found and not any(one.reason is SkipReason.OTHER_ABUSE for one in self.passed_over):
-                found = list(self._of_addresses(message, label))
+                found = self._orders(message, label) or list(self._of_addresses(message, label))
         except NotXarfError as error:
             raise NoticeError(f"{label}: {error}", advice=_ADVICE) from error
         except (MessageError, RecursionError) as error:
@@ -109,6 +111,23 @@ class MailNotices(NoticeFormat):
             if digests:
                 found[digests] = None
         return tuple(found)
+
+    def _orders(self, message: Message, label: str) -> list[Notice]:
+        """Return an item for each address in the removal orders of a mail, each once."""
+        texts = [
+            text
+            for kind in ("text/plain", "text/html")
+            for part in _parts(message)
+            if part.get_content_type() == kind and is_form(text := _text(part, attached=True))
+        ]
+        forms = [form for text in texts for form in forms_of(text, label)]
+        if forms and not any(forms):
+            raise NothingReportedError(f"{label}: the removal order names no web address", advice=_ADVICE)
+        if empty := forms.count([]):
+            self.passed_over[Skipped(SkipReason.NO_ADDRESS)] = empty
+        came, sender = _came(message), parseaddr(header_line(message, "From"))[1]
+        items = [replace(one, sender=sender or one.sender, received=came) for form in forms for one in form]
+        return list({one.key: one for one in reversed(items)}.values())[::-1]
 
     def _of_addresses(self, message: Message, label: str) -> Iterator[Notice]:
         """Yield an item for each address that the mail reports."""
@@ -214,10 +233,10 @@ def _field(report: Message, name: str) -> str:
     return next(iter(_values(report, name)), "")
 
 
-def _text(part: Message) -> str:
-    """Return the text of a part of text or HTML that is no attachment; empty for others."""
+def _text(part: Message, *, attached: bool = False) -> str:
+    """Return the text of a part of text or HTML, of an attachment only if `attached`; else an empty one."""
     kind = part.get_content_type()
-    if kind not in {"text/plain", "text/html"} or _filename(part):
+    if kind not in {"text/plain", "text/html"} or (_filename(part) and not attached):
         return ""
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):

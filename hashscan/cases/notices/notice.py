@@ -84,9 +84,11 @@ class Notice:
     subject: str = ""
     """The content as the sender sees it: `child_sexual_abuse` or `other`; empty if it is not stated."""
     name: str = ""
-    """The name of the person who sends it, as one line."""
+    """The name of the person or the authority who sends it, as one line."""
     explanation: str = ""
     """The reason for which it is illegal, as the sender says it; several printable lines."""
+    undisclosed: datetime | timedelta | None = None
+    """Time until which, or after the receipt for which, the customer may not be told; None if he may be."""
 
     @property
     def key(self) -> str:

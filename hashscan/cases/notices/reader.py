@@ -32,6 +32,7 @@ class SkipReason(StrEnum):
     OTHER_ABUSE = "of another kind of abuse"
     NOT_XARF = "JSON that is no XARF"
     OWN_SITE = "an address of the sender's own site"
+    NO_ADDRESS = "a removal order without a web address"
     UNKNOWN_COLUMN = "a column that means nothing here"
 
 
@@ -86,11 +87,17 @@ NOTICE_FORMATS: Registry[NoticeFormat] = Registry(
     Row(
         "mail",
         "hashscan.cases.notices.mail:MailNotices",
-        "an e-mail with XARF or ARF, or with web addresses in its text",
+        "an e-mail with XARF, ARF or a removal order, or with web addresses in its text",
+    ),
+    Row(
+        "removal-order",
+        "hashscan.cases.notices.removal_order:RemovalOrders",
+        "the form of Regulation (EU) 2021/784, annex I, as English text",
     ),
 )
 
 _HEAD = 1 << 12
+_ORDER = re.compile(rb"^[^\w\n]{0,20}SECTION[ \t]{1,20}A\b", re.MULTILINE | re.IGNORECASE)
 _HEADER = re.compile(rb"From |[A-Za-z][A-Za-z0-9-]*:[ \t]", re.ASCII)
 
 
@@ -160,4 +167,6 @@ def _detect_format(stream: BinaryIO) -> str:
     head: bytes = stream.peek(_HEAD)[:_HEAD].removeprefix(BOM).lstrip()  # type: ignore[attr-defined]
     if head.startswith((b"{", b"[")):
         return "xarf"
-    return "mail" if _HEADER.match(head) else "csv"
+    if _HEADER.match(head):
+        return "mail"
+    return "removal-order" if b"2021/784" in head and _ORDER.search(head) else "csv"

@@ -21,6 +21,11 @@ _WORD = re.compile(r"[A-Za-z]{1,20}[.,:;!?]?", re.ASCII)
 _GOES_ON = re.compile(r"[!-;=?-~]+", re.ASCII)
 
 
+def unquoted(text: str) -> str:
+    """Return a text without the marks of quoted lines."""
+    return _QUOTE.sub("", text)
+
+
 def urls_of(text: str) -> Iterator[str]:
     """Yield the web addresses of http and https in a text, in their order, each once; `hxxp`, `[.]` and the
     like are restored.
@@ -29,7 +34,7 @@ def urls_of(text: str) -> Iterator[str]:
     word; then both forms are yielded.
     """
     seen: set[str] = set()
-    text = _QUOTE.sub("", text)
+    text = unquoted(text)
     for form in _forms(text):
         try:
             url = fields.url(_refanged(form))

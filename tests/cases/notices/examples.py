@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hashscan.cases.notices.notice import Notice
+from hashscan.cases.notices.notice import Notice, NoticeKind, SenderRole
 
 SHA256 = "ab" * 32
 CAME = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
@@ -72,6 +72,60 @@ def arf(kind: str, *uris: str) -> bytes:
     head = f"From: {SENDER}\nMessage-ID: <3@hotline.example>\nMIME-Version: 1.0\n"
     head += "Content-Type: multipart/report; report-type=feedback-report; boundary=cut\n\n"
     return f"{head}{body}--cut--\n".encode()
+
+
+FORM = """\
+ANNEX I
+REMOVAL ORDER
+(Article 3 of Regulation (EU) 2021/784 of the European Parliament and of the Council)
+
+SECTION A:
+Member State of the issuing competent authority:
+Germany
+NB: details of the issuing competent authority to be provided in Sections E and F
+Addressee and, where relevant, legal representative: Example Hosting B.V.
+Contact point: abuse@hosting.example
+Member State of the main establishment of the hosting service provider or where its
+legal representative resides or is established: NL
+Time and date of issuing of the removal order: 26.11.2026, 09:00
+Reference number of the removal order: ....DE/2026-17....
+
+SECTION B: terrorist content to be removed or access to which is to be disabled
+URL and any additional information enabling the identification and exact location of the
+terrorist content:
+hxxps://customer[.]example/u/a%20b.jpg?x=1
+Reasons for considering the material to be terrorist content, see https://police.example/why
+[x] incites others to commit terrorist offences
+
+SECTION C: Information to the content provider
+Please note that (please tick, if applicable):
+[ ] for reasons of public security, the addressee must refrain from informing the content
+provider of the removal of or the disabling of access to the terrorist content
+
+SECTION D: Information to the competent authority of the Member State
+[ ] A copy of the removal order is sent
+
+SECTION E: Details of the issuing competent authority
+Name of issuing competent authority: Federal police
+Name of its representative and post held (title and grade): A. Nyone
+File No: 4711/26
+Address: 1 Street
+Email address: notices@hotline.example
+Date: 26.11.2026
+"""
+"""A removal order for terrorist content, as text."""
+FORM_NOTICE = Notice(
+    "DE/2026-17",
+    SENDER,
+    URL,
+    category="terrorism",
+    kind=NoticeKind.TERRORIST,
+    role=SenderRole.AUTHORITY,
+    member_state="DE",
+    legal_basis="Regulation (EU) 2021/784, article 3",
+    hours=1.0,
+    name="Federal police",
+)
 
 
 @dataclass(frozen=True)
@@ -211,8 +265,16 @@ EXAMPLES: dict[str, Examples] = {
                 [Notice("<1@hotline.example>", SENDER, URL, b"", CAME)],
             ),
             (arf("abuse", URL), [Notice("<3@hotline.example>", SENDER, URL)]),
+            (
+                mail(
+                    ("Content-Type: text/plain", b"See https://police.example/ and the order."),
+                    ("Content-Type: text/plain; name=order.txt", FORM.replace("\n", "\n> ").encode()),
+                ),
+                [replace(FORM_NOTICE, received=CAME)],
+            ),
         ],
         bad=[
+            (mail(("Content-Type: text/plain", FORM.replace("hxxps", "").encode())), "no web address"),
             (b"Subject: nothing\n\nsee www.a.example\n", "no web address"),
             (mail(("Content-Type: application/json", b'{"other": 1}')), "no web address"),
             (arf("abuse"), "no web address"),
@@ -229,6 +291,31 @@ EXAMPLES: dict[str, Examples] = {
             (b"a: b\n" * 1_500_001, "too much said"),
             (b"Content-Type: a/b; boundary=x\n" * 300 + b"\n" * 200_000, "too much said"),
             (b"".join(b"Content-Type: message/rfc822\n\n" for _ in range(2_000)), "a mail"),
+        ],
+    ),
+    "removal-order": Examples(
+        good=[
+            (FORM.encode(), [FORM_NOTICE]),
+            (
+                ("\f\n" + FORM + FORM.replace("17", "18")).encode(),
+                [
+                    FORM_NOTICE,
+                    replace(FORM_NOTICE, reference="DE/2026-18"),
+                ],
+            ),
+        ],
+        bad=[
+            (b"", "not the form"),
+            (FORM.replace("2021/784", "2022/2065").encode(), "not the form"),
+            (FORM.replace("hxxps", "").encode(), "no web address"),
+            (FORM.encode() + b"\nSECTION A\nSECTION B" * 1000, "removal orders"),
+            (FORM.encode() + b" " * (2 << 20), "more than"),
+            (
+                FORM.replace("URL and", "")
+                .replace("hxxps", "http://a.example/%d " * 20_002 % (*range(20_002),))
+                .encode(),
+                "more than 20000",
+            ),
         ],
     ),
 }

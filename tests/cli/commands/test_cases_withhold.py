@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.alerts.mailbox import mailbox
+from tests.cases.notices.examples import FORM
 from tests.cli.conftest import Ran, Run
 
 CUSTOMER = "customer@example.net"
@@ -133,3 +135,27 @@ def test_what_a_removal_order_for_terrorist_content_names_is_preserved(
     (item,) = run("quarantine", "list", "--format", "json").lines
     assert run("quarantine", "destroy", item["item"], "--override", "--reason", "x", "--yes").code == 3
     assert [one["state"] for one in run("quarantine", "list", "--format", "json").lines] == ["moved"]
+
+
+@pytest.mark.parametrize("box", ["[ ]", "[x]"])
+def test_a_removal_order_that_forbids_to_tell(
+    run: Run, settings: Path, tmp_path: Path, uploads: Path, box: str
+) -> None:
+    """From the text of the order to its case: an hour, and no letter where the box is ticked."""
+    table, order = settings.read_text(), tmp_path / "order.txt"
+    settings.write_text(f'{table}[[site]]\nurl = "https://customer.example/"\npath = "{uploads}"\n')
+    order.write_text(
+        FORM.replace("/u/a%20b.jpg?x=1", "/other.jpg").replace("[ ] for reasons", f"{box} for reasons")
+    )
+    assert run("--config", settings, "cases", "import", order).code == 0
+    (case,) = [
+        one for one in run("cases", "list", "--format", "json").lines if one["path"].endswith("other.jpg")
+    ]
+    (shown,) = run("cases", "show", case["case"], "--format", "json").lines
+    (notice,) = shown["notices"]
+    assert (notice["kind"], notice["member_state"], notice["reference"]) == ("terrorist", "DE", "DE/2026-17")
+    assert notice["name"] == "Federal police"
+    hour = datetime.fromisoformat(case["due"]) - datetime.fromisoformat(notice["received"])
+    assert hour == timedelta(hours=1)
+    letter = run("--config", settings, "cases", "letter", case["case"])
+    assert letter.code == (2 if box == "[x]" else 0), letter.err

@@ -122,6 +122,7 @@ def seen(descriptor: int) -> DescriptorInfo:
 
 
 def identity_in_python(descriptor: int) -> tuple[int, int, int, int]:
+    """Return the fields of `DescriptorInfo` without the part in C; raise OSError where it is not open."""
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
     if not hasattr(_libc, "statx") or _libc.statx(descriptor, b"", _STATX_FLAGS, _STATX_MASK, buffer) != 0:
         status = os.fstat(descriptor)

@@ -104,7 +104,7 @@ def test_each_kind_of_answer_is_to_a_customer_or_to_a_sender() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 3 * DAY])
 def test_no_channel_of_alerts_leads_to_the_customer(world: World, tmp_path: Path, seconds: int) -> None:
-    """Of new cases, and of overdue ones and the digest days later."""
+    """Alerts of new cases, and those of overdue ones and the digest days later."""
     world.withhold("2199-01-31")
     seconds_later(tmp_path / CLOCK, seconds, due=True)
     got, hook, metrics = tmp_path / "got", tmp_path / "hook", tmp_path / "metrics.prom"

@@ -145,7 +145,7 @@ def test_what_is_known_from_before(
 
 
 def test_whose_a_file_is(run: Run, uploads: Path, local_list: str, tmp_path: Path, mounts: ExitStack) -> None:
-    """Of a file that a notice or an administrator names, and of a target whose digests are known."""
+    """Owner of a file that a notice or an administrator names, and of a target whose digests are known."""
     assert run("scan", uploads).code == 1
     folder = silent(mounts, uploads)
     assert [run("customers", "--format", "json", path).code for path in (folder, folder / "x.jpg")] == [3, 3]

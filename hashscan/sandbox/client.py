@@ -177,17 +177,14 @@ class PendingFile:
 
 
 class Sandbox(ClosedOnExit):
-    """A zygote with one decoder, for use by one thread at a time.
-
-    The zygote begins to load the program at once; the first `begin` or `start` waits for it.
-    """
+    """A zygote, started when it is first needed, with one decoder; for use by one thread at a time."""
 
     seccomp_library: ClassVar[str] = seccomp.LIBRARY
 
     def __init__(
         self, program: DecoderProgram, options: SandboxOptions, other: Sandbox | None = None
     ) -> None:
-        """Start the zygote.
+        """Check the options, and start nothing yet.
 
         Args:
             other: a sandbox whose files count against the same budgets of their owners.

@@ -87,7 +87,7 @@ class Decoders:
     """A zygote, and its current decoder."""
 
     def __init__(self, config: ZygoteConfig) -> None:
-        """Start the zygote without waiting for it; if that fails now, it is retried later."""
+        """Start nothing yet: the zygote is started when the first decoder is needed."""
         self._config = config
         self._deaths = 0
         """Number of lost decoders of the current zygote."""
@@ -103,8 +103,6 @@ class Decoders:
         self._parked: OrderedDict[int, _Parked] = OrderedDict()
         """Decoders that were set aside, by owner, the least used first."""
         self._zygote: ZygoteProcess | None = None
-        with contextlib.suppress(OSError):
-            self._zygote = ZygoteProcess(config)
 
     def replace(self, memory_bytes: int = 0) -> DecoderLink:
         """Start a decoder in place of the current one, with another memory limit if one is given.

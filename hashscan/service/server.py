@@ -33,11 +33,11 @@ from hashscan.service.service_manager import (
     notify_reloading,
     watchdog_seconds,
 )
+from hashscan.settings.legal_basis import Protocol
 from hashscan.settings.service import (
     NO_ADDRESS,
     AnswerTo,
     DoorSettings,
-    Protocol,
     ServeSettings,
     TcpAddress,
     UnixAddress,

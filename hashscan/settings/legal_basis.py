@@ -8,9 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal, get_args
 
 from hashscan.errors import UsageError
-from hashscan.settings.service import PROTOCOLS
 from hashscan.settings.table_rows import InvalidValueError, Reader, printable_line, read_row, rows_of
 
+Protocol = Literal["clamd", "icap", "http"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+"""The doors of `hashscan serve`."""
 After = Literal["not_checked", "continue"]
 WARN_DAYS = 30
 """Days before the end from which on an alert is raised."""

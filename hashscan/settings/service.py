@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from hashscan.model import MemberLimits
+from hashscan.settings.legal_basis import PROTOCOLS, LegalBasis, Protocol
 from hashscan.settings.matching import (
     DEFAULT_MATCHING,
     NO_RULES,
@@ -19,17 +20,10 @@ from hashscan.settings.matching import (
 from hashscan.settings.option import setting
 from hashscan.state_dir import StateDir
 
-if TYPE_CHECKING:
-    from hashscan.settings.legal_basis import LegalBasis
-
-Protocol = Literal["clamd", "icap", "http"]
 AnswerTo = Literal["match", "held", "review", "ambiguous", "undecoded", "trouble"]
 """Verdicts; `ambiguous`: undecoded, since programs may find other files in the upload than were checked; and
 `trouble`: the upload could not be checked (unreadable, overloaded, a defect)."""
 AnswerWith = Literal["allow", "refuse", "error"]
-
-
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 ANSWERS_TO: tuple[AnswerTo, ...] = get_args(AnswerTo)
 ANSWERS_WITH: tuple[AnswerWith, ...] = get_args(AnswerWith)
 DEFAULT_ANSWERS: Mapping[Protocol, Mapping[AnswerTo, AnswerWith]] = {

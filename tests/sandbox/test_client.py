@@ -289,6 +289,7 @@ def test_decoder_killed_under_its_first_file_is_replaced(sandbox: Sandbox, file:
 @pytest.mark.parametrize("deed", ["raise", "fault"])
 def test_zygote_is_replaced_after_many_deaths(unconfined: Sandbox, file: int, deed: str) -> None:
     """Its layout of addresses is that of all its decoders."""
+    unconfined.start()
     first = zygote_of(unconfined)
     for _ in range(DEATHS_PER_ZYGOTE - 1):
         lost(unconfined, file, deed)
@@ -298,7 +299,15 @@ def test_zygote_is_replaced_after_many_deaths(unconfined: Sandbox, file: int, de
     assert zygote_of(unconfined) != first
 
 
+def test_a_zygote_is_started_by_the_first_file(file: int) -> None:
+    with Sandbox(PROGRAM, SandboxOptions("off")) as sandbox:
+        assert sandbox._decoders._zygote is None
+        ask(sandbox, file, "size")
+        assert processes_of_zygote(sandbox)
+
+
 def test_decoders_that_are_replaced_in_their_turn_leave_the_zygote(unconfined: Sandbox, file: int) -> None:
+    unconfined.start()
     first = zygote_of(unconfined)
     assert len({ask(unconfined, file, "pid", fresh=True) for _ in range(2 * DEATHS_PER_ZYGOTE)}) > 60
     assert zygote_of(unconfined) == first

@@ -24,8 +24,9 @@ from hashscan.service.engine.contents import Content
 from hashscan.service.engine.engine import Engine
 from hashscan.service.engine.recorder import NoRecorder, Recorder
 from hashscan.service.engine.uploads import Client, Outcome, Upload
+from hashscan.settings.legal_basis import Protocol
 from hashscan.settings.matching import DecodingLimits
-from hashscan.settings.service import DoorSettings, EngineLimits, Protocol, ServeSettings, TcpAddress
+from hashscan.settings.service import DoorSettings, EngineLimits, ServeSettings, TcpAddress
 from hashscan.state_dir import StateDir
 from tests.pictures import encoded, scene
 

@@ -24,11 +24,11 @@ from hashscan.service.doors.base import allow_descriptors
 from hashscan.service.engine.list_changes import list_state
 from hashscan.service.server import DOORS, Server, door_class, with_inherited
 from hashscan.service.service_manager import inherited_sockets, notify, watchdog_seconds
+from hashscan.settings.legal_basis import Protocol
 from hashscan.settings.service import (
     DEFAULT_ANSWERS,
     NO_ADDRESS,
     DoorSettings,
-    Protocol,
     TcpAddress,
     UnixAddress,
 )

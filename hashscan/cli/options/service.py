@@ -18,17 +18,16 @@ from hashscan.cli.options.base import (
     workers_option,
 )
 from hashscan.errors import UsageError
+from hashscan.settings.legal_basis import PROTOCOLS, Protocol
 from hashscan.settings.service import (
     ANSWERS_TO,
     ANSWERS_WITH,
     DEFAULT_ANSWERS,
     NO_ADDRESS,
-    PROTOCOLS,
     AnswerTo,
     AnswerWith,
     DoorSettings,
     EngineLimits,
-    Protocol,
     TcpAddress,
     UnixAddress,
 )

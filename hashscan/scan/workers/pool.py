@@ -251,7 +251,6 @@ def _start(
     _worker = make(setup, decode_cache)
     if rate_limiter is not None:
         _worker.set_rate_limiter(rate_limiter.acquire)
-    # Last, because it may have to wait, and the sandbox starts meanwhile.
     isolate_session()
 
 

@@ -99,7 +99,7 @@ class Worker(ClosedOnExit):
         decode_cache: DecodeCache | None = None,
         openers: Mapping[str, Opener] | None = None,
     ) -> None:
-        """Map the lists and start the sandbox.
+        """Map the lists.
 
         Args:
             decode_cache: the decode cache that the scan's workers share; closed with the worker. If None,

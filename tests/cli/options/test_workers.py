@@ -18,6 +18,7 @@ import pytest
 
 from tests.cli.commands.test_scan import alive, descendants
 from tests.cli.conftest import COMMAND, Run, environment
+from tests.hashing.documents.drawn import zipped
 from tests.prefork import PREFORK
 
 CONTENT = b"known"
@@ -107,10 +108,13 @@ def ended(report: Path) -> dict[str, Any]:
 
 def test_without_a_terminal_everything_steps_back(state: Path, tmp_path: Path, known: Path) -> None:
     report = tmp_path / "r.jsonl"
+    for folder in known.iterdir():
+        (folder / "archive.zip").write_bytes(zipped({"member": CONTENT}))
     # As if nothing was said: the tests' own environment says no.
     with scanning(state, report, known, env={"HASHSCAN_BACKGROUND": ""}) as process:
+        # The scan, the fork server, two workers, two zygotes, and a decoder of each.
+        until(lambda: len(descendants(process.pid)) >= 7, process)
         family = {process.pid, *descendants(process.pid)}
-        assert len(family) >= 6, "the scan, the fork server, two workers, two zygotes"
         assert {niceness(pid) for pid in family} == {19}
         for pid in family:
             said = subprocess.run(["ionice", "-p", str(pid)], capture_output=True, text=True, check=True)

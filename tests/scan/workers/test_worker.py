@@ -355,6 +355,16 @@ def test_a_listed_container_and_a_listed_picture_before_one_are_matches(tmp_path
 CONTAINERS = MemberLimits(members=1000, bytes=1 << 28, ratio=200, depth=3, seconds=60.0)
 
 
+def test_texts_start_no_zygote(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "a.txt").write_bytes(b"text")
+    (files / "b.html").write_bytes(b"<p>Text.</p>" * 1000)
+    with worker_with(tmp_path, Entry("e", "pdq", bytes(range(32)), "A1")) as worker:
+        assert {result.verdict for result in check(worker, files).values()} == {Verdict.CLEAN}
+        assert worker.level is None
+
+
 @pytest.mark.parametrize("algorithm", ["sha256", "pdq"])
 def test_a_listed_picture_in_an_archive_is_found_with_its_place(
     tmp_path: Path, files: Path, algorithm: str

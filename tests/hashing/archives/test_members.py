@@ -32,7 +32,6 @@ from hashscan.hashing.records import DecodedPicture, pack_request
 from hashscan.model import MemberLimits, Reason
 from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
-from tests.forked_zygote import zygotes_forked
 from tests.pictures import encoded, scene
 
 pytestmark = pytest.mark.integration
@@ -64,8 +63,6 @@ def sandbox(libraries: str) -> Iterator[Sandbox]:
     program = DecoderProgram("hashscan.hashing.media.decoder:load", arguments, REPLY_MAX)
     options = SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)
     with Sandbox(program, options) as made:
-        with zygotes_forked():
-            made.start()
         yield made
 
 

@@ -18,7 +18,6 @@ from hashscan.hashing.records import pack_request
 from hashscan.model import ContainerKind, MemberLimits
 from hashscan.sandbox.client import DecoderProgram, Sandbox, SandboxOptions
 from hashscan.sandbox.protocol import REPLY_MAX
-from tests.forked_zygote import zygotes_forked
 
 EXACT = ("md5", "sha1", "sha256")
 LIMITS = MemberLimits(members=5000, bytes=256 << 20, member_bytes=64 << 20, ratio=200, depth=4, seconds=60)
@@ -39,8 +38,6 @@ def made(*arguments: str, kinds: tuple[ContainerKind, ...] = tuple(ContainerKind
     )
     program = DecoderProgram("hashscan.hashing.media.decoder:load", all_of_them, REPLY_MAX)
     with Sandbox(program, SandboxOptions("auto", memory_bytes=1 << 29, seconds=60.0)) as sandbox:
-        with zygotes_forked():
-            sandbox.start()
         yield sandbox
 
 

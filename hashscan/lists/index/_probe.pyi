@@ -1,31 +1,25 @@
-"""The inner loops of the Hamming search in C; arguments are contiguous arrays of 8 or 4 byte numbers."""
+"""The inner loops of the Hamming search in C; arguments are contiguous arrays of 8, 4 or 2 byte numbers."""
 
 from typing import Any
 
 from numpy.typing import NDArray
+
+LOOPS: str
+"""Which of them this processor runs: `avx2`, `popcnt` or `plain`."""
 
 class DamagedFileError(Exception): ...
 
 def probe(
     words: NDArray[Any],
     starts: NDArray[Any],
+    near: NDArray[Any],
+    after: NDArray[Any],
     rows: NDArray[Any],
-    sketch: NDArray[Any],
-    lengths: NDArray[Any],
+    masks: NDArray[Any],
+    upto: NDArray[Any],
     queries: NDArray[Any],
     thresholds: NDArray[Any],
-    budget: int,
-    /,
-) -> tuple[bytes, bytes]: ...
-def halo(
-    words: NDArray[Any],
-    starts: NDArray[Any],
-    pairs: NDArray[Any],
-    first: NDArray[Any],
-    crowded: NDArray[Any],
-    limits: NDArray[Any],
-    queries: NDArray[Any],
-    threshold: int,
+    length: int,
     budget: int,
     /,
 ) -> tuple[bytes, bytes]: ...

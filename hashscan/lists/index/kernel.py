@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from hashscan.c_parts import BUILT
 from hashscan.lists.index.base import DamagedIndexError, Hits, joined
-from hashscan.lists.index.multi_index import Chunks, NeighbourTable, flips
+from hashscan.lists.index.multi_index import Chunks, flips
 
 if BUILT:
     from hashscan.lists.index import _probe
 
 _SCAN_BLOCK = 1 << 14
 """Number of entries compared at a time; intermediate results stay in a core's cache."""
-SURVIVOR_COST = 16
-"""Cost of comparing a whole digest, in candidates dismissed by their sketch; as in _probe.c."""
+SURVIVOR_COST = 64
+"""Cost of comparing a whole digest, in candidates dismissed by the bits after their chunk; as in _probe.c."""
 _CANDIDATES_AT_ONCE = 1 << 18
 """Limit on buckets, and on candidates, of several queries held in memory together."""
 
@@ -36,10 +36,12 @@ class ChunkTables:
     """Shape (entries, words)."""
     starts: NDArray[np.uint32]
     """First position of each bucket of a chunk, and the end; one chunk after another."""
+    near: NDArray[np.uint16]
+    """Shape (chunks * entries,): the 16 bits after the chunk, sorted by bucket, chunk after chunk."""
+    after: NDArray[np.uint16]
+    """The 16 bits after these, same shape."""
     rows: NDArray[np.uint32]
-    """Shape (chunks * entries,): the rows sorted by bucket, chunk after chunk."""
-    sketch: NDArray[np.uint32]
-    """The bits after the chunk of each of `rows`, same shape."""
+    """The row of each, same shape."""
 
 
 class Kernel(ABC):
@@ -70,19 +72,6 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def probe_neighbours(
-        self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
-    ) -> tuple[Hits, NDArray[np.int64]]:
-        """Search by a table of neighbours; arguments and results as in `probe`.
-
-        Args:
-            threshold: one that the table supports.
-
-        Raises:
-            DamagedIndexError: the table contradicts itself.
-        """
-
-    @abstractmethod
     def scan(
         self,
         words: NDArray[np.unsignedinteger],
@@ -106,11 +95,10 @@ class NumpyKernel(Kernel):
         found: list[Hits] = []
         for threshold in np.unique(thresholds).tolist():
             asking = np.flatnonzero(thresholds == threshold)
-            for chunk in range(len(tables.chunks.lengths)):
-                radius = tables.chunks.radii(threshold)[chunk]
+            for chunk, radius in enumerate(tables.chunks.radii(threshold)):
                 if radius < 0:
                     continue
-                at_once = max(_CANDIDATES_AT_ONCE // len(flips(tables.chunks.lengths[chunk], radius)[0]), 1)
+                at_once = max(_CANDIDATES_AT_ONCE // len(_flips(tables.chunks, radius)), 1)
                 for begin in range(0, len(asking), at_once):
                     some = asking[begin : begin + at_once]
                     found += self._probe_chunk(tables, queries, some, threshold, chunk, spent, budget)
@@ -127,22 +115,21 @@ class NumpyKernel(Kernel):
         budget: int,
     ) -> list[Hits]:
         chunks, entries = tables.chunks, len(tables.words)
-        radius = chunks.radii(threshold)[chunk]
         asking = asking[spent[asking] <= budget]
         if not asking.size:
             return []
-        masks, weights = flips(chunks.lengths[chunk], radius)
-        keys = chunks.keys(queries[asking], chunk)[:, None] ^ masks
-        table = tables.starts[chunks.table_starts[chunk] : chunks.table_starts[chunk + 1]]
-        first, last = table[keys].astype(np.int64), table[keys + np.uint32(1)].astype(np.int64)
+        masks = _flips(chunks, chunks.radii(threshold)[chunk])
+        keys = (chunks.keys(queries[asking], chunk)[:, None] ^ masks).astype(np.int64)
+        table = tables.starts[chunk * chunks.table_size : (chunk + 1) * chunks.table_size]
+        first, last = table[keys].astype(np.int64), table[keys + 1].astype(np.int64)
         counts = last - first
         if counts.min() < 0 or last.max() > entries:
             raise DamagedIndexError("a bucket ends before it begins, or beyond the last entry")
         of_query = counts.sum(axis=1)
         spent[asking] += of_query
-        sketches = chunks.sketches(queries[asking], chunk)
-        near, total = chunks.limits(threshold, chunk)
-        of_next = np.uint32(chunks.next_mask(chunk))
+        near_limit, both_limit = chunks.limits(threshold, chunk)
+        near, after = chunks.near(queries, chunk), chunks.after(queries, chunk)
+        weights = np.bitwise_count(masks)
         found = []
         within = np.flatnonzero(spent[asking] <= budget)
         # A group has at most this many candidates, except for a single query, which has at most its budget.
@@ -153,12 +140,14 @@ class NumpyKernel(Kernel):
             probe = np.repeat(np.arange(lengths.size), lengths)
             places = np.arange(probe.size) + (first[in_group].ravel() - np.cumsum(lengths) + lengths)[probe]
             places += chunk * entries
-            differing = tables.sketch[places] ^ np.repeat(sketches[in_group], of_query[in_group])
-            kept = np.flatnonzero(
-                np.bitwise_count(differing & of_next) <= near - np.tile(weights, len(in_group))[probe]
-            )
-            kept = kept[np.bitwise_count(differing[kept]) <= total - weights[probe[kept] % len(weights)]]
-            query_rows = asking[in_group[probe[kept] // len(weights)]]
+            query_rows = np.repeat(asking[in_group], of_query[in_group])
+            differing = np.bitwise_count(tables.near[places] ^ near[query_rows])
+            differing += np.tile(weights, len(in_group))[probe]
+            kept = np.flatnonzero(differing <= near_limit)
+            places, query_rows = places[kept], query_rows[kept]
+            differing = differing[kept] + np.bitwise_count(tables.after[places] ^ after[query_rows])
+            kept = np.flatnonzero(differing <= both_limit)
+            query_rows = query_rows[kept]
             np.add.at(spent, query_rows, SURVIVOR_COST)
             rows = tables.rows[places[kept]].astype(np.int64)
             if rows.size and rows.max() >= entries:
@@ -167,11 +156,6 @@ class NumpyKernel(Kernel):
             hit = distances <= threshold
             found.append((query_rows[hit], rows[hit], distances[hit]))
         return found
-
-    def probe_neighbours(
-        self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
-    ) -> tuple[Hits, NDArray[np.int64]]:
-        return table.probe(queries, threshold, budget)
 
     def scan(
         self,
@@ -193,42 +177,25 @@ class CKernel(Kernel):
     """The loops in C: intermediate results do not go through memory, and buckets are prefetched."""
 
     name = "C"
-    probe_cost = 24.0
-    candidate_cost = 6.0
+    probe_cost = 40.0
+    candidate_cost = 1.5
 
     def probe(
         self, tables: ChunkTables, queries: NDArray[np.uint64], thresholds: NDArray[np.int64], budget: int
     ) -> tuple[Hits, NDArray[np.int64]]:
+        masks, upto = flips(tables.chunks.length)
         try:
-            hits, given_up = _probe.probe(
+            hits, spent = _probe.probe(
                 tables.words,
                 tables.starts,
+                tables.near,
+                tables.after,
                 tables.rows,
-                tables.sketch,
-                np.array(tables.chunks.lengths, dtype=np.int64),
+                masks,
+                upto,
                 np.ascontiguousarray(queries),
                 np.ascontiguousarray(thresholds),
-                budget,
-            )
-        except _probe.DamagedFileError as error:
-            raise DamagedIndexError(str(error)) from error
-        return _unpacked(hits), np.flatnonzero(np.frombuffer(given_up, dtype=np.uint8))
-
-    def probe_neighbours(
-        self, table: NeighbourTable, queries: NDArray[np.uint64], threshold: int, budget: int
-    ) -> tuple[Hits, NDArray[np.int64]]:
-        limits = table.limits(threshold)
-        queries = np.ascontiguousarray(queries)
-        try:
-            hits, spent = _probe.halo(
-                table.words,
-                table.starts,
-                table.pairs,
-                table.first,
-                table.crowded,
-                limits,
-                queries,
-                threshold,
+                tables.chunks.length,
                 budget,
             )
         except _probe.DamagedFileError as error:
@@ -263,6 +230,12 @@ def best_kernel() -> Kernel:
 def words_of(values: NDArray[np.uint8]) -> NDArray[np.unsignedinteger]:
     """Return digests as the longest words that divide them, shape (n, words), without copying."""
     return values.view(f"u{math.gcd(values.shape[1], 8)}")
+
+
+def _flips(chunks: Chunks, radius: int) -> NDArray[np.uint16]:
+    """Return the numbers of a chunk's length that have at most `radius` bits set."""
+    masks, upto = flips(chunks.length)
+    return masks[: upto[min(radius, chunks.length)]]
 
 
 def _near(

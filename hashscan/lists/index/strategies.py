@@ -6,7 +6,7 @@ Euclidean distances and those of quadrants have modules of their own, `euclidean
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hashscan.lists.index.base import DamagedIndexError, Hits, Segment, Strategy, joined
 from hashscan.lists.index.euclidean import Euclidean
 from hashscan.lists.index.kernel import ChunkTables, Kernel, best_kernel, words_of
-from hashscan.lists.index.multi_index import NEIGHBOUR_TABLE_MAX, Chunks, NeighbourTable
+from hashscan.lists.index.multi_index import Chunks
 from hashscan.lists.index.quadrants import Quadrants
 from hashscan.model import ALGORITHMS
 from hashscan.plugins import Metric
@@ -112,38 +112,39 @@ _BUDGET_LEAST = 4096
 
 
 class Hamming(Strategy):
-    """A strategy of rows sorted by bucket, and sketches; see `multi_index`."""
+    """A strategy of rows sorted by bucket, and the bits after each chunk; see `multi_index`."""
 
     def __init__(self, kernel: Kernel | None = None) -> None:
         """Use the given loops, or the fastest available."""
         self._kernel = kernel or best_kernel()
 
     def blocks(self, values: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield bucket table, rows and sketches of each chunk; needs 24 bytes of memory for each entry."""
+        """Yield bucket table, rows and bits of each chunk; needs 16 bytes of memory for each entry."""
         if values.shape[1] * 8 % _WORD_BITS:
             return
         words = words_of(values)
         chunks = Chunks.of(values.shape[1] * 8, len(values))
-        for chunk, length in enumerate(chunks.lengths):
+        for chunk in range(chunks.count):
             keys = chunks.keys(words, chunk)
-            counts = np.bincount(keys, minlength=1 << length)
+            counts = np.bincount(keys, minlength=1 << chunks.length)
             yield "starts", np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
-            order = _order(keys)
+            order = np.argsort(keys, kind="stable").astype(np.uint32)
             del keys
             yield "rows", order
-            yield "sketch", chunks.sketches(words, chunk)[order]
+            yield "near", chunks.near(words, chunk)[order]
+            yield "after", chunks.after(words, chunk)[order]
 
     def expected(self, entries: int, size: int) -> Mapping[str, tuple[np.dtype[Any], int]]:
         """Return type and number of rows of each column."""
         if size * 8 % _WORD_BITS:
             return {}
         chunks = Chunks.of(size * 8, entries)
-        rows = len(chunks.lengths) * entries
-        number = np.dtype("<u4")
+        rows = chunks.count * entries
         return {
-            "starts": (number, chunks.table_starts[-1]),
-            "rows": (number, rows),
-            "sketch": (number, rows),
+            "starts": (np.dtype("<u4"), chunks.count * chunks.table_size),
+            "rows": (np.dtype("<u4"), rows),
+            "near": (np.dtype("<u2"), rows),
+            "after": (np.dtype("<u2"), rows),
         }
 
     def open(self, values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]]) -> Segment:
@@ -152,16 +153,7 @@ class Hamming(Strategy):
             return self.plain(values)
         chunks = Chunks.of(values.shape[1] * 8, len(values))
         words = words_of(values).view(np.uint64)
-        tables = ChunkTables(chunks, words, columns["starts"], columns["rows"], columns["sketch"])
-        return _Hamming(words, tables, self._kernel)
-
-    def eager(self, values: NDArray[np.uint8]) -> Segment:
-        """Return a segment that uses a table of neighbours up to its largest threshold, then chunks."""
-        if values.shape[1] * 8 % _WORD_BITS or len(values) > NEIGHBOUR_TABLE_MAX:
-            return super().eager(values)
-        segment = super().eager(values)
-        assert isinstance(segment, _Hamming)
-        return replace(segment, neighbours=NeighbourTable.of(words_of(values).view(np.uint64)))
+        return _Hamming(words, ChunkTables(chunks, words, **columns), self._kernel)
 
     def plain(self, values: NDArray[np.uint8]) -> Segment:
         """Return a segment that scans linearly."""
@@ -173,7 +165,6 @@ class _Hamming(Segment):
     words: NDArray[np.unsignedinteger]
     tables: ChunkTables | None
     kernel: Kernel
-    neighbours: NeighbourTable | None = None
     pays: dict[int, bool] = field(default_factory=dict)
     """By threshold: True if chunks are expected to cost less than a scan."""
 
@@ -181,19 +172,9 @@ class _Hamming(Segment):
         """Search each query in the cheapest way; scan linearly if its buckets have too many candidates."""
         queries: NDArray[Any] = words_of(values)
         budget = max(int(len(self.words) / self.kernel.candidate_cost), _BUDGET_LEAST)
-        scanned = np.zeros(len(values), dtype=bool)
-        by_chunks = scanned.copy()
+        by_chunks = np.array([self.searches_by_chunks(threshold) for threshold in thresholds.tolist()], bool)
+        scanned = ~by_chunks
         found = []
-        for threshold in np.unique(thresholds).tolist():
-            some = thresholds == threshold
-            if self.neighbours is not None and threshold <= self.neighbours.reach:
-                asked = np.flatnonzero(some)
-                answer = self.kernel.probe_neighbours(self.neighbours, queries[asked], threshold, budget)
-                found.append(_kept(answer, asked, scanned))
-            elif self.searches_by_chunks(threshold):
-                by_chunks |= some
-            else:
-                scanned |= some
         asked = np.flatnonzero(by_chunks)
         if self.tables is not None and asked.size:
             answer = self.kernel.probe(self.tables, queries[asked], thresholds[asked], budget)
@@ -232,16 +213,10 @@ def _kept(
 def _once(hits: Hits, entries: int) -> Hits:
     """Return each hit once, sorted by query row, then entry row."""
     query_rows, rows, distances = hits
+    if not query_rows.size:
+        return hits
     _, first = np.unique(query_rows * entries + rows, return_index=True)
     return query_rows[first], rows[first], distances[first]
-
-
-def _order(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Return the stable sort order of keys by two radix passes; numpy would compare 4-byte numbers."""
-    low = np.argsort(keys.astype(np.uint16), kind="stable").astype(np.uint32)
-    if int(keys.max()) >> 16:
-        low = low[np.argsort((keys >> 16).astype(np.uint16)[low], kind="stable")]
-    return low
 
 
 STRATEGIES: dict[Metric, Callable[[], Strategy]] = {

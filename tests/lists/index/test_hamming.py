@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 
 from hashscan.lists.index.base import DamagedIndexError
 from hashscan.lists.index.kernel import ChunkTables, Kernel, words_of
-from hashscan.lists.index.multi_index import Chunks
+from hashscan.lists.index.multi_index import Chunks, flips
 from hashscan.lists.index.strategies import Hamming
 from tests.examples import examples
 from tests.lists.index.build import CLUSTERS, KERNELS, brute_force, tuples, values_of
 
-THRESHOLDS = (0, 1, 31, 52, 64, 128, 256)
+THRESHOLDS = (0, 1, 7, 12, 21, 31, 34, 47, 48, 52, 64, 128, 256)
+
+
+@pytest.fixture(params=[8, 16], autouse=True)
+def length(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Chunks of both lengths, with few entries."""
+    monkeypatch.setattr("hashscan.lists.index.multi_index.SHORT_MAX", {8: 10**6, 16: 0}[request.param])
+    return int(request.param)
 
 
 def columns_of(values: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -29,7 +36,7 @@ def columns_of(values: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
 def tables_of(values: NDArray[np.uint8], columns: Mapping[str, NDArray[Any]] | None = None) -> ChunkTables:
     made = columns or columns_of(values)
     chunks = Chunks.of(values.shape[1] * 8, len(values))
-    return ChunkTables(chunks, words_of(values).view(np.uint64), made["starts"], made["rows"], made["sketch"])
+    return ChunkTables(chunks, words_of(values).view(np.uint64), **made)
 
 
 def unique(hits: Any) -> list[tuple[int, int, int]]:
@@ -115,7 +122,7 @@ def test_a_crowded_bucket_is_given_up_and_scanned(kernel: Kernel) -> None:
     values[:20_000] = values[0]
     asked = values[[0, 29_999]]
     limits = np.array([31, 31])
-    _, given_up = kernel.probe(tables_of(values), words_of(asked).view(np.uint64), limits, 5000)
+    _, given_up = kernel.probe(tables_of(values), words_of(asked).view(np.uint64), limits, 60_000)
     assert given_up.tolist() == [0]
     segment = Hamming(kernel).open(values, columns_of(values))
     assert tuples(segment.query(asked, limits)) == brute_force(values, asked, limits)
@@ -146,42 +153,47 @@ def test_searching_by_chunks_stops_where_it_no_longer_pays(kernel: Kernel) -> No
     assert pays == sorted(pays, reverse=True)
 
 
-def test_the_c_loops_check_what_they_are_given() -> None:
+def test_the_c_loops_check_what_they_are_given(length: int) -> None:
     probe = pytest.importorskip("hashscan.lists.index._probe")
     values = values_of(np.random.default_rng(5), "uniform", 3000, 32)
     tables = tables_of(values)
-    lengths = np.array(tables.chunks.lengths, dtype=np.int64)
-    good = [
-        tables.words,
-        tables.starts,
-        tables.rows,
-        tables.sketch,
-        lengths,
-        tables.words[:2],
-        np.array([3, 3]),
-    ]
-    assert probe.probe(*good, 10**6)[1] == b"\0\0"
-    for place, wrong in (
-        (0, tables.words[:-1]),
-        (1, tables.starts[:-1]),
-        (2, tables.rows[1:]),
-        (3, tables.sketch[1:]),
-        (4, lengths[:-1]),
-        (4, lengths * 0),
-        (4, np.full(len(lengths), 2**40)),
-        (4, np.zeros(0, dtype=np.int64)),
-        (4, np.full(200, 1)),
-        (5, tables.words[:3]),
-        (5, np.zeros(9, dtype=np.uint8)[1:9]),
-        (6, np.array([3, 257])),
-        (6, np.array([-1, 3])),
+    masks, upto = flips(length)
+    good = {
+        "words": tables.words,
+        "starts": tables.starts,
+        "near": tables.near,
+        "after": tables.after,
+        "rows": tables.rows,
+        "masks": masks,
+        "upto": upto,
+        "queries": tables.words[:2],
+        "thresholds": np.array([3, 3]),
+    }
+    _, spent = probe.probe(*good.values(), length, 10**6)
+    assert len(spent) == 16
+    for name, wrong in (
+        ("words", tables.words[:-1]),
+        ("starts", tables.starts[:-1]),
+        ("starts", tables.starts[:0]),
+        ("near", tables.near[1:]),
+        ("after", tables.after[1:]),
+        ("rows", tables.rows[1:]),
+        ("masks", masks[:-1]),
+        ("upto", upto[:-1]),
+        ("upto", upto * 1000),
+        ("upto", -upto),
+        ("queries", tables.words[:3]),
+        ("queries", np.zeros(9, dtype=np.uint8)[1:9]),
+        ("thresholds", np.array([3, 257])),
+        ("thresholds", np.array([-1, 3])),
     ):
-        arguments = [*good]
-        arguments[place] = wrong
-        with pytest.raises(ValueError, match=r"array|threshold"):
-            probe.probe(*arguments, 10**6)
+        with pytest.raises(ValueError, match=r"fit|aligned"):
+            probe.probe(*(good | {name: wrong}).values(), length, 10**6)
+    for wrong_length in (0, -8, 24 - length, 12, 2**40):
+        with pytest.raises(ValueError, match="fit"):
+            probe.probe(*good.values(), wrong_length, 10**6)
     with pytest.raises(ValueError, match="fit"):
-        probe.probe(*good, -1)
+        probe.probe(*good.values(), length, -1)
     for size in (0, -1, 3, 2**40):
         with pytest.raises(ValueError, match="fit"):
             probe.scan(tables.words[:5], tables.words[:2], np.array([3, 3]), size)

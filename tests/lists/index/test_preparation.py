@@ -63,7 +63,7 @@ def test_a_missing_index_is_compiled_and_said(store: ListStore, version: Path) -
 
 
 def test_a_flipped_bit_is_said_by_a_scan_and_mended(store: ListStore, version: Path) -> None:
-    (path,) = version.glob("index/*/pdq-*/sketch.npy")
+    (path,) = version.glob("index/*/pdq-*/near.npy")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)

@@ -314,6 +314,9 @@ class Processes:
         worker.progress.begin()
         worker.since = time.monotonic()
         if message == _TAKEN_BACK:
+            if task.patience is not _no_patience:
+                # The process had not begun with its first task either, as where it was stopped meanwhile.
+                self._waiting.appendleft(task)
             self._hand_out()
             return
         # Before anything else: while this result is processed, the process should have work.

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,17 @@ def test_without_a_terminal_everything_steps_back(state: Path, tmp_path: Path, k
         # The scan, the fork server, two workers, two zygotes, and a decoder of each.
         until(lambda: len(descendants(process.pid)) >= 7, process)
         family = {process.pid, *descendants(process.pid)}
-        assert {niceness(pid) for pid in family} == {19}
+        seen = 0
         for pid in family:
-            said = subprocess.run(["ionice", "-p", str(pid)], capture_output=True, text=True, check=True)
-            assert said.stdout.strip() == "idle"
+            # A decoder may end meanwhile, and another one take its place.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                assert niceness(pid) == 19
+                said = subprocess.run(["ionice", "-p", str(pid)], capture_output=True, text=True, check=False)
+                if stat(pid)[0] == "Z":
+                    continue
+                assert said.stdout.strip() == "idle"
+                seen += 1
+        assert seen >= 4
         group = Path("/proc/self/autogroup")
         if group.exists():
             workers = workers_of(process)

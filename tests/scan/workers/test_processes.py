@@ -367,6 +367,18 @@ def test_nothing_waits_behind_one_that_is_busy(tmp_path: Path) -> None:
     assert Path(runs).read_bytes() == b"..."
 
 
+def test_one_that_is_stopped_before_it_begins_loses_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes_module, "_BUSY_SECONDS", 0.1)
+    with processes(1, twice) as pool:
+        assert pool.submit(b"a", light=True).result(60) == b"aa"
+        (pid,) = pool.pids()
+        os.kill(pid, signal.SIGSTOP)
+        answers = [pool.submit(task, light=True) for task in (b"b", b"c")]
+        until(lambda: len(pool._waiting) == 1 and len(pool._workers[0].given) == 2)
+        os.kill(pid, signal.SIGCONT)
+        assert [answer.result(60) for answer in answers] == [b"bb", b"cc"]
+
+
 def test_what_has_no_patience_left_is_not_begun() -> None:
     with processes(1, nap, limits=SOON) as pool:
         refused = pool.submit(0.0, light=True, patience=lambda: 0.0)

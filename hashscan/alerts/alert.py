@@ -37,6 +37,7 @@ class Kind(StrEnum):
     LIST = "list"
     WITHDRAWN = "withdrawn"
     LEGAL_BASIS = "legal_basis"
+    MAILS = "mails"
     SILENT = "silent"
     PROBED = "probed"
     DONE = "done"
@@ -54,6 +55,7 @@ SEVERITIES: Mapping[Kind, str] = {
     Kind.LIST: "warning",
     Kind.WITHDRAWN: "warning",
     Kind.LEGAL_BASIS: "warning",
+    Kind.MAILS: "warning",
     Kind.SILENT: "err",
     Kind.PROBED: "alert",
     Kind.DONE: "info",

@@ -143,6 +143,15 @@ class AlertBuilder:
             yield _overdue(overdue, self._details_of([case.id for case in overdue]))
         for scan in events.new_scans():
             yield from _scan_alerts(scan, now, details=self._details)
+        number, last = events.new_waiting_mails()
+        if number:
+            yield Alert(
+                Kind.MAILS,
+                (f"mails:{last}",),
+                f"{plural(number, 'mail')} without a notice that can be used",
+                ("Each may be an order. See: hashscan cases mails",),
+                counts={"mails": number},
+            )
         for one in lists:
             if not TrustState(one.state).is_good:
                 yield Alert(

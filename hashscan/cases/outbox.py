@@ -248,7 +248,7 @@ class Outbox:
         return tuple(text for (text,) in self._ledger.rows(query, alert))
 
 
-_CASES, _SCANS = "cases", "scans"
+_CASES, _SCANS, _MAILS = "cases", "scans", "mails"
 _OPEN = "removed IS NULL AND closed IS NULL"
 
 
@@ -348,3 +348,14 @@ class UnreportedEvents:
         last = self._ledger.one("SELECT max(id) FROM scans")[0] or 0
         self._outbox.set_mark(_SCANS, last)
         return list(scans(self._ledger, "WHERE id > ? ORDER BY id", last - 1 if mark is None else mark))
+
+    def new_waiting_mails(self) -> tuple[int, int]:
+        """Return how many mails without a notice came since the last call and wait for a person, and the
+        number of the last one."""
+        mark = self._outbox.mark(_MAILS)
+        number, last = self._ledger.one(
+            "SELECT count(*), max(number) FROM mails WHERE waits AND number > ?", mark or 0
+        )
+        if number:
+            self._outbox.set_mark(_MAILS, last)
+        return int(number), int(last or 0)

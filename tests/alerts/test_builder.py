@@ -77,6 +77,28 @@ def test_whoever_begins_late_is_alerted_to_what_is_open_and_to_the_last_scan(led
     assert "4 kinds of trouble" in scan["text"]
 
 
+def test_mails_without_a_notice_are_reported_once(ledger: Ledger) -> None:
+    def arrive(number: int, *, waits: bool) -> None:
+        with ledger.transaction() as database:
+            database.execute(
+                "INSERT INTO mails VALUES (?, 'abuse', 1, ?, ?, ?, '<1@x>', ?, 'no_address', '', ?, 0)",
+                (number, number, bytes([number]), SECRET_PATH, NOW, waits),
+            )
+
+    for number in (1, 2, 3):
+        arrive(number, waits=number != 2)
+    (alert,) = new_alerts(ledger)
+    assert (alert["kind"], alert["counts"]) == ("mails", {"mails": 2})
+    assert SECRET_PATH not in json.dumps(alert)
+    arrive(4, waits=False)
+    assert new_alerts(ledger) == []
+    arrive(5, waits=True)
+    assert [each["counts"] for each in new_alerts(ledger)] == [{"mails": 1}]
+    arrive(6, waits=True)
+    assert new_alerts(ledger, on="found") == []
+    assert [each["counts"] for each in new_alerts(ledger)] == []
+
+
 def test_details_only_when_asked_for(ledger: Ledger) -> None:
     add_case(ledger, SECRET_PATH, NOW, customer="alice")
     (alert,) = new_alerts(ledger, details=True)

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from hashscan.attribution.customers import NO_CUSTOMERS, Customers
 from hashscan.attribution.sites import Sites
 from hashscan.cases.ledger import Ledger
-from hashscan.cases.notice_import import ImportCounts, import_notices
+from hashscan.cases.notice_import import DEFAULT_TERMS, ImportCounts, NoticeTerms, import_notices
 from hashscan.cases.notices import fields
 from hashscan.cases.notices.notice import ORDERS, Notice, NoticeKind
 from hashscan.cases.sightings import Sightings
@@ -84,6 +84,7 @@ class HubNotices:
         now: int,
         customers: Customers = NO_CUSTOMERS,
         sightings: Sightings | None = None,
+        terms: NoticeTerms = DEFAULT_TERMS,
     ) -> None:
         """Make cases of all new notices, and close those of withdrawn ones.
 
@@ -92,6 +93,7 @@ class HubNotices:
             sites: the rules that map URLs to files; no others are looked for.
             now: seconds since 1970.
             sightings: finds out which files were seen here; None to look at none.
+            terms: the deadlines and the rules for senders; the hub itself is the sender.
         """
         row = self._ledger.one("SELECT number FROM followed WHERE source=?", f"hub {self._hub}")
         since = 0 if row is None else int(row[0])
@@ -108,7 +110,7 @@ class HubNotices:
                     troubles[each.number] = printable(str(error))
             import_notices(
                 self._ledger, iter(usable.values()), sites.paths_of, now, customers, self.counts.imported,
-                sightings,
+                sightings, terms,
             )  # fmt: skip
             with self._ledger.transaction() as database:
                 for number, notice in usable.items():

@@ -14,11 +14,13 @@ from hashscan.attribution.sites import Sites
 from hashscan.cases.actions import CLOSED, DISPUTED, REOPENED, record_action
 from hashscan.cases.hub_notices import HubNotices, SyncCounts
 from hashscan.cases.ledger import Ledger
+from hashscan.cases.notice_import import DEFAULT_TERMS, NoticeTerms
 from hashscan.cases.sightings import Sightings
 from hashscan.cases.tracker import CaseTracker
 from hashscan.errors import UnreachableError
-from hashscan.model import SiteRule
+from hashscan.model import SenderRule, SiteRule
 from hashscan.service_client import ServiceRefusedError
+from hashscan.settings.cases_and_alerts import CaseSettings
 from hashscan.state_dir import StateDir
 
 NOW = 1_800_000_000
@@ -82,7 +84,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 Sync = Callable[[], SyncCounts]
 
 
-def sync(ledger: Ledger, hub: Callable[..., bytes], now: int = NOW) -> SyncCounts:
+def sync(
+    ledger: Ledger, hub: Callable[..., bytes], now: int = NOW, terms: NoticeTerms = DEFAULT_TERMS
+) -> SyncCounts:
     srv = ledger.path.parent.parent / "srv"
     srv.mkdir(exist_ok=True)
     for number in (1, 2, 3):
@@ -90,13 +94,22 @@ def sync(ledger: Ledger, hub: Callable[..., bytes], now: int = NOW) -> SyncCount
     made = HubNotices(ledger, HUB, "hub hub.example", hub)
     sites = Sites([SiteRule("one", "https://a.example/", str(srv))])
     with Sightings(StateDir(ledger.path.parent)) as sightings:
-        made.fetch("web1", sites, now, sightings=sightings)
+        made.fetch("web1", sites, now, sightings=sightings, terms=terms)
     made.answer("web1", now)
     return made.counts
 
 
 def cases(ledger: Ledger) -> list[tuple[Any, ...]]:
     return list(ledger.rows("SELECT path, verdict, claimed, stated, closed IS NULL FROM cases ORDER BY id"))
+
+
+def test_orders_have_the_deadlines_and_senders_of_the_settings(ledger: Ledger) -> None:
+    hub = Hub([notice(1, kind="order", deadline=""), notice(2, kind="court", deadline="")])
+    rule = SenderRule(address="hub hub.example", member_state="NL")
+    terms = NoticeTerms((rule,), CaseSettings(kind_deadlines={"order": 3600.0}))
+    sync(ledger, hub, terms=terms)
+    assert [stated for _, _, _, stated, _ in cases(ledger)] == [1_800_003_600, None]
+    assert set(ledger.rows("SELECT kind, member_state FROM notices")) == {("order", "NL"), ("court", "NL")}
 
 
 def test_notices_become_cases_with_their_deadline_and_are_acknowledged_once(ledger: Ledger) -> None:

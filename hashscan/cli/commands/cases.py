@@ -218,14 +218,18 @@ def _print_imported(notices: Notices, counts: ImportCounts) -> None:
     },
 )
 @hub_client_options
+@sender_option
 @site_option
 @customer_options
+@deadline_options
 @state_option
 def sync_(
     hub: HubClientSettings | None,
+    senders: tuple[SenderRule, ...],
     sites: tuple[SiteRule, ...],
     customers: tuple[CustomerRule, ...],
     state: StateDir,
+    deadlines: CaseSettings,
 ) -> int:
     """Make cases of the notices of a hub, and tell it which cases have ended, and how.
 
@@ -236,17 +240,19 @@ def sync_(
     from hashscan.attribution.customers import Customers
     from hashscan.attribution.sites import Sites
     from hashscan.cases.hub_notices import HubNotices
+    from hashscan.cases.notice_import import NoticeTerms
 
     wanted = require_hub(hub)
-    with synced_ledger(state) as followed, hub_connection(wanted) as connection:
+    with synced_ledger(state, deadlines) as followed, hub_connection(wanted) as connection:
         notices = HubNotices(
             followed.ledger, wanted.url, f"hub {wanted.host}", partial(connection, may_be_empty=True)
         )
         counts = notices.counts
         try:
             notices.fetch(
-                wanted.server, Sites(sites), int(time.time()), Customers(customers), followed.sightings
-            )
+                wanted.server, Sites(sites), int(time.time()), Customers(customers), followed.sightings,
+                NoticeTerms(senders, deadlines),
+            )  # fmt: skip
             notices.answer(wanted.server, int(time.time()))
         finally:
             imported = counts.imported

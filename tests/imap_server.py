@@ -204,13 +204,15 @@ class TokenServer:
     requests: list[dict[str, str]] = field(default_factory=list)
     refuses: bool = False
     """True if the tokens that it gives are not valid."""
+    keeps_replaced: bool = False
+    """True if refresh tokens that it has replaced stay valid, as with Microsoft's identity platform."""
 
     def answer(self, path: str, fields: dict[str, str]) -> tuple[int, dict[str, object]]:
         if path == "/introspect":
             is_active = fields.get("token") in self.active
             return 200, {"active": is_active, **({"username": USER} if is_active else {})}
         self.requests.append(fields)
-        if fields.get("refresh_token") != self.refresh:
+        if fields.get("refresh_token") != self.refresh and not self.keeps_replaced:
             return 400, {"error": "invalid_grant"}
         self.given.append(f"token-{len(self.given)}")
         self.active.clear()

@@ -75,6 +75,7 @@ OWNERS: dict[str, frozenset[str]] = {
             "lists.exchanges",
             "lists.filters.fetching",
             "lists.pulling",
+            "outside.looking",
             "service_client",
             "sources.objects",
             "web_transport",

@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cases"}),
     frozenset({"scan"}),
     frozenset({"state"}),
-    frozenset({"matching", "attribution"}),
+    frozenset({"matching", "attribution", "outside"}),
     frozenset({"registry", "oauth"}),
     frozenset({"quarantine", "reports", "settings", "service_client"}),
     frozenset({"lists", "sources", "hashing", "sandbox"}),

@@ -241,6 +241,8 @@ def prune_cases(ledger: Ledger, before: int, now: int) -> int:
             "DELETE FROM notice_texts WHERE notice NOT IN (SELECT notice FROM notice_items "
             "JOIN cases USING (id) WHERE pruned IS NULL AND id NOT IN old)",
             "DELETE FROM refusals WHERE id IN old",
+            "DELETE FROM web_looks WHERE id IN old",
+            "DELETE FROM web_baselines WHERE id IN old",
             "DELETE FROM assignees WHERE id IN old",
             "DELETE FROM withheld WHERE id IN old",
             "UPDATE events SET words='' WHERE id IN old AND kind NOT IN ('found', 'verdict')",

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from hashscan.cases.notices.notice import NoticeKind, SenderRole
 from hashscan.cases.queries import Case, CaseNotice, CaseState, CaseVerdict, Event, RefusedContent
+from hashscan.cases.web_looks import WebLook
 from hashscan.reports.csv import cell
 from hashscan.schema import Time, encode_json
 from hashscan.text import path_fields
@@ -141,6 +142,8 @@ class WholeCase(CaseDocument, kw_only=True):
     notices: Sequence[NoticeDocument]
     matches: Sequence[CaseMatch]
     events: Sequence[CaseEvent]
+    web: Sequence[WebLook] | UnsetType = UNSET
+    """The answers of its URL at the last `cases check --web`; left out if it was never asked."""
 
 
 def document_of(case: Case, now: float) -> CaseDocument:
@@ -167,6 +170,7 @@ def whole_document(
     now: float,
     upload: RefusedContent | None = None,
     notices: Iterable[CaseNotice] = (),
+    looks: Sequence[WebLook] = (),
 ) -> WholeCase:
     """Return a case as a JSON document with its notices, matches and events, and with its upload if it is of
     one."""
@@ -179,6 +183,7 @@ def whole_document(
             CaseEvent(format_time(event.at), event.kind, event.words or UNSET, event.who or UNSET)
             for event in events
         ],
+        web=looks or UNSET,
     )
 
 

@@ -214,6 +214,25 @@ CREATE TABLE notice_mails (
   notice INTEGER PRIMARY KEY, authentication TEXT NOT NULL, pictures TEXT NOT NULL
 );
 
+-- Looks at the URL of a case from outside, each at one server (`outside.looking.Look`).
+CREATE TABLE web_looks (
+  id INTEGER NOT NULL, at INTEGER NOT NULL, server TEXT NOT NULL, fresh INTEGER NOT NULL,
+  outcome TEXT NOT NULL, cause TEXT NOT NULL, status INTEGER, PRIMARY KEY (id, at, server, fresh)
+) WITHOUT ROWID;
+-- The content that the URL of a case had at the first look that could fetch it.
+CREATE TABLE web_baselines (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, sha256 BLOB NOT NULL, pdq BLOB
+);
+-- Runs that could fetch content of others, with the words of their mandate; written before the first request.
+CREATE TABLE mandated_runs (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, command TEXT NOT NULL, who TEXT NOT NULL,
+  mandated_by TEXT NOT NULL, legal_basis TEXT NOT NULL, until TEXT NOT NULL, urls INTEGER NOT NULL
+);
+CREATE TRIGGER mandated_runs_no_update BEFORE UPDATE ON mandated_runs
+  BEGIN SELECT raise(ABORT, 'runs are never changed'); END;
+CREATE TRIGGER mandated_runs_no_delete BEFORE DELETE ON mandated_runs
+  BEGIN SELECT raise(ABORT, 'runs are never deleted'); END;
+
 -- Alerts, and the keys of all alerted events; a key outlives its alert (deduplication).
 CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, document TEXT NOT NULL);
 CREATE TABLE alert_keys (key TEXT PRIMARY KEY, alert INTEGER NOT NULL) WITHOUT ROWID;

@@ -76,10 +76,11 @@ def legal_bases(tables: object, source: str) -> tuple[LegalBasis, ...]:
     return tuple(found)
 
 
-def _text(value: object) -> str:
+def printable_text(value: object) -> str:
+    """Return one printable line that is not empty; `InvalidValueError` for any other value."""
     found = printable_line(value, _TEXT_MAX)
     if not found:
-        raise InvalidValueError("it is empty", "Name the law, or the list.")
+        raise InvalidValueError("it is empty", "Write a line of text.")
     return found
 
 
@@ -92,7 +93,8 @@ def _one_of(known: tuple[str, ...]) -> Reader:
     return read
 
 
-def _day(value: object) -> date:
+def last_day(value: object) -> date:
+    """Return a day, also of a string; `InvalidValueError` for any other value."""
     try:
         found = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
@@ -103,9 +105,9 @@ def _day(value: object) -> date:
 
 
 _READERS: dict[str, Reader] = {
-    "legal_basis": _text,
-    "legal_basis_until": _day,
-    "list": _text,
+    "legal_basis": printable_text,
+    "legal_basis_until": last_day,
+    "list": printable_text,
     "door": _one_of(PROTOCOLS),
     "after_legal_basis": _one_of(get_args(After)),
 }

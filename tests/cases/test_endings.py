@@ -217,7 +217,7 @@ class Machine:
         """Paths that the state has lost, so that only a person or a new finding can end their cases."""
         self.noticed: dict[str, int] = {}
         """Cases with a notice or an order of a file that is there, and has had the same content since."""
-        self.informs = 0
+        self.informs: set[str] = set()
         """Number of orders to provide information, which nobody has answered."""
         self.log: list[str] = []
         for name in ("a", "b"):
@@ -270,7 +270,8 @@ class Machine:
         with Ledger(StateDir(self.state)) as ledger, Sightings(StateDir(self.state)) as sightings:
             import_notices(ledger, iter([notice]), lambda _: (), int(time.time()), sightings=sightings)
         if kind is NoticeKind.INFORM:
-            self.informs += 1
+            # A second order about the same address is in the same case.
+            self.informs.add(path)
         elif path in self.files:
             self.noticed[path] = self.open_cases()[path].id
 
@@ -308,8 +309,8 @@ class Machine:
             found = list(Queries(ledger, DeadlineCalculator(CaseSettings())).open_cases())
         names = {self.path(name): name for name in PATHS}
         opened = {names[case.path]: case for case in found if case.path is not None}
-        assert len(opened) + self.informs == len(found), self.log
-        assert sum(case.verdict == INFORM for case in found) == self.informs, self.log
+        assert len(opened) + len(self.informs) == len(found), self.log
+        assert sum(case.verdict == INFORM for case in found) == len(self.informs), self.log
         return opened
 
     def scan(self, scan: Scan) -> None:

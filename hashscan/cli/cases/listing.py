@@ -28,6 +28,7 @@ from hashscan.timefmt import short_time
 
 if TYPE_CHECKING:
     from hashscan.cases.queries import Case, CaseNotice, Event, Queries, RefusedContent
+    from hashscan.cases.web_looks import WebLook
 
 _WAITING = ("open", "found", "never_seen", "told", "disputed", "overdue")
 _STATUSES = (*_WAITING, "removed", "refused", "not_found", "closed", "all")
@@ -206,6 +207,7 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
     CASE is a number, or the reference that the uploader of a refused upload was shown.
     """
     from hashscan.cases.export import whole_document
+    from hashscan.cases.web_looks import last_looks
 
     now = time.time()
     require_state(state)
@@ -215,8 +217,9 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
             number = case.id
             matches, events = followed.queries.matches(number), followed.queries.events(number)
             upload, notices = followed.queries.refused_content(number), followed.queries.notices(number)
+            looks = last_looks(followed.ledger, number)
             if format_name == "json":
-                write_json_line(whole_document(case, matches, events, now, upload, notices))
+                write_json_line(whole_document(case, matches, events, now, upload, notices, looks))
                 continue
             click.echo(f"case {case.id}: {case.state}, {case.verdict}")
             for name, value in (
@@ -238,10 +241,9 @@ def show(cases: tuple[str, ...], format_name: str, state: StateDir, deadlines: C
                     click.echo(f"  {name:<10} {printable(value)}")
             for name, value in () if upload is None else _upload_lines(upload):
                 click.echo(f"  {name:<10} {printable(value)}")
-            for notice in notices:
-                click.echo(f"  {notice.kind:<10} {printable(_notice_line(notice))}")
-                for line in notice.explanation.splitlines():
-                    click.echo(f"  {'':<10} {printable(line)}")
+            _print_notices(notices)
+            for look in looks:
+                click.echo(f"  {'web':<10} {_look_line(look)}")
             for match in matches:
                 message = "{entry} ({category}) of list {list}: {algorithm}, distance {distance}"
                 click.echo(f"  {'entry':<10} {printable(message.format_map(match))}")
@@ -265,6 +267,18 @@ def _number_of(queries: Queries, named: str) -> int:
     if named.isascii() and named.isdigit() and 0 < int(named) <= NUMBER_MAX:
         return int(named)
     raise UsageError(f"there is no case {named[:100]}", advice="See `hashscan cases list --status all`.")
+
+
+def _print_notices(notices: Iterable[CaseNotice]) -> None:
+    for notice in notices:
+        click.echo(f"  {notice.kind:<10} {printable(_notice_line(notice))}")
+        for line in notice.explanation.splitlines():
+            click.echo(f"  {'':<10} {printable(line)}")
+
+
+def _look_line(look: WebLook) -> str:
+    way = ", past caches" if look.fresh else ""
+    return f"{look.at} {look.outcome} ({look.cause}) at {look.server or 'no server'}{way}"
 
 
 def _upload_lines(upload: RefusedContent) -> Iterator[tuple[str, str]]:

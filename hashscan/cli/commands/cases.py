@@ -19,6 +19,7 @@ from hashscan.cli.cases.mailbox import fetch, mails
 from hashscan.cli.cases.notices import acknowledge, add
 from hashscan.cli.cases.pages import serve
 from hashscan.cli.cases.review import assign, queue, review
+from hashscan.cli.cases.web_check import check_web, outside_option
 from hashscan.cli.options.base import (
     DURATION,
     HashscanCommand,
@@ -39,6 +40,7 @@ from hashscan.errors import EXIT_CLEAN, EXIT_INCOMPLETE, UsageError
 from hashscan.model import CustomerRule, Reporter, SenderRule, SiteRule
 from hashscan.settings.cases_and_alerts import AlertSettings, CaseSettings, email_address
 from hashscan.settings.hub_client import HubClientSettings
+from hashscan.settings.outside import OutsideSettings
 from hashscan.state_dir import StateDir
 from hashscan.text import plural
 
@@ -62,14 +64,20 @@ _BATCH_SIZE = 200
     },
 )
 @click.argument("cases", nargs=-1, type=click.IntRange(min=1), metavar="[CASE]...")
+@click.option("--web", is_flag=True, help="Look at the web addresses instead, from outside; no case ends.")
+@outside_option
 @endpoint_option
 @state_option
-def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
+def check(
+    cases: tuple[int, ...], web: bool, outside: OutsideSettings | None, endpoint: str | None, state: StateDir
+) -> int:
     """Check the files and objects of open CASEs (default: all), and end the cases of those that are gone.
 
     A changed file is digested: if its content is different, the case ends too. A file that was only renamed
     is found by the next scan. Symlinks are not followed. A file that only a notice names, and that nobody
     here has ever seen, is not gone but `never_seen`: its case stays open until `close --not-found`.
+
+    With --web, content is fetched from own networks, or under a mandate; else only HEAD is sent.
     """
     from hashscan.cases.presence_check import Presence, PresenceChecker
     from hashscan.cases.tracker import CaseTracker
@@ -81,6 +89,8 @@ def check(cases: tuple[int, ...], endpoint: str | None, state: StateDir) -> int:
         wanted = [case.id for case in followed.queries.open_cases() if not cases or case.id in cases]
         for number in set(cases) - set(wanted):
             known_case(followed.queries, number)
+        if web:
+            return followed.exit_code(check_web(followed, wanted, outside or OutsideSettings()))
         checker = PresenceChecker(SOURCES, endpoint, followed.sightings)
         try:
             for start in range(0, len(wanted), _BATCH_SIZE):

@@ -295,7 +295,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "hashscan cases assign 12 --to ada --note 'the customer has been called'",
         "hashscan cases assign 12 13 --note 'waits for the prosecutor'",
     ),
-    "cases check": ("hashscan cases check", "hashscan cases check 12 13"),
+    "cases check": ("hashscan cases check", "hashscan cases check 12 13", "hashscan cases check --web"),
     "cases close": (
         "hashscan cases close 12 --reason 'not illegal'",
         "hashscan cases close 12 13 --reason 'customer left'",

@@ -17,6 +17,8 @@ from hashscan.schema import Time
 from hashscan.settings.outside import Mandate
 from hashscan.timefmt import format_time
 
+REMOVED_SECONDS = 30 * 86_400
+"""Time after the removal of a file for which its address is looked at: a cache may go on serving it."""
 REFUSED_SECONDS = 7 * 86_400
 """Time for which all connections must be refused until the content counts as gone."""
 
@@ -34,11 +36,29 @@ class WebLook(Struct, kw_only=True):
     status: int | UnsetType = UNSET
 
 
+def cases_with_addresses(
+    ledger: Ledger, numbers: Sequence[int], now: int
+) -> list[tuple[int, str, bytes | None]]:
+    """Return number, URL and sha256 of cases to look at, ordered by number.
+
+    Args:
+        numbers: numbers of cases, also ended ones; empty for the open ones, and those whose file was removed
+            within `REMOVED_SECONDS`.
+        now: seconds since 1970.
+    """
+    query = "SELECT id, url, sha256 FROM cases WHERE url<>'' AND pruned IS NULL AND "
+    if numbers:
+        found = (ledger.one(f"{query} id=?", number) for number in sorted(set(numbers)))
+        return [row for row in found if row is not None]
+    open_or_removed = "(removed IS NULL AND closed IS NULL OR removed>?) ORDER BY id"
+    return list(ledger.rows(query + open_or_removed, now - REMOVED_SECONDS))
+
+
 def baseline_of(ledger: Ledger, case: int, sha256: bytes | None) -> Content | None:
     """Return the content that the URL of a case had at the first look, or else the one of its file."""
     row = ledger.one("SELECT sha256, pdq FROM web_baselines WHERE id=?", case)
     if row is not None:
-        return Content(*row)
+        return Content(row[0], row[1])
     return None if sha256 is None else Content(sha256)
 
 

@@ -32,6 +32,7 @@ from hashscan.web_transport import (
     PrivateAddressError,
     RedirectError,
     TimedConnection,
+    TimedSocket,
     TimedTlsSocket,
     TooSlowError,
     redirect_target,
@@ -100,6 +101,8 @@ class Content:
 
     sha256: bytes
     pdq: bytes | None = None
+    undecoded: bool = False
+    """True if it may be a picture, but was not decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,8 @@ class Looker(ClosedOnExit):
         except UnicodeError:
             yield Look("", False, Outcome.UNCLEAR, Cause.ADDRESS)
             return
+        if not found:
+            yield Look("", False, Outcome.UNCLEAR, Cause.NAME_SERVER)
         for server in found:
             allowed = permission_for(server, self._settings, now)
             yield (server, allowed) if allowed else Look(server, False, Outcome.UNCLEAR, Cause.PRIVATE)
@@ -314,7 +319,7 @@ class Looker(ClosedOnExit):
         """Digest a body; None if it is too long."""
         deadline, digest, kept, length = time.monotonic() + BODY_SECONDS, hashlib.sha256(), bytearray(), 0
         timed = getattr(response, "timed_socket", None)
-        if timed is not None:
+        if isinstance(timed, TimedSocket | TimedTlsSocket):
             timed.allow(BODY_SECONDS)
         while piece := response.read(_PIECE):
             length += len(piece)
@@ -323,18 +328,25 @@ class Looker(ClosedOnExit):
             digest.update(piece)
             if length <= PICTURE_MAX:
                 kept += piece
-        picture = dict(self._digest(bytes(kept))) if length <= PICTURE_MAX else {}
-        pdq = picture.get("pdq")
-        return Content(digest.digest(), None if pdq is None else bytes.fromhex(pdq))
+        if length > PICTURE_MAX:
+            return Content(digest.digest(), undecoded=True)
+        picture = dict(self._digest(bytes(kept)))
+        if "pdq" in picture:
+            return Content(digest.digest(), bytes.fromhex(picture["pdq"]))
+        return Content(digest.digest(), undecoded=bool(picture))
 
     def _judged(self, look: Look, baseline: Content | None) -> Look:
         """Compare a content with the baseline."""
-        if look.content is None or baseline is None:
+        seen = look.content
+        if seen is None or baseline is None:
             return look
-        if look.content.sha256 == baseline.sha256:
+        if seen.sha256 == baseline.sha256:
             return replace(look, outcome=Outcome.THERE, cause=Cause.BYTES)
-        if look.content.pdq is not None and baseline.pdq is not None:
-            ours, theirs = (int.from_bytes(pdq) for pdq in (look.content.pdq, baseline.pdq))
+        if seen.undecoded or (seen.pdq is not None and baseline.pdq is None):
+            # Servers encode pictures anew for their visitors: other bytes don't show another picture.
+            return look
+        if seen.pdq is not None and baseline.pdq is not None:
+            ours, theirs = (int.from_bytes(pdq) for pdq in (seen.pdq, baseline.pdq))
             if (ours ^ theirs).bit_count() <= PDQ_BITS:
                 return replace(look, outcome=Outcome.THERE, cause=Cause.PICTURE)
         return replace(look, outcome=Outcome.CHANGED, cause=Cause.BYTES)

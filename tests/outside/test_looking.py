@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from datetime import date
 from http.server import BaseHTTPRequestHandler
@@ -20,6 +21,7 @@ from hashscan.settings.outside import Mandate, OutsideSettings
 from tests.certificates import Authority
 from tests.outside.web_servers import Page, Site, site
 from tests.pictures import encoded, scene
+from tests.web import proxying, serving
 
 pytestmark = pytest.mark.integration
 NOW = 1_800_000_000.0
@@ -262,3 +264,53 @@ def test_several_servers_and_one_that_is_silent(server: Site) -> None:
             ("127.0.0.2", Outcome.UNCLEAR),
         ]
         assert other.asked == []
+
+
+def test_by_a_proxy_private_hosts_are_refused_here(tmp_path: Path) -> None:
+    authority, folder = Authority(tmp_path / "ca"), tmp_path / "site"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"content")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("x.example"))
+
+    def to_private(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(302)
+        request.send_header("Location", "https://10.0.0.1/a")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    with serving(folder, context) as server, proxying(server) as (proxy, asked, _):
+        settings = OutsideSettings(mandate=MANDATE, proxy=proxy)
+        looks = look("https://x.example/a", settings, b"content", ca_file=authority.file)
+        # The server of files knows no query.
+        assert [(one.server, one.outcome) for one in looks] == [
+            ("proxy", Outcome.THERE),
+            ("proxy", Outcome.GONE),
+        ]
+        assert set(asked) == {"CONNECT x.example:443"}
+        asked.clear()
+        for host in ("10.0.0.1", "printer.local", "[::1]"):
+            assert seen(look(f"https://{host}/a", settings)) == {(Outcome.UNCLEAR, Cause.PRIVATE, None)}
+        assert asked == []
+        for end in ("/b", ""):
+            server.answers[end] = to_private
+        found = look("https://x.example/b", settings, ca_file=authority.file)
+        assert seen(found) == {(Outcome.UNCLEAR, Cause.PRIVATE, None)}
+        assert set(asked) == {"CONNECT x.example:443"}
+
+
+def test_a_picture_that_can_not_be_compared_is_not_called_changed(server: Site) -> None:
+    server.pages["/a"] = Page(body=encoded(scene(3), "JPEG"))
+    url, of_file = f"http://x.example:{server.port}/a", Content(b"f" * 32)
+    with PictureDigester() as digest, Looker(OWN, digest, resolve=lambda host, port: ["127.0.0.1"]) as looker:
+        assert {one.outcome for one in looker.look(url, of_file, NOW)} == {Outcome.ANSWERS}
+        server.pages["/a"] = Page(body=b"<html>gone, but with 200</html>")
+        assert {one.outcome for one in looker.look(url, of_file, NOW)} == {Outcome.CHANGED}
+    with Looker(OWN, lambda data: [("md5", "0")], resolve=lambda host, port: ["127.0.0.1"]) as looker:
+        assert {one.outcome for one in looker.look(url, Content(b"f" * 32, b"p" * 32), NOW)} == {
+            Outcome.ANSWERS
+        }
+
+
+def test_a_host_without_addresses(server: Site) -> None:
+    assert seen(look("http://x.example/", servers=())) == {(Outcome.UNCLEAR, Cause.NAME_SERVER, None)}

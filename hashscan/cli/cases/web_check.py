@@ -43,29 +43,33 @@ outside_option = click.option(
 )
 
 
-def check_web(followed: SyncedLedger, wanted: Sequence[int], settings: OutsideSettings) -> int:
-    """Look at the URLs of cases, and store and print what they show; return the exit code."""
+def check_web(followed: SyncedLedger, numbers: Sequence[int], settings: OutsideSettings) -> int:
+    """Look at the URLs of cases, and store and print what they show; return the exit code.
+
+    Args:
+        numbers: see `cases_with_addresses`.
+    """
     from hashscan.cases.actions import operator
     from hashscan.cases.notices.pictures import PictureDigester
-    from hashscan.cases.web_looks import baseline_of, record_looks, record_run
+    from hashscan.cases.web_looks import baseline_of, cases_with_addresses, record_looks, record_run
     from hashscan.outside.looking import Looker, Outcome
 
-    cases = [case for number in wanted if (case := followed.queries.case(number)) is not None and case.url]
     now, mandate = int(time.time()), settings.mandate
-    if mandate is not None and mandate.holds(now):
+    cases = cases_with_addresses(followed.ledger, numbers, now)
+    if cases and mandate is not None and mandate.holds(now):
         record_run(followed.ledger, mandate, "cases check --web", operator(), len(cases), now)
         print_message(f"by the mandate of {printable(mandate.by)} ({printable(mandate.legal_basis)})")
-    elif mandate is not None:
+    elif cases and mandate is not None:
         print_message(f"the mandate has ended on {mandate.until}: content of others is not fetched")
     counts: Counter[Outcome] = Counter()
     with PictureDigester() as digester, Looker(settings, digester) as looker:
-        for case in cases:
+        for number, url, sha256 in cases:
             now = int(time.time())
-            looks = looker.look(case.url, baseline_of(followed.ledger, case.id, case.sha256), now)
-            outcome = record_looks(followed.ledger, case.id, looks, now)
+            looks = looker.look(url, baseline_of(followed.ledger, number, sha256), now)
+            outcome = record_looks(followed.ledger, number, looks, now)
             counts[outcome] += 1
             causes = ", ".join(dict.fromkeys(look.cause for look in looks if look.outcome is outcome))
-            print_message(f"case {case.id}: {outcome}{f' ({causes})' if causes else ''}")
+            print_message(f"case {number}: {outcome}{f' ({causes})' if causes else ''}")
     outcomes = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
     print_message(
         f"{plural(len(cases), 'address', 'addresses')} looked at" + (f": {outcomes}" if outcomes else "")

@@ -85,12 +85,14 @@ def check(
 
     counts: Counter[Presence] = Counter()
     with synced_ledger(state) as followed:
+        if web:
+            for number in cases:
+                known_case(followed.queries, number)
+            return followed.exit_code(check_web(followed, cases, outside or OutsideSettings()))
         # Only their numbers are kept: there may be a million cases, and checking them takes a while.
         wanted = [case.id for case in followed.queries.open_cases() if not cases or case.id in cases]
         for number in set(cases) - set(wanted):
             known_case(followed.queries, number)
-        if web:
-            return followed.exit_code(check_web(followed, wanted, outside or OutsideSettings()))
         checker = PresenceChecker(SOURCES, endpoint, followed.sightings)
         try:
             for start in range(0, len(wanted), _BATCH_SIZE):

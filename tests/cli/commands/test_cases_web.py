@@ -45,10 +45,14 @@ def test_from_a_baseline_to_gone(run: Run, tmp_path: Path, server: Site) -> None
         assert outcomes(run) == {expected}
     (case,) = run("cases", "list", "--format", "json").lines
     assert "removed" not in case
+    assert run("cases", "close", 1, "--reason", "done").code == 0
+    assert "0 addresses" in run(*check).err
+    assert run(*check, 1).code == 0
+    assert run(*check, 2).code == 2
     assert "gone (status) at 127.0.0.1" in run("cases", "show", 1).out
     with Ledger(StateDir(tmp_path / "state")) as ledger:
         assert list(ledger.rows("SELECT number, mandated_by, urls FROM mandated_runs")) == [
-            (number, "authority", 1) for number in range(1, 7)
+            (number, "authority", 1) for number in range(1, 8)
         ]
 
 

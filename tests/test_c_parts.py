@@ -93,3 +93,10 @@ def test_benchmarks_refuse(bare: Path) -> None:
     ran = run(bare / "bin" / "python", "benchmarks.scan.c_twins", "--help")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert LINE in ran.stderr
+
+
+def test_benchmarks_name_the_build() -> None:
+    words = [sys.executable, "-m", "benchmarks.index.digest_filter", "--help"]
+    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0
+    assert ", C, " in ran.stderr.splitlines()[0]

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from benchmarks.archives.speed import CLAMSCAN, import_digests, picture, scan_command, write_signatures
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 from tests.hashing.documents.compound_files import compound
 from tests.hashing.documents.drawn import page_of, stream, zipped
 
@@ -180,4 +181,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

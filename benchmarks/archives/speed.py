@@ -38,6 +38,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 
 HASHSCAN = [sys.executable, "-m", "hashscan"]
 CLAMSCAN = [
@@ -220,4 +221,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from benchmarks.archives.speed import picture, write
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.memory import Watch
 from benchmarks.lib.scans import HASHSCAN, machine
 from benchmarks.scan.unchanged import YOUNG_SECONDS, opened_files
@@ -161,4 +162,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

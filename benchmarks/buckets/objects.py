@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lib import measure, results
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.corpus import FileSet
 from benchmarks.lib.memory import Watch
 from benchmarks.lib.results import Ratio
@@ -187,4 +188,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

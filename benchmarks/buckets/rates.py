@@ -32,6 +32,7 @@ from typing import Any
 
 from benchmarks.buckets.objects import CREDENTIALS, LOOP, served
 from benchmarks.lib import measure, results
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.corpus import CorpusError, FileSet, lay_out_thumbnails, regular_files
 from benchmarks.lib.results import Ratio, Result
 from benchmarks.lib.scans import ENTRIES, Contender, Hashscan, machine, place_for, run_all
@@ -202,4 +203,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

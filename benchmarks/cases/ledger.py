@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from benchmarks.lib.build import announce_build
 from hashscan.cases.deadlines import DeadlineCalculator
 from hashscan.cases.ledger import Ledger
 from hashscan.cases.notice_import import import_notices
@@ -147,4 +148,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

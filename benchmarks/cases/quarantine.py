@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import HASHSCAN, machine
 
 OURS, STARTING, HASHING = "hashscan quarantine add", "starting", "hashing"
@@ -157,4 +158,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

@@ -41,6 +41,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.lib.build import announce_build
 from hashscan.hub.accounts.keys import RIGHTS, add_key
 from hashscan.hub.accounts.organisations import add_organisation
 from hashscan.hub.storage.database import open_database
@@ -336,4 +337,5 @@ def measure(options: argparse.Namespace, stack: ExitStack, folder: Path, key: st
 
 
 if __name__ == "__main__":
+    announce_build()
     raise SystemExit(main())

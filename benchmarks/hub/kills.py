@@ -16,6 +16,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from benchmarks.lib.build import announce_build
 from tests.hub.killing.harness import run
 
 
@@ -47,4 +48,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     raise SystemExit(main())

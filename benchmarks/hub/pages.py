@@ -24,6 +24,7 @@ import numpy as np
 from sqlalchemy import Connection, literal, select
 from starlette.applications import Starlette
 
+from benchmarks.lib.build import announce_build
 from hashscan.hub.accounts.audit import record
 from hashscan.hub.accounts.keys import add_key
 from hashscan.hub.accounts.organisations import add_organisation
@@ -240,4 +241,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

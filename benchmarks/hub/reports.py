@@ -31,6 +31,7 @@ import sqlalchemy
 from sqlalchemy import update
 
 from benchmarks.hub.checks import free_port, processor_time, running
+from benchmarks.lib.build import announce_build
 from hashscan.hub.accounts.keys import add_key
 from hashscan.hub.accounts.organisations import add_organisation
 from hashscan.hub.accounts.sessions import begin_session
@@ -193,4 +194,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

@@ -17,6 +17,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.lib.build import announce_build
 from hashscan.lists.filters.arrays import heads_of, let_through
 from hashscan.lists.filters.building import build
 from hashscan.lists.filters.format import DigestFilter, FilterPart
@@ -76,4 +77,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.lib.build import announce_build
 from hashscan.lists.index.base import Segment
 from hashscan.lists.index.segments import compile_segment, open_segment
 from hashscan.model import ALGORITHMS
@@ -224,4 +225,5 @@ def _show(result: dict[str, Any], path: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

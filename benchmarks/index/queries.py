@@ -41,6 +41,7 @@ from benchmarks.index.asker import MAKES, Ours
 from benchmarks.index.children import Child, run_watched
 from benchmarks.index.digests import DigestSet, clustered, uniform, within
 from benchmarks.lib import measure, peers
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import HASHSCAN, machine
 from hashscan.lists.storage.degenerate import are_degenerate
 
@@ -317,4 +318,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

@@ -16,6 +16,7 @@ from random import Random
 
 import numpy as np
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.corpus import regular_files
 from benchmarks.recall.near_copies import open_photo
 from hashscan.hashing.pdq import PDQ
@@ -60,4 +61,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main(sys.argv[1:])

@@ -39,6 +39,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.lib.build import announce_build
 from benchmarks.recall import near_copies, structured
 from benchmarks.recall.reposts import REPOSTS
 from hashscan.hashing.pdq import PDQ
@@ -246,4 +247,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

@@ -45,6 +45,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
+from benchmarks.lib.build import announce_build
 from benchmarks.recall import structured
 from benchmarks.recall.reposts import REPOSTS
 from hashscan.hashing.formats import sniff
@@ -388,4 +389,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

@@ -32,6 +32,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.lib import measure, peers
+from benchmarks.lib.build import announce_build
 from benchmarks.recall import figures, structured
 from benchmarks.recall.alterations import ALTERATIONS
 from hashscan.matching.evaluation import TIGHT_THRESHOLD
@@ -312,4 +313,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

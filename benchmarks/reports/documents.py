@@ -23,6 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import HASHSCAN
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.records import line_of
@@ -155,4 +156,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

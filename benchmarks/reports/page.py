@@ -24,6 +24,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.lib.build import announce_build
 from benchmarks.reports.documents import make_record
 from hashscan.registry import REPORT_FORMATS
 from hashscan.reports.report import Report
@@ -142,4 +143,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.lib.build import announce_build
 from hashscan.hashing import _text, formats
 from hashscan.hashing.kernel import CKernel, Kernel, NumpyKernel
 from hashscan.hashing.pdq import PDQ
@@ -207,4 +208,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.memory import descendants
 from hashscan.hashing.container_kinds import seconds_to_open
 from hashscan.hashing.containers import UNRECOGNISED
@@ -218,4 +219,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

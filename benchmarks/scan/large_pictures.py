@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.memory import descendants
 
 SIZES = {50: (8160, 6120), 108: (12000, 9000), 200: (16320, 12240)}
@@ -153,4 +154,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

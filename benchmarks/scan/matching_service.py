@@ -31,6 +31,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from benchmarks.lib.build import announce_build
 from hashscan.matching_service_api import CheckAnswer, CheckMatch, CheckRequest, Info
 
 PICTURES, WIDTH, HEIGHT = 10_000, 320, 240
@@ -183,4 +184,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import HASHSCAN, machine
 
 READER = str(Path(__file__).with_name("reader.py"))
@@ -243,4 +244,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

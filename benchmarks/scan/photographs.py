@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lib import measure, peers, results
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.corpus import CorpusError, FileSet, file_set, lay_out
 from benchmarks.lib.results import Ratio
 from benchmarks.lib.scans import ALGORITHMS, ENTRIES, Contender, Hashscan, loop, machine, place_for, run_all
@@ -163,4 +164,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import machine
 
 ROOT = Path(__file__).parents[2]
@@ -173,4 +174,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

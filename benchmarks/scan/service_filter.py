@@ -27,6 +27,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.corpus import lay_out_texts
 from benchmarks.scan.matching_service import KEY, hashscan
 from hashscan.lists.publishing.filters import publish_filter_of
@@ -162,4 +163,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

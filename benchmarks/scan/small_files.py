@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.lib import measure, results
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.corpus import CorpusError, FileSet, file_set, lay_out_texts, lay_out_thumbnails
 from benchmarks.lib.results import Ratio
 from benchmarks.lib.scans import (
@@ -118,4 +119,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

@@ -31,6 +31,7 @@ import time
 from pathlib import Path
 
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.memory import Watch
 from benchmarks.lib.scans import HASHSCAN, Hashscan, machine
 
@@ -169,4 +170,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

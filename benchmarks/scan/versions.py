@@ -33,6 +33,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.lib import measure
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.corpus import CorpusError, FileSet, file_set, lay_out, lay_out_texts, lay_out_thumbnails
 from benchmarks.lib.scans import ALGORITHMS, ENTRIES, Hashscan, machine, parse_small_files, place_for
 from benchmarks.scan.unchanged import YOUNG_SECONDS
@@ -162,4 +163,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    announce_build()
     sys.exit(main())

@@ -41,6 +41,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.measure import MeasureError, environment
 
 PICTURES, WIDTH, HEIGHT = 64, 640, 480
@@ -324,4 +325,5 @@ def line(values: Sequence[Measured], base: Sequence[Measured]) -> str:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

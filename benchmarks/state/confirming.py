@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import HASHSCAN
 from benchmarks.state.known_state import begin, fill
 from hashscan.lists.publishing.publisher import Publisher
@@ -103,4 +104,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

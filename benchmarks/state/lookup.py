@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import HASHSCAN
 from benchmarks.state.known_state import begin, fill, name_of
 from hashscan.state.store.reading import StateReader
@@ -115,4 +116,5 @@ def _peers(base: Path, count: int) -> tuple[Path, Path]:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

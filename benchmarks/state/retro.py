@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmarks.lib.build import announce_build
 from benchmarks.lib.scans import HASHSCAN
 from benchmarks.state.known_state import fill
 from hashscan.hashing.pdq_reduction import likely_turned
@@ -283,4 +284,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

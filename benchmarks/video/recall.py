@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.lib.build import announce_build
 from benchmarks.video.drawn import ALTERATIONS, H264, RATE, SHOT_SECONDS, frames_of, shots, tenth
 from hashscan.hashing.pdq import PDQ
 from hashscan.hashing.pread import PreadFile
@@ -204,4 +205,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

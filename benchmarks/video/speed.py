@@ -21,6 +21,7 @@ from pathlib import Path
 
 import av
 
+from benchmarks.lib.build import announce_build
 from benchmarks.video.drawn import H264, RATE, shots
 
 SIZE = (1920, 1080)
@@ -120,4 +121,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    announce_build()
     main()

@@ -38,9 +38,20 @@ TIMES |= {
 }
 TIMES |= {"atime_ns", "mtime_ns", "ctime_ns", "after_ns"}
 CHANCE = {"scan", "made", "uuid", "inode", "item", "message_id", "source", "charged"}
-CHANCE |= {"bytes", "unchanged", "recognition", "sandbox", "latest", "seconds", "started", "head", "previous"}
+CHANCE |= {
+    "witness",
+    "bytes",
+    "unchanged",
+    "recognition",
+    "sandbox",
+    "latest",
+    "seconds",
+    "started",
+    "head",
+    "previous",
+}
 """Keys of what differs from one run to the next, besides times: how much is read again depends on how long
-ago a file was written."""
+ago a file was written, and who saw it last on whether a scan and a move fall into one second."""
 
 
 def fields(value: Any, key: str = "") -> Any:
